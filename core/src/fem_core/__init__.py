@@ -1,0 +1,111 @@
+"""2D potential flow on 8-node quadrilaterals, solved by any of many execution models with one result.
+
+>>> import fem_core as fem
+>>> mesh = fem.generate.duct(length=3, nx=6, ny=2)
+>>> solution = fem.solve(mesh, backend="numpy", solver="cg")
+>>> solution.report.converged
+True
+"""
+
+from fem_core import execution, generate, solvers
+from fem_core.api import apply_bc, assemble_system, compute_derived, solve, solve_system
+from fem_core.backend import API_VERSION, Backend, BackendInfo, Option
+from fem_core.backends.batched import BatchedBackend
+from fem_core.boundaries import with_boundaries
+from fem_core.element import element_derived, element_load, element_stiffness
+from fem_core.errors import (
+    BackendError,
+    BackendUnavailable,
+    Cancelled,
+    FemError,
+    MeshError,
+    OptionError,
+    ProblemError,
+    SolveError,
+    WorkerLost,
+)
+from fem_core.events import Event
+from fem_core.execution import Executor, SerialExecutor
+from fem_core.files import read_mesh, write_mesh
+from fem_core.formats import MeshFormat, ResultWriter
+from fem_core.geometry import det_jacobian, validate_mesh
+from fem_core.hardware import available_cores
+from fem_core.hookspecs import hookimpl
+from fem_core.mesh import Boundary, Mesh
+from fem_core.problem import Dirichlet, Fluid, Problem, Robin
+from fem_core.progress import CancelToken, Progress
+from fem_core.registry import REGISTRY
+from fem_core.results import DerivedFields, Report, SolveResult, SolverOptions, StopReason
+from fem_core.session import Session, open_backend
+from fem_core.solution import Solution
+from fem_core.sparsity import Sparsity, compute_sparsity
+from fem_core.system import LinearSystem, apply_conditions
+
+register_backend = REGISTRY.register_backend
+register_plugin = REGISTRY.register_plugin
+unregister_plugin = REGISTRY.unregister_plugin
+list_backends = REGISTRY.listings
+
+__all__ = [
+    "API_VERSION",
+    "Backend",
+    "BackendError",
+    "BackendInfo",
+    "BackendUnavailable",
+    "BatchedBackend",
+    "Boundary",
+    "CancelToken",
+    "Cancelled",
+    "DerivedFields",
+    "Dirichlet",
+    "Event",
+    "Executor",
+    "FemError",
+    "Fluid",
+    "LinearSystem",
+    "Mesh",
+    "MeshError",
+    "MeshFormat",
+    "Option",
+    "OptionError",
+    "Problem",
+    "ProblemError",
+    "Progress",
+    "Report",
+    "ResultWriter",
+    "Robin",
+    "SerialExecutor",
+    "Session",
+    "Solution",
+    "SolveError",
+    "SolveResult",
+    "SolverOptions",
+    "Sparsity",
+    "StopReason",
+    "WorkerLost",
+    "apply_bc",
+    "apply_conditions",
+    "assemble_system",
+    "available_cores",
+    "compute_derived",
+    "compute_sparsity",
+    "det_jacobian",
+    "element_derived",
+    "element_load",
+    "element_stiffness",
+    "execution",
+    "generate",
+    "hookimpl",
+    "list_backends",
+    "open_backend",
+    "read_mesh",
+    "register_backend",
+    "register_plugin",
+    "solve",
+    "solve_system",
+    "solvers",
+    "unregister_plugin",
+    "validate_mesh",
+    "with_boundaries",
+    "write_mesh",
+]

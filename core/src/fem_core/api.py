@@ -1,0 +1,131 @@
+"""Solving in one call, and each stage by itself."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Unpack
+
+from fem_core.boundaries import with_boundaries
+from fem_core.errors import OptionError
+from fem_core.mesh import Mesh
+from fem_core.problem import Problem
+from fem_core.results import DerivedFields, SolveResult
+from fem_core.session import RunOptions, Session, open_backend, solver_options
+from fem_core.solution import Solution
+from fem_core.sparsity import Sparsity
+from fem_core.system import LinearSystem
+
+
+@contextmanager
+def _session(backend: str | Session, fallback: bool = False, options: Mapping[str, Any] | None = None) -> Iterator[Session]:
+    """`backend` itself if it is a session, else one for the duration of the call."""
+    if isinstance(backend, Session):
+        if fallback or options:
+            raise OptionError("fallback and backend_options are given when the session is opened")
+        yield backend
+    else:
+        with open_backend(backend, fallback=fallback, **(options or {})) as session:
+            yield session
+
+
+def solve(
+    mesh: Mesh | str | Path,
+    problem: Problem | None = None,
+    *,
+    backend: str | Session = "auto",
+    fallback: bool = False,
+    backend_options: Mapping[str, Any] | None = None,
+    **options: Unpack[RunOptions],
+) -> Solution:
+    """Solve a problem on a mesh.
+
+    Parameters
+    ----------
+    mesh : Mesh or path
+    problem : Problem, optional
+        By default the potential flow: γ = 2.5 in at `inlet`, u = 0 at `outlet`.
+    backend : str or Session
+        A name, a chain `"mp-shm,numba"`, `"auto"`, or what `open_backend` returned.
+    fallback : bool
+        Go on without a backend that declines a stage.
+    backend_options : mapping
+        Options of the backends.
+    **options
+        `solver`, `rtol`, `atol`, `maxiter`, `monitor`, `solver_options`, `observers`, `on_event`,
+        `cancel`, `boundary_tolerance`, `outputs`: see `RunOptions`.
+
+    Returns
+    -------
+    Solution
+        Also where the solver did not converge: look at `solution.report.converged`.
+
+    Raises
+    ------
+    MeshError, ProblemError, BackendError, SolveError, Cancelled
+        Each one line that says what, where and the way out.
+
+    Examples
+    --------
+    >>> import fem_core as fem
+    >>> mesh = fem.generate.duct(length=3, nx=6, ny=2)
+    >>> solution = fem.solve(mesh, backend="numpy")
+    >>> float(round(solution.u.max(), 6)), float(round(solution.speed.max(), 6))  # γ L and γ
+    (7.5, 2.5)
+    """
+    with _session(backend, fallback, backend_options) as session:
+        return session.solve(mesh, problem, **options)
+
+
+def assemble_system(
+    mesh: Mesh, problem: Problem | None = None, sparsity: Sparsity | None = None, *, backend: str | Session = "numpy"
+) -> LinearSystem:
+    """K and f before boundary conditions; `sparsity` is computed if it isn't given.
+
+    >>> import fem_core as fem
+    >>> system = fem.assemble_system(fem.generate.duct(nx=2, ny=1))
+    >>> bool(abs(system.matrix.sum(axis=1)).max() < 1e-12)  # constants are in the null space
+    True
+    """
+    with _session(backend) as session:
+        mesh, problem, stages = _prepare(mesh, problem), problem or Problem(), session.stages()
+        return stages.assemble_system(mesh, problem, sparsity or stages.compute_sparsity(mesh))
+
+
+def apply_bc(
+    system: LinearSystem, mesh: Mesh, problem: Problem | None = None, *, backend: str | Session = "numpy"
+) -> LinearSystem:
+    """The system with the boundary conditions of `problem` (by default those of the potential flow)."""
+    with _session(backend) as session:
+        mesh = _prepare(mesh, problem)
+        return session.stages().apply_bc(system, mesh, problem or Problem.potential_flow(mesh))
+
+
+def solve_system(
+    system: LinearSystem,
+    mesh: Mesh,
+    problem: Problem | None = None,
+    *,
+    backend: str | Session = "numpy",
+    **options: Unpack[RunOptions],
+) -> SolveResult:
+    """u of a system that has its boundary conditions; solver options as in `solve`."""
+    with _session(backend) as session:
+        mesh = _prepare(mesh, problem)
+        return session.stages().solve_system(
+            system, mesh, problem or Problem.potential_flow(mesh), solver_options(options)
+        )
+
+
+def compute_derived(
+    mesh: Mesh, result: SolveResult, problem: Problem | None = None, *, backend: str | Session = "numpy"
+) -> DerivedFields:
+    """Velocity, speed and pressure of each element."""
+    with _session(backend) as session:
+        return session.stages().compute_derived(_prepare(mesh, problem), problem or Problem(), result)
+
+
+def _prepare(mesh: Mesh, problem: Problem | None) -> Mesh:
+    mesh = with_boundaries(mesh)
+    if problem is not None:
+        problem.on(mesh)
+    return mesh

@@ -1,0 +1,136 @@
+"""What a backend is: a light `BackendInfo` to choose by, and a `Backend` to run.
+
+The information lives in a module that imports nothing heavy; the factory behind it is imported only
+when the backend is opened.
+"""
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from fem_core.errors import BackendError, OptionError
+from fem_core.problem import Problem
+from fem_core.results import SolverOptions
+from fem_core.types import Stage
+
+#: Version of the contract between core and backends; a backend states the one it was written for.
+API_VERSION = 1
+
+#: The compute hook behind each stage that a backend may provide.
+HOOKS: Mapping[Stage, str] = {
+    "compute_sparsity": "fem_sparsity",
+    "assemble_system": "fem_assemble",
+    "apply_bc": "fem_apply_bc",
+    "solve_system": "fem_solve",
+    "compute_derived": "fem_compute_derived",
+}
+
+
+def _available() -> None:
+    """Nothing to miss."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of a backend: `--option name=value`, checked before the backend is created.
+
+    >>> Option("workers", int, None, "number of worker threads").parse("4")
+    4
+    """
+
+    name: str
+    type: type = str
+    default: Any = None
+    help: str = ""
+    choices: tuple[Any, ...] = ()
+
+    def parse(self, value: Any) -> Any:
+        """`value`, or the text of it, as this option's type. Raises OptionError with what is accepted."""
+        try:
+            if self.type is bool and isinstance(value, str):
+                value = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[value.lower()]
+            elif not (value is None and self.default is None):
+                value = self.type(value)
+        except (KeyError, TypeError, ValueError):
+            raise OptionError(f"option {self.name} takes {self.type.__name__}, not {value!r}") from None
+        if self.choices and value not in self.choices:
+            raise OptionError(f"option {self.name} takes {' or '.join(map(str, self.choices))}, not {value!r}")
+        return value
+
+
+@dataclass(frozen=True)
+class BackendInfo:
+    """What is known of a backend without importing it.
+
+    Parameters
+    ----------
+    name, summary : str
+        As in `--backend NAME` and one line for `fem backends`.
+    factory : str
+        `"package.module:Class"`, imported when the backend is opened.
+    stages : tuple of str
+        The stages it provides; each has its compute hook on the class, and no other has.
+    solver_methods : tuple of str
+        The solvers its `solve_system` knows; other methods go on to the next in the chain.
+    options : tuple of Option
+        Keyword arguments of the factory.
+    device : str
+        `"cpu"` or the kind of device it computes on.
+    rank : int
+        `auto` tries the highest first.
+    available : function
+        Answers None, or the reason why this backend can't run here; looks at metadata only.
+    api_version : int
+    """
+
+    name: str
+    summary: str
+    factory: str
+    stages: tuple[Stage, ...]
+    solver_methods: tuple[str, ...] = ()
+    options: tuple[Option, ...] = ()
+    device: str = "cpu"
+    rank: int = 10
+    available: Callable[[], str | None] = _available
+    api_version: int = API_VERSION
+
+    def __post_init__(self) -> None:
+        unknown = set(self.stages) - set(HOOKS)
+        if unknown or not set(HOOKS) <= set(get_args(Stage)):
+            raise BackendError(f"backend {self.name!r} lists unknown stages {sorted(unknown)}; stages: {', '.join(HOOKS)}")
+        if ("solve_system" in self.stages) != bool(self.solver_methods):
+            raise BackendError(f"backend {self.name!r} must list solver_methods if and only if it provides solve_system")
+
+    def parse_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Typed keyword arguments of the factory. Raises OptionError naming the accepted options."""
+        accepted = {option.name: option for option in self.options}
+        for name in given:
+            if name not in accepted:
+                near = difflib.get_close_matches(name, accepted, n=1)
+                hint = f" (did you mean {near[0]}?)" if near else ""
+                raise OptionError(
+                    f"backend {self.name!r} has no option {name!r}{hint}; options: {', '.join(accepted) or 'none'}"
+                )
+        return {name: accepted[name].parse(value) for name, value in given.items()}
+
+
+class Backend:
+    """Base of all backends: compute hooks are methods marked with `@fem_core.hookimpl`.
+
+    A backend is created without doing work; `open` acquires (pools, devices), `compile` gets code
+    ready, `close` gives everything back.
+    """
+
+    def open(self) -> None:
+        """Acquire what the hooks need. Raises BackendUnavailable with the reason if it can't be had."""
+
+    def compile(self) -> None:
+        """Compile code ahead of the first run; timed as a stage of its own."""
+
+    def close(self) -> None:
+        """Give everything back; may be called again, and after any exception."""
+
+    def declines(self, stage: Stage, problem: Problem, options: SolverOptions) -> str | None:
+        """Why this backend can't do a stage that it lists, for this problem; None if it can."""
+        return None

@@ -1,0 +1,82 @@
+"""Where a mesh doesn't name its boundaries: the reference's geometric rule for inlet, outlet and walls.
+
+- `inlet`: exterior edges with all three nodes at min x.
+- `outlet`: used nodes at max x, with the exterior edges they complete.
+- `walls`: the remaining exterior edges.
+
+"At" means within tolerance x extent; names stored with the mesh win.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from fem_core.errors import MeshError
+from fem_core.geometry import validate_mesh
+from fem_core.mesh import Boundary, Mesh, name_some
+from fem_core.types import Bools, Ints
+
+TOLERANCE = 1e-9
+_NEAR = 1e-4
+
+
+def with_boundaries(mesh: Mesh, tolerance: float = TOLERANCE) -> Mesh:
+    """The validated mesh with `inlet`, `outlet` and `walls` filled in where it doesn't name them.
+
+    Parameters
+    ----------
+    tolerance
+        Relative to the mesh's extent. Used nodes outside it but within 1e-4 are warned about.
+
+    Raises
+    ------
+    MeshError
+        If the mesh isn't valid, or has no edge at min x or no node at max x.
+    """
+    mesh = validate_mesh(mesh)
+    missing = [name for name in ("inlet", "outlet", "walls") if name not in mesh.boundaries]
+    if not missing:
+        return mesh
+    named = dict(mesh.boundaries)
+    warnings = list(mesh.warnings)
+    x, edges = mesh.x[mesh.used_nodes], mesh.exterior_edges
+    for name, side, limit in (("inlet", "min x", x.min()), ("outlet", "max x", x.max())):
+        if name in missing:
+            at, near = _side(mesh, float(limit), tolerance)
+            found = edges[at[edges].all(axis=1)]
+            nodes = np.flatnonzero(at).astype(np.int32)
+            named[name] = Boundary.from_edges(found) if name == "inlet" else Boundary(found, nodes)
+            if not len(named[name].edges) and name == "inlet":
+                raise MeshError(
+                    f"{mesh.source}: no exterior edge lies at {side} = {limit:g}, so there is no inlet; "
+                    "name the boundaries in the mesh or widen the tolerance"
+                )
+            if len(near):
+                warnings.append(
+                    f"{len(near)} nodes lie close to {side} = {limit:g} but outside the tolerance of {tolerance:g} x "
+                    f"extent, and are not part of the {name}: {name_some(near)}"
+                )
+    if "walls" in missing:
+        named["walls"] = Boundary.from_edges(_without(edges, [b.edges for b in named.values()], mesh.n_nodes))
+    detected = replace(mesh, boundaries=named, warnings=tuple(warnings))
+    detected.__dict__.update({k: v for k, v in mesh.__dict__.items() if k not in detected.__dict__})
+    detected.__dict__["_validated"] = detected
+    return detected
+
+
+def _side(mesh: Mesh, limit: float, tolerance: float) -> tuple[Bools, Ints]:
+    """Whether each node is used and at x = limit, and the used nodes that narrowly aren't."""
+    distance = np.abs(mesh.x - limit)
+    distance[mesh.orphan_nodes] = np.inf
+    at = distance <= tolerance * mesh.extent
+    near = np.flatnonzero(~at & (distance <= _NEAR * mesh.extent))
+    return at, near.astype(np.int32)
+
+
+def _without(edges: Ints, others: list[Ints], n_nodes: int) -> Ints:
+    """`edges` less those in any of `others`, told by their end nodes."""
+
+    def key(e: Ints) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+        return np.minimum(e[:, 0], e[:, 2]).astype(np.int64) * n_nodes + np.maximum(e[:, 0], e[:, 2])
+
+    return edges[~np.isin(key(edges), key(np.concatenate(others)))]

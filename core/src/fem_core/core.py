@@ -1,0 +1,74 @@
+"""The core's own implementation of every stage: last in every chain of providers."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+from fem_core import sparsity as symbolic
+from fem_core.backends.batched import BatchedBackend
+from fem_core.errors import SolveError
+from fem_core.execution import SerialExecutor
+from fem_core.hookspecs import hookimpl
+from fem_core.mesh import Mesh
+from fem_core.problem import Problem
+from fem_core.progress import Progress
+from fem_core.results import SolveResult, SolverOptions
+from fem_core.solvers import ConjugateGradients, Direct, LinearSolver, Prepared
+from fem_core.sparsity import Sparsity
+from fem_core.system import LinearSystem, apply_conditions
+from fem_core.types import Stage
+
+
+class Core(BatchedBackend):
+    """Provides whatever no backend in the chain does.
+
+    Parameters
+    ----------
+    solvers : sequence of LinearSolver
+        In addition to the core's own; one of the same name is hidden by the core's.
+    """
+
+    def __init__(self, solvers: Sequence[LinearSolver] = ()) -> None:
+        super().__init__(SerialExecutor())
+        self.solvers: dict[str, LinearSolver] = {}
+        for solver in (ConjugateGradients(), Direct(), *solvers):
+            self.solvers.setdefault(solver.name, solver)
+        self._prepared: tuple[str, Prepared] | None = None
+
+    def close(self) -> None:
+        self._prepared = None
+        super().close()
+
+    def declines(self, stage: Stage, problem: Problem, options: SolverOptions) -> str | None:
+        if stage == "solve_system" and options.method not in self.solvers:
+            return f"there is no solver {options.method!r}; solvers: {', '.join(self.solvers)}"
+        return None
+
+    @hookimpl
+    def fem_sparsity(self, mesh: Mesh, progress: Progress) -> Sparsity:
+        return symbolic.compute_sparsity(mesh)
+
+    @hookimpl
+    def fem_apply_bc(self, system: LinearSystem, mesh: Mesh, problem: Problem, progress: Progress) -> LinearSystem:
+        return apply_conditions(system.to_host(), mesh, problem)
+
+    @hookimpl
+    def fem_solve(
+        self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress
+    ) -> SolveResult:
+        system = system.to_host()
+        if system.lift is None:
+            raise SolveError("the system has no boundary conditions yet; call apply_bc first")
+        w = self._prepare(system, mesh, problem, options).solve(system.rhs, options, progress)
+        return replace(w, u=system.lift + w.u)
+
+    def _prepare(self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions) -> Prepared:
+        """The prepared solver, kept for as long as method, its options and the matrix stay the same."""
+        digest = hashlib.blake2b(system.matrix.data, digest_size=16)
+        digest.update(system.matrix.indices)
+        digest.update(f"{options.method} {sorted(options.extra.items())}".encode())
+        if self._prepared is None or self._prepared[0] != digest.hexdigest():
+            self._prepared = None  # before its successor takes memory
+            prepared = self.solvers[options.method].prepare(system, mesh, problem, options)
+            self._prepared = digest.hexdigest(), prepared
+        return self._prepared[1]

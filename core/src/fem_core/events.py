@@ -1,0 +1,109 @@
+"""Delivering events: to each observer by itself, throttled, and never at the run's expense."""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from typing import IO, Any, NamedTuple
+
+import pluggy
+
+from fem_core.hookspecs import EventHooks, hookimpl, names
+from fem_core.mesh import Mesh
+from fem_core.results import Report
+
+_log = logging.getLogger(__name__)
+
+#: Progress is passed on to an observer at most this often, in seconds …
+_INTERVAL = 0.05
+#: … and to a slow one so rarely that it takes less than this part of the run.
+_SHARE = 0.1
+
+_PROGRESS = ("fem_assembly_progress", "fem_solve_progress", "fem_derived_progress")
+
+
+class Event(NamedTuple):
+    """An event as plain data: its name on the wire and its payload."""
+
+    name: str
+    data: dict[str, Any]
+
+
+class Observers:
+    """The observers of one run."""
+
+    def __init__(self, manager: pluggy.PluginManager) -> None:
+        self._implementations = {name: getattr(manager.hook, name).get_hookimpls() for name in names(EventHooks)}
+        self._silenced: set[int] = set()
+        self._due: dict[tuple[int, str], float] = {}
+        self.warnings: list[str] = []
+
+    def emit(self, hook: str, final: bool = True, **payload: Any) -> None:
+        """Call the observers of `hook`; progress that isn't `final` only those who are due."""
+        throttled = hook in _PROGRESS
+        for implementation in self._implementations[hook]:
+            key = (id(implementation.plugin), hook)
+            now = time.perf_counter()
+            if key[0] in self._silenced or (throttled and not final and now < self._due.get(key, 0.0)):
+                continue
+            try:
+                implementation.function(*(payload[name] for name in implementation.argnames))
+            except Exception as error:
+                self._silenced.add(key[0])
+                name = implementation.plugin_name
+                self.warnings.append(f"observer {name} failed in {hook} and was switched off: {error!r}")
+                _log.warning("observer %s failed in %s and was switched off", name, hook, exc_info=True)
+            if throttled:
+                end = time.perf_counter()
+                self._due[key] = end + max(_INTERVAL, (end - now) / _SHARE)
+
+
+class Listener:
+    """An observer that passes every event on to a plain callable, as an `Event`."""
+
+    def __init__(self, listen: Callable[[Event], object]) -> None:
+        self._listen = listen
+
+    @hookimpl
+    def fem_stage_start(self, stage: str) -> None:
+        self._listen(Event("fem:stageStart", {"stage": stage}))
+
+    @hookimpl
+    def fem_stage_complete(self, stage: str, duration: float) -> None:
+        self._listen(Event("fem:stageComplete", {"stage": stage, "duration": duration}))
+
+    @hookimpl
+    def fem_mesh_loaded(self, mesh: Mesh) -> None:
+        self._listen(Event("fem:meshLoaded", {"nodes": mesh.n_nodes, "elements": mesh.n_elements}))
+
+    @hookimpl
+    def fem_assembly_progress(self, current: int, total: int) -> None:
+        self._listen(Event("fem:assemblyProgress", {"current": current, "total": total}))
+
+    @hookimpl
+    def fem_solve_progress(self, iteration: int, residual: float, etr: float | None) -> None:
+        self._listen(Event("fem:solveProgress", {"iteration": iteration, "residual": residual, "etr": etr}))
+
+    @hookimpl
+    def fem_derived_progress(self, current: int, total: int) -> None:
+        self._listen(Event("fem:derivedProgress", {"current": current, "total": total}))
+
+    @hookimpl
+    def fem_solve_complete(self, report: Report) -> None:
+        data = {"converged": report.converged, "iterations": report.iterations, "timing": dict(report.seconds)}
+        self._listen(Event("fem:solveComplete", data))
+
+    @hookimpl
+    def fem_error(self, stage: str, error: BaseException) -> None:
+        self._listen(Event("fem:error", {"stage": stage, "error": str(error) or type(error).__name__}))
+
+
+def json_lines(stream: IO[str]) -> Callable[[Event], None]:
+    """A listener that writes each event as a line of JSON, `{"event": name, "data": {…}}`."""
+
+    def write(event: Event) -> None:
+        stream.write(json.dumps({"event": event.name, "data": event.data}, default=str) + "\n")
+        stream.flush()
+
+    return write
+

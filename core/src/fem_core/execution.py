@@ -1,0 +1,93 @@
+"""How a batch of items reaches a worker, and how its result comes back.
+
+An `Executor` runs kernels on ranges of items; `fem_core.backends.BatchedBackend` turns any executor
+into a backend. Executors differ in nothing but where the work is done: the kernels, the order of
+summation and the grain of the ranges are the core's.
+
+An executor may cut a range wherever it likes at multiples of `GRAIN`; `ranges` does it. Batches may
+be computed in any order and anywhere: an item's result doesn't depend on its batch.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+
+from fem_core.element import GRAIN
+from fem_core.kernels import Inputs, Kernel
+from fem_core.types import Array
+
+__all__ = ["GRAIN", "Executor", "Kernel", "OnProgress", "OutputSpec", "SerialExecutor", "ranges"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+#: Shape of one item's result and its dtype, by the output's name.
+OutputSpec: TypeAlias = Mapping[str, tuple[tuple[int, ...], Any]]
+
+#: Called with (items done, items in all) in the calling thread; may raise to stop the work.
+OnProgress: TypeAlias = Callable[[int, int], None]
+
+
+def ranges(n: int, size: int) -> list[tuple[int, int]]:
+    """[0, n) in ranges (start, stop) of `size` items rounded up to a multiple of GRAIN.
+
+    >>> ranges(100, 50)
+    [(0, 64), (64, 100)]
+    """
+    size = max(GRAIN, -(-size // GRAIN) * GRAIN)
+    return [(start, min(start + size, n)) for start in range(0, n, size)]
+
+
+class Executor(ABC):
+    """An execution model. Created without doing work; workers start on first use and end in `close`."""
+
+    def share(self, inputs: Inputs) -> Inputs:
+        """`inputs` made ready to be read by many calls of `map_ranges`; the arrays don't change meanwhile.
+
+        What comes back is for `map_ranges` of this executor alone, may be merged with other shared
+        inputs, and is given to `release` when it isn't needed any more.
+        """
+        return inputs
+
+    def release(self, shared: Inputs) -> None:
+        """Forget what `share` returned."""
+
+    @abstractmethod
+    def map_ranges(self, kernel: Kernel, n: int, inputs: Inputs, outputs: OutputSpec, progress: OnProgress) -> dict[str, Array]:
+        """Run `kernel` over all n items and return its outputs, arrays (n, *shape).
+
+        `inputs` come from `share`. An exception in the kernel reaches the caller; nothing is
+        returned in part. The arrays are the caller's until the next call of `map_ranges`.
+        """
+
+    @abstractmethod
+    def map_items(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        """[function(item) for item in items], in their order."""
+
+    def close(self) -> None:
+        """End all workers and give everything back; may be called again, also after an exception."""
+
+
+class SerialExecutor(Executor):
+    """One batch after the other in the calling thread.
+
+    Parameters
+    ----------
+    batch_size : int
+        Items between two reports of progress.
+    """
+
+    def __init__(self, batch_size: int = 8192) -> None:
+        self.batch_size = batch_size
+
+    def map_ranges(self, kernel: Kernel, n: int, inputs: Inputs, outputs: OutputSpec, progress: OnProgress) -> dict[str, Array]:
+        results: dict[str, Array] = {name: np.empty((n, *shape), dtype) for name, (shape, dtype) in outputs.items()}
+        for start, stop in ranges(n, self.batch_size):
+            kernel(start, stop, inputs, {name: a[start:stop] for name, a in results.items()})
+            progress(stop, n)
+        return results
+
+    def map_items(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        return [function(item) for item in items]

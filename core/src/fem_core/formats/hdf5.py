@@ -1,0 +1,116 @@
+"""HDF5: meshes with `x`, `y`, `quad8` at the root, and results beside the mesh in the same file.
+
+Named boundaries are groups `boundaries/NAME` with `edges` and `nodes`; a result adds the group
+`solution` (u, velocity, speed, pressure) with the report as a JSON attribute. A result file can
+therefore be read as a mesh again.
+
+Files are taken from strangers: links out of the file, external or virtual storage and datasets far
+larger than what is stored for them are refused before anything is read.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fem_core.errors import MeshError
+from fem_core.mesh import Boundary, Mesh
+
+if TYPE_CHECKING:
+    from fem_core.solution import Solution
+
+#: A dataset over 1 MiB may be at most this many times larger than what is stored of it.
+_MAX_RATIO = 256
+_SMALL = 1 << 20
+
+
+def read(path: Path) -> Mesh:
+    """The mesh in an HDF5 file. Raises MeshError naming the file and what was found."""
+    import h5py
+
+    try:
+        file = h5py.File(path, "r")
+    except FileNotFoundError:
+        raise MeshError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise MeshError(f"{path}: not a readable HDF5 file ({_first_line(error)})") from None
+    with file:
+        try:
+            found = {name: _dataset(file, name, path) for name in ("x", "y", "quad8")}
+            return Mesh(**found, boundaries=_boundaries(file, path), source=path.name)
+        except MeshError as error:
+            text = str(error)
+            raise MeshError(text if text.startswith(str(path)) else f"{path}: {text}") from None
+        except (OSError, RuntimeError, ValueError, TypeError, KeyError, MemoryError) as error:
+            raise MeshError(f"{path}: damaged HDF5 file ({_first_line(error)})") from None
+
+
+def _boundaries(file: Any, path: Path) -> dict[str, Boundary]:
+    if "boundaries" not in file:
+        return {}
+    group = _hard(file, "boundaries", path)
+    boundaries = {}
+    for name in group:
+        member = _hard(group, name, path)
+        boundaries[name] = Boundary(_dataset(member, "edges", path), _dataset(member, "nodes", path))
+    return boundaries
+
+
+def _hard(group: Any, name: str, path: Path) -> Any:
+    """A member of `group` that is stored in this very file."""
+    import h5py
+
+    if group.get(name, getlink=True) is None:
+        raise MeshError(f"{path}: there is no {name!r} in {group.name!r}; found: {', '.join(group) or 'nothing'}")
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise MeshError(f"{path}: {name!r} is a link, which is not followed; store the data itself")
+    return group[name]
+
+
+def _dataset(group: Any, name: str, path: Path) -> Any:
+    import h5py
+
+    data = _hard(group, name, path)
+    if not isinstance(data, h5py.Dataset):
+        raise MeshError(f"{path}: {name!r} is not a dataset")
+    if data.is_virtual or data.external:
+        raise MeshError(f"{path}: {name!r} is stored outside this file, which is not followed")
+    if data.dtype.kind not in "iuf" or data.shape is None:
+        raise MeshError(f"{path}: {name!r} must hold numbers, not {data.dtype}")
+    size, stored = data.size * data.dtype.itemsize, data.id.get_storage_size()
+    if size > _SMALL and size > _MAX_RATIO * stored:
+        raise MeshError(f"{path}: {name!r} claims {size:,} bytes but stores {stored:,}; refused")
+    return data[()]
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _write_mesh(file: Any, mesh: Mesh) -> None:
+    for name, values in (("x", mesh.x), ("y", mesh.y), ("quad8", mesh.quad8)):
+        file[name] = values
+    for name, boundary in mesh.boundaries.items():
+        group = file.create_group(f"boundaries/{name}")
+        group["edges"], group["nodes"] = boundary.edges, boundary.nodes
+
+
+def write_mesh(mesh: Mesh, path: Path) -> None:
+    """Write `mesh` with its named boundaries."""
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        _write_mesh(file, mesh)
+
+
+def write_result(solution: "Solution", path: Path) -> None:
+    """Write the mesh, the fields and the report."""
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        _write_mesh(file, solution.mesh)
+        group = file.create_group("solution")
+        for name in ("u", "velocity", "speed", "pressure"):
+            group[name] = getattr(solution, name)
+        group.attrs["converged"] = solution.report.converged
+        group.attrs["report"] = json.dumps(solution.report.to_dict())
+        group["history"] = solution.report.history or [(0, 1.0)]

@@ -1,0 +1,107 @@
+"""The one policy for geometry: which meshes are accepted, and what is done with those that aren't.
+
+An element is valid when det J > 0 at every Gauss point of the 3x3 and of the 2x2 rule. Everything
+else is refused here, once, by naming the elements; a mesh whose elements are all clockwise is turned
+round with a warning. No backend looks at the sign of det J again.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from fem_core import quad8 as q8
+from fem_core.errors import MeshError
+from fem_core.mesh import Boundary, Mesh, name_some
+from fem_core.types import Floats
+
+_POINTS = np.concatenate([q8.POINTS_3X3, q8.POINTS_2X2])
+_DN = np.ascontiguousarray(q8.shape_gradient(*_POINTS.T).transpose(2, 1, 0).reshape(8, -1))
+_BLOCK = 8192
+
+
+def det_jacobian(mesh: Mesh) -> Floats:
+    """det J in m² at the 9 points of the 3x3 rule, then the 4 points of the 2x2 rule: (n_elements, 13)."""
+    det = np.empty((mesh.n_elements, len(_POINTS)))
+    for start in range(0, mesh.n_elements, _BLOCK):
+        nodes = mesh.quad8[start : start + _BLOCK]
+        x_ξ, x_η = np.split(mesh.x[nodes] @ _DN, 2, axis=1)
+        y_ξ, y_η = np.split(mesh.y[nodes] @ _DN, 2, axis=1)
+        det[start : start + _BLOCK] = x_ξ * y_η - x_η * y_ξ
+    return det
+
+
+def validate_mesh(mesh: Mesh) -> Mesh:
+    """`mesh` if it can be computed on; a re-oriented one if all its elements are clockwise.
+
+    The result is remembered on the mesh, so that checking again costs nothing.
+
+    Raises
+    ------
+    MeshError
+        Naming the first elements or nodes and how many in all: no elements, indices out of range,
+        a node repeated in an element, NaN or infinite coordinates, coincident nodes, edges that
+        don't match, det J <= 0 at a Gauss point.
+    """
+    known: Mesh | None = mesh.__dict__.get("_validated")
+    if known is None:
+        _check_connectivity(mesh)
+        _check_coordinates(mesh)
+        known = _check_orientation(mesh)
+        _ = known.exterior_edges  # refuses edges that don't match
+        mesh.__dict__["_validated"] = known
+        known.__dict__["_validated"] = known
+    return known
+
+
+def _check_connectivity(mesh: Mesh) -> None:
+    quad8, n = mesh.quad8, mesh.n_nodes
+    if mesh.n_elements == 0:
+        raise MeshError(f"{mesh.source}: the mesh has no elements")
+    if len(bad := np.flatnonzero(((quad8 < 0) | (quad8 >= n)).any(axis=1))):
+        hint = "; node numbers start at 0: are these 1-based?" if quad8.min() == 1 and quad8.max() == n else ""
+        raise MeshError(
+            f"{mesh.source}: elements {name_some(bad)} refer to nodes outside 0…{n - 1} "
+            f"(found {quad8.min()}…{quad8.max()}){hint}"
+        )
+    ordered = np.sort(quad8, axis=1)
+    if len(bad := np.flatnonzero((ordered[:, 1:] == ordered[:, :-1]).any(axis=1))):
+        raise MeshError(f"{mesh.source}: elements {name_some(bad)} name the same node twice")
+    for name, boundary in mesh.boundaries.items():
+        numbers = np.concatenate([boundary.edges.ravel(), boundary.nodes])
+        if len(numbers) and not 0 <= numbers.min() <= numbers.max() < n:
+            raise MeshError(f"{mesh.source}: boundary {name!r} refers to nodes outside 0…{n - 1}")
+
+
+def _check_coordinates(mesh: Mesh) -> None:
+    x, y = mesh.x, mesh.y
+    if len(bad := np.flatnonzero(~(np.isfinite(x) & np.isfinite(y)))):
+        raise MeshError(f"{mesh.source}: nodes {name_some(bad)} have NaN or infinite coordinates")
+    used = mesh.used_nodes
+    order = used[np.lexsort((y[used], x[used]))]
+    same = (x[order[1:]] == x[order[:-1]]) & (y[order[1:]] == y[order[:-1]])
+    if same.any():
+        pairs = np.array([f"{a} and {b}" for a, b in zip(order[:-1][same], order[1:][same], strict=True)])
+        raise MeshError(f"{mesh.source}: nodes {name_some(pairs)} coincide; merge them so that their elements connect")
+
+
+def _check_orientation(mesh: Mesh) -> Mesh:
+    det = det_jacobian(mesh)
+    negative = (det < 0).all(axis=1)
+    if negative.all():
+        boundaries = {
+            name: Boundary(boundary.edges[:, ::-1], boundary.nodes) for name, boundary in mesh.boundaries.items()
+        }
+        turned = f"all {mesh.n_elements} elements were clockwise and have been re-oriented"
+        return replace(
+            mesh, quad8=mesh.quad8[:, q8.REVERSED], boundaries=boundaries, warnings=(*mesh.warnings, turned)
+        )
+    if len(bad := np.flatnonzero((det <= 0).any(axis=1))):
+        clockwise = np.count_nonzero(negative)
+        raise MeshError(
+            f"{mesh.source}: det J <= 0 at a Gauss point of elements {name_some(bad)}: "
+            + (f"{clockwise} are clockwise, the others are folded or degenerate" if clockwise < len(bad) else
+               "they are clockwise while the other elements are counter-clockwise")
+            + "; check the node order and the mid-side nodes"
+        )
+    return mesh
+

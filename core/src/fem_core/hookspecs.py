@@ -1,0 +1,327 @@
+"""The hooks of `fem_core`, pluggy project name `fem`.
+
+A *compute* hook is provided for each stage by exactly one backend, or else by the core; observers and
+always-on plugins may wrap it. *Events* are heard by every observer. *Extension* hooks let always-on
+plugins (entry points `fem.plugins`) add file formats, solvers and commands.
+
+An implementation is a method or function of the hook's name, marked with `@hookimpl`, that takes any
+subset of the hook's arguments by their names and without defaults.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    import click
+
+    from fem_core.formats import MeshReader, ResultWriter
+    from fem_core.mesh import Mesh
+    from fem_core.problem import Problem
+    from fem_core.progress import Progress
+    from fem_core.results import DerivedFields, Report, SolveResult, SolverOptions
+    from fem_core.solvers import LinearSolver
+    from fem_core.sparsity import Sparsity
+    from fem_core.system import LinearSystem
+    from fem_core.types import Stage
+
+PROJECT = "fem"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+class ComputeHooks:
+    """One provider per stage."""
+
+    @hookspec(firstresult=True)
+    def fem_sparsity(self, mesh: Mesh, progress: Progress) -> Sparsity | None:
+        """The pattern of the matrix and the slot of each element's entry in it.
+
+        Computed once per topology and kept by the session.
+
+        >>> import fem_core as fem
+        >>> class Counting(fem.Backend):
+        ...     patterns = 0
+        ...     @fem.hookimpl
+        ...     def fem_sparsity(self, mesh, progress):
+        ...         self.patterns += 1
+        ...         return fem.compute_sparsity(mesh)
+        >>> info = fem.BackendInfo("counting", "counts", "", stages=("compute_sparsity",))
+        >>> mesh = fem.generate.duct(nx=2, ny=1)
+        >>> backend = Counting()
+        >>> with fem.Session([(info, backend)]) as session:
+        ...     for gamma in (1.0, 2.5):
+        ...         solution = session.solve(mesh, fem.Problem.potential_flow(mesh, gamma=gamma))
+        >>> backend.patterns
+        1
+        """
+
+    @hookspec(firstresult=True)
+    def fem_assemble(
+        self, mesh: Mesh, problem: Problem, sparsity: Sparsity, progress: Progress
+    ) -> LinearSystem | None:
+        """K and f on the pattern of `sparsity`, before any boundary condition.
+
+        Contributions are summed in element order; the result is bitwise repeatable.
+
+        >>> import fem_core as fem
+        >>> class Threefold(fem.Backend):  # a wrong backend: the kit's check `matrix` catches it
+        ...     @fem.hookimpl
+        ...     def fem_assemble(self, mesh, problem, sparsity, progress):
+        ...         system = fem.assemble_system(mesh, problem, sparsity)
+        ...         system.matrix.data *= 3
+        ...         progress.assembly(mesh.n_elements, mesh.n_elements)
+        ...         return system
+        >>> info = fem.BackendInfo("threefold", "wrong", "", stages=("assemble_system",))
+        >>> mesh = fem.generate.duct(length=3, nx=2, ny=1)
+        >>> with fem.Session([(info, Threefold())]) as session:
+        ...     solution = session.solve(mesh)
+        >>> float(round(solution.u.max(), 6))  # γ L / k = 2.5 · 3 / 3
+        2.5
+        """
+
+    @hookspec(firstresult=True)
+    def fem_apply_bc(
+        self, system: LinearSystem, mesh: Mesh, problem: Problem, progress: Progress
+    ) -> LinearSystem | None:
+        """Robin terms added, Dirichlet values lifted, fixed and orphan nodes held.
+
+        >>> import fem_core as fem
+        >>> class Watching(fem.Backend):
+        ...     @fem.hookimpl
+        ...     def fem_apply_bc(self, system, mesh, problem):
+        ...         held = fem.apply_conditions(system, mesh, problem)
+        ...         print(len(held.fixed), "fixed nodes, load", round(held.rhs.sum(), 6))
+        ...         return held
+        >>> info = fem.BackendInfo("watching", "prints", "", stages=("apply_bc",))
+        >>> with fem.Session([(info, Watching())]) as session:
+        ...     solution = session.solve(fem.generate.duct(height=1.2, nx=2, ny=1))
+        3 fixed nodes, load 3.0
+        """
+
+    @hookspec(firstresult=True)
+    def fem_solve(
+        self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress
+    ) -> SolveResult | None:
+        """u = ĝ + w with K w = rhs, by one of the backend's `solver_methods`.
+
+        >>> import fem_core as fem, numpy as np
+        >>> class Dense(fem.Backend):
+        ...     @fem.hookimpl
+        ...     def fem_solve(self, system, options):
+        ...         w = np.linalg.solve(system.matrix.toarray(), system.rhs)
+        ...         return fem.SolveResult(w + system.lift, options.method, 0, fem.StopReason.CONVERGED, 0.0, 0.0)
+        >>> info = fem.BackendInfo("dense", "small", "", stages=("solve_system",), solver_methods=("dense",))
+        >>> with fem.Session([(info, Dense())]) as session:
+        ...     solution = session.solve(fem.generate.duct(nx=2, ny=1), solver="dense")
+        >>> float(round(solution.u.max(), 6)), solution.report.providers["solve_system"]
+        (7.5, 'dense')
+        """
+
+    @hookspec(firstresult=True)
+    def fem_compute_derived(
+        self, mesh: Mesh, problem: Problem, result: SolveResult, progress: Progress
+    ) -> DerivedFields | None:
+        """Velocity, speed and pressure of each element.
+
+        >>> import fem_core as fem
+        >>> class Timed:  # not a backend but an observer: it may wrap the hook, whoever provides it
+        ...     @fem.hookimpl(wrapper=True)
+        ...     def fem_compute_derived(self, mesh):
+        ...         derived = yield
+        ...         print(mesh.n_elements, "elements")
+        ...         return derived
+        >>> solution = fem.solve(fem.generate.duct(nx=2, ny=1), observers=[Timed()])
+        2 elements
+        """
+
+
+class EventHooks:
+    """Every observer hears every event, in the calling thread; one that fails is switched off.
+
+    A run ends with exactly one of `fem_solve_complete` and `fem_error`. The progress events are
+    throttled; the last one of an assembly or post-processing is always delivered.
+    """
+
+    @hookspec
+    def fem_stage_start(self, stage: Stage, provider: str) -> None:
+        """A stage begins (on the wire: `fem:stageStart {stage}`).
+
+        >>> import fem_core as fem
+        >>> class Stages:
+        ...     @fem.hookimpl
+        ...     def fem_stage_start(self, stage, provider):
+        ...         print(stage, provider)
+        >>> with fem.open_backend("numpy") as session:
+        ...     solution = session.solve(fem.generate.duct(nx=2, ny=1), observers=[Stages()])
+        load_mesh core
+        compute_sparsity core
+        assemble_system numpy
+        apply_bc core
+        solve_system core
+        compute_derived numpy
+        """
+
+    @hookspec
+    def fem_stage_complete(self, stage: Stage, provider: str, duration: float) -> None:
+        """A stage has ended after `duration` seconds (`fem:stageComplete {stage, duration}`).
+
+        >>> import fem_core as fem
+        >>> class Slow:
+        ...     @fem.hookimpl
+        ...     def fem_stage_complete(self, stage, duration):
+        ...         if duration > 10:
+        ...             print(stage)
+        >>> solution = fem.solve(fem.generate.duct(nx=2, ny=1), observers=[Slow()])
+        """
+
+    @hookspec
+    def fem_mesh_loaded(self, mesh: Mesh) -> None:
+        """The mesh is read and valid (`fem:meshLoaded {nodes, elements}`).
+
+        >>> import fem_core as fem
+        >>> class Size:
+        ...     @fem.hookimpl
+        ...     def fem_mesh_loaded(self, mesh):
+        ...         print(mesh.n_nodes, mesh.n_elements)
+        >>> solution = fem.solve(fem.generate.duct(nx=2, ny=1), observers=[Size()])
+        13 2
+        """
+
+    @hookspec
+    def fem_assembly_progress(self, current: int, total: int) -> None:
+        """`current` of `total` elements are assembled (`fem:assemblyProgress {current, total}`).
+
+        >>> import fem_core as fem
+        >>> class Assembled:
+        ...     @fem.hookimpl
+        ...     def fem_assembly_progress(self, current, total):
+        ...         print(f"{current}/{total}")
+        >>> solution = fem.solve(fem.generate.duct(nx=2, ny=1), observers=[Assembled()])
+        2/2
+        """
+
+    @hookspec
+    def fem_solve_progress(self, iteration: int, residual: float, etr: float | None) -> None:
+        """True relative residual and estimated seconds remaining (`fem:solveProgress {iteration, residual, etr}`).
+
+        >>> import fem_core as fem
+        >>> class Iterations:
+        ...     @fem.hookimpl
+        ...     def fem_solve_progress(self, iteration, residual):
+        ...         print(iteration, residual < 1)
+        >>> solution = fem.solve(fem.generate.duct(nx=20, ny=5), solver="cg", monitor=60, observers=[Iterations()])
+        60 True
+        """
+
+    @hookspec
+    def fem_derived_progress(self, current: int, total: int) -> None:
+        """`current` of `total` elements are post-processed (`fem:derivedProgress {current, total}`).
+
+        >>> import fem_core as fem
+        >>> class Derived:
+        ...     @fem.hookimpl
+        ...     def fem_derived_progress(self, current, total):
+        ...         print(f"{current}/{total}")
+        >>> solution = fem.solve(fem.generate.duct(nx=2, ny=1), observers=[Derived()])
+        2/2
+        """
+
+    @hookspec
+    def fem_solve_complete(self, report: Report) -> None:
+        """The run has ended, converged or not (`fem:solveComplete {converged, iterations, timing}`).
+
+        >>> import fem_core as fem
+        >>> class Done:
+        ...     @fem.hookimpl
+        ...     def fem_solve_complete(self, report):
+        ...         print(report.converged)
+        >>> solution = fem.solve(fem.generate.duct(nx=2, ny=1), observers=[Done()])
+        True
+        """
+
+    @hookspec
+    def fem_error(self, stage: Stage, error: BaseException) -> None:
+        """The run has failed or was interrupted in `stage` (`fem:error {stage, error}`).
+
+        >>> import fem_core as fem
+        >>> class Alarm:
+        ...     @fem.hookimpl
+        ...     def fem_error(self, stage, error):
+        ...         print(stage, type(error).__name__)
+        >>> try:
+        ...     fem.solve("no-such-file.h5", observers=[Alarm()])
+        ... except fem.MeshError as error:
+        ...     print("refused")
+        load_mesh MeshError
+        refused
+        """
+
+
+class ExtensionHooks:
+    """For always-on plugins (entry points `fem.plugins`); what all of them return is joined."""
+
+    @hookspec
+    def fem_mesh_readers(self) -> list[MeshReader]:
+        """Readers of mesh files, chosen by the file's ending.
+
+        >>> import fem_core as fem
+        >>> def read_text(path):
+        ...     x, y = np.loadtxt(path)
+        >>> class TextMeshes:
+        ...     @fem.hookimpl
+        ...     def fem_mesh_readers(self):
+        ...         return [fem.MeshReader((".txt",), "two rows of coordinates", read_text)]
+        >>> fem.registry.checked(TextMeshes())
+        """
+
+    @hookspec
+    def fem_result_writers(self) -> list[ResultWriter]:
+        """Writers of results, chosen by the file's ending.
+
+        >>> import fem_core as fem, numpy as np
+        >>> def write_u(solution, path):
+        ...     np.savetxt(path, solution.u)
+        >>> class TextResults:
+        ...     @fem.hookimpl
+        ...     def fem_result_writers(self):
+        ...         return [fem.ResultWriter((".txt",), "the potential, a line per node", write_u)]
+        >>> fem.registry.checked(TextResults())
+        """
+
+    @hookspec
+    def fem_linear_solvers(self) -> list[LinearSolver]:
+        """Methods for `--solver`, available to every backend that doesn't bring its own.
+
+        >>> import fem_core as fem
+        >>> class Solvers:
+        ...     @fem.hookimpl
+        ...     def fem_linear_solvers(self):
+        ...         return [fem.solvers.Direct()]
+        >>> fem.registry.checked(Solvers())
+        """
+
+    @hookspec
+    def fem_cli_commands(self) -> list[click.Command]:
+        """Further commands of `fem`.
+
+        >>> import click, fem_core as fem
+        >>> @click.command()
+        ... def greet():
+        ...     click.echo("hello")
+        >>> class Commands:
+        ...     @fem.hookimpl
+        ...     def fem_cli_commands(self):
+        ...         return [greet]
+        >>> fem.registry.checked(Commands())
+        """
+
+
+SPECS = (ComputeHooks, EventHooks, ExtensionHooks)
+
+
+def names(spec: type) -> tuple[str, ...]:
+    """The hooks that one of the specification classes declares."""
+    return tuple(name for name in vars(spec) if name.startswith("fem_"))

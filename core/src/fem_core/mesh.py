@@ -1,0 +1,199 @@
+"""The mesh: nodes, 8-node quadrilaterals, named boundaries, and what follows from its topology."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse import csgraph
+
+from fem_core import quad8 as q8
+from fem_core.errors import MeshError
+from fem_core.types import Array, Floats, Ints
+
+#: `outlet`, say, or (12, 13, 14, … 3 more): how many items an error names.
+_NAMED = 5
+
+
+def name_some(items: Array) -> str:
+    """`7, 12, 30, … (214 in all)`: the first few of `items` and their number, for messages."""
+    first = ", ".join(str(i) for i in items[:_NAMED])
+    return first if len(items) <= _NAMED else f"{first}, … ({len(items)} in all)"
+
+
+def _frozen(values: Any, dtype: type, what: str) -> Array:
+    """`values` as a contiguous read-only array of `dtype`; a copy is made only where one must."""
+    given = np.asarray(values)
+    wanted = np.dtype(dtype)
+    if given.dtype.kind not in ("iu" if wanted.kind == "i" else "iuf"):
+        raise MeshError(f"{what} must hold {'integers' if wanted.kind == 'i' else 'numbers'}, not {given.dtype}")
+    if wanted.kind == "i" and given.size and not -(2**31) <= int(given.min()) <= int(given.max()) < 2**31:
+        raise MeshError(f"{what} holds numbers that don't fit 32 bits")
+    array = np.ascontiguousarray(given, dtype=wanted)
+    if array.flags.writeable:
+        array = array.view()
+        array.flags.writeable = False
+    return array
+
+
+@dataclass(frozen=True, eq=False)
+class Boundary:
+    """A named part of the boundary.
+
+    Parameters
+    ----------
+    edges : int32 (n, 3)
+        Quadratic edges as nodes (a, mid, b), in the direction of their element.
+    nodes : int32 (m,)
+        Node numbers; kept sorted and unique. An outlet may have more than its edges have.
+    """
+
+    edges: Ints
+    nodes: Ints
+
+    def __post_init__(self) -> None:
+        edges = _frozen(np.reshape(self.edges, (0, 3)) if np.size(self.edges) == 0 else self.edges, np.int32, "edges")
+        if edges.ndim != 2 or edges.shape[1] != 3:
+            raise MeshError(f"boundary edges must have shape (n, 3), not {edges.shape}")
+        nodes = np.unique(_frozen(self.nodes, np.int32, "boundary nodes"))
+        object.__setattr__(self, "edges", edges)
+        object.__setattr__(self, "nodes", _frozen(nodes, np.int32, "boundary nodes"))
+
+    @classmethod
+    def from_edges(cls, edges: Ints) -> "Boundary":
+        """The boundary made of `edges` and just their nodes."""
+        return cls(edges, np.unique(edges))
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """A mesh of 8-node quadrilaterals; an immutable value.
+
+    Parameters
+    ----------
+    x, y : float64 (n_nodes,)
+        Coordinates in metres.
+    quad8 : int32 (n_elements, 8)
+        Zero-based nodes of each element: corners 0-3 counter-clockwise, then the mid-sides of
+        the edges (0,1), (1,2), (2,3), (3,0).
+    boundaries : mapping of name to Boundary, optional
+        Named boundaries. `with_boundaries` fills in `inlet`, `outlet` and `walls`.
+    source : str
+        Where the mesh comes from (a file name); appears in messages.
+    warnings : tuple of str
+        What a person should know about this mesh; ends up in the report of each run.
+
+    Raises
+    ------
+    MeshError
+        For wrong shapes or types. Values are checked by `validate_mesh`, which every reader and
+        every stage calls.
+    """
+
+    x: Floats
+    y: Floats
+    quad8: Ints
+    boundaries: Mapping[str, Boundary] = field(default_factory=dict)
+    source: str = "mesh"
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        x = _frozen(self.x, np.float64, f"{self.source}: x")
+        y = _frozen(self.y, np.float64, f"{self.source}: y")
+        quad8 = _frozen(self.quad8, np.int32, f"{self.source}: quad8")
+        if x.ndim != 1 or x.shape != y.shape:
+            raise MeshError(f"{self.source}: x and y must be one-dimensional and equally long, not {x.shape} and {y.shape}")
+        if quad8.ndim != 2 or quad8.shape[1] != 8:
+            raise MeshError(f"{self.source}: quad8 must have shape (n_elements, 8), not {quad8.shape}")
+        for name, value in (("x", x), ("y", y), ("quad8", quad8)):
+            object.__setattr__(self, name, value)
+        for name in self.boundaries:
+            if not name or "/" in name:
+                raise MeshError(f"{self.source}: a boundary can't be called {name!r}")
+        object.__setattr__(self, "boundaries", MappingProxyType(dict(self.boundaries)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Mesh, (self.x, self.y, self.quad8, dict(self.boundaries), self.source, self.warnings)
+
+    def __repr__(self) -> str:
+        names = ", ".join(self.boundaries) or "none"
+        return f"<Mesh {self.source}: {self.n_nodes} nodes, {self.n_elements} elements, boundaries: {names}>"
+
+    @property
+    def n_nodes(self) -> int:
+        return len(self.x)
+
+    @property
+    def n_elements(self) -> int:
+        return len(self.quad8)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the topology (the connectivity and the number of nodes), not of the geometry."""
+        digest = hashlib.blake2b(self.quad8, digest_size=16)
+        digest.update(str(self.n_nodes).encode())
+        return digest.hexdigest()
+
+    @cached_property
+    def used_nodes(self) -> Ints:
+        """Nodes that belong to an element, sorted."""
+        return np.flatnonzero(self._use).astype(np.int32)
+
+    @cached_property
+    def orphan_nodes(self) -> Ints:
+        """Nodes that belong to no element, sorted; every backend fixes them at 0."""
+        return np.flatnonzero(~self._use).astype(np.int32)
+
+    @cached_property
+    def _use(self) -> Array:
+        use = np.zeros(self.n_nodes, dtype=bool)
+        use[self.quad8.ravel()] = True
+        return use
+
+    @cached_property
+    def extent(self) -> float:
+        """The larger side of the box around the used nodes, in metres."""
+        used = self.used_nodes
+        return float(max(np.ptp(self.x[used]), np.ptp(self.y[used])))
+
+    @cached_property
+    def exterior_edges(self) -> Ints:
+        """Edges that belong to one element only, as nodes (a, mid, b), in element order: int32 (n, 3).
+
+        Raises MeshError where more than two elements share an edge, or where two elements share
+        the corners of an edge but not its mid-side node.
+        """
+        edges = self.quad8[:, q8.EDGES].reshape(-1, 3)
+        a, mid, b = edges.T
+        key = np.minimum(a, b).astype(np.int64) * self.n_nodes + np.maximum(a, b)
+        order = np.argsort(key, kind="stable")
+        same = key[order[1:]] == key[order[:-1]]
+        if (thrice := same[1:] & same[:-1]).any():
+            raise MeshError(
+                f"{self.source}: more than two elements share an edge, at elements "
+                f"{name_some(np.unique(order[1:-1][thrice] // 4))}; merge or remove the duplicates"
+            )
+        if (torn := same & (mid[order[1:]] != mid[order[:-1]])).any():
+            raise MeshError(
+                f"{self.source}: neighbours share the corners of an edge but not its mid-side node, at elements "
+                f"{name_some(np.unique(order[1:][torn] // 4))}; merge coincident nodes first"
+            )
+        once = np.ones(len(key), dtype=bool)
+        once[1:] &= ~same
+        once[:-1] &= ~same
+        return edges[np.sort(order[once])]
+
+    @cached_property
+    def components(self) -> tuple[int, Ints]:
+        """Number of connected components and the component of each element, int32 (n_elements,)."""
+        n, m = self.n_elements, self.n_nodes
+        rows = np.repeat(np.arange(n, dtype=np.int32), 4)
+        corners = self.quad8[:, :4].ravel() + n
+        graph = sparse.coo_array((np.ones(4 * n, dtype=bool), (rows, corners)), shape=(n + m, n + m))
+        _, label = csgraph.connected_components(graph, directed=False)
+        names, label = np.unique(label[:n], return_inverse=True)
+        return len(names), label.astype(np.int32)

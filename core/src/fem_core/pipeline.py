@@ -1,0 +1,285 @@
+"""The way through: from a mesh to a solution, one stage after the other.
+
+A reader who wants to know what happens in a run reads `run`; everything above it says who does a
+stage, how it is timed and announced, and what is accepted from whoever did it.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import numpy as np
+
+from fem_core.boundaries import with_boundaries
+from fem_core.errors import BackendError, FemError
+from fem_core.events import Event, Listener, Observers
+from fem_core.files import read_mesh, write_result
+from fem_core.hardware import hardware, versions
+from fem_core.mesh import Mesh
+from fem_core.problem import Problem
+from fem_core.progress import CancelToken, Progress
+from fem_core.results import DerivedFields, Report, SolveResult, SolverOptions, summarise
+from fem_core.solution import Solution
+from fem_core.sparsity import Sparsity
+from fem_core.system import PENALTY, LinearSystem
+from fem_core.types import Array, Stage
+
+if TYPE_CHECKING:
+    from fem_core.session import Session
+
+
+class _Hosted(Protocol):
+    def to_host(self) -> Any: ...
+
+
+V = TypeVar("V", bound=_Hosted)
+
+_HOST = (Sparsity, LinearSystem, SolveResult, DerivedFields)
+
+
+class Run:
+    """One run on a session: its observers, its clock, and the provider of each stage."""
+
+    def __init__(
+        self,
+        session: "Session",
+        observers: Iterable[object] = (),
+        on_event: Callable[[Event], object] | None = None,
+        cancel: CancelToken | None = None,
+    ) -> None:
+        self.session = session
+        listeners = [Listener(on_event)] if on_event else []
+        self.hooks = session.hooks([*observers, *listeners])
+        self.observers = Observers(self.hooks.manager)
+        self.progress = Progress(self.observers.emit, cancel)
+        self.current: Stage = "load_mesh"
+        self.providers: dict[str, str] = {}
+        self.seconds: dict[str, float] = {}
+        self.warnings: list[str] = []
+        self.host_copies = 0
+
+    @contextmanager
+    def stage(self, name: Stage, provider: str = "core") -> Iterator[None]:
+        """Announce and time a stage; an error of a backend is given its name."""
+        self.current = name
+        self.providers[name] = provider
+        self.progress.check()
+        self.observers.emit("fem_stage_start", stage=name, provider=provider)
+        start = time.perf_counter()
+        try:
+            yield
+        except FemError:
+            raise
+        except Exception as error:
+            if provider == "core":
+                raise
+            raise BackendError(f"backend {provider!r} failed in {name}: {type(error).__name__}: {error}") from error
+        self.seconds[name] = time.perf_counter() - start
+        self.observers.emit("fem_stage_complete", stage=name, provider=provider, duration=self.seconds[name])
+
+    def load_mesh(self, source: Mesh | str | Path, tolerance: float) -> Mesh:
+        with self.stage("load_mesh"):
+            if isinstance(source, Mesh):
+                mesh = with_boundaries(source, tolerance)
+            else:
+                mesh = read_mesh(source, boundary_tolerance=tolerance)
+        self.warnings += mesh.warnings
+        self.observers.emit("fem_mesh_loaded", mesh=mesh)
+        return mesh
+
+    def compute_sparsity(self, mesh: Mesh) -> Sparsity:
+        provider = self._provider("compute_sparsity")
+        with self.stage("compute_sparsity", provider):
+            known = self.session.known_sparsity(provider, mesh)
+            sparsity = known or self.hooks.call(self.current, provider, mesh=mesh, progress=self.progress)
+        self._check(sparsity, mesh)
+        self.session.keep_sparsity(provider, mesh, sparsity)
+        return sparsity  # type: ignore[no-any-return]
+
+    def assemble_system(self, mesh: Mesh, problem: Problem, sparsity: Sparsity) -> LinearSystem:
+        provider = self._provider("assemble_system", problem)
+        sparsity = self._hand_over(sparsity, "compute_sparsity", provider)
+        with self.stage("assemble_system", provider):
+            system = self.hooks.call(
+                self.current, provider, mesh=mesh, problem=problem, sparsity=sparsity, progress=self.progress
+            )
+        return self._check(system, mesh)
+
+    def apply_bc(self, system: LinearSystem, mesh: Mesh, problem: Problem) -> LinearSystem:
+        provider = self._provider("apply_bc", problem)
+        system = self._hand_over(system, "assemble_system", provider)
+        with self.stage("apply_bc", provider):
+            system = self.hooks.call(
+                self.current, provider, system=system, mesh=mesh, problem=problem, progress=self.progress
+            )
+        if len(mesh.orphan_nodes):
+            self.warnings.append(f"{len(mesh.orphan_nodes)} nodes belong to no element; they are fixed at 0")
+        stiffest = 16 * float(problem.conductivity_on(mesh).max())
+        if problem.dirichlet == "penalty" and stiffest > 1e-8 * PENALTY:
+            self.warnings.append(
+                f"the penalty of {PENALTY:g} is small beside a conductivity of {stiffest / 16:g}: "
+                "fixed values are approximate; use dirichlet='eliminate'"
+            )
+        return self._check(system, mesh)
+
+    def solve_system(self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions) -> SolveResult:
+        provider = self._provider("solve_system", problem, options)
+        system = self._hand_over(system, "apply_bc", provider)
+        with self.stage("solve_system", provider):
+            result = self.hooks.call(
+                self.current,
+                provider,
+                system=system,
+                mesh=mesh,
+                problem=problem,
+                options=options,
+                progress=self.progress,
+            )
+        result = self._check(result, mesh)
+        if not result.converged:
+            self.warnings.append(
+                f"{result.method} did not converge: {result.stop_reason} after {result.iterations} iterations, "
+                f"relative residual {result.relative_residual:.1e}; the fields are partial"
+            )
+        return result
+
+    def compute_derived(self, mesh: Mesh, problem: Problem, result: SolveResult) -> DerivedFields:
+        provider = self._provider("compute_derived", problem)
+        result = self._hand_over(result, "solve_system", provider)
+        with self.stage("compute_derived", provider):
+            derived = self.hooks.call(
+                self.current, provider, mesh=mesh, problem=problem, result=result, progress=self.progress
+            )
+        return self._check(derived, mesh)
+
+    def to_host(self, value: V, mesh: Mesh) -> V:
+        """`value` on the host and in the mesh's numbering."""
+        if type(value) in _HOST:
+            return value
+        self.host_copies += 1
+        host: V = value.to_host()
+        return self._check(host, mesh)
+
+    def write(self, solution: Solution, outputs: Iterable[str | Path]) -> None:
+        with self.stage("write"):
+            for path in outputs:
+                write_result(solution, Path(path))
+
+    def _provider(self, stage: Stage, problem: Problem | None = None, options: SolverOptions | None = None) -> str:
+        self.current = stage
+        name, notes = self.session.provider(stage, problem or Problem(), options or SolverOptions())
+        self.warnings += notes
+        return name
+
+    def _hand_over(self, value: V, made_in: Stage, taker: str) -> V:
+        """`value` as `taker` accepts it: its own kind as it is, everything else on the host."""
+        maker = self.providers.get(made_in)
+        if type(value) in _HOST or maker == taker or (maker is None and taker != "core"):
+            return value
+        self.host_copies += 1
+        host: V = value.to_host()
+        return host
+
+    def _check(self, value: V | None, mesh: Mesh) -> V:
+        """Refuse what a provider must not return: nothing, another type, wrong shapes, NaN."""
+        provider, stage = self.providers[self.current], self.current
+        if value is None:
+            raise BackendError(f"backend {provider!r} returned nothing from {stage}: is a `return` missing?")
+        if fault := _fault(value, mesh):
+            raise BackendError(f"backend {provider!r} returned a wrong result from {stage}: {fault}")
+        return value
+
+    def report(self, mesh: Mesh, result: SolveResult, derived: DerivedFields) -> Report:
+        return Report(
+            backend=self.session.name,
+            providers=self.providers,
+            seconds={**self.session.seconds, **self.seconds},
+            mesh={"nodes": mesh.n_nodes, "elements": mesh.n_elements, "orphan_nodes": len(mesh.orphan_nodes)},
+            solver={
+                "method": result.method,
+                "iterations": result.iterations,
+                "converged": result.converged,
+                "stop_reason": str(result.stop_reason),
+                "relative_residual": result.relative_residual,
+                "true_relative_residual": result.true_relative_residual,
+            },
+            solution=summarise(result.u, mesh.used_nodes, derived),
+            history=result.history,
+            warnings=(*self.session.notes, *self.warnings, *self.observers.warnings),
+            host_copies=self.host_copies,
+            versions=versions(self.session.distributions),
+            hardware=hardware(),
+        )
+
+
+def _fault(value: object, mesh: Mesh) -> str | None:
+    """What is wrong with a stage's result; device values are looked at once they are on the host."""
+    n, m = mesh.n_nodes, mesh.n_elements
+    match value:
+        case Sparsity():
+            wanted: list[tuple[str, Any, tuple[int, ...], type]] = [
+                ("indptr", value.indptr, (n + 1,), np.int32),
+                ("slots", value.slots, (m, 8, 8), np.int32),
+            ]
+        case LinearSystem():
+            if getattr(value.matrix, "shape", None) != (n, n) or getattr(value.matrix, "format", None) != "csr":
+                return f"matrix must be CSR of shape {(n, n)}"
+            wanted = [("matrix values", value.matrix.data, value.matrix.data.shape, np.float64)]
+            wanted += [("rhs", value.rhs, (n,), np.float64)]
+        case SolveResult():
+            wanted = [("u", value.u, (n,), np.float64)]
+        case DerivedFields():
+            wanted = [("velocity", value.velocity, (m, 2), np.float64)]
+            wanted += [(name, getattr(value, name), (m,), np.float64) for name in ("speed", "pressure")]
+        case _:
+            return None if callable(getattr(value, "to_host", None)) else f"a {type(value).__name__}"
+    for name, array, shape, dtype in wanted:
+        if getattr(array, "shape", None) != shape or array.dtype != dtype:
+            found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+            return f"{name} must be {np.dtype(dtype)} {shape}, not {found}"
+        if not _finite(array):
+            return f"{name} holds NaN or infinite values"
+    return None
+
+
+def _finite(array: Array) -> bool:
+    with np.errstate(invalid="ignore", over="ignore"):
+        return bool(np.isfinite(array.sum()) or np.isfinite(array).all())
+
+
+def run(
+    session: "Session",
+    source: Mesh | str | Path,
+    problem: Problem | None,
+    options: SolverOptions,
+    boundary_tolerance: float,
+    outputs: Iterable[str | Path] = (),
+    **listening: Any,
+) -> Solution:
+    """Solve `problem` (by default the potential flow) on a mesh, and tell the observers how it ended."""
+    stages = Run(session, **listening)
+    try:
+        session.provider("solve_system", problem or Problem(), options)  # an unknown solver is refused at once
+        mesh = stages.load_mesh(source, boundary_tolerance)
+        problem = problem.on(mesh) if problem else Problem.potential_flow(mesh)
+        sparsity = stages.compute_sparsity(mesh)
+        system = stages.assemble_system(mesh, problem, sparsity)
+        del sparsity
+        system = stages.apply_bc(system, mesh, problem)
+        result = stages.solve_system(system, mesh, problem, options)
+        del system
+        derived = stages.to_host(stages.compute_derived(mesh, problem, result), mesh)
+        result = stages.to_host(result, mesh)
+        report = stages.report(mesh, result, derived)
+        solution = Solution(mesh, problem, result.u, derived.velocity, derived.speed, derived.pressure, report)
+        if outputs := list(outputs):
+            stages.write(solution, outputs)
+            solution = replace(solution, report=stages.report(mesh, result, derived))
+    except BaseException as error:
+        stages.observers.emit("fem_error", stage=stages.current, error=error)
+        raise
+    stages.observers.emit("fem_solve_complete", report=solution.report)
+    return solution

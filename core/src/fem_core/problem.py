@@ -1,0 +1,217 @@
+"""The boundary value problem: coefficients and conditions on a mesh's named boundaries.
+
+Weak form: find u with u = g on the Dirichlet boundaries such that for all v
+
+    ∫ k ∇u·∇v dΩ + ∫_Robin p u v ds = ∫ s v dΩ + ∫_Robin γ v ds,
+
+that is -∇·(k ∇u) = s inside and k ∂u/∂n + p u = γ on the Robin boundaries.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from fem_core.errors import ProblemError
+from fem_core.mesh import Mesh, name_some
+from fem_core.types import Array, Floats, Ints, Value
+
+
+@dataclass(frozen=True)
+class Robin:
+    """k ∂u/∂n + p u = γ on a named boundary.
+
+    `p` and `gamma` are constants, arrays with a value per node of the mesh, or functions of the
+    nodes' coordinates (x, y); between nodes they are interpolated by the quadratic edge.
+    """
+
+    boundary: str
+    gamma: Value = 0.0
+    p: Value = 0.0
+
+
+@dataclass(frozen=True)
+class Dirichlet:
+    """u = value on the nodes of a named boundary; `value` as in `Robin`.
+
+    Where two conditions share a node, the later one holds.
+    """
+
+    boundary: str
+    value: Value = 0.0
+
+
+@dataclass(frozen=True)
+class Fluid:
+    """Constants of the pressure p₀ - ½ ρ |v|²: `p0` in Pa, `rho` in kg/m³."""
+
+    p0: float = 101328.8281
+    rho: float = 1.225
+
+    def pressure(self, speed: Floats) -> Floats:
+        """p₀ - ½ ρ speed² in Pa."""
+        return self.p0 - 0.5 * self.rho * speed * speed
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is solved on a mesh.
+
+    Parameters
+    ----------
+    conditions : tuple of Robin and Dirichlet
+        Boundaries without a condition are insulated (k ∂u/∂n = 0).
+    conductivity : float or (n_elements,)
+        k > 0, constant or per element.
+    source : float, (n_elements,), (n_nodes,) or function of (x, y)
+        s; nodal values and functions are taken at the nodes and interpolated.
+    dirichlet : "penalty" or "eliminate"
+        How fixed nodes are held: 1e12 added to their diagonal (the reference's way, exact to about
+        1e-12 relative to k), or rows and columns replaced by those of the identity.
+    fluid : Fluid
+        Constants of the pressure.
+    """
+
+    conditions: tuple[Robin | Dirichlet, ...] = ()
+    conductivity: float | Floats = 1.0
+    source: Value = 0.0
+    dirichlet: Literal["penalty", "eliminate"] = "penalty"
+    fluid: Fluid = Fluid()
+
+    def __post_init__(self) -> None:
+        if self.dirichlet not in ("penalty", "eliminate"):
+            raise ProblemError(f"dirichlet must be 'penalty' or 'eliminate', not {self.dirichlet!r}")
+        object.__setattr__(self, "conditions", tuple(self.conditions))
+
+    @classmethod
+    def potential_flow(
+        cls,
+        mesh: Mesh,
+        *,
+        gamma: Value = 2.5,
+        p: Value = 0.0,
+        outlet: Value = 0.0,
+        conductivity: float | Floats = 1.0,
+        source: Value = 0.0,
+        dirichlet: Literal["penalty", "eliminate"] = "penalty",
+        fluid: Fluid = Fluid(),  # noqa: B008  # an immutable value
+    ) -> "Problem":
+        """The default problem: flux γ in at `inlet`, u = 0 at `outlet`, walls insulated."""
+        conditions = (Robin("inlet", gamma, p), Dirichlet("outlet", outlet))
+        return cls(conditions, conductivity, source, dirichlet, fluid).on(mesh)
+
+    @property
+    def robin(self) -> tuple[Robin, ...]:
+        return tuple(c for c in self.conditions if isinstance(c, Robin))
+
+    def on(self, mesh: Mesh) -> "Problem":
+        """This problem, once it is known to make sense on `mesh`.
+
+        Raises
+        ------
+        ProblemError
+            For an unknown or empty boundary, coefficients of a wrong shape or sign or that aren't
+            finite, or a part of the mesh in which nothing determines the level of u.
+        """
+        for condition in self.conditions:
+            _boundary_nodes(mesh, condition)
+        k = self.conductivity_on(mesh)
+        if len(bad := np.flatnonzero(~(k > 0))):
+            raise ProblemError(f"conductivity must be positive; it isn't in elements {name_some(bad)}")
+        self.source_on(mesh)
+        self._check_level(mesh)
+        return self
+
+    def conductivity_on(self, mesh: Mesh) -> Floats:
+        """k of each element, (n_elements,)."""
+        return _finite(_broadcast(self.conductivity, {"element": mesh.n_elements}, "conductivity"), "conductivity")
+
+    def source_on(self, mesh: Mesh) -> Floats | None:
+        """s at the nodes of each element, (n_elements, 8); None where there is no source."""
+        s = self.source
+        if isinstance(s, int | float) and s == 0:
+            return None
+        if not callable(s) and np.shape(s) == (mesh.n_elements,) != (mesh.n_nodes,):
+            return np.repeat(_finite(np.asarray(s, dtype=np.float64), "source")[:, None], 8, axis=1)
+        nodal = nodal_values(s, mesh, mesh.used_nodes, "source")
+        return nodal[mesh.quad8]
+
+    def fixed_on(self, mesh: Mesh) -> tuple[Ints, Floats]:
+        """The fixed nodes (sorted; orphan nodes included) and the lift ĝ, zero elsewhere: (m,), (n_nodes,)."""
+        fixed = np.zeros(mesh.n_nodes, dtype=bool)
+        g = np.zeros(mesh.n_nodes)
+        fixed[mesh.orphan_nodes] = True
+        for condition in self.conditions:
+            if isinstance(condition, Dirichlet):
+                nodes = _boundary_nodes(mesh, condition)
+                fixed[nodes] = True
+                g[nodes] = nodal_values(condition.value, mesh, nodes, f"value on {condition.boundary!r}")[nodes]
+        g[mesh.orphan_nodes] = 0
+        return np.flatnonzero(fixed).astype(np.int32), g
+
+    def _check_level(self, mesh: Mesh) -> None:
+        """Each connected part needs a Dirichlet node or a Robin edge with p > 0."""
+        number, of_element = mesh.components
+        held = np.zeros(mesh.n_nodes, dtype=bool)
+        for condition in self.conditions:
+            nodes = _boundary_nodes(mesh, condition)
+            if isinstance(condition, Dirichlet):
+                held[nodes] = True
+            else:
+                held[nodes] |= nodal_values(condition.p, mesh, nodes, f"p on {condition.boundary!r}")[nodes] > 0
+        parts = np.unique(of_element[held[mesh.quad8].any(axis=1)])
+        if len(parts) < number:
+            lost = np.setdiff1d(np.arange(number), parts)
+            elements = np.flatnonzero(np.isin(of_element, lost))
+            raise ProblemError(
+                f"{mesh.source}: nothing holds the level of u in {len(lost)} of {number} connected parts of the mesh "
+                f"(elements {name_some(elements)}); fix u on a boundary of each part"
+            )
+
+
+def nodal_values(value: Value, mesh: Mesh, nodes: Ints, what: str) -> Floats:
+    """`value` as an array over all nodes, (n_nodes,), evaluated (if a function) and finite at `nodes`."""
+    if callable(value):
+        result = np.zeros(mesh.n_nodes)
+        try:
+            result[nodes] = value(mesh.x[nodes], mesh.y[nodes])
+        except Exception as error:
+            raise ProblemError(f"{what}: the function failed on arrays of {len(nodes)} coordinates: {error!r}") from error
+    else:
+        result = _broadcast(value, {"node": mesh.n_nodes}, what)
+    if len(bad := nodes[~np.isfinite(result[nodes])]):
+        raise ProblemError(f"{what} is not finite at nodes {name_some(bad)}")
+    return result
+
+
+def _broadcast(value: object, accepted: dict[str, int], what: str) -> Floats:
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ProblemError(f"{what} must be a number or an array of numbers, not {value!r}") from error
+    for length in accepted.values():
+        if array.shape in ((), (length,)):
+            return np.broadcast_to(array, (length,)).astype(np.float64)
+    wanted = " or ".join(f"one value per {name} ({length})" for name, length in accepted.items())
+    raise ProblemError(f"{what} must be a number or have {wanted}; its shape is {array.shape}")
+
+
+def _finite(values: Floats, what: str) -> Floats:
+    if len(bad := np.flatnonzero(~np.isfinite(values))):
+        raise ProblemError(f"{what} is not finite in elements {name_some(bad)}")
+    return values
+
+
+def _boundary_nodes(mesh: Mesh, condition: Robin | Dirichlet) -> Array:
+    """Nodes of the condition's boundary; refuses a boundary that isn't there or has nothing to act on."""
+    boundary = mesh.boundaries.get(condition.boundary)
+    if boundary is None:
+        known = ", ".join(mesh.boundaries) or "none: call fem_core.with_boundaries(mesh)"
+        raise ProblemError(f"{mesh.source}: there is no boundary {condition.boundary!r}; boundaries: {known}")
+    if isinstance(condition, Robin):
+        if not len(boundary.edges):
+            raise ProblemError(f"{mesh.source}: boundary {condition.boundary!r} has no edges for a Robin condition")
+        return np.unique(boundary.edges)
+    if not len(boundary.nodes):
+        raise ProblemError(f"{mesh.source}: boundary {condition.boundary!r} has no nodes to fix")
+    return boundary.nodes

@@ -1,0 +1,63 @@
+"""How a running stage reports how far it is, and hears that it should stop."""
+
+import threading
+from collections.abc import Callable
+
+from fem_core.errors import Cancelled
+
+
+class CancelToken:
+    """Stops a run from another thread or from an observer: the run raises `Cancelled`.
+
+    >>> token = CancelToken()
+    >>> token.cancel()
+    >>> token.cancelled
+    True
+    """
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def cancel(self) -> None:
+        """Ask the run to stop at its next step; may be called from any thread, more than once."""
+        self._event.set()
+
+    @property
+    def cancelled(self) -> bool:
+        return self._event.is_set()
+
+
+def _silent(hook: str, final: bool, **payload: object) -> None:
+    """Nobody listens."""
+
+
+class Progress:
+    """Handed to every compute hook; to be called from the calling thread only.
+
+    Reporting is cheap: what observers hear is throttled. Every method raises `Cancelled` once the
+    run's token is cancelled.
+    """
+
+    def __init__(self, emit: Callable[..., None] = _silent, cancel: CancelToken | None = None) -> None:
+        self._emit = emit
+        self._cancel = cancel or CancelToken()
+
+    def check(self) -> None:
+        """Raise `Cancelled` if the run should stop; call it where there is nothing to report."""
+        if self._cancel.cancelled:
+            raise Cancelled("the run was cancelled")
+
+    def assembly(self, current: int, total: int) -> None:
+        """`current` of `total` elements are assembled."""
+        self.check()
+        self._emit("fem_assembly_progress", current == total, current=current, total=total)
+
+    def solve(self, iteration: int, residual: float, etr: float | None) -> None:
+        """After `iteration` steps the relative residual is `residual`; about `etr` seconds remain."""
+        self.check()
+        self._emit("fem_solve_progress", False, iteration=iteration, residual=residual, etr=etr)
+
+    def derived(self, current: int, total: int) -> None:
+        """`current` of `total` elements are post-processed."""
+        self.check()
+        self._emit("fem_derived_progress", current == total, current=current, total=total)

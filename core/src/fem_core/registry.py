@@ -1,0 +1,190 @@
+"""What is installed: backends (entry points `fem.backends`) and always-on plugins (`fem.plugins`).
+
+One per process. Nothing is imported before it is asked for, and nothing that is broken keeps anything
+else from working: every entry point ends in a state that the user can read.
+"""
+
+import logging
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from importlib import import_module, metadata
+from typing import Any
+
+from fem_core.backend import API_VERSION, Backend, BackendInfo
+from fem_core.errors import BackendError, BackendUnavailable
+from fem_core.hooks import check_backend, check_plugin, new_manager
+
+_log = logging.getLogger(__name__)
+
+BACKENDS, PLUGINS = "fem.backends", "fem.plugins"
+
+
+class State(StrEnum):
+    """Whether a backend can be used."""
+
+    READY = "ready"
+    UNAVAILABLE = "unavailable"
+    INCOMPATIBLE = "incompatible"
+    DISABLED = "disabled"
+    CONFLICT = "conflict"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A backend as `fem backends` shows it.
+
+    Parameters
+    ----------
+    reason : str
+        Why it isn't ready; empty if it is.
+    distribution : str
+        Name and version of the distribution it comes from.
+    info : BackendInfo or None
+        None where it couldn't be loaded.
+    """
+
+    name: str
+    state: State
+    reason: str
+    distribution: str
+    info: BackendInfo | None = None
+
+
+class Registry:
+    """Entry points found once, loaded on demand; the process has one, `REGISTRY`."""
+
+    def __init__(self) -> None:
+        self._registered: dict[str, BackendInfo] = {}
+        self._manager = new_manager()
+        self._plugins_loaded = False
+        self.plugin_failures: dict[str, str] = {}
+
+    # backends
+
+    def listings(self) -> list[Listing]:
+        """Every backend there is, whatever its state, the core's first, then by name."""
+        found = {point.name for point in _entry_points(BACKENDS)} | set(self._registered)
+        listings = [self.find(name) for name in found]
+        return sorted(listings, key=lambda one: (not one.distribution.startswith("fem-core "), one.name))
+
+    def find(self, name: str) -> Listing:
+        """The backend of this name. Raises BackendUnavailable naming the known ones if there is none."""
+        if name in self._registered:
+            return _judge(name, self._registered[name], "registered in this process")
+        points = [point for point in _entry_points(BACKENDS) if point.name == name]
+        if not points:
+            known = sorted({point.name for point in _entry_points(BACKENDS)} | set(self._registered))
+            raise BackendUnavailable(f"there is no backend {name!r}; installed: {', '.join(known)}")
+        origin = " and ".join(sorted({_distribution(point) for point in points}))
+        if len(points) > 1:
+            return Listing(name, State.CONFLICT, f"{origin} both provide it; uninstall one", origin)
+        return _load(points[0], origin)
+
+    def register_backend(self, info: BackendInfo) -> None:
+        """Make a backend known in this process, without an entry point; takes the place of one of its name."""
+        self._registered[info.name] = info
+
+    def create(self, listing: Listing, options: dict[str, Any]) -> tuple[BackendInfo, Backend]:
+        """The backend itself, not yet opened.
+
+        Raises BackendUnavailable with the reason if its state isn't ready, OptionError for a wrong option.
+        """
+        info = listing.info
+        if info is None or listing.state is not State.READY:
+            raise BackendUnavailable(f"backend {listing.name!r} is {listing.state}: {listing.reason}")
+        typed = info.parse_options(options)
+        try:
+            module, _, attribute = info.factory.partition(":")
+            backend = getattr(import_module(module), attribute)(**typed)
+        except (Exception, SystemExit) as error:
+            raise BackendUnavailable(f"backend {info.name!r} failed to load: {_text(error)}") from error
+        if not isinstance(backend, Backend):
+            raise BackendError(f"backend {info.name!r}: {info.factory} doesn't make a fem_core.Backend")
+        check_backend(info, backend)
+        return info, backend
+
+    # always-on plugins
+
+    def register_plugin(self, plugin: object, name: str | None = None) -> None:
+        """Add an always-on plugin. Raises FemError if its hooks aren't sound."""
+        check_plugin(plugin, "plugin")
+        self._manager.register(plugin, name)
+
+    def unregister_plugin(self, plugin: object) -> None:
+        """Remove what `register_plugin` added."""
+        self._manager.unregister(plugin)
+
+    def plugins(self) -> list[tuple[str, object]]:
+        """The always-on plugins that work, by name; those that don't are in `plugin_failures`."""
+        if not self._plugins_loaded:
+            self._plugins_loaded = True
+            for point in _entry_points(PLUGINS):
+                try:
+                    self.register_plugin(point.load(), point.name)
+                except (Exception, SystemExit) as error:
+                    self.plugin_failures[point.name] = f"{_distribution(point)}: {_text(error)}"
+                    _log.warning("plugin %s of %s is left out: %s", point.name, _distribution(point), _text(error))
+        return self._manager.list_name_plugin()
+
+    def extensions(self, hook: str) -> list[Any]:
+        """What the always-on plugins add through an extension hook; one that fails is left out."""
+        self.plugins()
+        items: list[Any] = []
+        for implementation in getattr(self._manager.hook, hook).get_hookimpls():
+            try:
+                items += implementation.function()
+            except Exception as error:
+                self.plugin_failures[implementation.plugin_name] = f"{hook}: {_text(error)}"
+                _log.warning("plugin %s failed in %s: %s", implementation.plugin_name, hook, _text(error))
+        return items
+
+
+@cache
+def _entry_points(group: str) -> tuple[metadata.EntryPoint, ...]:
+    return tuple(metadata.entry_points(group=group))
+
+
+def _distribution(point: metadata.EntryPoint) -> str:
+    dist = point.dist
+    return f"{dist.name} {dist.version}" if dist else "unknown distribution"
+
+
+def _text(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _load(point: metadata.EntryPoint, origin: str) -> Listing:
+    if point.name in _disabled():
+        return Listing(point.name, State.DISABLED, "switched off by FEM_DISABLE", origin)
+    try:
+        info = point.load()
+    except (Exception, SystemExit) as error:
+        return Listing(point.name, State.FAILED, _text(error), origin)
+    return _judge(point.name, info, origin)
+
+
+def _judge(name: str, info: object, origin: str) -> Listing:
+    if not isinstance(info, BackendInfo):
+        return Listing(name, State.FAILED, f"its entry point is a {type(info).__name__}, not a BackendInfo", origin)
+    if info.name != name:
+        return Listing(name, State.FAILED, f"its entry point is {name!r} but it calls itself {info.name!r}", origin)
+    if info.api_version != API_VERSION:
+        reason = f"made for version {info.api_version} of the backend API, this core has {API_VERSION}"
+        return Listing(name, State.INCOMPATIBLE, reason, origin, info)
+    try:
+        reason = info.available() or ""
+    except (Exception, SystemExit) as error:
+        return Listing(name, State.FAILED, f"available() raised {_text(error)}", origin, info)
+    return Listing(name, State.UNAVAILABLE if reason else State.READY, reason, origin, info)
+
+
+def _disabled() -> Iterable[str]:
+    return [name.strip() for name in os.environ.get("FEM_DISABLE", "").split(",")]
+
+
+#: The registry of this process.
+REGISTRY = Registry()

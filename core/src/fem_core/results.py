@@ -1,0 +1,175 @@
+"""What the solve and post-processing stages hand on, and what a run says about itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from fem_core.errors import OptionError
+from fem_core.types import Floats
+
+
+@dataclass(frozen=True)
+class SolverOptions:
+    """How the linear system is solved.
+
+    Parameters
+    ----------
+    method : str
+        Name of a solver (`cg`, `direct`, …).
+    rtol, atol : float
+        Iterations stop when ‖r‖ < max(rtol ‖b‖, atol), in the equilibrated system.
+    maxiter : int
+    monitor : int
+        Iterations between evaluations of the true residual.
+    extra : mapping
+        The method's own options.
+    """
+
+    method: str = "cg"
+    rtol: float = 1e-8
+    atol: float = 0.0
+    maxiter: int = 50_000
+    monitor: int = 50
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not (self.rtol >= 0 and self.atol >= 0 and self.rtol + self.atol > 0):
+            raise OptionError(f"rtol and atol must be >= 0 and not both zero, not {self.rtol!r} and {self.atol!r}")
+        if self.maxiter < 0 or self.monitor < 1:
+            raise OptionError(f"maxiter must be >= 0 and monitor >= 1, not {self.maxiter!r} and {self.monitor!r}")
+
+
+class StopReason(StrEnum):
+    """Why a solver stopped; everything but `CONVERGED` means that `u` is a partial result."""
+
+    CONVERGED = "converged"
+    MAXITER = "maxiter reached"
+    INDEFINITE = "matrix not positive definite (p·Ap <= 0)"
+    NOT_FINITE = "residual not finite"
+    STAGNATION = "true residual stagnates above the tolerance"
+
+
+@dataclass(frozen=True, eq=False)
+class SolveResult:
+    """The potential and how it was found.
+
+    Parameters
+    ----------
+    u : float64 (n_nodes,)
+        Potential, the lift included.
+    iterations : int
+        Steps taken; 0 for a direct solver.
+    relative_residual : float
+        ‖b - Ax‖ / ‖b‖ of the equilibrated system, evaluated at the end.
+    true_relative_residual : float
+        ‖f - Kw‖ / ‖f‖ of the system as given.
+    history : tuple of (iteration, relative residual)
+        True residuals of the equilibrated system at the monitor's iterations.
+    """
+
+    u: Floats
+    method: str
+    iterations: int
+    stop_reason: StopReason
+    relative_residual: float
+    true_relative_residual: float
+    history: tuple[tuple[int, float], ...] = ()
+
+    @property
+    def converged(self) -> bool:
+        return self.stop_reason is StopReason.CONVERGED
+
+    def to_host(self) -> "SolveResult":
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class DerivedFields:
+    """Post-processed fields, one value per element.
+
+    Parameters
+    ----------
+    velocity : float64 (n_elements, 2)
+        v = -∇u, mean over the 2x2 Gauss points.
+    speed : float64 (n_elements,)
+        Mean of |∇u| over the same points.
+    pressure : float64 (n_elements,)
+        p₀ - ½ ρ speed² in Pa.
+    """
+
+    velocity: Floats
+    speed: Floats
+    pressure: Floats
+
+    def to_host(self) -> "DerivedFields":
+        return self
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run did: who provided each stage, how long it took, how well it converged.
+
+    Parameters
+    ----------
+    backend : str
+        As asked for, and what `auto` chose.
+    providers, seconds : mapping of stage to name / to seconds
+    mesh, solver, solution : mapping
+        The objects of the same names in `fem solve --json`.
+    history : tuple of (iteration, relative residual)
+    warnings : tuple of str
+    host_copies : int
+        How often a value was brought from a device or another numbering to the host.
+    versions, hardware : mapping
+    """
+
+    backend: str
+    providers: Mapping[str, str]
+    seconds: Mapping[str, float]
+    mesh: Mapping[str, int]
+    solver: Mapping[str, Any]
+    solution: Mapping[str, float]
+    history: tuple[tuple[int, float], ...]
+    warnings: tuple[str, ...]
+    host_copies: int
+    versions: Mapping[str, str]
+    hardware: Mapping[str, Any]
+
+    @property
+    def converged(self) -> bool:
+        return bool(self.solver["converged"])
+
+    @property
+    def iterations(self) -> int:
+        return int(self.solver["iterations"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object that `fem solve --json` prints."""
+        return {
+            "backend": self.backend,
+            "providers": dict(self.providers),
+            "mesh": dict(self.mesh),
+            "solver": dict(self.solver),
+            "stages": dict(self.seconds),
+            "solution": dict(self.solution),
+            "warnings": list(self.warnings),
+            "host_copies": self.host_copies,
+            "versions": dict(self.versions),
+            "hardware": dict(self.hardware),
+        }
+
+
+def summarise(u: Floats, used: Any, derived: DerivedFields) -> dict[str, float]:
+    """Figures of a solution over the nodes in use: potential, speed and pressure."""
+    values = u[used]
+    return {
+        "u_min": float(values.min()),
+        "u_max": float(values.max()),
+        "u_mean": float(values.mean()),
+        "u_std": float(np.std(values)),
+        "speed_max": float(derived.speed.max()),
+        "pressure_min": float(derived.pressure.min()),
+    }

@@ -1,0 +1,263 @@
+"""Backends opened for use: instances, patterns and prepared solvers kept from run to run."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypedDict, Unpack
+
+from fem_core.backend import Backend, BackendInfo
+from fem_core.boundaries import TOLERANCE
+from fem_core.core import Core
+from fem_core.errors import BackendError, BackendUnavailable, FemError, OptionError
+from fem_core.events import Event
+from fem_core.hooks import Hooks, check_backend
+from fem_core.mesh import Mesh
+from fem_core.pipeline import Run, run
+from fem_core.problem import Problem
+from fem_core.progress import CancelToken
+from fem_core.registry import REGISTRY, Listing, State
+from fem_core.results import SolverOptions
+from fem_core.solution import Solution
+from fem_core.sparsity import Sparsity
+from fem_core.types import Stage
+
+_KEPT = 4  # patterns a session keeps
+
+
+class RunOptions(TypedDict, total=False):
+    """Keyword arguments of a run.
+
+    solver, rtol, atol, maxiter, monitor, solver_options: see `SolverOptions`.
+    observers: objects with event hooks or wrappers; on_event: a callable that gets each `Event`.
+    cancel: a token that stops the run. boundary_tolerance: see `with_boundaries`.
+    outputs: files to write as the stage `write`.
+    """
+
+    solver: str
+    rtol: float
+    atol: float
+    maxiter: int
+    monitor: int
+    solver_options: Mapping[str, Any]
+    observers: Iterable[object]
+    on_event: Callable[[Event], object] | None
+    cancel: CancelToken | None
+    boundary_tolerance: float
+    outputs: Iterable[str | Path]
+
+
+class Session:
+    """An opened chain of backends; a context manager, and safe to share between threads (one run at a time).
+
+    Made by `open_backend`; directly from backend instances only in tests and examples.
+
+    Parameters
+    ----------
+    backends : sequence of (BackendInfo, Backend)
+        Asked in this order for each stage; the core comes last.
+    fallback : bool
+        Whether a backend that declines a stage is passed over with a warning instead of an error.
+    notes : sequence of str
+        Warnings for every report, such as what `auto` passed over.
+    distributions : sequence of str
+        Whose versions reports name.
+    """
+
+    def __init__(
+        self,
+        backends: Sequence[tuple[BackendInfo, Backend]],
+        *,
+        fallback: bool = False,
+        notes: Sequence[str] = (),
+        distributions: Sequence[str] = (),
+    ) -> None:
+        for info, backend in backends:
+            check_backend(info, backend)
+        self.backends = tuple(backends)
+        self.name = ",".join(info.name for info, _ in backends) or "core"
+        self.notes, self.distributions = tuple(notes), tuple(distributions)
+        self.seconds: dict[str, float] = {}
+        self._fallback = fallback
+        self._core = Core(REGISTRY.extensions("fem_linear_solvers"))
+        self._sparsities: OrderedDict[tuple[str, str], Sparsity] = OrderedDict()
+        self._lock = threading.RLock()
+        self._open = False
+
+    def open(self) -> "Session":
+        """Open every backend, in order. Raises BackendUnavailable if one can't be; the others are closed again."""
+        if self._open:
+            return self
+        opened = []
+        try:
+            start = time.perf_counter()
+            for info, backend in self.backends:
+                opened.append(backend)
+                backend.open()
+            self.seconds = {"open_backend": time.perf_counter() - start}
+            if any(type(backend).compile is not Backend.compile for _, backend in self.backends):
+                start = time.perf_counter()
+                for info, backend in self.backends:
+                    backend.compile()
+                self.seconds["compile"] = time.perf_counter() - start
+        except BaseException as error:
+            for backend in opened:
+                backend.close()
+            if isinstance(error, FemError) or not isinstance(error, Exception):
+                raise
+            raise BackendUnavailable(f"backend {info.name!r} can't be opened: {type(error).__name__}: {error}") from error
+        self._open = True
+        return self
+
+    def close(self) -> None:
+        """Close every backend; may be called again."""
+        with self._lock:
+            self._open = False
+            self._sparsities.clear()
+            for backend in (*(backend for _, backend in self.backends), self._core):
+                backend.close()
+
+    def __enter__(self) -> "Session":
+        return self.open()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def solve(
+        self, mesh: Mesh | str | Path, problem: Problem | None = None, **options: Unpack[RunOptions]
+    ) -> Solution:
+        """Solve `problem` (by default `Problem.potential_flow`) on `mesh`; see `fem_core.solve`."""
+        listening = {name: options[name] for name in ("observers", "on_event", "cancel") if name in options}  # type: ignore[literal-required]
+        with self._lock:
+            self.open()
+            return run(
+                self,
+                mesh,
+                problem,
+                solver_options(options),
+                options.get("boundary_tolerance", TOLERANCE),
+                options.get("outputs", ()),
+                **listening,
+            )
+
+    def stages(self) -> Run:
+        """The stages one by one, without observers."""
+        self.open()
+        return Run(self)
+
+    # what a run asks of its session
+
+    def hooks(self, observers: Iterable[object]) -> Hooks:
+        """A plugin manager of its own for one run."""
+        return Hooks(self._core, self.backends, observers, REGISTRY.plugins())
+
+    def provider(self, stage: Stage, problem: Problem, options: SolverOptions) -> tuple[str, list[str]]:
+        """Who does a stage, and notes about who declined it.
+
+        Raises BackendError if a backend declines without leave to fall back, OptionError for a solver
+        that nobody has.
+        """
+        notes = []
+        for info, backend in self.backends:
+            able = stage in info.stages and (stage != "solve_system" or options.method in info.solver_methods)
+            if not able:
+                continue
+            reason = backend.declines(stage, problem, options)
+            if reason is None:
+                return info.name, notes
+            if not self._fallback:
+                raise BackendError(f"backend {info.name!r} declines {stage}: {reason}; allow a fallback to go on without it")
+            notes.append(f"backend {info.name!r} declined {stage}: {reason}")
+        if reason := self._core.declines(stage, problem, options):
+            others = sorted({method for info, _ in self.backends for method in info.solver_methods})
+            raise OptionError(reason + (f"; {self.name} adds {', '.join(others)}" if others else ""))
+        return "core", notes
+
+    def known_sparsity(self, provider: str, mesh: Mesh) -> Sparsity | None:
+        """The pattern kept from an earlier run on the same topology."""
+        key = provider, mesh.fingerprint
+        if key in self._sparsities:
+            self._sparsities.move_to_end(key)
+        return self._sparsities.get(key)
+
+    def keep_sparsity(self, provider: str, mesh: Mesh, sparsity: Sparsity) -> None:
+        """Keep a pattern for later runs; the one not used for longest goes."""
+        self._sparsities[provider, mesh.fingerprint] = sparsity
+        while len(self._sparsities) > _KEPT:
+            self._sparsities.popitem(last=False)
+
+
+def solver_options(options: RunOptions) -> SolverOptions:
+    """The part of a run's options that is the solver's."""
+    given = {name: options[name] for name in ("rtol", "atol", "maxiter", "monitor") if name in options}  # type: ignore[literal-required]
+    return SolverOptions(method=options.get("solver", "cg"), extra=dict(options.get("solver_options", {})), **given)
+
+
+def open_backend(name: str = "auto", *, fallback: bool = False, **options: Any) -> Session:
+    """Open a backend, a chain of backends (`"mp-shm,numba"`) or the best there is (`"auto"`).
+
+    Parameters
+    ----------
+    name : str
+        A name, names separated by commas, or `auto`, which tries the backends from the highest rank
+        down and says what it passed over in each report's warnings.
+    fallback : bool
+        Pass over a backend that declines a stage with a warning; `auto` always does.
+    **options
+        Options of the backends; each goes to those that know it.
+
+    Raises
+    ------
+    BackendUnavailable
+        With the reason, if a backend named here can't run.
+    OptionError
+        For an option none of the backends knows, or a value of the wrong type.
+    """
+    if name == "auto":
+        return _open_best(options)
+    listings = [REGISTRY.find(part.strip()) for part in name.split(",")]
+    _refuse_unknown(listings, options)
+    return _open(listings, options, fallback=fallback).open()
+
+
+def _open(listings: Sequence[Listing], options: Mapping[str, Any], **settings: Any) -> Session:
+    backends = [REGISTRY.create(listing, _known(listing, options)) for listing in listings]
+    distributions = [listing.distribution.split(" ")[0] for listing in listings]
+    return Session(backends, distributions=[d for d in distributions if d != "fem-core"], **settings)
+
+
+def _open_best(options: Mapping[str, Any]) -> Session:
+    ready = [listing for listing in REGISTRY.listings() if listing.state is State.READY and listing.info]
+    ready.sort(key=lambda listing: -listing.info.rank if listing.info else 0)
+    _refuse_unknown(ready, options)
+    notes: list[str] = []
+    for listing in ready:
+        if set(options) - set(_known(listing, options)):
+            continue  # options were given that only others know
+        try:
+            session = _open([listing], options, fallback=True, notes=notes).open()
+        except BackendError as error:
+            notes.append(f"auto passed over {listing.name}: {error}")
+            continue
+        session.notes = (*notes, f"auto chose {listing.name}, the highest ranked of {len(ready)} ready backends")
+        return session
+    raise BackendUnavailable("no backend can be opened: " + "; ".join(notes))
+
+
+def _known(listing: Listing, options: Mapping[str, Any]) -> dict[str, Any]:
+    names = {option.name for option in listing.info.options} if listing.info else set()
+    return {name: value for name, value in options.items() if name in names}
+
+
+def _refuse_unknown(listings: Sequence[Listing], options: Mapping[str, Any]) -> None:
+    for name in options:
+        if not any(name in _known(listing, options) for listing in listings):
+            accepted = sorted({option.name for listing in listings if listing.info for option in listing.info.options})
+            raise OptionError(
+                f"no option {name!r} in {', '.join(listing.name for listing in listings)}; "
+                f"options: {', '.join(accepted) or 'none'}"
+            )

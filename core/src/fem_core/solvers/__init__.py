@@ -1,0 +1,7 @@
+"""Linear solvers: `cg` (the reference) and `direct`; others come through `fem_linear_solvers`."""
+
+from fem_core.solvers.base import Equilibrated, LinearSolver, Prepared
+from fem_core.solvers.cg import ConjugateGradients
+from fem_core.solvers.direct import Direct
+
+__all__ = ["ConjugateGradients", "Direct", "Equilibrated", "LinearSolver", "Prepared"]

@@ -1,0 +1,91 @@
+"""What every linear solver offers, and the equilibrated system that they share."""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from scipy import sparse
+
+from fem_core.errors import SolveError
+from fem_core.mesh import Mesh, name_some
+from fem_core.problem import Problem
+from fem_core.progress import Progress
+from fem_core.results import SolveResult, SolverOptions, StopReason
+from fem_core.system import LinearSystem, csr
+from fem_core.types import Floats
+
+History = list[tuple[int, float]]
+
+
+class Prepared(Protocol):
+    """A solver made ready for one matrix (scaled, factorised, a hierarchy built)."""
+
+    def solve(self, rhs: Floats, options: SolverOptions, progress: Progress) -> SolveResult:
+        """w of K w = rhs, as the result's `u`; the lift is added by the caller."""
+        ...
+
+
+class LinearSolver(Protocol):
+    """A method of solving, registered through `fem_linear_solvers`."""
+
+    @property
+    def name(self) -> str:
+        """What `--solver` calls it."""
+        ...
+
+    @property
+    def summary(self) -> str:
+        """One line for `fem solve --help`."""
+        ...
+
+    def prepare(self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions) -> Prepared:
+        """Whatever depends on the matrix alone. Raises SolveError if the method can't take it."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Equilibrated:
+    """A x = b with A = D K D, b = D f, w = D x and D = diag(K)^-½: the diagonal of A is 1.
+
+    Parameters
+    ----------
+    K, A : csr_array
+    d : float64 (n_nodes,)
+        Diagonal of D.
+    """
+
+    K: "sparse.csr_array"
+    A: "sparse.csr_array"
+    d: Floats
+
+    @classmethod
+    def of(cls, K: "sparse.csr_array") -> "Equilibrated":
+        """Raises SolveError, naming the nodes, where the diagonal isn't positive."""
+        diagonal = K.diagonal()
+        if len(bad := np.flatnonzero(~((diagonal > 0) & np.isfinite(diagonal)))):
+            raise SolveError(f"the matrix has no positive diagonal entry at nodes {name_some(bad)}")
+        d = 1 / np.sqrt(diagonal)
+        values = K.data * d[K.indices]
+        values *= np.repeat(d, np.diff(K.indptr))
+        return cls(K, csr(K.indptr, K.indices, values), d)
+
+    def result(
+        self, x: Floats, rhs: Floats, method: str, iterations: int, reason: StopReason, options: SolverOptions,
+        history: History,
+    ) -> SolveResult:  # fmt: skip
+        """The result for x, its true residuals evaluated; `converged` only if they say so too."""
+        b = self.d * rhs
+        norm, w = np.linalg.norm(b), self.d * x
+        residual = float(np.linalg.norm(b - self.A @ x))
+        if reason is StopReason.CONVERGED and not residual <= 2 * max(options.rtol * norm, options.atol):
+            reason = StopReason.STAGNATION
+        relative = _ratio(residual, float(norm))
+        true = _ratio(float(np.linalg.norm(rhs - self.K @ w)), float(np.linalg.norm(rhs)))
+        if iterations and (not history or history[-1][0] != iterations):
+            history.append((iterations, relative))
+        return SolveResult(w, method, iterations, reason, relative, true, tuple(history))
+
+
+def _ratio(residual: float, norm: float) -> float:
+    return residual / norm if norm else (0.0 if residual == 0 else math.inf)

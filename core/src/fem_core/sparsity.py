@@ -1,0 +1,128 @@
+"""The symbolic half of assembly: where each element's entries go in the CSR matrix."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import sparse
+
+from fem_core.mesh import Mesh
+from fem_core.types import Array, Floats, Ints
+
+
+@dataclass(frozen=True, eq=False)
+class Sparsity:
+    """Pattern of the global matrix; depends on the mesh's topology alone.
+
+    Parameters
+    ----------
+    indptr : int32 (n_nodes + 1,)
+    indices : int32 (nnz,)
+        CSR pattern, columns ascending; every diagonal entry is in it, also those of orphan nodes.
+    slots : int32 (n_elements, 8, 8)
+        Position in the CSR values of each element's entry (i, j).
+    """
+
+    indptr: Ints
+    indices: Ints
+    slots: Ints
+
+    @property
+    def n_nodes(self) -> int:
+        return len(self.indptr) - 1
+
+    @property
+    def nnz(self) -> int:
+        return len(self.indices)
+
+    @cached_property
+    def diagonal(self) -> Ints:
+        """Position of each diagonal entry in the CSR values, int32 (n_nodes,)."""
+        nodes = np.arange(self.n_nodes, dtype=np.int32)
+        return csr_positions(self.indptr, self.indices, nodes, nodes)
+
+    def scatter(self, Ke: Floats, out: Floats | None = None) -> Floats:
+        """CSR values: the element matrices summed in element order, float64 (nnz,).
+
+        Parameters
+        ----------
+        Ke : (n_elements, 8, 8)
+        out : (nnz,), optional
+            Array to overwrite.
+        """
+        values: Floats = np.bincount(self.slots.ravel(), Ke.ravel(), minlength=self.nnz)
+        if out is None:
+            return values
+        out[...] = values
+        return out
+
+    def to_host(self) -> "Sparsity":
+        return self
+
+
+def compute_sparsity(mesh: Mesh) -> Sparsity:
+    """The pattern of `mesh`'s matrix, in time linear in the number of entries.
+
+    The 64 entries of each element are listed column by column (the incidence of nodes and elements
+    gives them in that order), and one stable counting sort by row puts equal entries side by side.
+    """
+    n, n_nodes = mesh.n_elements, mesh.n_nodes
+    incidence = sparse.csr_array(
+        (np.ones(8 * n, dtype=np.int8), mesh.quad8.ravel(), np.arange(0, 8 * n + 1, dtype=np.int32)),
+        shape=(8 * n, n_nodes),
+    ).tocsc()
+    place = incidence.indices.astype(np.int32, copy=False)  # 8 e + j for each time a node is in an element
+    element, j = place >> 3, place & 7
+    entry = (element * 64 + j)[:, None] + np.arange(0, 64, 8, dtype=np.int32)  # 64 e + 8 i + j
+    columns = sparse.csc_array(
+        (entry.ravel(), mesh.quad8[element].ravel(), incidence.indptr * 8), shape=(n_nodes, n_nodes)
+    )
+    del incidence, place, element, j, entry
+    rows = columns.tocsr()
+    del columns
+    new = np.empty(rows.nnz, dtype=bool)
+    new[:1] = True
+    np.not_equal(rows.indices[1:], rows.indices[:-1], out=new[1:])
+    starts = rows.indptr[:-1][np.diff(rows.indptr) > 0]
+    new[starts] = True
+    indices = rows.indices[new]
+    slot = np.cumsum(new, dtype=np.int32)
+    slot -= 1
+    indptr = np.append(slot, len(indices)).astype(np.int32)[rows.indptr]
+    indptr, indices, shift = _with_orphans(indptr, indices, mesh.orphan_nodes)
+    if shift is not None:
+        slot += np.repeat(shift, np.diff(rows.indptr))
+    del new
+    slots = np.empty(64 * n, dtype=np.int32)
+    slots[rows.data] = slot
+    return Sparsity(indptr, indices, slots.reshape(n, 8, 8))
+
+
+def _with_orphans(indptr: Ints, indices: Ints, orphans: Ints) -> tuple[Ints, Ints, Ints | None]:
+    """Pattern with a diagonal entry in the empty rows, and how far each row's entries moved."""
+    if not len(orphans):
+        return indptr, indices, None
+    shift = np.zeros(len(indptr), dtype=np.int32)
+    shift[orphans + 1] = 1
+    np.cumsum(shift, out=shift)
+    return indptr + shift, np.insert(indices, indptr[orphans], orphans), shift[:-1]
+
+
+def csr_positions(indptr: Ints, indices: Ints, rows: Ints, columns: Ints) -> Ints:
+    """Positions of the entries (rows[n], columns[n]) in CSR values, by bisection in all rows at once.
+
+    Raises KeyError if an entry isn't in the pattern.
+    """
+    low, high = indptr[rows].astype(np.int64), indptr[rows + 1].astype(np.int64)
+    end = high.copy()
+    while (open_ := low < high).any():
+        middle = (low + high) // 2
+        right = open_ & (indices[np.minimum(middle, len(indices) - 1)] < columns)
+        low = np.where(right, middle + 1, low)
+        high = np.where(open_ & ~right, middle, high)
+    found: Array = low < end
+    found &= indices[np.minimum(low, len(indices) - 1)] == columns
+    if not found.all():
+        first = int(np.flatnonzero(~found)[0])
+        raise KeyError(f"entry ({rows[first]}, {columns[first]}) is not in the pattern")
+    return low.astype(np.int32)

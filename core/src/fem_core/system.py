@@ -1,0 +1,92 @@
+"""The linear system, as assembled and as solved."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from scipy import sparse
+
+from fem_core.element import robin_edges
+from fem_core.mesh import Mesh
+from fem_core.problem import Problem, nodal_values
+from fem_core.sparsity import csr_positions
+from fem_core.types import Floats, Ints
+
+#: Added to the diagonal of fixed nodes by `dirichlet="penalty"`.
+PENALTY = 1e12
+
+
+def _no_nodes() -> Ints:
+    return np.empty(0, dtype=np.int32)
+
+
+@dataclass(frozen=True, eq=False)
+class LinearSystem:
+    """K w = f - K ĝ with u = ĝ + w, or before `apply_bc` the bare K and f.
+
+    Parameters
+    ----------
+    matrix : scipy.sparse.csr_array (n_nodes, n_nodes), float64
+        int32 indices, columns ascending, every diagonal entry stored.
+    rhs : float64 (n_nodes,)
+    fixed : int32 (m,)
+        Nodes whose value is held, orphan nodes included; w is 0 there.
+    lift : float64 (n_nodes,) or None
+        ĝ: the Dirichlet values at the fixed nodes, zero elsewhere; None before `apply_bc`.
+    """
+
+    matrix: "sparse.csr_array"
+    rhs: Floats
+    fixed: Ints = field(default_factory=_no_nodes)
+    lift: Floats | None = None
+
+    @property
+    def n_nodes(self) -> int:
+        return len(self.rhs)
+
+    def to_host(self) -> "LinearSystem":
+        return self
+
+
+def apply_conditions(system: LinearSystem, mesh: Mesh, problem: Problem) -> LinearSystem:
+    """Robin terms added, Dirichlet values lifted, fixed nodes held: the system that is solved.
+
+    The right-hand side is f + ∫γv - K ĝ and zero at fixed nodes, with either treatment. The pattern
+    of the matrix is kept.
+    """
+    K = system.matrix
+    values, rhs = K.data.copy(), system.rhs.copy()
+    for condition in problem.robin:
+        edges = mesh.boundaries[condition.boundary].edges
+        nodes = np.unique(edges)
+        p = nodal_values(condition.p, mesh, nodes, f"p on {condition.boundary!r}")
+        γ = nodal_values(condition.gamma, mesh, nodes, f"gamma on {condition.boundary!r}")
+        matrix, load = robin_edges(mesh.x[edges], mesh.y[edges], p[edges], γ[edges])
+        rhs += np.bincount(edges.ravel(), load.ravel(), minlength=len(rhs))
+        if p[nodes].any():
+            rows, columns = np.repeat(edges, 3, axis=1).ravel(), np.tile(edges, 3).ravel()
+            np.add.at(values, csr_positions(K.indptr, K.indices, rows, columns), matrix.ravel())
+    fixed, lift = problem.fixed_on(mesh)
+    if lift.any():
+        rhs -= _with_values(K, values) @ lift
+    rhs[fixed] = 0
+    diagonal = csr_positions(K.indptr, K.indices, fixed, fixed)
+    if problem.dirichlet == "penalty":
+        values[diagonal] += PENALTY
+    else:
+        held = np.zeros(len(rhs), dtype=bool)
+        held[fixed] = True
+        values[held[K.indices] | np.repeat(held, np.diff(K.indptr))] = 0
+        values[diagonal] = 1
+    return replace(system, matrix=_with_values(K, values), rhs=rhs, fixed=fixed, lift=lift)
+
+
+def _with_values(K: "sparse.csr_array", values: Floats) -> "sparse.csr_array":
+    return csr(K.indptr, K.indices, values)
+
+
+def csr(indptr: Ints, indices: Ints, values: Floats) -> "sparse.csr_array":
+    """The square matrix of this pattern, known to be sorted and free of duplicates."""
+    n = len(indptr) - 1
+    matrix = sparse.csr_array((values, indices, indptr), shape=(n, n))
+    matrix.has_canonical_format = True
+    return matrix
