@@ -1,0 +1,49 @@
+"""The straight duct."""
+
+from fem_core.generate import parameters
+from fem_core.generate.structured import Block, assemble, grid_counts, stations
+from fem_core.mesh import Mesh
+
+
+def duct(
+    *,
+    length: float = 3.0,
+    height: float = 1.0,
+    nodes: int | None = None,
+    nx: int | None = None,
+    ny: int | None = None,
+    grading: float = 1.0,
+) -> Mesh:
+    """A straight duct from (0, 0) to (length, height).
+
+    The inlet is the side x = 0, the outlet the side x = length. With the flux γ at the inlet and
+    u = 0 at the outlet the exact solution is u = γ (length - x).
+
+    Parameters
+    ----------
+    length, height : float
+        In metres.
+    nodes : int, optional
+        Number of nodes to aim at (2,000 if no counts are given either), with near-square elements.
+    nx, ny : int, optional
+        Numbers of elements instead; both or none.
+    grading : float
+        Length of the last column of elements over that of the first, a geometric sequence between.
+
+    Raises
+    ------
+    MeshError
+        For a parameter that isn't accepted.
+    """
+    parameters.positive("duct", length=length, height=height, grading=grading)
+    parameters.within("duct", "grading", grading, 1e-3, 1e3)
+    wanted = parameters.counts("duct", nodes, ny=ny, nx=nx)
+    m, n = wanted if isinstance(wanted, tuple) else grid_counts(wanted, length / height)
+    block = Block(
+        ("lower inlet", "lower outlet", "upper outlet", "upper inlet"),
+        stations(0.0, length, n, grading),
+        stations(0.0, height, m),
+        lambda x, y: (x, y),
+    )
+    sides = {"inlet": [("lower inlet", "upper inlet")], "outlet": [("lower outlet", "upper outlet")]}
+    return assemble([block], sides, "duct")

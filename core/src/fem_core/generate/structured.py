@@ -1,0 +1,244 @@
+"""Structured blocks and how they become a mesh: the machinery that the generators share.
+
+A shape is a few blocks. A block is a logical rectangle (s, t) with a mapping to the plane and a
+name for each of its corners; two blocks that name the same pair of corners share that edge and
+its nodes, by index rather than by coordinates. A further shape is a list of blocks and the names
+of its inlet and outlet::
+
+    d────c          Block(corners=("a", "b", "c", "d"), s, t, mapping)
+    │    │    t
+    a────b    └─s   sides: (a,b) (b,c) (c,d) (d,a), counter-clockwise
+
+For a mesh of quadrilaterals with E elements, B boundary edges and Euler characteristic χ (1 for a
+disc, 0 for a ring) the number of corners and mid-sides together is N = 3E + B + χ.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from fem_core.errors import MeshError
+from fem_core.mesh import Boundary, Mesh
+from fem_core.types import Array, Floats, Ints
+
+#: One or many points: x and y in metres.
+Points: TypeAlias = tuple[Floats, Floats]
+#: (s, t) -> (x, y), for arrays that broadcast; right-handed, so that ∂(x,y)/∂(s,t) > 0.
+Plane: TypeAlias = Callable[[Floats, Floats], Points]
+#: s -> (x, y)
+Curve: TypeAlias = Callable[[Floats], Points]
+
+#: Corners and mid-sides of an element in the lattice of half steps, in the order of `fem_core.quad8`.
+_LATTICE = ((0, 0), (2, 0), (2, 2), (0, 2), (1, 0), (2, 1), (1, 2), (0, 1))
+#: Two blocks may place a shared node this far apart, as a part of the mesh's extent.
+_AGREE = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """A logical rectangle of elements.
+
+    Parameters
+    ----------
+    corners : four names
+        Of the corners (s₀,t₀), (s₁,t₀), (s₁,t₁), (s₀,t₁); a name used twice is one node.
+    s, t : float64 (2n + 1,)
+        Stations of the corners and, between them, of the mid-sides: see `stations`.
+    mapping : (s, t) -> (x, y)
+        Gives the place of every node, so that mid-sides lie on the true curve.
+    column : int
+        Where the block begins in the numbering: nodes and elements are numbered by column, that
+        is by `column` plus the steps along s, then by block, then along t.
+    """
+
+    corners: tuple[str, str, str, str]
+    s: Floats
+    t: Floats
+    mapping: Plane
+    column: int = 0
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Numbers of elements along s and t."""
+        return len(self.s) // 2, len(self.t) // 2
+
+    @property
+    def points(self) -> Points:
+        """x and y of the lattice of half steps, each (2 n_s + 1, 2 n_t + 1)."""
+        x, y = np.broadcast_arrays(*self.mapping(self.s[:, None], self.t[None, :]))
+        return x, y
+
+    @property
+    def columns(self) -> Ints:
+        """The column of each lattice node, in half steps, (2 n_s + 1, 2 n_t + 1)."""
+        i = 2 * self.column + np.arange(len(self.s), dtype=np.int32)
+        return np.repeat(i[:, None], len(self.t), axis=1)
+
+
+def stations(start: float, stop: float, n: int, ratio: float = 1.0) -> Floats:
+    """`n` intervals from `start` to `stop` with their midpoints, (2n + 1,).
+
+    The lengths are a geometric sequence hᵢ = h₀ qⁱ whose last is `ratio` times the first; a
+    midpoint halves its interval, so that straight elements stay affine.
+    """
+    q = ratio ** (1 / (n - 1)) if n > 1 else 1.0
+    corners = np.concatenate([[0.0], np.cumsum(q ** np.arange(n))])
+    return halved(start + (stop - start) * (corners / corners[-1]))
+
+
+def halved(corners: Floats) -> Floats:
+    """`corners` (n + 1,) with the midpoints between them, (2n + 1,)."""
+    values = np.empty(2 * len(corners) - 1)
+    values[::2] = corners
+    values[1::2] = 0.5 * (corners[1:] + corners[:-1])
+    return values
+
+
+def ruled(lower: Curve, upper: Curve) -> Plane:
+    """The surface of straight lines between two curves: P(s, t) = (1-t) lower(s) + t upper(s), t in [0, 1]."""
+
+    def plane(s: Floats, t: Floats) -> Points:
+        (x0, y0), (x1, y1) = lower(s), upper(s)
+        return (1 - t) * x0 + t * x1, (1 - t) * y0 + t * y1
+
+    return plane
+
+
+def grid_counts(nodes: int, aspect: float, *, ring: bool = False, least: tuple[int, int] = (1, 1)) -> tuple[int, int]:
+    """Counts (a, b) of a grid that has about `nodes` nodes and b/a near `aspect`.
+
+    N = 3ab + 2a + 2b + 1, or 3ab + 2b where b closes to a `ring`. The smaller count is the rounded
+    ideal one and the larger makes up the number, which misses it by at most (3a + 2)/2 nodes.
+    """
+    open_ = 0 if ring else 1
+    if aspect >= 1:
+        a = max(least[0], round((nodes / (3 * aspect)) ** 0.5))
+        b = max(least[1], round((nodes - open_ * (2 * a + 1)) / (3 * a + 2)))
+    else:
+        b = max(least[1], round((nodes * aspect / 3) ** 0.5))
+        a = max(least[0], round((nodes - 2 * b - open_) / (3 * b + 2 * open_)))
+    return a, b
+
+
+def assemble(blocks: Sequence[Block], named: Mapping[str, Sequence[tuple[str, str]]], source: str) -> Mesh:
+    """The mesh made of `blocks`.
+
+    Parameters
+    ----------
+    blocks : sequence of Block
+        Blocks that share an edge must have the same number of elements along it.
+    named : mapping of boundary to sides
+        Sides as pairs of corners, in either order. Every other side that is not shared belongs to
+        `walls`.
+    source : str
+        The shape's name.
+
+    Raises
+    ------
+    MeshError
+        Where blocks don't fit together or `named` names a side that isn't exterior: a mistake in
+        the shape, not in its parameters.
+    """
+    points = [block.points for block in blocks]
+    x, y = (np.concatenate([point[axis].ravel() for point in points]) for axis in (0, 1))
+    columns = np.concatenate([block.columns.ravel() for block in blocks])
+    lattices = _weld(blocks, x, y, source)
+
+    # Keep one node of each welded set, and none in the middle of elements; then number by column.
+    keep = np.zeros(len(x), dtype=bool)
+    for lattice in lattices:
+        keep[lattice] = True
+    for lattice in lattices:
+        keep[lattice[1::2, 1::2]] = False
+    old = np.flatnonzero(keep)
+    old = old[np.argsort(columns[old], kind="stable")]
+    new = np.full(len(x), -1, dtype=np.int32)
+    new[old] = np.arange(len(old), dtype=np.int32)
+    lattices = [new[lattice] for lattice in lattices]
+
+    quad8 = np.concatenate([_elements(lattice) for lattice in lattices])
+    order = np.argsort(np.concatenate([block.columns[1::2, 1::2].ravel() for block in blocks]), kind="stable")
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return Mesh(x[old], y[old], quad8[order], _boundaries(blocks, lattices, rank, named, source), source)
+
+
+def _elements(lattice: Ints) -> Ints:
+    """The elements of one lattice of node numbers, (n_s · n_t, 8), t running first."""
+    a, b = (n - 2 for n in lattice.shape)
+    return np.stack([lattice[i : i + a + 1 : 2, j : j + b + 1 : 2].ravel() for i, j in _LATTICE], axis=1)
+
+
+def _sides(lattice: Array) -> list[Array]:
+    """The four sides of a lattice, each in counter-clockwise direction."""
+    return [lattice[:, 0], lattice[-1, :], lattice[::-1, -1], lattice[0, ::-1]]
+
+
+def _pairs(block: Block) -> list[tuple[str, str]]:
+    """The corners (from, to) of the four sides."""
+    a, b, c, d = block.corners
+    return [(a, b), (b, c), (c, d), (d, a)]
+
+
+def _weld(blocks: Sequence[Block], x: Floats, y: Floats, source: str) -> list[Array]:
+    """Lattices of provisional numbers, in which shared corners and edges have the number of their first block."""
+    corner: dict[str, int] = {}
+    edge: dict[tuple[str, str], Array] = {}
+    lattices: list[Array] = []
+    shared: list[tuple[Array, Array]] = []
+    size = 0
+    for block in blocks:
+        shape = len(block.s), len(block.t)
+        lattice = size + np.arange(shape[0] * shape[1]).reshape(shape)
+        size += lattice.size
+        for (a, b), side in zip(_pairs(block), _sides(lattice), strict=True):
+            key, along = ((a, b), side) if a <= b else ((b, a), side[::-1])
+            first = edge.setdefault(key, along.copy())
+            if len(first) != len(along):
+                raise MeshError(f"{source}: blocks disagree about the elements on the side {a}-{b}")
+            first[0], first[-1] = corner.setdefault(key[0], first[0]), corner.setdefault(key[1], first[-1])
+            shared.append((first, along.copy()))
+            along[:] = first
+        lattices.append(lattice)
+    first, second = (np.concatenate(numbers) for numbers in zip(*shared, strict=True))
+    gap = np.hypot(x[first] - x[second], y[first] - y[second]).max()
+    if not gap <= _AGREE * max(np.ptp(x), np.ptp(y)):
+        raise MeshError(f"{source}: blocks place a shared node {gap:.3g} m apart")
+    return lattices
+
+
+def _boundaries(
+    blocks: Sequence[Block],
+    lattices: Sequence[Ints],
+    rank: Array,
+    named: Mapping[str, Sequence[tuple[str, str]]],
+    source: str,
+) -> dict[str, Boundary]:
+    """Boundaries by name, their edges (a, mid, b) in element order; `rank` is the new number of each element."""
+    sides: dict[tuple[str, str], list[tuple[Array, Ints]]] = {}
+    start = 0
+    for block, lattice in zip(blocks, lattices, strict=True):
+        elements = rank[start : start + block.counts[0] * block.counts[1]].reshape(block.counts)
+        start += elements.size
+        for local, (pair, side, of) in enumerate(zip(_pairs(block), _sides(lattice), _sides(elements), strict=True)):
+            edges = np.stack([side[:-1:2], side[1::2], side[2::2]], axis=1)
+            sides.setdefault((min(pair), max(pair)), []).append((4 * of + local, edges))
+    exterior = {pair: once[0] for pair, once in sides.items() if len(once) == 1}
+
+    boundaries = {}
+    for name, pairs in named.items():
+        wanted = [(min(pair), max(pair)) for pair in pairs]
+        if missing := [pair for pair in wanted if pair not in exterior]:
+            raise MeshError(f"{source}: the side {'-'.join(missing[0])} of {name} isn't exterior")
+        boundaries[name] = _boundary([exterior.pop(pair) for pair in wanted])
+    return {**boundaries, "walls": _boundary(list(exterior.values()))}
+
+
+def _boundary(parts: Sequence[tuple[Array, Ints]]) -> Boundary:
+    """The boundary of some (places, edges), its edges in the order of their places."""
+    if not parts:
+        return Boundary.from_edges(np.empty((0, 3), dtype=np.int32))
+    places, edges = (np.concatenate(values) for values in zip(*parts, strict=True))
+    return Boundary.from_edges(edges[np.argsort(places, kind="stable")])
