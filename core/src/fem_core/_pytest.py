@@ -1,0 +1,37 @@
+"""The pytest plugin of the conformance kit: it only registers options, and imports nothing of the kit.
+
+It is loaded into every pytest run of an environment that has fem-core, with or without the `testing`
+extra, so it must not need anything but pytest itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("fem", "conformance of fem backends (pytest --pyargs fem_core.testing)")
+    group.addoption(
+        "--fem-backend",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="certify this backend, or chain of backends; may be repeated (default: numpy)",
+    )
+    group.addoption(
+        "--fem-option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="an option of the backend; may be repeated",
+    )
+    group.addoption(
+        "--fem-examples",
+        type=int,
+        default=None,
+        metavar="N",
+        help="meshes tried by each property (default: 25)",
+    )
