@@ -1,0 +1,331 @@
+"""The named checks that a backend has to pass; each compares with the baseline or with the contract."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from fem_core import generate
+from fem_core.backends.baseline import Baseline
+from fem_core.mesh import Mesh
+from fem_core.problem import Dirichlet, Problem, Robin
+from fem_core.results import SolverOptions, StopReason
+from fem_core.solvers import Equilibrated
+from fem_core.system import LinearSystem, apply_conditions
+from fem_core.testing import tolerance
+from fem_core.testing.strategies import Case, cases, large_case
+from fem_core.testing.target import Target, assembled, conditioned, derived, methods, solved, sparsity
+from fem_core.types import Array, Floats, Stage
+
+
+@dataclass(frozen=True)
+class Check:
+    """A named check.
+
+    Parameters
+    ----------
+    name, summary : str
+    run : function of a Target
+        Raises AssertionError with what was found.
+    stage : str or None
+        The check is skipped for backends that don't provide this stage.
+    deterministic : bool
+        Whether the outcome is the same every time, so that an expected failure must fail.
+    """
+
+    name: str
+    run: Callable[[Target], None]
+    stage: Stage | None = None
+    deterministic: bool = True
+
+    @property
+    def summary(self) -> str:
+        return (self.run.__doc__ or "").strip().splitlines()[0]
+
+
+CHECKS: dict[str, Check] = {}
+
+
+def check(
+    name: str, stage: Stage | None = None, deterministic: bool = True
+) -> Callable[[Callable[[Target], None]], Callable[[Target], None]]:
+    """Add a function to the kit under `name`."""
+
+    def add(run: Callable[[Target], None]) -> Callable[[Target], None]:
+        CHECKS[name] = Check(name, run, stage, deterministic)
+        return run
+
+    return add
+
+
+def assert_close(actual: Array, expected: Array, allowed: Array | float, what: str) -> None:
+    """|actual - expected| <= allowed in every entry; otherwise names the worst one."""
+    assert actual.shape == expected.shape, f"{what}: shape {actual.shape} instead of {expected.shape}"
+    excess = np.abs(actual - expected) - allowed
+    if not (excess <= 0).all():
+        worst = np.unravel_index(np.argmax(np.where(np.isnan(excess), np.inf, excess)), excess.shape)
+        bound = float(np.broadcast_to(allowed, actual.shape)[worst])
+        raise AssertionError(
+            f"{what}: entry {', '.join(map(str, worst))} is {actual[worst]!r} instead of {expected[worst]!r}; "
+            f"the difference of {abs(actual[worst] - expected[worst]):.1e} exceeds {bound:.1e}"
+        )
+
+
+def _cases(target: Target, body: Callable[[Case], None]) -> None:
+    target.for_all(cases(), body)
+    body(large_case())
+
+
+# the numbers, stage by stage
+
+
+@check("sparsity", "compute_sparsity")
+def check_sparsity(target: Target) -> None:
+    """The pattern and the slots are those of the core, diagonals of orphan nodes included."""
+
+    def body(case: Case) -> None:
+        mine, theirs = sparsity(target.session, case.mesh), sparsity(target.baseline, case.mesh)
+        for name in ("indptr", "indices", "slots"):
+            found, wanted = getattr(mine, name), getattr(theirs, name)
+            assert np.array_equal(found, wanted), f"{name} differs from the core's on {case.mesh}"
+
+    _cases(target, body)
+
+
+@check("matrix", "assemble_system")
+def check_matrix(target: Target) -> None:
+    """K equals the baseline's entry by entry, in relation to the sum of absolute contributions."""
+
+    def body(case: Case) -> None:
+        mine = assembled(target.session, case.mesh, case.problem).matrix
+        theirs = assembled(target.baseline, case.mesh, case.problem).matrix
+        _assert_same_pattern(mine, theirs)
+        allowed = tolerance.stiffness(case.mesh, case.problem, sparsity(target.baseline, case.mesh))
+        assert_close(mine.data, theirs.data, allowed, "CSR values of K")
+
+    _cases(target, body)
+
+
+@check("load", "assemble_system")
+def check_load(target: Target) -> None:
+    """f equals the baseline's, for sources of every kind."""
+
+    def body(case: Case) -> None:
+        mine = assembled(target.session, case.mesh, case.problem).rhs
+        theirs = assembled(target.baseline, case.mesh, case.problem).rhs
+        assert_close(mine, theirs, tolerance.load(case.mesh, case.problem), "load vector")
+
+    _cases(target, body)
+
+
+@check("geometry", "assemble_system")
+def check_geometry(target: Target) -> None:
+    """No policy of its own: where det J is negative the formula holds, nothing is skipped, dropped or made positive."""
+    mesh = generate.duct(nx=3, ny=2)
+    x, y = mesh.x.copy(), mesh.y.copy()
+    middle = mesh.quad8[2, 5]
+    x[middle] -= 0.9 * (x[mesh.quad8[2, 1]] - x[mesh.quad8[2, 0]])  # folds element 2 at some Gauss points
+    folded = replace(mesh, x=x, y=y)
+    clockwise = replace(mesh, quad8=np.concatenate([mesh.quad8[:-1], mesh.quad8[-1:, [0, 3, 2, 1, 7, 6, 5, 4]]]))
+    for bad in (folded, clockwise):
+        problem, pattern = Problem(), sparsity(target.baseline, bad_topology(bad))
+        arguments = {"mesh": bad, "problem": problem, "sparsity": pattern}
+        stages = target.session.stages()
+        provider, _ = target.session.provider("assemble_system", problem, SolverOptions())
+        system = stages.hooks.call("assemble_system", provider, progress=stages.progress, **arguments).to_host()
+        wanted = Baseline().fem_assemble(progress=stages.progress, **arguments)
+        allowed = tolerance.stiffness(bad, problem, pattern)
+        assert_close(system.matrix.data, wanted.matrix.data, allowed, "CSR values of K for det J < 0")
+
+
+def bad_topology(mesh: Mesh) -> Mesh:
+    """`mesh` marked as valid, so that stages take it as it is."""
+    mesh.__dict__["_validated"] = mesh
+    return mesh
+
+
+@check("boundary_conditions", "apply_bc")
+def check_boundary_conditions(target: Target) -> None:
+    """Robin terms, lifted Dirichlet values, penalty and elimination, orphan nodes: as in the core, entry by entry."""
+    _cases(target, lambda case: _compare_conditions(target, case))
+
+
+@check("large_dirichlet_values", "apply_bc")
+def check_large_dirichlet_values(target: Target) -> None:
+    """Values of 100 and more at fixed nodes are lifted, not multiplied by the penalty."""
+    mesh = generate.duct(nx=4, ny=2)
+    for treatment in ("penalty", "eliminate"):
+        for value in (100.0, -1e5):
+            conditions = (Robin("inlet", 2.5), Dirichlet("outlet", value))
+            _compare_conditions(target, Case(mesh, Problem(conditions, dirichlet=treatment)))  # type: ignore[arg-type]
+
+
+def _compare_conditions(target: Target, case: Case) -> None:
+    mesh, problem = case.mesh, case.problem
+    before = assembled(target.baseline, mesh, problem)
+    mine = conditioned(target.session, before, mesh, problem)
+    theirs = apply_conditions(before, mesh, problem)
+    assert np.array_equal(mine.fixed, theirs.fixed), "the fixed nodes differ from the core's"
+    assert mine.lift is not None and theirs.lift is not None, "the lift is missing"
+    assert_close(mine.lift, theirs.lift, 0.0, "lift")
+    _assert_same_pattern(mine.matrix, theirs.matrix)
+    loads, stiffest = tolerance.robin(mesh, problem)
+    # a value with the penalty on it keeps no more digits than the penalty leaves
+    magnitude = np.abs(theirs.matrix.data) + np.abs(before.matrix.data) + stiffest
+    assert_close(mine.matrix.data, theirs.matrix.data, tolerance.C * tolerance.EPS * magnitude, "CSR values")
+    K = before.matrix.copy()
+    K.data = np.abs(K.data) + stiffest
+    allowed = tolerance.C * tolerance.EPS * (np.abs(before.rhs) + loads + K @ np.abs(theirs.lift))
+    assert_close(mine.rhs, theirs.rhs, allowed, "right-hand side")
+
+
+@check("solution", "solve_system")
+def check_solution(target: Target) -> None:
+    """The residual of u, evaluated here, meets the tolerance that the solver claims, and u is within it of the solution."""
+
+    def body(case: Case) -> None:
+        system = _system(case)
+        for options in methods(target.session):
+            result = solved(target.session, system, case.mesh, case.problem, options)
+            assert result.converged, f"{options.method} did not converge: {result.stop_reason}"
+            _assert_solves(system, result.u, options)
+
+    _cases(target, body)
+
+
+def _system(case: Case) -> LinearSystem:
+    from fem_core.api import assemble_system
+
+    return apply_conditions(assemble_system(case.mesh, case.problem), case.mesh, case.problem)
+
+
+def _assert_solves(system: LinearSystem, u: Floats, options: SolverOptions) -> None:
+    assert system.lift is not None
+    scaled = Equilibrated.of(system.matrix)
+    b, x = scaled.d * system.rhs, (u - system.lift) / scaled.d
+    norm = float(np.linalg.norm(b))
+    residual = float(np.linalg.norm(b - scaled.A @ x))
+    # u = ĝ + w loses the last digits of w where ĝ is large
+    rounding = 8 * tolerance.EPS * float(np.linalg.norm(abs(scaled.A) @ ((np.abs(u) + np.abs(system.lift)) / scaled.d)))
+    assert residual <= 2 * max(options.rtol * norm, options.atol) + rounding, (
+        f"u does not solve the system: relative residual {residual / (norm or 1):.1e}, claimed {options.rtol:.1e}"
+    )
+    if len(b) <= 400:
+        λ_min = float(np.linalg.eigvalsh(scaled.A.toarray())[0])
+        exact = np.linalg.solve(scaled.A.toarray(), b)
+        error = float(np.linalg.norm(x - exact))
+        assert error <= 1.01 * (residual + rounding) / λ_min + 1e3 * tolerance.EPS * np.linalg.norm(exact) / λ_min, (
+            f"u is {error:.1e} away from the solution"
+        )
+
+
+@check("iterations", "solve_system")
+def check_iterations(target: Target) -> None:
+    """The reference solver takes as many iterations as the core's, within max(1, 0.5 %)."""
+    if not any("cg" in info.solver_methods for info, _ in target.session.backends):
+        return
+    for mesh in (generate.duct(nx=40, ny=12), generate.annulus(nodes=1500), generate.y_tube(nodes=3000)):
+        mine = target.session.solve(mesh, solver="cg").report
+        theirs = target.baseline.solve(mesh, solver="cg").report
+        allowed = max(1, 0.005 * theirs.iterations)
+        assert abs(mine.iterations - theirs.iterations) <= allowed, (
+            f"{mine.iterations} iterations on {mesh} where the reference takes {theirs.iterations}"
+        )
+        assert mine.solver["relative_residual"] <= 2e-8, f"residual {mine.solver['relative_residual']:.1e} reported"
+
+
+@check("stop_reasons", "solve_system")
+def check_stop_reasons(target: Target) -> None:
+    """Three iterations are reported as not converged; a zero right-hand side needs none."""
+    mesh = generate.duct(nx=12, ny=4)
+    for options in methods(target.session):
+        if options.method != "cg":
+            continue
+        report = target.session.solve(mesh, solver=options.method, maxiter=3).report
+        assert not report.converged and report.iterations == 3, "maxiter=3 was not obeyed or not reported"
+        assert report.solver["stop_reason"] == StopReason.MAXITER, f"stop reason {report.solver['stop_reason']!r}"
+        still = target.session.solve(mesh, Problem.potential_flow(mesh, gamma=0.0), solver=options.method)
+        assert still.report.converged and still.report.iterations == 0 and not still.u.any(), "b = 0 was iterated on"
+
+
+@check("derived", "compute_derived")
+def check_derived(target: Target) -> None:
+    """Velocity, speed (the mean of the magnitudes) and pressure equal the baseline's for any potential."""
+
+    def body(case: Case) -> None:
+        u = np.random.default_rng(0).normal(size=case.mesh.n_nodes)
+        mine = derived(target.session, case.mesh, case.problem, u)
+        theirs = derived(target.baseline, case.mesh, case.problem, u)
+        allowed = tolerance.derived(case.mesh, u)
+        assert_close(mine.velocity, theirs.velocity, allowed[:, None], "velocity")
+        assert_close(mine.speed, theirs.speed, allowed, "speed")
+        fluid = case.problem.fluid
+        rounding = tolerance.C * tolerance.EPS * (abs(fluid.p0) + fluid.rho * theirs.speed**2)
+        assert_close(mine.pressure, theirs.pressure, rounding + 2 * fluid.rho * theirs.speed * allowed, "pressure")
+
+    _cases(target, body)
+
+
+def _assert_same_pattern(mine: Any, theirs: Any) -> None:
+    assert np.array_equal(mine.indptr, theirs.indptr) and np.array_equal(mine.indices, theirs.indices), (
+        "the pattern of the matrix differs from the baseline's"
+    )
+
+
+# the run as a whole
+
+
+@check("pipeline")
+def check_pipeline(target: Target) -> None:
+    """From mesh to fields in one run: u solves the baseline's system, the fields are those of u."""
+
+    def body(case: Case) -> None:
+        solution = target.session.solve(case.mesh, case.problem, solver="cg", rtol=1e-10)
+        assert solution.report.converged, f"not converged: {solution.report.solver['stop_reason']}"
+        system = apply_conditions(assembled(target.baseline, case.mesh, case.problem), case.mesh, case.problem)
+        _assert_solves(system, solution.u, SolverOptions(rtol=1.1e-10))
+        theirs = derived(target.baseline, case.mesh, case.problem, solution.u)
+        # the device's own u may differ from the one it hands over in the last place
+        assert_close(solution.speed, theirs.speed, 4 * tolerance.derived(case.mesh, solution.u), "speed")
+
+    _cases(target, body)
+
+
+@check("orphan_nodes")
+def check_orphan_nodes(target: Target) -> None:
+    """Nodes without an element end at 0, whatever their number, and don't move the solution."""
+    mesh = large_case().mesh
+    solution = target.session.solve(mesh, solver="cg")
+    assert len(mesh.orphan_nodes) == solution.report.mesh["orphan_nodes"]
+    assert not solution.u[mesh.orphan_nodes].any(), "u isn't 0 at orphan nodes"
+
+
+@check("reuse")
+def check_reuse(target: Target) -> None:
+    """Nothing stale is kept: other coefficients, another mesh of the same topology, then the first again."""
+    first = generate.duct(nx=5, ny=3)
+    wider = replace(first, y=2 * first.y)
+    for mesh, k, γ in ((first, 1.0, 2.5), (first, 3.0, 2.5), (first, 3.0, 1.0), (wider, 1.0, 2.5), (first, 1.0, 2.5)):
+        problem = Problem.potential_flow(mesh, gamma=γ, conductivity=k, source=0.5 * k)
+        solution = target.session.solve(mesh, problem, solver="cg", rtol=1e-11)
+        system = apply_conditions(assembled(target.baseline, mesh, problem), mesh, problem)
+        _assert_solves(system, solution.u, SolverOptions(rtol=1.1e-11))
+
+
+@check("determinism", "assemble_system", deterministic=False)
+def check_determinism(target: Target) -> None:
+    """Matrix and right-hand side are bitwise the same: again, in another session, for any batch size and worker count."""
+    case = large_case()
+    accepted = {option.name for info, _ in target.session.backends for option in info.options}
+    variants: list[dict[str, Any]] = [{}, {}]
+    variants += [{"batch_size": size} for size in (1, 100, 10_000) if "batch_size" in accepted]
+    variants += [{"workers": n} for n in (1, 2, 3) if "workers" in accepted]
+    wanted = assembled(target.session, case.mesh, case.problem)
+    for variant in variants:
+        with target.open(**variant) as session:
+            for _ in range(2):
+                found = assembled(session, case.mesh, case.problem)
+                assert np.array_equal(found.matrix.data, wanted.matrix.data), f"the matrix changes with {variant or 'time'}"
+                assert np.array_equal(found.rhs, wanted.rhs), f"the right-hand side changes with {variant or 'time'}"
+

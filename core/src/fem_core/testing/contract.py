@@ -1,0 +1,204 @@
+"""The named checks on how a backend behaves: providers, events, cancelling, cleaning up, light imports."""
+
+import gc
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from fem_core import generate
+from fem_core.errors import Cancelled, MeshError
+from fem_core.events import Event
+from fem_core.mesh import Mesh
+from fem_core.problem import Problem
+from fem_core.progress import CancelToken
+from fem_core.registry import BACKENDS
+from fem_core.testing.checks import check
+from fem_core.testing.strategies import large_case
+from fem_core.testing.target import Target, assembled
+
+#: Seconds that workers, threads and files may take to go after `close`.
+_GRACE = 5.0
+
+
+@check("providers")
+def check_providers(target: Target) -> None:
+    """Each stage that the backend lists is provided by it, and the report says so."""
+    mesh = generate.duct(nx=4, ny=2)
+    for info, _ in target.session.backends:
+        for method in info.solver_methods or ("cg",):
+            providers = target.session.solve(mesh, solver=method).report.providers
+            listed = [stage for stage in info.stages if len(target.session.backends) == 1]
+            for stage in listed:
+                assert providers[stage] == info.name, f"{stage} was done by {providers[stage]}"
+
+
+@check("events")
+def check_events(target: Target) -> None:
+    """Stages start and end in order, progress rises to its total, and the run ends with one closing event."""
+    heard: list[Event] = []
+    mesh = large_case().mesh
+    target.session.solve(mesh, solver="cg", on_event=heard.append)
+    names = [event.name for event in heard]
+    assert names.count("fem:solveComplete") == 1 and names[-1] == "fem:solveComplete" and "fem:error" not in names
+    order = ["load_mesh", "compute_sparsity", "assemble_system", "apply_bc", "solve_system", "compute_derived"]
+    for name in ("fem:stageStart", "fem:stageComplete"):
+        assert [event.data["stage"] for event in heard if event.name == name] == order, f"{name}: wrong order"
+    for stage, name in (("assemble_system", "fem:assemblyProgress"), ("compute_derived", "fem:derivedProgress")):
+        values = [event.data["current"] for event in heard if event.name == name]
+        assert values and values[-1] == mesh.n_elements, f"{stage} does not report its last element ({name})"
+        assert values == sorted(values), f"{name} goes back"
+        totals = {event.data["total"] for event in heard if event.name == name}
+        assert totals == {mesh.n_elements}, f"{name} reports a total of {totals}"
+    inside = ""
+    for event in heard:
+        if event.name == "fem:stageStart":
+            inside = event.data["stage"]
+        expected = {"fem:assemblyProgress": "assemble_system", "fem:derivedProgress": "compute_derived"}
+        assert expected.get(event.name, inside) == inside, f"{event.name} in {inside}"
+    steps = [event.data["iteration"] for event in heard if event.name == "fem:solveProgress"]
+    assert steps and all(step % 50 == 0 for step in steps), f"solve progress at iterations {steps}, not every 50th"
+
+
+@check("cancellation")
+def check_cancellation(target: Target) -> None:
+    """A cancelled run raises Cancelled in assembly, solving and post-processing alike, and the next one works."""
+    mesh = large_case().mesh
+    for moment in ("fem:assemblyProgress", "fem:solveProgress", "fem:derivedProgress"):
+        token, heard = CancelToken(), []
+
+        def listen(event: Event, moment: str = moment, token: CancelToken = token, heard: list[str] = heard) -> None:
+            heard.append(event.name)
+            if event.name == moment:
+                token.cancel()
+
+        try:
+            target.session.solve(mesh, solver="cg", monitor=10, on_event=listen, cancel=token)
+        except Cancelled:
+            assert heard[-1] == "fem:error", "a cancelled run doesn't end with fem:error"
+            after = heard[heard.index(moment) :]
+            assert moment != "fem:solveProgress" or "fem:stageComplete" not in after, "the solve ran on to its end"
+        else:
+            # the last progress of the run comes when there is nothing left to cancel
+            assert moment == "fem:derivedProgress", f"cancelling at {moment} has no effect"
+    assert target.session.solve(mesh, solver="cg").report.converged, "the session is of no use after cancelling"
+
+
+@check("bad_input")
+def check_bad_input(target: Target) -> None:
+    """Meshes that aren't valid are refused with the element's number, and leave the session usable."""
+    mesh = generate.duct(nx=3, ny=2)
+    x = mesh.x.copy()
+    x[mesh.quad8[4, 2]] = np.nan
+    quad8 = mesh.quad8.copy()
+    quad8[4] = quad8[4][[0, 3, 2, 1, 7, 6, 5, 4]]
+    for bad, named in ((replace(mesh, x=x), str(mesh.quad8[4, 2])), (replace(mesh, quad8=quad8), "4")):
+        try:
+            target.session.solve(Mesh(bad.x, bad.y, bad.quad8, bad.boundaries))
+        except MeshError as error:
+            assert named in str(error), f"the error doesn't name {named}: {error}"
+        else:
+            raise AssertionError("an invalid mesh was accepted")
+    assert target.session.solve(mesh).report.converged
+
+
+@check("input_unchanged")
+def check_input_unchanged(target: Target) -> None:
+    """Neither the mesh nor the arrays of the problem are written to."""
+    case = large_case()
+    k = np.array(case.problem.conductivity)
+    x, quad8 = case.mesh.x.copy(), case.mesh.quad8.copy()
+    problem = replace(case.problem, conductivity=k)
+    target.session.solve(case.mesh, problem, solver="cg")
+    assert np.array_equal(case.mesh.x, x) and np.array_equal(case.mesh.quad8, quad8), "the mesh was changed"
+    assert np.array_equal(k, case.problem.conductivity), "the conductivity was changed"
+
+
+@check("cleanup", deterministic=False)
+def check_cleanup(target: Target) -> None:
+    """After `close`, also after an error and twice, no thread, process or shared memory of the backend is left."""
+    before = _resources()
+    for fail in (False, True):
+        session = target.open()
+        case = large_case()
+        session.solve(case.mesh, case.problem, solver="cg")
+        if fail:
+            token = CancelToken()
+            token.cancel()
+            try:
+                session.solve(case.mesh, case.problem, cancel=token)
+            except Cancelled:
+                session.close()
+        session.close()
+        session.close()
+        deadline = time.monotonic() + _GRACE
+        while (left := _resources() - before) and time.monotonic() < deadline:
+            gc.collect()
+            time.sleep(0.05)
+        assert not left, f"left behind after close: {', '.join(sorted(left))}"
+
+
+def _resources() -> set[str]:
+    """Threads, child processes and shared memory segments there are now."""
+    found = {f"thread {thread.name} ({thread.ident})" for thread in threading.enumerate()}
+    found |= {f"process {child.name} ({child.pid})" for child in multiprocessing.active_children()}
+    shared = Path("/dev/shm")
+    if shared.is_dir():
+        found |= {f"/dev/shm/{path.name}" for path in shared.iterdir() if path.stat().st_uid == os.getuid()}
+    return found
+
+
+@check("light_import")
+def check_light_import(target: Target) -> None:
+    """Listing the backend imports neither its implementation nor anything but the core and the standard library."""
+    for info, _ in target.session.backends:
+        points = [p for p in metadata.entry_points(group=BACKENDS) if p.name == info.name]
+        if points:
+            assert_light(points[0].value, info.factory)
+
+
+def assert_light(entry_point: str, factory: str) -> None:
+    """Load `entry_point` ("module:attribute") in a new interpreter and look at what came along."""
+    program = (
+        "import sys, fem_core; before = set(sys.modules)\n"
+        f"from importlib.metadata import EntryPoint; EntryPoint('', {entry_point!r}, '').load()\n"
+        "print(*(set(sys.modules) - before), sep='\\n')"
+    )
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    package = entry_point.split(":")[0].split(".")[0]
+    heavy = {name.split(".")[0] for name in loaded} - sys.stdlib_module_names - {package, "fem_core"}
+    assert not heavy, f"loading {entry_point} imports {', '.join(sorted(heavy))}"
+    module = factory.split(":")[0]
+    assert package == "fem_core" or module not in loaded, f"loading {entry_point} imports the implementation, {module}"
+
+
+@check("threads", "assemble_system", deterministic=False)
+def check_threads(target: Target) -> None:
+    """Two threads that use one session at once both get the right matrix."""
+    case = large_case()
+    wanted = assembled(target.session, case.mesh, case.problem).matrix.data
+    other = Problem.potential_flow(case.mesh, conductivity=2.0)
+    wanted_other = target.session.solve(case.mesh, other).u
+    found: dict[str, object] = {}
+
+    def solve(name: str, problem: Problem) -> None:
+        try:
+            found[name] = target.session.solve(case.mesh, problem).u
+        except BaseException as error:
+            found[name] = error
+
+    jobs = [threading.Thread(target=solve, args=(name, other)) for name in "ab"]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join(timeout=120)
+    for name in "ab":
+        assert np.array_equal(found.get(name), wanted_other), f"thread {name} got another result: {found.get(name)!r}"  # type: ignore[arg-type]
+    assert np.array_equal(assembled(target.session, case.mesh, case.problem).matrix.data, wanted)

@@ -1,0 +1,477 @@
+"""Wrong backends: the kit is judged by whether it catches them, each by a check that is named here.
+
+`Whole` is a right one that provides every stage; each fault overrides one thing of it, the way real
+variants of this program have been seen to differ.
+"""
+
+import threading
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from fem_core import boundaries, element
+from fem_core import quad8 as q8
+from fem_core.backend import Backend, BackendInfo
+from fem_core.backends.batched import BatchedBackend
+from fem_core.core import Core
+from fem_core.execution import OnProgress, OutputSpec, SerialExecutor, ranges
+from fem_core.hookspecs import hookimpl
+from fem_core.kernels import Inputs, Kernel
+from fem_core.mesh import Mesh
+from fem_core.problem import Problem
+from fem_core.progress import Progress
+from fem_core.results import DerivedFields, SolveResult, SolverOptions, StopReason
+from fem_core.solvers import Equilibrated
+from fem_core.sparsity import Sparsity
+from fem_core.system import PENALTY, LinearSystem, apply_conditions, csr
+from fem_core.types import Array, Floats, Stage
+
+
+class Whole(Core):
+    """The core under another name: every stage, nothing wrong."""
+
+
+def info(factory: type[Backend], name: str | None = None) -> BackendInfo:
+    """The information of a backend that provides every stage."""
+    return BackendInfo(
+        name=name or factory.__name__,
+        summary=(factory.__doc__ or "").splitlines()[0],
+        factory=f"{factory.__module__}:{factory.__name__}",
+        stages=("compute_sparsity", "assemble_system", "apply_bc", "solve_system", "compute_derived"),
+        solver_methods=("cg", "direct"),
+    )
+
+
+class _Assembling(Whole):
+    """A fault in the element matrices."""
+
+    def stiffness(self, mesh: Mesh, k: Floats) -> Floats:
+        return element.element_stiffness(mesh.x[mesh.quad8], mesh.y[mesh.quad8], k)
+
+    @hookimpl
+    def fem_assemble(self, mesh: Mesh, problem: Problem, sparsity: Sparsity, progress: Progress) -> LinearSystem:
+        right = Core.fem_assemble(self, mesh, problem, sparsity, progress)
+        Ke = self.stiffness(mesh, problem.conductivity_on(mesh))
+        return replace(right, matrix=csr(sparsity.indptr, sparsity.indices, sparsity.scatter(Ke)))
+
+
+def _by_points(mesh: Mesh, k: Floats, points: Array, absolute: bool = False, skip: bool = False) -> Floats:
+    """Ke from the given Gauss points, with the variants' ways of treating det J."""
+    X = np.stack([mesh.x[mesh.quad8], mesh.y[mesh.quad8]], axis=2)
+    dN = q8.DN_3X3[points]
+    J = np.einsum("qdi,nic->nqdc", dN, X)
+    det = np.linalg.det(J)
+    B = np.linalg.solve(J, np.broadcast_to(dN, (len(X), *dN.shape)))
+    det = np.abs(det) if absolute else np.where(det > 0, det, 0) if skip else det
+    Ke: Floats = np.einsum("n,q,nq,nqdi,nqdj->nij", k, q8.WEIGHTS_3X3[points], det, B, B, optimize=True)
+    return np.ascontiguousarray(Ke)
+
+
+class DroppedGaussPoint(_Assembling):
+    """Sums eight of the nine Gauss points."""
+
+    def stiffness(self, mesh: Mesh, k: Floats) -> Floats:
+        return _by_points(mesh, k, np.arange(8))
+
+
+class AbsoluteDetJ(_Assembling):
+    """Takes |det J|."""
+
+    def stiffness(self, mesh: Mesh, k: Floats) -> Floats:
+        return _by_points(mesh, k, np.arange(9), absolute=True)
+
+
+class SkippedGaussPoints(_Assembling):
+    """Skips Gauss points with det J <= 0."""
+
+    def stiffness(self, mesh: Mesh, k: Floats) -> Floats:
+        return _by_points(mesh, k, np.arange(9), skip=True)
+
+
+class DroppedElements(_Assembling):
+    """Leaves out elements with a Gauss point where det J <= 0."""
+
+    def stiffness(self, mesh: Mesh, k: Floats) -> Floats:
+        X = np.stack([mesh.x[mesh.quad8], mesh.y[mesh.quad8]], axis=2)
+        good = (np.linalg.det(np.einsum("qdi,nic->nqdc", q8.DN_3X3, X)) > 0).all(axis=1)
+        return super().stiffness(mesh, k) * good[:, None, None]
+
+
+class SwappedMidSides(_Assembling):
+    """Takes the mid-sides of edges (0,1) and (1,2) for each other."""
+
+    def stiffness(self, mesh: Mesh, k: Floats) -> Floats:
+        with np.errstate(all="ignore"):
+            return super().stiffness(replace(mesh, quad8=mesh.quad8[:, [0, 1, 2, 3, 5, 4, 6, 7]]), k)
+
+
+class SinglePrecision(_Assembling):
+    """Computes the element matrices in float32."""
+
+    def stiffness(self, mesh: Mesh, k: Floats) -> Floats:
+        return super().stiffness(mesh, k).astype(np.float32).astype(np.float64)
+
+
+class MeanConductivity(_Assembling):
+    """Uses one conductivity for all elements."""
+
+    def stiffness(self, mesh: Mesh, k: Floats) -> Floats:
+        return super().stiffness(mesh, np.full_like(k, k.mean()))
+
+
+class LostLastElement(_Assembling):
+    """Forgets what is left after the last whole batch."""
+
+    def stiffness(self, mesh: Mesh, k: Floats) -> Floats:
+        Ke = super().stiffness(mesh, k).copy()
+        Ke[-1] = 0
+        return Ke
+
+
+class UnstableSum(Whole):
+    """Sums the contributions in another order every time, as atomics do."""
+
+    _rng = np.random.default_rng(0)
+
+    @hookimpl
+    def fem_assemble(self, mesh: Mesh, problem: Problem, sparsity: Sparsity, progress: Progress) -> LinearSystem:
+        right = Core.fem_assemble(self, mesh, problem, sparsity, progress)
+        Ke = element.element_stiffness(mesh.x[mesh.quad8], mesh.y[mesh.quad8], problem.conductivity_on(mesh))
+        order = self._rng.permutation(mesh.n_elements)
+        values = np.bincount(sparsity.slots[order].ravel(), Ke[order].ravel(), minlength=sparsity.nnz)
+        return replace(right, matrix=csr(sparsity.indptr, sparsity.indices, values))
+
+
+class IgnoredSource(Whole):
+    """Assembles no load."""
+
+    @hookimpl
+    def fem_assemble(self, mesh: Mesh, problem: Problem, sparsity: Sparsity, progress: Progress) -> LinearSystem:
+        return Core.fem_assemble(self, mesh, replace(problem, source=0.0), sparsity, progress)
+
+
+class StaleMatrix(Whole):
+    """Keeps the assembled matrix for as long as the topology is the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept: dict[str, LinearSystem] = {}
+
+    @hookimpl
+    def fem_assemble(self, mesh: Mesh, problem: Problem, sparsity: Sparsity, progress: Progress) -> LinearSystem:
+        fresh = Core.fem_assemble(self, mesh, problem, sparsity, progress)
+        return self._kept.setdefault(mesh.fingerprint, fresh)
+
+
+class NoOrphanDiagonal(Whole):
+    """Takes the diagonal of the first node for that of each orphan node."""
+
+    @hookimpl
+    def fem_apply_bc(self, system: LinearSystem, mesh: Mesh, problem: Problem, progress: Progress) -> LinearSystem:
+        right = apply_conditions(system, mesh, problem)
+        return replace(right, fixed=np.setdiff1d(right.fixed, mesh.orphan_nodes).astype(np.int32))
+
+
+class ForgottenPenalty(Whole):
+    """Adds no penalty at the outlet."""
+
+    @hookimpl
+    def fem_apply_bc(self, system: LinearSystem, mesh: Mesh, problem: Problem, progress: Progress) -> LinearSystem:
+        right = apply_conditions(system, mesh, problem)
+        values = np.where(right.matrix.data > 0.5 * PENALTY, right.matrix.data - PENALTY, right.matrix.data)
+        return replace(right, matrix=csr(right.matrix.indptr, right.matrix.indices, values))
+
+
+class PenaltyWithoutLift(Whole):
+    """Puts penalty times value on the right-hand side instead of lifting."""
+
+    @hookimpl
+    def fem_apply_bc(self, system: LinearSystem, mesh: Mesh, problem: Problem, progress: Progress) -> LinearSystem:
+        right = apply_conditions(system, mesh, problem)
+        assert right.lift is not None
+        return replace(right, rhs=right.rhs + PENALTY * right.lift, lift=np.zeros_like(right.lift))
+
+
+class RobinWithoutP(Whole):
+    """Knows the load of a Robin condition but not its matrix."""
+
+    @hookimpl
+    def fem_apply_bc(self, system: LinearSystem, mesh: Mesh, problem: Problem, progress: Progress) -> LinearSystem:
+        conditions = tuple(replace(c, p=0.0) if hasattr(c, "p") else c for c in problem.conditions)
+        return apply_conditions(system, mesh, replace(problem, conditions=conditions))
+
+
+class EarlyStop(Whole):
+    """Stops at a hundred times the tolerance and calls it converged."""
+
+    @hookimpl
+    def fem_solve(
+        self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress
+    ) -> SolveResult:
+        return Core.fem_solve(self, system, mesh, problem, replace(options, rtol=100 * options.rtol), progress)
+
+
+class NoEquilibration(Whole):
+    """Conjugate gradients on the system as it is, without preconditioner."""
+
+    @hookimpl
+    def fem_solve(
+        self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress
+    ) -> SolveResult:
+        from scipy.sparse.linalg import cg
+
+        assert system.lift is not None
+        steps: list[int] = []
+        w, _ = cg(system.matrix, system.rhs, rtol=1e-14, maxiter=options.maxiter, callback=lambda _: steps.append(1))
+        scaled = Equilibrated.of(system.matrix)
+        result = scaled.result(w / scaled.d, system.rhs, "cg", len(steps), StopReason.CONVERGED, options, [])
+        return replace(result, u=system.lift + result.u)
+
+
+class ForgottenLift(Whole):
+    """Returns w for u."""
+
+    @hookimpl
+    def fem_solve(
+        self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress
+    ) -> SolveResult:
+        assert system.lift is not None
+        right = Core.fem_solve(self, system, mesh, problem, options, progress)
+        return replace(right, u=right.u - system.lift)
+
+
+class AlwaysConverged(Whole):
+    """Reports convergence whatever happens."""
+
+    @hookimpl
+    def fem_solve(
+        self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress
+    ) -> SolveResult:
+        right = Core.fem_solve(self, system, mesh, problem, options, progress)
+        return replace(right, stop_reason=StopReason.CONVERGED)
+
+
+class SpeedOfMean(Whole):
+    """Takes the magnitude of the mean velocity for the speed."""
+
+    @hookimpl
+    def fem_compute_derived(
+        self, mesh: Mesh, problem: Problem, result: SolveResult, progress: Progress
+    ) -> DerivedFields:
+        right = Core.fem_compute_derived(self, mesh, problem, result, progress)
+        speed: Floats = np.linalg.norm(right.velocity, axis=1)
+        return DerivedFields(right.velocity, speed, problem.fluid.pressure(speed))
+
+
+class VelocityUphill(Whole):
+    """Takes +∇u for the velocity."""
+
+    @hookimpl
+    def fem_compute_derived(
+        self, mesh: Mesh, problem: Problem, result: SolveResult, progress: Progress
+    ) -> DerivedFields:
+        right = Core.fem_compute_derived(self, mesh, problem, result, progress)
+        return replace(right, velocity=-right.velocity)
+
+
+class WrongDensity(Whole):
+    """Has the density of air built in."""
+
+    @hookimpl
+    def fem_compute_derived(
+        self, mesh: Mesh, problem: Problem, result: SolveResult, progress: Progress
+    ) -> DerivedFields:
+        right = Core.fem_compute_derived(self, mesh, problem, result, progress)
+        return replace(right, pressure=problem.fluid.p0 - 0.5 * 1.2 * right.speed**2)
+
+
+class LostEvent(Whole):
+    """Reports no progress of the assembly."""
+
+    @hookimpl
+    def fem_assemble(self, mesh: Mesh, problem: Problem, sparsity: Sparsity, progress: Progress) -> LinearSystem:
+        return Core.fem_assemble(self, mesh, problem, sparsity, Progress())
+
+
+class DeafToCancel(Whole):
+    """Solves with a progress of its own, so that nobody can stop it."""
+
+    @hookimpl
+    def fem_solve(
+        self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress
+    ) -> SolveResult:
+        class Deaf(Progress):
+            def check(self) -> None:
+                """Go on."""
+
+        deaf = Deaf(progress._emit)
+        return Core.fem_solve(self, system, mesh, problem, options, deaf)
+
+
+class StaleFields(Whole):
+    """Keeps the post-processed fields for as long as the topology is the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept: dict[str, DerivedFields] = {}
+
+    @hookimpl
+    def fem_compute_derived(
+        self, mesh: Mesh, problem: Problem, result: SolveResult, progress: Progress
+    ) -> DerivedFields:
+        fresh = Core.fem_compute_derived(self, mesh, problem, result, progress)
+        return self._kept.setdefault(mesh.fingerprint, fresh)
+
+
+class FloatingOrphans(Whole):
+    """Leaves the mean potential at orphan nodes."""
+
+    @hookimpl
+    def fem_solve(
+        self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress
+    ) -> SolveResult:
+        right = Core.fem_solve(self, system, mesh, problem, options, progress)
+        right.u[mesh.orphan_nodes] = right.u.mean()
+        return right
+
+
+class ScalesInPlace(Whole):
+    """Makes the caller's conductivity dimensionless where it stands."""
+
+    @hookimpl
+    def fem_assemble(self, mesh: Mesh, problem: Problem, sparsity: Sparsity, progress: Progress) -> LinearSystem:
+        if isinstance(problem.conductivity, np.ndarray):
+            problem.conductivity /= problem.conductivity.max()
+        return Core.fem_assemble(self, mesh, problem, sparsity, progress)
+
+
+class ThreadBound(Whole):
+    """Works only in the thread that opened it."""
+
+    def open(self) -> None:
+        self._thread = threading.get_ident()
+
+    @hookimpl
+    def fem_assemble(self, mesh: Mesh, problem: Problem, sparsity: Sparsity, progress: Progress) -> LinearSystem:
+        if threading.get_ident() != self._thread:
+            raise RuntimeError("used in a thread other than its own")
+        return Core.fem_assemble(self, mesh, problem, sparsity, progress)
+
+
+class DecliningAll(Whole):
+    """Lists the post-processing, and declines it whatever the problem."""
+
+    def declines(self, stage: Stage, problem: Problem, options: SolverOptions) -> str | None:
+        return "not today" if stage == "compute_derived" else None
+
+
+class NoValidation(Whole):
+    """Switches the mesh's validation off for speed."""
+
+    def open(self) -> None:
+        self._original = boundaries.validate_mesh
+        boundaries.validate_mesh = lambda mesh: mesh
+
+    def close(self) -> None:
+        boundaries.validate_mesh = self.__dict__.get("_original", boundaries.validate_mesh)
+        super().close()
+
+
+class LeftThread(Whole):
+    """Leaves a thread running after `close`."""
+
+    def open(self) -> None:
+        self._stop = threading.Event()
+        threading.Thread(target=self._stop.wait, args=(60,), daemon=True, name="left behind").start()
+
+
+class ForgottenReturn(Whole):
+    """Assembles, and returns nothing."""
+
+    @hookimpl
+    def fem_assemble(self, mesh: Mesh, problem: Problem, sparsity: Sparsity, progress: Progress) -> None:
+        Core.fem_assemble(self, mesh, problem, sparsity, progress)
+
+
+class ShiftedPattern(Whole):
+    """Computes a pattern whose slots are transposed."""
+
+    @hookimpl
+    def fem_sparsity(self, mesh: Mesh, progress: Progress) -> Sparsity:
+        right = Core.fem_sparsity(self, mesh, progress)
+        return replace(right, slots=np.ascontiguousarray(right.slots.transpose(0, 2, 1)))
+
+
+class _LosingExecutor(SerialExecutor):
+    """Loses the last batch."""
+
+    def map_ranges(
+        self, kernel: Kernel, n: int, inputs: Inputs, outputs: OutputSpec, progress: OnProgress
+    ) -> dict[str, Array]:
+        results: dict[str, Array] = {name: np.zeros((n, *shape), dtype) for name, (shape, dtype) in outputs.items()}
+        for start, stop in ranges(n, 4096)[:-1] or [(0, n)]:
+            kernel(start, stop, inputs, {name: a[start:stop] for name, a in results.items()})
+        progress(n, n)
+        return results
+
+
+class LostBatch(BatchedBackend):
+    """An executor that loses its last batch."""
+
+    def __init__(self) -> None:
+        super().__init__(_LosingExecutor())
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A wrong backend and the check that has to catch it."""
+
+    info: BackendInfo
+    caught_by: str
+
+    @property
+    def name(self) -> str:
+        return self.info.name
+
+
+def _fault(factory: type[Backend], caught_by: str, **changes: Any) -> Fault:
+    return Fault(replace(info(factory), **changes), caught_by)
+
+
+FAULTS = (
+    _fault(ShiftedPattern, "sparsity"),
+    _fault(DroppedGaussPoint, "matrix"),
+    _fault(SwappedMidSides, "matrix"),
+    _fault(SinglePrecision, "matrix"),
+    _fault(MeanConductivity, "matrix"),
+    _fault(LostLastElement, "matrix"),
+    _fault(ForgottenReturn, "matrix"),
+    _fault(AbsoluteDetJ, "geometry"),
+    _fault(SkippedGaussPoints, "geometry"),
+    _fault(DroppedElements, "geometry"),
+    _fault(IgnoredSource, "load"),
+    _fault(UnstableSum, "determinism"),
+    _fault(StaleMatrix, "reuse"),
+    _fault(NoOrphanDiagonal, "boundary_conditions"),
+    _fault(ForgottenPenalty, "boundary_conditions"),
+    _fault(RobinWithoutP, "boundary_conditions"),
+    _fault(PenaltyWithoutLift, "large_dirichlet_values"),
+    _fault(EarlyStop, "solution"),
+    _fault(ForgottenLift, "solution"),
+    _fault(NoEquilibration, "iterations"),
+    _fault(AlwaysConverged, "stop_reasons"),
+    _fault(SpeedOfMean, "derived"),
+    _fault(VelocityUphill, "derived"),
+    _fault(WrongDensity, "derived"),
+    _fault(StaleFields, "pipeline"),
+    _fault(FloatingOrphans, "orphan_nodes"),
+    _fault(ScalesInPlace, "input_unchanged"),
+    _fault(ThreadBound, "threads"),
+    _fault(DecliningAll, "providers"),
+    _fault(NoValidation, "bad_input"),
+    _fault(LostEvent, "events"),
+    _fault(DeafToCancel, "cancellation"),
+    _fault(LeftThread, "cleanup"),
+    _fault(LostBatch, "executor", stages=("assemble_system", "compute_derived"), solver_methods=()),
+)

@@ -1,0 +1,206 @@
+"""Hypothesis strategies: valid meshes of every kind a backend may meet, and problems on them."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from hypothesis import strategies as st
+
+from fem_core import quad8 as q8
+from fem_core.geometry import det_jacobian, validate_mesh
+from fem_core.mesh import Boundary, Mesh
+from fem_core.problem import Dirichlet, Problem, Robin
+from fem_core.types import Array, Floats, Value
+
+#: The least det J of an element, relative to its largest, that distortion may lead to.
+_LEAST_RATIO = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A mesh and a problem on it."""
+
+    mesh: Mesh
+    problem: Problem
+
+    def __repr__(self) -> str:
+        return f"Case({self.mesh!r}, {self.problem!r})"
+
+
+@st.composite
+def meshes(draw: st.DrawFn, max_side: int = 6) -> Mesh:
+    """Valid meshes with the boundaries `inlet`, `outlet` and `walls`.
+
+    Graded, bent, rotated, scaled and moved; corners and mid-sides displaced; elements starting at any
+    corner; nodes and elements renumbered; with orphan nodes. From one element to max_side².
+    """
+    nx, ny = draw(st.integers(1, max_side)), draw(st.integers(1, max_side))
+    shape: Literal["flat", "bent"] = draw(st.sampled_from(["flat", "bent"]))
+    grading = draw(st.sampled_from([1.0, 2.0, 5.0]))
+    distortion = draw(st.sampled_from([0.0, 0.5, 1.0]))
+    scale = draw(st.sampled_from([1.0, 1e-3, 1e3]))
+    shift = draw(st.sampled_from([0.0, 3.0]))
+    rotation = draw(st.sampled_from([0.0, 0.7]))
+    renumber, turn = draw(st.booleans()), draw(st.booleans())
+    orphans = draw(st.sampled_from([0, 0, 1, 5]))
+    rng = np.random.default_rng(draw(st.integers(0, 1000)))
+
+    mesh = _grid(nx, ny, grading)
+    if shape == "bent":
+        mesh = _moved(mesh, *_bend(mesh.x, mesh.y))
+    mesh = _distorted(mesh, rng, distortion)
+    c, s = np.cos(rotation), np.sin(rotation)
+    mesh = _moved(mesh, scale * (c * mesh.x - s * mesh.y + shift), scale * (s * mesh.x + c * mesh.y - shift))
+    if turn:
+        mesh = turned(mesh, rng)
+    if orphans:
+        mesh = with_orphans(mesh, orphans, rng)
+    if renumber:
+        mesh = renumbered(mesh, rng)
+    return validate_mesh(mesh)
+
+
+@st.composite
+def problems(draw: st.DrawFn, mesh: Mesh) -> Problem:
+    """Problems on `mesh`: every condition and coefficient, as constants, arrays and functions."""
+    rng = np.random.default_rng(draw(st.integers(0, 1000)))
+    conductivity: float | Floats = draw(st.sampled_from([1.0, 1.0, 0.2, 50.0]))
+    if draw(st.booleans()):
+        conductivity = 10 ** rng.uniform(-1, 1, mesh.n_elements)
+    per_element = rng.normal(size=mesh.n_elements)
+    source: Value = draw(st.sampled_from([0.0, 0.0, 1.5, "element", "node", "function"]))  # type: ignore[assignment]
+    if source == "element":
+        source = per_element
+    elif source == "node":
+        source = rng.normal(size=mesh.n_nodes)
+    elif source == "function":
+        source = _wave
+    conditions: list[Robin | Dirichlet] = [
+        Robin("inlet", gamma=draw(_values(mesh, rng)), p=draw(_values(mesh, rng, positive=True))),
+        Dirichlet("outlet", draw(_values(mesh, rng))),
+    ]
+    if draw(st.booleans()):
+        conditions.append(Robin("walls", gamma=draw(_values(mesh, rng)), p=draw(_values(mesh, rng, positive=True))))
+    if draw(st.integers(0, 3)) == 0:
+        conditions.insert(1, Dirichlet("walls", draw(_values(mesh, rng))))
+    treatment = draw(st.sampled_from(["penalty", "eliminate"]))
+    return Problem(tuple(conditions), conductivity, source, treatment).on(mesh)  # type: ignore[arg-type]
+
+
+@st.composite
+def cases(draw: st.DrawFn, max_side: int = 6) -> Case:
+    """A mesh with a problem on it."""
+    mesh = draw(meshes(max_side))
+    return Case(mesh, draw(problems(mesh)))
+
+
+def large_case(seed: int = 0) -> Case:
+    """Some 2,000 elements with everything that small meshes have: batches, blocks and tails occur."""
+    rng = np.random.default_rng(seed)
+    mesh = _distorted(_grid(61, 33, 3.0), rng, 1.0)
+    mesh = validate_mesh(renumbered(with_orphans(turned(mesh, rng), 40, rng), rng))
+    conductivity = 10 ** rng.uniform(-1, 1, mesh.n_elements)
+    conditions = (Robin("inlet", 2.5, 0.3), Robin("walls", _wave, 0.1), Dirichlet("outlet", 7.0))
+    return Case(mesh, Problem(conditions, conductivity, _wave).on(mesh))
+
+
+def _values(mesh: Mesh, rng: np.random.Generator, positive: bool = False) -> st.SearchStrategy[Value]:
+    array = rng.uniform(0 if positive else -1, 1, mesh.n_nodes)
+    options: list[Value] = [0.0, 2.5, array, _bump if positive else _wave]
+    return st.sampled_from(options)
+
+
+def _wave(x: Floats, y: Floats) -> Floats:
+    wave: Floats = np.sin(x + 2 * y) + 0.3
+    return wave
+
+
+def _bump(x: Floats, y: Floats) -> Floats:
+    bump: Floats = 1 / (1 + x * x + y * y)
+    return bump
+
+
+def _grid(nx: int, ny: int, grading: float) -> Mesh:
+    """A graded grid of nx by ny rectangles on about 2 x 1, numbered row by row."""
+    i, j = np.meshgrid(np.arange(2 * nx + 1), np.arange(2 * ny + 1))
+    is_node = (i % 2 == 0) | (j % 2 == 0)
+    number = np.cumsum(is_node.ravel()).reshape(is_node.shape) - 1
+    x = 2 * _graded(nx, grading)[i[is_node]]
+    y = _graded(ny, grading)[j[is_node]]
+    place = np.rint(q8.NODES).astype(int) + 1
+    e, f = (a.ravel() for a in np.meshgrid(2 * np.arange(nx), 2 * np.arange(ny)))
+    quad8 = number[f[:, None] + place[:, 1], e[:, None] + place[:, 0]]
+    mesh = Mesh(x, y, quad8)
+    mid = mesh.exterior_edges[:, 1]
+    left, right = i[is_node][mid] == 0, i[is_node][mid] == 2 * nx
+    sides = {"inlet": left, "outlet": right, "walls": ~left & ~right}
+    boundaries = {name: Boundary.from_edges(mesh.exterior_edges[side]) for name, side in sides.items()}
+    return replace(mesh, boundaries=boundaries, source="drawn mesh")
+
+
+def _graded(n: int, grading: float) -> Floats:
+    """2n+1 stations on [0, 1]: ends and middles of n intervals growing by `grading` in all."""
+    lengths = np.geomspace(1, grading, n)
+    ends = np.concatenate([[0], np.cumsum(lengths)]) / lengths.sum()
+    stations = np.empty(2 * n + 1)
+    stations[::2], stations[1::2] = ends, 0.5 * (ends[1:] + ends[:-1])
+    return stations
+
+
+def _bend(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    θ, r = 0.6 * x, 1 + y
+    return r * np.sin(θ), r * np.cos(θ)
+
+
+def _moved(mesh: Mesh, x: Floats, y: Floats) -> Mesh:
+    return replace(mesh, x=x, y=y)
+
+
+def _distorted(mesh: Mesh, rng: np.random.Generator, amount: float) -> Mesh:
+    """Corners moved by up to 15 %, mid-sides by up to 6 % of the neighbouring edges, as far as det J allows."""
+    a, mid, b = mesh.quad8[:, q8.EDGES].reshape(-1, 3).T
+    length = np.hypot(mesh.x[b] - mesh.x[a], mesh.y[b] - mesh.y[a])
+    size = np.full(mesh.n_nodes, np.inf)
+    for nodes in (a, mid, b):
+        np.minimum.at(size, nodes, length)
+    is_mid = np.zeros(mesh.n_nodes, dtype=bool)
+    is_mid[mesh.quad8[:, 4:]] = True
+    reach = amount * size * np.where(is_mid, 0.06, 0.15)
+    dx, dy = reach * rng.uniform(-1, 1, (2, mesh.n_nodes))
+    for _ in range(8 if amount else 0):
+        moved = _moved(mesh, mesh.x + dx, mesh.y + dy)
+        det = det_jacobian(moved)
+        if (det.min(axis=1) > _LEAST_RATIO * det.max(axis=1)).all():
+            return moved
+        dx, dy = dx / 2, dy / 2
+    return mesh
+
+
+def turned(mesh: Mesh, rng: np.random.Generator) -> Mesh:
+    """The same elements, each starting at a corner drawn for it."""
+    start = rng.integers(0, 4, mesh.n_elements)[:, None]
+    corner, quad8 = (np.arange(4) + start) % 4, mesh.quad8
+    rows = np.arange(mesh.n_elements)[:, None]
+    return replace(mesh, quad8=np.concatenate([quad8[rows, corner], quad8[rows, corner + 4]], axis=1))
+
+
+def with_orphans(mesh: Mesh, count: int, rng: np.random.Generator) -> Mesh:
+    """`count` nodes more that belong to no element, scattered over the numbering."""
+    total = mesh.n_nodes + count
+    kept = np.sort(rng.permutation(total)[: mesh.n_nodes])
+    x, y = rng.normal(size=(2, total))
+    x[kept], y[kept] = mesh.x, mesh.y
+    return _renamed(mesh, x, y, kept, mesh.quad8)
+
+
+def renumbered(mesh: Mesh, rng: np.random.Generator) -> Mesh:
+    """The same mesh with nodes and elements in another order."""
+    name = rng.permutation(mesh.n_nodes)
+    x, y = np.empty((2, mesh.n_nodes))
+    x[name], y[name] = mesh.x, mesh.y
+    return _renamed(mesh, x, y, name, mesh.quad8[rng.permutation(mesh.n_elements)])
+
+
+def _renamed(mesh: Mesh, x: Floats, y: Floats, name: Array, quad8: Array) -> Mesh:
+    boundaries = {key: Boundary(name[b.edges], name[b.nodes]) for key, b in mesh.boundaries.items()}
+    return replace(mesh, x=x, y=y, quad8=name[quad8], boundaries=boundaries)

@@ -1,0 +1,75 @@
+"""How far two correct implementations may be apart: multiples of ε times sums of absolute contributions.
+
+For an entry that is a sum of terms t, floating point allows an error of order ε Σ|t|, whatever the sum
+itself is. So each tolerance here is C ε times the same expression with every term taken positive,
+and there is no absolute tolerance anywhere.
+"""
+
+import numpy as np
+
+from fem_core import quad8 as q8
+from fem_core.mesh import Mesh
+from fem_core.problem import Problem, nodal_values
+from fem_core.sparsity import Sparsity
+from fem_core.types import Floats
+
+#: ε of the arithmetic that every backend has to use.
+EPS = float(np.finfo(np.float64).eps)
+
+#: Roundings per term that are granted.
+C = 16.0
+
+
+def _jacobian(mesh: Mesh, dn: Floats) -> tuple[Floats, Floats, Floats]:
+    """J⁻¹-gradients (n, q, 2, 8), det J (n, q), and how much det J may lose to cancellation (n, q)."""
+    X = np.stack([mesh.x[mesh.quad8], mesh.y[mesh.quad8]], axis=2)
+    J = np.einsum("qdi,nic->nqdc", dn, X)
+    det = np.linalg.det(J)
+    gradient = np.linalg.solve(J, np.broadcast_to(dn, (len(X), *dn.shape)))
+    A = np.einsum("qdi,nic->nqdc", np.abs(dn), np.abs(X))
+    loss = (A[..., 0, 0] * A[..., 1, 1] + A[..., 0, 1] * A[..., 1, 0]) / np.abs(det)
+    return gradient, np.abs(det), loss
+
+
+def stiffness(mesh: Mesh, problem: Problem, sparsity: Sparsity) -> Floats:
+    """Allowed difference of each CSR value of K, (nnz,)."""
+    gradient, det, loss = _jacobian(mesh, q8.DN_3X3)
+    norm = np.linalg.norm(gradient, axis=2)
+    k = problem.conductivity_on(mesh)
+    terms = np.einsum("n,q,nq,nqi,nqj->nij", k, q8.WEIGHTS_3X3, det * loss, norm, norm, optimize=True)
+    return C * EPS * sparsity.scatter(np.ascontiguousarray(terms))
+
+
+def load(mesh: Mesh, problem: Problem) -> Floats:
+    """Allowed difference of each entry of f before boundary conditions, (n_nodes,)."""
+    s = problem.source_on(mesh)
+    if s is None:
+        return np.zeros(mesh.n_nodes)
+    _, det, loss = _jacobian(mesh, q8.DN_3X3)
+    N = np.abs(q8.N_3X3)
+    terms = np.einsum("q,nq,nj,qj,qi->ni", q8.WEIGHTS_3X3, det * loss, np.abs(s), N, N, optimize=True)
+    total: Floats = np.bincount(mesh.quad8.ravel(), terms.ravel(), minlength=mesh.n_nodes)
+    return C * EPS * total
+
+
+def robin(mesh: Mesh, problem: Problem) -> tuple[Floats, float]:
+    """Sum of absolute Robin loads at each node (n_nodes,), and the largest Robin term of the matrix."""
+    total, largest = np.zeros(mesh.n_nodes), 0.0
+    for condition in problem.robin:
+        edges = mesh.boundaries[condition.boundary].edges
+        nodes = np.unique(edges)
+        length = (np.abs(mesh.x[edges]) + np.abs(mesh.y[edges])).sum(axis=1, keepdims=True)
+        γ = np.abs(nodal_values(condition.gamma, mesh, nodes, "gamma"))[edges]
+        p = np.abs(nodal_values(condition.p, mesh, nodes, "p"))[edges]
+        terms = np.broadcast_to(length * γ.sum(axis=1, keepdims=True), edges.shape)
+        total += np.bincount(edges.ravel(), terms.ravel(), minlength=len(total))
+        largest = max(largest, float((length * p).max()))
+    return total, largest
+
+
+def derived(mesh: Mesh, u: Floats) -> Floats:
+    """Allowed difference of each element's velocity components and speed, (n_elements,)."""
+    gradient, _, loss = _jacobian(mesh, q8.DN_2X2)
+    terms = np.einsum("nqdi,ni->nqd", np.abs(gradient), np.abs(u[mesh.quad8])).sum(axis=2) * loss
+    total: Floats = terms.mean(axis=1)
+    return C * EPS * total

@@ -1,0 +1,88 @@
+"""The conformance kit: right backends pass it, and each planted fault is caught by the check it is named for."""
+
+import subprocess
+import sys
+
+import fem_core as fem
+import pytest
+from fem_core.testing import CHECKS, assert_light, parametrize_with_checks, verify
+from fem_core.testing.faults import FAULTS, Whole, info
+from fem_core.testing.strategies import large_case
+
+
+@parametrize_with_checks("numpy")
+def test_numpy_conforms(check):
+    check()
+
+
+@parametrize_with_checks("baseline", examples=10)
+def test_baseline_conforms(check):
+    check()
+
+
+@parametrize_with_checks(info(Whole), examples=10)
+def test_a_backend_that_provides_every_stage_conforms(check):
+    check()
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_each_planted_fault_is_caught_by_its_check(fault):
+    (result,) = verify(fault.info, checks=[fault.caught_by], shrink=False)
+    assert result.outcome == "failed", f"{fault.caught_by} lets {fault.name} pass"
+    assert result.detail
+
+
+def test_every_check_that_compares_or_watches_has_caught_something():
+    """A check that no planted fault trips is not known to check anything."""
+    proven = {fault.caught_by for fault in FAULTS}
+    assert set(CHECKS) - proven == {"light_import"}  # it needs files; see below
+
+
+@pytest.mark.parametrize(
+    ("init", "info_module", "caught"),
+    [("", "", None), ("import sqlite3, numpy.ma", "", None), ("import pytest", "", "pytest"), ("", "import heavy.backend", "implementation")],
+)
+def test_light_import_catches_what_comes_along(tmp_path, monkeypatch, init, info_module, caught):
+    package = tmp_path / "heavy"
+    package.mkdir()
+    (package / "__init__.py").write_text(init)
+    (package / "backend.py").write_text("")
+    (package / "info.py").write_text(f"{info_module}\nINFO = None\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    if caught is None:
+        assert_light("heavy.info:INFO", "heavy.backend:Backend")
+    else:
+        with pytest.raises(AssertionError, match=caught):
+            assert_light("heavy.info:INFO", "heavy.backend:Backend")
+
+
+def test_expected_failures_are_reported_with_their_reason():
+    unstable = next(fault for fault in FAULTS if fault.name == "UnstableSum").info
+    (result,) = verify(unstable, checks=["determinism"], expected_failures={"determinism": "sums with atomics"})
+    assert result.outcome == "expected failure"
+    assert "sums with atomics" in result.detail
+
+
+def test_an_expected_failure_that_passes_is_a_failure_where_the_check_is_deterministic():
+    (result,) = verify("numpy", checks=["providers"], expected_failures={"providers": "once was wrong"})
+    assert result.outcome == "failed"
+    assert "take it off the list" in result.detail
+
+
+def test_unknown_checks_are_answered_with_the_known_ones():
+    with pytest.raises(fem.OptionError, match="matrix"):
+        verify("numpy", checks=["matrices"])
+
+
+def test_the_kit_runs_through_pytest_from_anywhere(tmp_path):
+    command = [sys.executable, "-m", "pytest", "--pyargs", "fem_core.testing", "-q", "-p", "no:cacheprovider"]
+    command += ["--fem-backend", "numpy", "--fem-option", "batch_size=100", "--fem-examples", "3", "-k", "matrix"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+
+
+def test_the_large_case_has_what_batches_trip_over():
+    mesh = large_case().mesh
+    assert mesh.n_elements % fem.execution.GRAIN != 0
+    assert len(mesh.orphan_nodes) == 40
