@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from fem_core import sparsity as symbolic
 from fem_core.backends.batched import BatchedBackend
-from fem_core.errors import SolveError
+from fem_core.errors import FemError, SolveError
 from fem_core.execution import SerialExecutor
 from fem_core.hookspecs import hookimpl
 from fem_core.mesh import Mesh
@@ -35,8 +35,12 @@ class Core(BatchedBackend):
             self.solvers.setdefault(solver.name, solver)
         self._prepared: tuple[str, Prepared] | None = None
 
-    def close(self) -> None:
+    def forget(self) -> None:
+        """Drop the prepared solver."""
         self._prepared = None
+
+    def close(self) -> None:
+        self.forget()
         super().close()
 
     def declines(self, stage: Stage, problem: Problem, options: SolverOptions) -> str | None:
@@ -59,8 +63,13 @@ class Core(BatchedBackend):
         system = system.to_host()
         if system.lift is None:
             raise SolveError("the system has no boundary conditions yet; call apply_bc first")
-        w = self._prepare(system, mesh, problem, options).solve(system.rhs, options, progress)
-        return replace(w, u=system.lift + w.u)
+        try:
+            w = self._prepare(system, mesh, problem, options).solve(system.rhs, options, progress)
+            return replace(w, u=system.lift + w.u)
+        except FemError:
+            raise
+        except Exception as error:
+            raise SolveError(f"solver {options.method!r} failed: {type(error).__name__}: {error}") from error
 
     def _prepare(self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions) -> Prepared:
         """The prepared solver, kept for as long as method, its options and the matrix stay the same."""

@@ -1,5 +1,6 @@
 """Backends opened for use: instances, patterns and prepared solvers kept from run to run."""
 
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -15,14 +16,16 @@ from fem_core.errors import BackendError, BackendUnavailable, FemError, OptionEr
 from fem_core.events import Event
 from fem_core.hooks import Hooks, check_backend
 from fem_core.mesh import Mesh
-from fem_core.pipeline import Run, run
+from fem_core.pipeline import Run, named, run
 from fem_core.problem import Problem
 from fem_core.progress import CancelToken
-from fem_core.registry import REGISTRY, Listing, State
+from fem_core.registry import REGISTRY, Listing, State, judge
 from fem_core.results import SolverOptions
 from fem_core.solution import Solution
 from fem_core.sparsity import Sparsity
 from fem_core.types import Stage
+
+_log = logging.getLogger(__name__)
 
 _KEPT = 4  # patterns a session keeps
 
@@ -47,6 +50,10 @@ class RunOptions(TypedDict, total=False):
     cancel: CancelToken | None
     boundary_tolerance: float
     outputs: Iterable[str | Path]
+
+
+_SOLVER = ("solver", "rtol", "atol", "maxiter", "monitor", "solver_options")
+_OTHERS = tuple(name for name in RunOptions.__annotations__ if name not in _SOLVER)
 
 
 class Session:
@@ -76,6 +83,8 @@ class Session:
     ) -> None:
         for info, backend in backends:
             check_backend(info, backend)
+            if sum(info.name == other.name for other, _ in backends) > 1:
+                raise BackendError(f"backend {info.name!r} is named twice in one chain")
         self.backends = tuple(backends)
         self.name = ",".join(info.name for info, _ in backends) or "core"
         self.notes, self.distributions = tuple(notes), tuple(distributions)
@@ -83,41 +92,61 @@ class Session:
         self._fallback = fallback
         self._core = Core(REGISTRY.extensions("fem_linear_solvers"))
         self._sparsities: OrderedDict[tuple[str, str], Sparsity] = OrderedDict()
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._open = False
 
     def open(self) -> "Session":
         """Open every backend, in order. Raises BackendUnavailable if one can't be; the others are closed again."""
-        if self._open:
-            return self
-        opened = []
-        try:
-            start = time.perf_counter()
-            for info, backend in self.backends:
-                opened.append(backend)
-                backend.open()
-            self.seconds = {"open_backend": time.perf_counter() - start}
-            if any(type(backend).compile is not Backend.compile for _, backend in self.backends):
-                start = time.perf_counter()
-                for info, backend in self.backends:
-                    backend.compile()
-                self.seconds["compile"] = time.perf_counter() - start
-        except BaseException as error:
-            for backend in opened:
-                backend.close()
-            if isinstance(error, FemError) or not isinstance(error, Exception):
-                raise
-            raise BackendUnavailable(f"backend {info.name!r} can't be opened: {type(error).__name__}: {error}") from error
-        self._open = True
+        with self.lock:
+            if not self._open:
+                self.seconds = {}
+                try:
+                    self._each("open_backend", "open")
+                    if any(type(backend).compile is not Backend.compile for _, backend in self.backends):
+                        self._each("compile", "compile")
+                except BaseException:
+                    self._close_all()
+                    raise
+                self._open = True
         return self
 
+    def _each(self, stage: Stage, method: str) -> None:
+        start = time.perf_counter()
+        for info, backend in self.backends:
+            try:
+                getattr(backend, method)()
+            except FemError:
+                raise
+            except (Exception, SystemExit) as error:
+                what = "can't be opened" if stage == "open_backend" else "can't compile"
+                raise BackendUnavailable(f"backend {info.name!r} {what}: {type(error).__name__}: {error}") from error
+        self.seconds[stage] = time.perf_counter() - start
+
     def close(self) -> None:
-        """Close every backend; may be called again."""
-        with self._lock:
+        """Close every backend, the last one opened first; may be called again."""
+        with self.lock:
             self._open = False
             self._sparsities.clear()
-            for backend in (*(backend for _, backend in self.backends), self._core):
+            self._close_all()
+
+    def _close_all(self) -> None:
+        """Close every backend whatever the others do; a failure is logged, it takes no result away."""
+        interrupted: BaseException | None = None
+        for name, backend in (("core", self._core), *((info.name, backend) for info, backend in self.backends[::-1])):
+            try:
                 backend.close()
+            except (Exception, SystemExit) as error:
+                _log.warning("backend %r failed in close: %s: %s", name, type(error).__name__, error, exc_info=error)
+            except BaseException as error:
+                interrupted = error
+        if interrupted:
+            raise interrupted
+
+    def forget(self) -> None:
+        """Drop the patterns and prepared solvers kept from earlier runs."""
+        with self.lock:
+            self._sparsities.clear()
+            self._core.forget()
 
     def __enter__(self) -> "Session":
         return self.open()
@@ -131,14 +160,14 @@ class Session:
         self, mesh: Mesh | str | Path, problem: Problem | None = None, **options: Unpack[RunOptions]
     ) -> Solution:
         """Solve `problem` (by default `Problem.potential_flow`) on `mesh`; see `fem_core.solve`."""
+        solver = solver_options(options, _OTHERS)
         listening = {name: options[name] for name in ("observers", "on_event", "cancel") if name in options}  # type: ignore[literal-required]
-        with self._lock:
-            self.open()
+        with self.lock:
             return run(
                 self,
                 mesh,
                 problem,
-                solver_options(options),
+                solver,
                 options.get("boundary_tolerance", TOLERANCE),
                 options.get("outputs", ()),
                 **listening,
@@ -161,16 +190,19 @@ class Session:
         Raises BackendError if a backend declines without leave to fall back, OptionError for a solver
         that nobody has.
         """
-        notes = []
+        notes: list[str] = []
         for info, backend in self.backends:
             able = stage in info.stages and (stage != "solve_system" or options.method in info.solver_methods)
             if not able:
                 continue
-            reason = backend.declines(stage, problem, options)
+            with named(info.name, f"declines({stage!r})"):
+                reason = backend.declines(stage, problem, options)
             if reason is None:
                 return info.name, notes
             if not self._fallback:
-                raise BackendError(f"backend {info.name!r} declines {stage}: {reason}; allow a fallback to go on without it")
+                raise BackendError(
+                    f"backend {info.name!r} declines {stage}: {reason}; allow a fallback to go on without it"
+                )
             notes.append(f"backend {info.name!r} declined {stage}: {reason}")
         if reason := self._core.declines(stage, problem, options):
             others = sorted({method for info, _ in self.backends for method in info.solver_methods})
@@ -191,19 +223,23 @@ class Session:
             self._sparsities.popitem(last=False)
 
 
-def solver_options(options: RunOptions) -> SolverOptions:
-    """The part of a run's options that is the solver's."""
+def solver_options(options: RunOptions, others: Iterable[str] = ()) -> SolverOptions:
+    """The part of a run's options that is the solver's. Raises OptionError for one that nobody knows."""
+    accepted = (*_SOLVER, *others)
+    for name in options:
+        if name not in accepted:
+            raise OptionError(f"there is no option {name!r}; options: {', '.join(accepted)}")
     given = {name: options[name] for name in ("rtol", "atol", "maxiter", "monitor") if name in options}  # type: ignore[literal-required]
     return SolverOptions(method=options.get("solver", "cg"), extra=dict(options.get("solver_options", {})), **given)
 
 
-def open_backend(name: str = "auto", *, fallback: bool = False, **options: Any) -> Session:
+def open_backend(name: str | BackendInfo = "auto", *, fallback: bool = False, **options: Any) -> Session:
     """Open a backend, a chain of backends (`"mp-shm,numba"`) or the best there is (`"auto"`).
 
     Parameters
     ----------
-    name : str
-        A name, names separated by commas, or `auto`, which tries the backends from the highest rank
+    name : str or BackendInfo
+        A name, names separated by commas, the information of a backend that isn't installed, or `auto`, which tries the backends from the highest rank
         down and says what it passed over in each report's warnings.
     fallback : bool
         Pass over a backend that declines a stage with a warning; `auto` always does.
@@ -219,15 +255,19 @@ def open_backend(name: str = "auto", *, fallback: bool = False, **options: Any) 
     """
     if name == "auto":
         return _open_best(options)
-    listings = [REGISTRY.find(part.strip()) for part in name.split(",")]
+    if isinstance(name, BackendInfo):
+        listings = [judge(name.name, name, "given in this process")]
+    else:
+        listings = [REGISTRY.find(part.strip()) for part in name.split(",")]
     _refuse_unknown(listings, options)
     return _open(listings, options, fallback=fallback).open()
 
 
 def _open(listings: Sequence[Listing], options: Mapping[str, Any], **settings: Any) -> Session:
     backends = [REGISTRY.create(listing, _known(listing, options)) for listing in listings]
-    distributions = [listing.distribution.split(" ")[0] for listing in listings]
-    return Session(backends, distributions=[d for d in distributions if d != "fem-core"], **settings)
+    origins = [listing.distribution.split(" ") for listing in listings]  # name and version, or a remark
+    distributions = [origin[0] for origin in origins if len(origin) == 2 and origin[0] != "fem-core"]
+    return Session(backends, distributions=distributions, **settings)
 
 
 def _open_best(options: Mapping[str, Any]) -> Session:

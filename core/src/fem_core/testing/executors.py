@@ -9,9 +9,10 @@ from contextlib import closing
 
 import numpy as np
 
+from fem_core.backends.batched import BatchedBackend
 from fem_core.execution import Executor, OutputSpec
 from fem_core.kernels import Inputs, Outputs
-from fem_core.testing.checks import check
+from fem_core.testing.checks import NotApplicable, check
 from fem_core.testing.target import Target
 
 _SPEC: OutputSpec = {"square": ((), np.float64), "place": ((2,), np.int64)}
@@ -130,16 +131,15 @@ def _assert_raises(kind: type[Exception], text: str, action: Callable[[], object
 @check("executor")
 def check_executor(target: Target) -> None:
     """Where the backend is built on an executor: its contract, by itself."""
-    from fem_core.backends.batched import BatchedBackend
+    batched = [n for n, (_, backend) in enumerate(target.session.backends) if isinstance(backend, BatchedBackend)]
+    if not batched:
+        raise NotApplicable("the backend isn't built on an executor")
+    for number in batched:
 
-    for number, (_, backend) in enumerate(target.session.backends):
-        if isinstance(backend, BatchedBackend):
+        def make(number: int = number) -> Executor:
+            fresh = target.open().backends[number][1]
+            assert isinstance(fresh, BatchedBackend)
+            return fresh.executor
 
-            def make(number: int = number) -> Executor:
-                session = target.open()
-                fresh = session.backends[number][1]
-                assert isinstance(fresh, BatchedBackend)
-                return fresh.executor
-
-            for run in EXECUTOR_CHECKS.values():
-                run(make)
+        for run in EXECUTOR_CHECKS.values():
+            run(make)

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 from fem_core.backend import BackendInfo
 from fem_core.errors import OptionError
 from fem_core.testing import contract, executors  # noqa: F401  # they add their checks
-from fem_core.testing.checks import CHECKS, Check
+from fem_core.testing.checks import CHECKS, Check, NotApplicable
 from fem_core.testing.target import Target
 
 Outcome: TypeAlias = Literal["passed", "failed", "skipped", "expected failure"]
@@ -39,6 +39,8 @@ def run_check(check: Check, target: Target, expected_failures: Mapping[str, str]
             outcome, detail = "skipped", f"the backend doesn't provide {check.stage}"
         else:
             check.run(target)
+    except NotApplicable as reason_to_skip:
+        outcome, detail = "skipped", str(reason_to_skip)
     except Exception as error:
         outcome, detail = "failed", _explain(error)
     if reason is not None and outcome == "failed":

@@ -1,0 +1,43 @@
+"""Benchmarks by name: `python benchmarks [NAME …] [--json FILE] [--repeats N]`, by default all.
+
+Each module here has a function `run(repeats) -> dict` that prints a table and returns its figures. BLAS
+and OpenMP are kept to one thread, so that figures are per thread.
+"""
+
+import argparse
+import importlib
+import os
+from pathlib import Path
+
+from fem_core.bench import ONE_THREAD
+
+NAMES = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py") if path.stem != "meshes")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(NAMES)}")
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures and the machine to FILE")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(NAMES):
+        parser.error(f"there is no benchmark {', '.join(unknown)}; benchmarks: {', '.join(NAMES)}")
+    from fem_core.bench import write_json
+
+    results = {}
+    for name in arguments.names or NAMES:
+        print(f"== {name}")
+        results[name] = importlib.import_module(name).run(arguments.repeats)
+    if arguments.json:
+        write_json(arguments.json, results)
+
+
+if __name__ == "__main__":
+    if any(name not in os.environ for name in ONE_THREAD):
+        # BLAS reads these when NumPy is imported, which has happened: start again
+        import subprocess
+        import sys
+
+        environment = {**os.environ, **ONE_THREAD}
+        sys.exit(subprocess.run([sys.executable, *sys.argv], env=environment, check=False).returncode)
+    main()

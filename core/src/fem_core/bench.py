@@ -1,0 +1,167 @@
+"""Timing side by side: everything that is compared runs in turn in one process, round after round.
+
+Machines are shared and noisy, so figures are medians and what counts is their ratio in one run. A
+backend is timed only after its matrix has been found equal to the reference's.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fem_core.errors import BackendError
+from fem_core.hardware import hardware, versions
+from fem_core.mesh import Mesh
+from fem_core.problem import Problem
+from fem_core.session import Session, open_backend
+from fem_core.system import LinearSystem
+
+#: Variables that keep BLAS and OpenMP to one thread; they must be set before NumPy is imported.
+ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")}
+
+#: The stages that `compare_backends` times, and the cost of an iteration.
+STAGES = ("compute_sparsity", "assemble_system", "apply_bc", "compute_derived")
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one thing in all rounds."""
+
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+    @property
+    def best(self) -> float:
+        return min(self.seconds)
+
+
+def side_by_side(cases: Mapping[str, Callable[[], object]], repeats: int = 7, warmup: int = 1) -> dict[str, Timing]:
+    """Time each case once per round, `repeats` rounds after `warmup` unmeasured ones.
+
+    >>> timings = side_by_side({"short": lambda: None, "long": lambda: sum(range(10_000))}, repeats=5)
+    >>> timings["short"].median < timings["long"].median
+    True
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in cases}
+    for round_ in range(warmup + repeats):
+        for name, run in cases.items():
+            start = time.perf_counter()
+            run()
+            if round_ >= warmup:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: Timing(tuple(values)) for name, values in seconds.items()}
+
+
+def peak_memory(program: str, *arguments: str, env: Mapping[str, str] | None = None) -> float:
+    """Largest resident memory in MB of a new interpreter that runs `program`, imports included."""
+    last = (
+        "\nimport resource, sys, pathlib\n"
+        "status = pathlib.Path('/proc/self/status')\n"
+        "lines = [l.split() for l in status.read_text().splitlines() if l.startswith('VmHWM')] if status.exists() else []\n"
+        "unit = 1 if sys.platform == 'darwin' else 1024\n"
+        "print('peak', int(lines[0][1]) * 1024 if lines else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)"
+    )
+    command = [sys.executable, "-c", program + last, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **(env or {})})
+    return int(done.stdout.split()[-1]) / 1e6
+
+
+def machine() -> dict[str, Any]:
+    """What the figures belong to."""
+    threads = {name: os.environ[name] for name in ONE_THREAD if name in os.environ}
+    return {"hardware": hardware(), "versions": versions(), "threads": threads}
+
+
+def write_json(path: Path, results: Mapping[str, Any]) -> None:
+    """The results with the machine they were measured on."""
+    path.write_text(json.dumps({"machine": machine(), **results}, indent=2, default=_plain) + "\n")
+
+
+def _plain(value: object) -> object:
+    return {"median": value.median, **asdict(value)} if isinstance(value, Timing) else str(value)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Backends on one mesh: seconds by backend and stage, `cg iteration` among them."""
+
+    mesh: str
+    timings: Mapping[str, Mapping[str, Timing]]
+    equality: Mapping[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data: medians by backend and stage, and how far each matrix is from the reference's."""
+        medians = {name: {stage: t.median for stage, t in row.items()} for name, row in self.timings.items()}
+        return {"mesh": self.mesh, "seconds": medians, "matrix_difference": dict(self.equality)}
+
+
+def compare_backends(
+    backends: Sequence[str],
+    mesh: Mesh,
+    problem: Problem | None = None,
+    *,
+    repeats: int = 5,
+    iterations: int = 100,
+    on_round: Callable[[int, str], object] | None = None,
+) -> Comparison:
+    """Time the stages of several backends side by side, after comparing their matrices.
+
+    The solver is stopped after `iterations` steps: the cost of a step is what differs between
+    execution models, their number doesn't.
+
+    Raises BackendError if a matrix isn't that of the first backend.
+    """
+    problem = problem or Problem.potential_flow(mesh)
+    with ExitStack() as stack:
+        sessions = {name: stack.enter_context(open_backend(name)) for name in backends}
+        equality = _equal_matrices(sessions, mesh, problem)
+        seconds: dict[str, dict[str, list[float]]] = {name: {} for name in backends}
+        for round_ in range(1 + repeats):  # the first one warms up
+            for name, session in sessions.items():
+                if on_round:
+                    on_round(round_, name)
+                session.forget()
+                report = session.solve(mesh, problem, solver="cg", maxiter=iterations).report
+                if round_:
+                    for stage in STAGES:
+                        seconds[name].setdefault(stage, []).append(report.seconds[stage])
+                    step = report.seconds["solve_system"] / max(1, report.iterations)
+                    seconds[name].setdefault("cg iteration", []).append(step)
+    timings = {name: {stage: Timing(tuple(v)) for stage, v in row.items()} for name, row in seconds.items()}
+    return Comparison(f"{mesh.source}, {mesh.n_nodes} nodes, {mesh.n_elements} elements", timings, equality)
+
+
+def _equal_matrices(sessions: Mapping[str, Session], mesh: Mesh, problem: Problem) -> dict[str, float]:
+    """Largest |K_ij - K'_ij| / √(K_ii K_jj) of each backend's matrix to the first one's."""
+    wanted: LinearSystem | None = None
+    difference: dict[str, float] = {}
+    for name, session in sessions.items():
+        stages = session.stages()
+        system = stages.assemble_system(mesh, problem, stages.compute_sparsity(mesh))
+        found = stages.to_host(system, "assemble_system", mesh)
+        wanted = wanted or found
+        diagonal = wanted.matrix.diagonal()
+        scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1))
+        rows = np.repeat(scale, np.diff(wanted.matrix.indptr))
+        if not np.array_equal(found.matrix.indices, wanted.matrix.indices):
+            raise BackendError(f"backend {name!r} has another pattern than {next(iter(sessions))!r}")
+        delta = np.abs(found.matrix.data - wanted.matrix.data) * rows * scale[wanted.matrix.indices]
+        difference[name] = float(delta.max())
+        if not difference[name] < 1e-11:
+            raise BackendError(
+                f"backend {name!r} builds another matrix than {next(iter(sessions))!r} "
+                f"(difference {difference[name]:.1e}); its times would mean nothing: run fem verify --backend {name}"
+            )
+    return difference
