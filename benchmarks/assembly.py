@@ -46,7 +46,7 @@ def run(repeats: int) -> dict[str, object]:
 
 
 class ScikitFem:
-    """ElementQuadS2 on a 9-node geometry whose centre -¼ Σ corners + ½ Σ mid-sides makes the map the serendipity one."""
+    """ElementQuadS2 on a 9-node geometry: centres at -¼ Σ corners + ½ Σ mid-sides make the map the serendipity one."""
 
     def __init__(self, mesh: fem.Mesh) -> None:
         from skfem import BilinearForm, ElementQuadS2, MeshQuad, MeshQuad2

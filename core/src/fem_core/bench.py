@@ -26,7 +26,7 @@ from fem_core.session import Session, open_backend
 from fem_core.system import LinearSystem
 
 #: Variables that keep BLAS and OpenMP to one thread; they must be set before NumPy is imported.
-ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")}
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
 #: The stages that `compare_backends` times, and the cost of an iteration.
 STAGES = ("compute_sparsity", "assemble_system", "apply_bc", "compute_derived")
@@ -69,7 +69,8 @@ def peak_memory(program: str, *arguments: str, env: Mapping[str, str] | None = N
     last = (
         "\nimport resource, sys, pathlib\n"
         "status = pathlib.Path('/proc/self/status')\n"
-        "lines = [l.split() for l in status.read_text().splitlines() if l.startswith('VmHWM')] if status.exists() else []\n"
+        "text = status.read_text() if status.exists() else ''\n"
+        "lines = [l.split() for l in text.splitlines() if l.startswith('VmHWM')]\n"
         "unit = 1 if sys.platform == 'darwin' else 1024\n"
         "print('peak', int(lines[0][1]) * 1024 if lines else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)"
     )

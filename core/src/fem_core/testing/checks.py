@@ -134,7 +134,7 @@ def check_geometry(target: Target) -> None:
     clockwise = replace(mesh, quad8=np.concatenate([mesh.quad8[:-1], mesh.quad8[-1:, [0, 3, 2, 1, 7, 6, 5, 4]]]))
     for bad in (folded, clockwise):
         problem, pattern = Problem(), sparsity(target.baseline, bad_topology(bad))
-        arguments = {"mesh": bad, "problem": problem, "sparsity": pattern}
+        arguments: dict[str, Any] = {"mesh": bad, "problem": problem, "sparsity": pattern}
         stages = target.session.stages()
         provider, _ = target.session.provider("assemble_system", problem, SolverOptions())
         system = stages.hooks.call("assemble_system", provider, progress=stages.progress, **arguments).to_host()
@@ -162,7 +162,7 @@ def check_large_dirichlet_values(target: Target) -> None:
     for treatment in ("penalty", "eliminate"):
         for value in (100.0, -1e5):
             conditions = (Robin("inlet", 2.5), Dirichlet("outlet", value))
-            _compare_conditions(target, Case(mesh, Problem(conditions, dirichlet=treatment)))  # type: ignore[arg-type]
+            _compare_conditions(target, Case(mesh, Problem(conditions, dirichlet=treatment)))
 
 
 def _compare_conditions(target: Target, case: Case) -> None:
@@ -186,7 +186,7 @@ def _compare_conditions(target: Target, case: Case) -> None:
 
 @check("solution", "solve_system")
 def check_solution(target: Target) -> None:
-    """The residual of u, evaluated here, meets the tolerance that the solver claims, and u is within it of the solution."""
+    """The residual of u, evaluated here, meets the tolerance that the solver claims, and u is as near as it makes it."""
 
     def body(case: Case) -> None:
         system = _system(case)
@@ -321,7 +321,7 @@ def check_reuse(target: Target) -> None:
 
 @check("determinism", "assemble_system", deterministic=False)
 def check_determinism(target: Target) -> None:
-    """Matrix and right-hand side are bitwise the same: again, in another session, for any batch size and worker count."""
+    """Matrix and right-hand side are bitwise the same: again, in another session, for any batch size or workers."""
     case = large_case()
     accepted = {option.name for info, _ in target.session.backends for option in info.options}
     variants: list[dict[str, Any]] = [{}, {}]
@@ -332,6 +332,7 @@ def check_determinism(target: Target) -> None:
         with target.open(**variant) as session:
             for _ in range(2):
                 found = assembled(session, case.mesh, case.problem)
-                assert np.array_equal(found.matrix.data, wanted.matrix.data), f"the matrix changes with {variant or 'time'}"
+                assert np.array_equal(found.matrix.data, wanted.matrix.data), (
+                    f"the matrix changes with {variant or 'time'}"
+                )
                 assert np.array_equal(found.rhs, wanted.rhs), f"the right-hand side changes with {variant or 'time'}"
-

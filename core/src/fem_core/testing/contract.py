@@ -72,7 +72,8 @@ def check_cancellation(target: Target) -> None:
     """A cancelled run raises Cancelled in assembly, solving and post-processing alike, and the next one works."""
     mesh = large_case().mesh
     for moment in ("fem:assemblyProgress", "fem:solveProgress", "fem:derivedProgress"):
-        token, heard = CancelToken(), []
+        token = CancelToken()
+        heard: list[str] = []
 
         def listen(event: Event, moment: str = moment, token: CancelToken = token, heard: list[str] = heard) -> None:
             heard.append(event.name)

@@ -70,7 +70,9 @@ def check_progress(make: Callable[[], Executor]) -> None:
         )
         currents = [now for now, _, _ in seen]
         assert currents and currents[-1] == 20_011 and currents == sorted(currents), f"progress was {currents}"
-        assert {(total, thread) for _, total, thread in seen} == {(20_011, threading.get_ident())}, "wrong total or thread"
+        assert {(total, thread) for _, total, thread in seen} == {(20_011, threading.get_ident())}, (
+            "wrong total or thread"
+        )
 
         def stop(now: int, total: int) -> None:
             raise InterruptedError("enough")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fem_core import boundaries, element
+from fem_core import boundaries, element, geometry
 from fem_core import quad8 as q8
 from fem_core.backend import Backend, BackendInfo
 from fem_core.backends.batched import BatchedBackend
@@ -19,11 +19,11 @@ from fem_core.execution import OnProgress, OutputSpec, SerialExecutor, ranges
 from fem_core.hookspecs import hookimpl
 from fem_core.kernels import Inputs, Kernel
 from fem_core.mesh import Mesh
-from fem_core.problem import Problem
+from fem_core.problem import Problem, Robin
 from fem_core.progress import Progress
 from fem_core.results import DerivedFields, SolveResult, SolverOptions, StopReason
 from fem_core.solvers import Equilibrated
-from fem_core.sparsity import Sparsity
+from fem_core.sparsity import Sparsity, accumulate
 from fem_core.system import PENALTY, LinearSystem, apply_conditions, csr
 from fem_core.types import Array, Floats, Stage
 
@@ -95,7 +95,8 @@ class DroppedElements(_Assembling):
     def stiffness(self, mesh: Mesh, k: Floats) -> Floats:
         X = np.stack([mesh.x[mesh.quad8], mesh.y[mesh.quad8]], axis=2)
         good = (np.linalg.det(np.einsum("qdi,nic->nqdc", q8.DN_3X3, X)) > 0).all(axis=1)
-        return super().stiffness(mesh, k) * good[:, None, None]
+        Ke: Floats = super().stiffness(mesh, k) * good[:, None, None]
+        return Ke
 
 
 class SwappedMidSides(_Assembling):
@@ -139,7 +140,7 @@ class UnstableSum(Whole):
         right = Core.fem_assemble(self, mesh, problem, sparsity, progress)
         Ke = element.element_stiffness(mesh.x[mesh.quad8], mesh.y[mesh.quad8], problem.conductivity_on(mesh))
         order = self._rng.permutation(mesh.n_elements)
-        values = np.bincount(sparsity.slots[order].ravel(), Ke[order].ravel(), minlength=sparsity.nnz)
+        values = accumulate(sparsity.slots[order], Ke[order], sparsity.nnz)
         return replace(right, matrix=csr(sparsity.indptr, sparsity.indices, values))
 
 
@@ -198,7 +199,7 @@ class RobinWithoutP(Whole):
 
     @hookimpl
     def fem_apply_bc(self, system: LinearSystem, mesh: Mesh, problem: Problem, progress: Progress) -> LinearSystem:
-        conditions = tuple(replace(c, p=0.0) if hasattr(c, "p") else c for c in problem.conditions)
+        conditions = tuple(replace(c, p=0.0) if isinstance(c, Robin) else c for c in problem.conditions)
         return apply_conditions(system, mesh, replace(problem, conditions=conditions))
 
 
@@ -342,7 +343,8 @@ class ScalesInPlace(Whole):
     @hookimpl
     def fem_assemble(self, mesh: Mesh, problem: Problem, sparsity: Sparsity, progress: Progress) -> LinearSystem:
         if isinstance(problem.conductivity, np.ndarray):
-            problem.conductivity /= problem.conductivity.max()
+            k = problem.conductivity
+            k /= k.max()
         return Core.fem_assemble(self, mesh, problem, sparsity, progress)
 
 
@@ -370,11 +372,10 @@ class NoValidation(Whole):
     """Switches the mesh's validation off for speed."""
 
     def open(self) -> None:
-        self._original = boundaries.validate_mesh
-        boundaries.validate_mesh = lambda mesh: mesh
+        vars(boundaries)["validate_mesh"] = lambda mesh: mesh
 
     def close(self) -> None:
-        boundaries.validate_mesh = self.__dict__.get("_original", boundaries.validate_mesh)
+        vars(boundaries)["validate_mesh"] = geometry.validate_mesh
         super().close()
 
 
@@ -390,7 +391,9 @@ class ForgottenReturn(Whole):
     """Assembles, and returns nothing."""
 
     @hookimpl
-    def fem_assemble(self, mesh: Mesh, problem: Problem, sparsity: Sparsity, progress: Progress) -> None:
+    def fem_assemble(  # type: ignore[override]
+        self, mesh: Mesh, problem: Problem, sparsity: Sparsity, progress: Progress
+    ) -> None:
         Core.fem_assemble(self, mesh, problem, sparsity, progress)
 
 

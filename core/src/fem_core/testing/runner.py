@@ -97,7 +97,9 @@ def verify(
 def parametrize_with_checks(
     backend: str | BackendInfo, *, expected_failures: Mapping[str, str] | None = None, **settings: Any
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Turn a test function of `check` into one test per check, for an author's own test suite::
+    """Turn a test function of `check` into one test per check, for an author's own test suite.
+
+    ::
 
         @parametrize_with_checks("mine", expected_failures={"determinism": "sums with atomics"})
         def test_conformance(check):

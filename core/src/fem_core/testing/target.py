@@ -120,9 +120,7 @@ def derived(session: Session, mesh: Mesh, problem: Problem, u: Any) -> DerivedFi
     return stages.to_host(stages.compute_derived(mesh, problem, result), "compute_derived", mesh)
 
 
-def solved(
-    session: Session, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions
-) -> SolveResult:
+def solved(session: Session, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions) -> SolveResult:
     """The session's solution of a system given on the host, on the host."""
     stages = session.stages()
     return stages.to_host(stages.solve_system(system, mesh, problem, options), "solve_system", mesh)

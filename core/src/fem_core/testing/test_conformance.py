@@ -10,6 +10,7 @@ from fem_core.testing.target import Target
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test per backend on the command line and check of the kit."""
     backends = metafunc.config.getoption("--fem-backend") or ["numpy"]
     metafunc.parametrize("target", backends, indirect=True, scope="module")
     metafunc.parametrize("check", [pytest.param(check, id=name) for name, check in CHECKS.items()])

@@ -10,7 +10,7 @@ import numpy as np
 from fem_core import quad8 as q8
 from fem_core.mesh import Mesh
 from fem_core.problem import Problem, nodal_values
-from fem_core.sparsity import Sparsity
+from fem_core.sparsity import Sparsity, accumulate
 from fem_core.types import Floats
 
 #: ε of the arithmetic that every backend has to use.
@@ -48,8 +48,7 @@ def load(mesh: Mesh, problem: Problem) -> Floats:
     _, det, loss = _jacobian(mesh, q8.DN_3X3)
     N = np.abs(q8.N_3X3)
     terms = np.einsum("q,nq,nj,qj,qi->ni", q8.WEIGHTS_3X3, det * loss, np.abs(s), N, N, optimize=True)
-    total: Floats = np.bincount(mesh.quad8.ravel(), terms.ravel(), minlength=mesh.n_nodes)
-    return C * EPS * total
+    return C * EPS * accumulate(mesh.quad8, terms, mesh.n_nodes)
 
 
 def robin(mesh: Mesh, problem: Problem) -> tuple[Floats, float]:
@@ -62,7 +61,7 @@ def robin(mesh: Mesh, problem: Problem) -> tuple[Floats, float]:
         γ = np.abs(nodal_values(condition.gamma, mesh, nodes, "gamma"))[edges]
         p = np.abs(nodal_values(condition.p, mesh, nodes, "p"))[edges]
         terms = np.broadcast_to(length * γ.sum(axis=1, keepdims=True), edges.shape)
-        total += np.bincount(edges.ravel(), terms.ravel(), minlength=len(total))
+        total += accumulate(edges, terms, len(total))
         largest = max(largest, float((length * p).max()))
     return total, largest
 

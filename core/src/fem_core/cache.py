@@ -1,0 +1,71 @@
+"""Patterns kept on disk between processes, under the fingerprint of the topology.
+
+Off unless the environment variable FEM_CACHE_MB says how many megabytes it may take. Entries appear
+whole or not at all, the one not used for longest goes first, and one that can't be read is recomputed.
+"""
+
+import logging
+import os
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import platformdirs
+
+from fem_core.atomic import replacing
+from fem_core.sparsity import Sparsity
+
+_log = logging.getLogger(__name__)
+
+
+def folder() -> Path:
+    """Where entries are kept; the number changes with what they mean."""
+    return Path(platformdirs.user_cache_dir("fem-core")) / "sparsity-1"
+
+
+def limit() -> float:
+    """Bytes that the cache may take; 0 means off."""
+    try:
+        return 1e6 * max(0.0, float(os.environ.get("FEM_CACHE_MB", "0")))
+    except ValueError:
+        _log.warning("FEM_CACHE_MB must be a number, not %r; nothing is cached", os.environ["FEM_CACHE_MB"])
+        return 0.0
+
+
+def load(fingerprint: str) -> Sparsity | None:
+    """The pattern kept under `fingerprint`; None where there is none that can be read."""
+    path = folder() / f"{fingerprint}.npz"
+    if not limit() or not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            found = Sparsity(*(arrays[name] for name in ("indptr", "indices", "slots")))
+        path.touch()
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        _log.warning("%s can't be read and is computed again: %s", path, error)
+        return None
+    return found
+
+
+def store(fingerprint: str, sparsity: Sparsity) -> None:
+    """Keep a pattern, if it fits; a disk that is full or read-only is no error."""
+    size = sparsity.indptr.nbytes + sparsity.indices.nbytes + sparsity.slots.nbytes
+    if size > limit():
+        return
+    try:
+        folder().mkdir(parents=True, exist_ok=True)
+        with replacing(folder() / f"{fingerprint}.npz") as temporary, temporary.open("wb") as file:
+            np.savez(file, indptr=sparsity.indptr, indices=sparsity.indices, slots=sparsity.slots)
+        _shrink()
+    except OSError as error:
+        _log.warning("the pattern isn't cached: %s", error)
+
+
+def _shrink() -> None:
+    """Drop the entries not used for longest until the rest fits."""
+    entries = sorted(folder().glob("*.npz"), key=lambda path: path.stat().st_mtime, reverse=True)
+    total = 0
+    for path in entries:
+        total += path.stat().st_size
+        if total > limit():
+            path.unlink(missing_ok=True)

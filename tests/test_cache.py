@@ -1,0 +1,72 @@
+"""Patterns on disk: off by default, capped, and never trusted blindly."""
+
+import fem_core as fem
+import numpy as np
+import pytest
+from fem_core import cache
+from fem_core import sparsity as symbolic
+
+
+@pytest.fixture
+def computed(monkeypatch, tmp_path):
+    """The cache in a folder of its own, and the fingerprints of the patterns that had to be computed."""
+    monkeypatch.setattr(cache, "folder", lambda: tmp_path / "sparsity")
+    monkeypatch.setenv("FEM_CACHE_MB", "10")
+    done = []
+    compute = symbolic.compute_sparsity
+    monkeypatch.setattr(symbolic, "compute_sparsity", lambda mesh: done.append(mesh.fingerprint) or compute(mesh))
+    return done
+
+
+def test_a_pattern_is_computed_once_for_all_sessions(computed):
+    mesh = fem.generate.duct(nx=4, ny=3)
+    first = fem.assemble_system(mesh).matrix
+    again = fem.assemble_system(mesh).matrix
+    assert computed == [mesh.fingerprint]
+    assert np.array_equal(first.data, again.data)
+    assert np.array_equal(first.indices, again.indices)
+
+
+def test_it_is_off_by_default(computed, monkeypatch):
+    monkeypatch.delenv("FEM_CACHE_MB")
+    mesh = fem.generate.duct(nx=2, ny=2)
+    fem.assemble_system(mesh)
+    fem.assemble_system(mesh)
+    assert len(computed) == 2
+    assert not cache.folder().exists()
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: data[:900] + b"?" * 9 + data[909:]]
+)
+def test_a_damaged_entry_is_computed_again(computed, damage):
+    mesh = fem.generate.duct(nx=4, ny=3)
+    wanted = fem.compute_sparsity(mesh)
+    fem.assemble_system(mesh)
+    (entry,) = cache.folder().iterdir()
+    entry.write_bytes(damage(entry.read_bytes()))
+    fem.assemble_system(mesh)
+    assert len(computed) == 2
+    assert np.array_equal(cache.load(mesh.fingerprint).slots, wanted.slots)
+
+
+def test_the_cache_stays_below_its_limit_and_drops_the_oldest(computed, monkeypatch):
+    meshes = [fem.generate.duct(nx=10, ny=n) for n in (10, 11, 12)]
+    monkeypatch.setenv("FEM_CACHE_MB", "0.1")
+    for mesh in meshes:
+        fem.assemble_system(mesh)
+    kept = list(cache.folder().iterdir())
+    assert sum(path.stat().st_size for path in kept) <= 1e5
+    assert cache.load(meshes[-1].fingerprint) is not None
+    assert cache.load(meshes[0].fingerprint) is None
+
+
+def test_a_folder_that_cannot_be_written_is_no_error(computed, tmp_path):
+    (tmp_path / "sparsity").write_text("a file where the folder should be")
+    assert fem.assemble_system(fem.generate.duct(nx=2, ny=2)).n_nodes == 21
+
+
+def test_a_limit_that_is_no_number_switches_it_off(computed, monkeypatch, caplog):
+    monkeypatch.setenv("FEM_CACHE_MB", "lots")
+    fem.assemble_system(fem.generate.duct(nx=2, ny=2))
+    assert "lots" in caplog.text
