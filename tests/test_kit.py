@@ -40,7 +40,12 @@ def test_every_check_that_compares_or_watches_has_caught_something():
 
 @pytest.mark.parametrize(
     ("init", "info_module", "caught"),
-    [("", "", None), ("import sqlite3, numpy.ma", "", None), ("import pytest", "", "pytest"), ("", "import heavy.backend", "implementation")],
+    [
+        ("", "", None),
+        ("import sqlite3, numpy.ma", "", None),
+        ("import pytest", "", "pytest"),
+        ("", "import heavy.backend", "implementation"),
+    ],
 )
 def test_light_import_catches_what_comes_along(tmp_path, monkeypatch, init, info_module, caught):
     package = tmp_path / "heavy"

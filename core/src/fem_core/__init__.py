@@ -41,6 +41,8 @@ from fem_core.solution import Solution
 from fem_core.sparsity import Sparsity, compute_sparsity
 from fem_core.system import LinearSystem, apply_conditions
 
+__version__ = "1.0.0"
+
 register_backend = REGISTRY.register_backend
 register_plugin = REGISTRY.register_plugin
 unregister_plugin = REGISTRY.unregister_plugin

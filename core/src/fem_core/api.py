@@ -8,6 +8,7 @@ from typing import Any, Unpack
 from fem_core.boundaries import with_boundaries
 from fem_core.errors import OptionError
 from fem_core.mesh import Mesh
+from fem_core.pipeline import Run, V
 from fem_core.problem import Problem
 from fem_core.results import DerivedFields, SolveResult
 from fem_core.session import RunOptions, Session, open_backend, solver_options
@@ -17,12 +18,15 @@ from fem_core.system import LinearSystem
 
 
 @contextmanager
-def _session(backend: str | Session, fallback: bool = False, options: Mapping[str, Any] | None = None) -> Iterator[Session]:
+def _session(
+    backend: str | Session, fallback: bool = False, options: Mapping[str, Any] | None = None
+) -> Iterator[Session]:
     """`backend` itself if it is a session, else one for the duration of the call."""
     if isinstance(backend, Session):
         if fallback or options:
             raise OptionError("fallback and backend_options are given when the session is opened")
-        yield backend
+        with backend.lock:
+            yield backend
     else:
         with open_backend(backend, fallback=fallback, **(options or {})) as session:
             yield session
@@ -88,7 +92,9 @@ def assemble_system(
     """
     with _session(backend) as session:
         mesh, problem, stages = _prepare(mesh, problem), problem or Problem(), session.stages()
-        return stages.assemble_system(mesh, problem, sparsity or stages.compute_sparsity(mesh))
+        if sparsity is None:
+            sparsity = stages.compute_sparsity(mesh)
+        return _kept(stages, stages.assemble_system(mesh, problem, sparsity), mesh, backend)
 
 
 def apply_bc(
@@ -97,7 +103,8 @@ def apply_bc(
     """The system with the boundary conditions of `problem` (by default those of the potential flow)."""
     with _session(backend) as session:
         mesh = _prepare(mesh, problem)
-        return session.stages().apply_bc(system, mesh, problem or Problem.potential_flow(mesh))
+        stages = session.stages()
+        return _kept(stages, stages.apply_bc(system, mesh, problem or Problem.potential_flow(mesh)), mesh, backend)
 
 
 def solve_system(
@@ -111,9 +118,9 @@ def solve_system(
     """u of a system that has its boundary conditions; solver options as in `solve`."""
     with _session(backend) as session:
         mesh = _prepare(mesh, problem)
-        return session.stages().solve_system(
-            system, mesh, problem or Problem.potential_flow(mesh), solver_options(options)
-        )
+        stages = session.stages()
+        result = stages.solve_system(system, mesh, problem or Problem.potential_flow(mesh), solver_options(options))
+        return _kept(stages, result, mesh, backend)
 
 
 def compute_derived(
@@ -121,11 +128,17 @@ def compute_derived(
 ) -> DerivedFields:
     """Velocity, speed and pressure of each element."""
     with _session(backend) as session:
-        return session.stages().compute_derived(_prepare(mesh, problem), problem or Problem(), result)
+        mesh, stages = _prepare(mesh, problem), session.stages()
+        return _kept(stages, stages.compute_derived(mesh, problem or Problem(), result), mesh, backend)
+
+
+def _kept(stages: Run, value: V, mesh: Mesh, backend: str | Session) -> V:
+    """`value` as the caller gets it: on the host if the session that made it ends with the call."""
+    return value if isinstance(backend, Session) else stages.to_host(value, stages.current, mesh)
 
 
 def _prepare(mesh: Mesh, problem: Problem | None) -> Mesh:
     mesh = with_boundaries(mesh)
-    if problem is not None:
+    if problem is not None and problem.conditions:  # assembly and post-processing need none
         problem.on(mesh)
     return mesh

@@ -96,11 +96,17 @@ class BackendInfo:
     api_version: int = API_VERSION
 
     def __post_init__(self) -> None:
+        if self.name in ("core", "auto") or not self.name or set(self.name) & set(", "):
+            raise BackendError(f"a backend can't be called {self.name!r}")
         unknown = set(self.stages) - set(HOOKS)
         if unknown or not set(HOOKS) <= set(get_args(Stage)):
-            raise BackendError(f"backend {self.name!r} lists unknown stages {sorted(unknown)}; stages: {', '.join(HOOKS)}")
+            raise BackendError(
+                f"backend {self.name!r} lists unknown stages {sorted(unknown)}; stages: {', '.join(HOOKS)}"
+            )
         if ("solve_system" in self.stages) != bool(self.solver_methods):
-            raise BackendError(f"backend {self.name!r} must list solver_methods if and only if it provides solve_system")
+            raise BackendError(
+                f"backend {self.name!r} must list solver_methods if and only if it provides solve_system"
+            )
 
     def parse_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Typed keyword arguments of the factory. Raises OptionError naming the accepted options."""

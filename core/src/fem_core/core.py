@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
+from fem_core import cache
 from fem_core import sparsity as symbolic
 from fem_core.backends.batched import BatchedBackend
 from fem_core.errors import FemError, SolveError
@@ -31,7 +32,8 @@ class Core(BatchedBackend):
     def __init__(self, solvers: Sequence[LinearSolver] = ()) -> None:
         super().__init__(SerialExecutor())
         self.solvers: dict[str, LinearSolver] = {}
-        for solver in (ConjugateGradients(), Direct(), *solvers):
+        known: list[LinearSolver] = [ConjugateGradients(), Direct(), *solvers]
+        for solver in known:
             self.solvers.setdefault(solver.name, solver)
         self._prepared: tuple[str, Prepared] | None = None
 
@@ -50,7 +52,11 @@ class Core(BatchedBackend):
 
     @hookimpl
     def fem_sparsity(self, mesh: Mesh, progress: Progress) -> Sparsity:
-        return symbolic.compute_sparsity(mesh)
+        found = cache.load(mesh.fingerprint)
+        if found is None:
+            found = symbolic.compute_sparsity(mesh)
+            cache.store(mesh.fingerprint, found)
+        return found
 
     @hookimpl
     def fem_apply_bc(self, system: LinearSystem, mesh: Mesh, problem: Problem, progress: Progress) -> LinearSystem:

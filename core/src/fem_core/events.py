@@ -1,18 +1,13 @@
 """Delivering events: to each observer by itself, throttled, and never at the run's expense."""
 
-import json
-import logging
 import time
 from collections.abc import Callable
 from typing import IO, Any, NamedTuple
 
-import pluggy
-
+from fem_core.hooks import Hooks
 from fem_core.hookspecs import EventHooks, hookimpl, names
 from fem_core.mesh import Mesh
-from fem_core.results import Report
-
-_log = logging.getLogger(__name__)
+from fem_core.results import Report, to_json
 
 #: Progress is passed on to an observer at most this often, in seconds …
 _INTERVAL = 0.05
@@ -32,27 +27,24 @@ class Event(NamedTuple):
 class Observers:
     """The observers of one run."""
 
-    def __init__(self, manager: pluggy.PluginManager) -> None:
-        self._implementations = {name: getattr(manager.hook, name).get_hookimpls() for name in names(EventHooks)}
-        self._silenced: set[int] = set()
-        self._due: dict[tuple[int, str], float] = {}
-        self.warnings: list[str] = []
+    def __init__(self, hooks: Hooks) -> None:
+        self._hooks = hooks
+        self._implementations = {name: getattr(hooks.manager.hook, name).get_hookimpls() for name in names(EventHooks)}
+        self._due: dict[tuple[str, str], float] = {}
 
     def emit(self, hook: str, final: bool = True, **payload: Any) -> None:
         """Call the observers of `hook`; progress that isn't `final` only those who are due."""
         throttled = hook in _PROGRESS
         for implementation in self._implementations[hook]:
-            key = (id(implementation.plugin), hook)
+            name = implementation.plugin_name
+            key = name, hook
             now = time.perf_counter()
-            if key[0] in self._silenced or (throttled and not final and now < self._due.get(key, 0.0)):
+            if name in self._hooks.silenced or (throttled and not final and now < self._due.get(key, 0.0)):
                 continue
             try:
-                implementation.function(*(payload[name] for name in implementation.argnames))
+                implementation.function(*(payload[argument] for argument in implementation.argnames))
             except Exception as error:
-                self._silenced.add(key[0])
-                name = implementation.plugin_name
-                self.warnings.append(f"observer {name} failed in {hook} and was switched off: {error!r}")
-                _log.warning("observer %s failed in %s and was switched off", name, hook, exc_info=True)
+                self._hooks.switch_off(name, hook, error)
             if throttled:
                 end = time.perf_counter()
                 self._due[key] = end + max(_INTERVAL, (end - now) / _SHARE)
@@ -102,8 +94,7 @@ def json_lines(stream: IO[str]) -> Callable[[Event], None]:
     """A listener that writes each event as a line of JSON, `{"event": name, "data": {…}}`."""
 
     def write(event: Event) -> None:
-        stream.write(json.dumps({"event": event.name, "data": event.data}, default=str) + "\n")
+        stream.write(to_json({"event": event.name, "data": event.data}) + "\n")
         stream.flush()
 
     return write
-

@@ -55,7 +55,9 @@ class Executor(ABC):
         """Forget what `share` returned."""
 
     @abstractmethod
-    def map_ranges(self, kernel: Kernel, n: int, inputs: Inputs, outputs: OutputSpec, progress: OnProgress) -> dict[str, Array]:
+    def map_ranges(
+        self, kernel: Kernel, n: int, inputs: Inputs, outputs: OutputSpec, progress: OnProgress
+    ) -> dict[str, Array]:
         """Run `kernel` over all n items and return its outputs, arrays (n, *shape).
 
         `inputs` come from `share`. An exception in the kernel reaches the caller; nothing is
@@ -82,7 +84,9 @@ class SerialExecutor(Executor):
     def __init__(self, batch_size: int = 8192) -> None:
         self.batch_size = batch_size
 
-    def map_ranges(self, kernel: Kernel, n: int, inputs: Inputs, outputs: OutputSpec, progress: OnProgress) -> dict[str, Array]:
+    def map_ranges(
+        self, kernel: Kernel, n: int, inputs: Inputs, outputs: OutputSpec, progress: OnProgress
+    ) -> dict[str, Array]:
         results: dict[str, Array] = {name: np.empty((n, *shape), dtype) for name, (shape, dtype) in outputs.items()}
         for start, stop in ranges(n, self.batch_size):
             kernel(start, stop, inputs, {name: a[start:stop] for name, a in results.items()})

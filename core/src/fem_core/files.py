@@ -1,7 +1,7 @@
 """Reading and writing files by their ending."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from fem_core.atomic import replacing
 from fem_core.boundaries import TOLERANCE, with_boundaries
@@ -34,15 +34,23 @@ def read_mesh(path: str | Path, *, boundary_tolerance: float = TOLERANCE) -> Mes
     Raises MeshError, one line that names the file and the elements or nodes.
     """
     path = Path(path)
-    reader = cast(MeshFormat, choose(mesh_formats(), path, MeshError))
-    return with_boundaries(reader.read(path), boundary_tolerance)
+    reader = choose(mesh_formats(), path, MeshError)
+    try:
+        mesh = reader.read(path)
+    except FemError:
+        raise
+    except Exception as error:
+        raise MeshError(f"{path}: can't be read: {type(error).__name__}: {error}") from error
+    if not isinstance(mesh, Mesh):
+        raise MeshError(f"{path}: the reader for {path.suffix} returned a {type(mesh).__name__}, not a Mesh")
+    return with_boundaries(mesh, boundary_tolerance)
 
 
 def write_mesh(mesh: Mesh, path: str | Path) -> Path:
     """Write a mesh with its named boundaries; the file appears whole or not at all."""
     path = Path(path)
     able = [known for known in mesh_formats() if known.write]
-    write = cast(MeshFormat, choose(able, path, MeshError)).write
+    write = choose(able, path, MeshError).write
     assert write
     with replacing(path) as temporary:
         write(mesh, temporary)
@@ -51,7 +59,12 @@ def write_mesh(mesh: Mesh, path: str | Path) -> Path:
 
 def write_result(solution: "Solution", path: Path) -> Path:
     """Write a solution; the file appears whole or not at all."""
-    writer = cast(ResultWriter, choose(result_writers(), path, FemError))
+    writer = choose(result_writers(), path, FemError)
     with replacing(path) as temporary:
-        writer.write(solution, temporary)
+        try:
+            writer.write(solution, temporary)
+        except (FemError, OSError):
+            raise
+        except Exception as error:
+            raise FemError(f"{path}: can't be written: {type(error).__name__}: {error}") from error
     return path

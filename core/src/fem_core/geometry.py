@@ -26,7 +26,8 @@ def det_jacobian(mesh: Mesh) -> Floats:
         nodes = mesh.quad8[start : start + _BLOCK]
         x_ξ, x_η = np.split(mesh.x[nodes] @ _DN, 2, axis=1)
         y_ξ, y_η = np.split(mesh.y[nodes] @ _DN, 2, axis=1)
-        det[start : start + _BLOCK] = x_ξ * y_η - x_η * y_ξ
+        with np.errstate(over="ignore", invalid="ignore"):
+            det[start : start + _BLOCK] = x_ξ * y_η - x_η * y_ξ
     return det
 
 
@@ -86,22 +87,27 @@ def _check_coordinates(mesh: Mesh) -> None:
 
 def _check_orientation(mesh: Mesh) -> Mesh:
     det = det_jacobian(mesh)
+    if len(bad := np.flatnonzero(~np.isfinite(det).all(axis=1))):
+        raise MeshError(
+            f"{mesh.source}: det J is too large for floating-point numbers in elements {name_some(bad)}; "
+            "give the coordinates in metres"
+        )
     negative = (det < 0).all(axis=1)
     if negative.all():
         boundaries = {
             name: Boundary(boundary.edges[:, ::-1], boundary.nodes) for name, boundary in mesh.boundaries.items()
         }
         turned = f"all {mesh.n_elements} elements were clockwise and have been re-oriented"
-        return replace(
-            mesh, quad8=mesh.quad8[:, q8.REVERSED], boundaries=boundaries, warnings=(*mesh.warnings, turned)
-        )
+        return replace(mesh, quad8=mesh.quad8[:, q8.REVERSED], boundaries=boundaries, warnings=(*mesh.warnings, turned))
     if len(bad := np.flatnonzero((det <= 0).any(axis=1))):
         clockwise = np.count_nonzero(negative)
         raise MeshError(
             f"{mesh.source}: det J <= 0 at a Gauss point of elements {name_some(bad)}: "
-            + (f"{clockwise} are clockwise, the others are folded or degenerate" if clockwise < len(bad) else
-               "they are clockwise while the other elements are counter-clockwise")
+            + (
+                f"{clockwise} are clockwise, the others are folded or degenerate"
+                if clockwise < len(bad)
+                else "they are clockwise while the other elements are counter-clockwise"
+            )
             + "; check the node order and the mid-side nodes"
         )
     return mesh
-

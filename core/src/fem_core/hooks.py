@@ -1,16 +1,20 @@
 """One run's hooks: who may implement what, and calling the one provider of a stage."""
 
 import difflib
+import functools
 import inspect
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, Literal, TypeAlias
 
 import pluggy
 
 from fem_core.backend import HOOKS, Backend, BackendInfo
 from fem_core.errors import BackendError, FemError
-from fem_core.hookspecs import PROJECT, SPECS, ComputeHooks, EventHooks, ExtensionHooks, names
+from fem_core.hookspecs import PROJECT, SPECS, ComputeHooks, EventHooks, hookimpl, names
 from fem_core.types import Stage
+
+_log = logging.getLogger(__name__)
 
 Role: TypeAlias = Literal["backend", "observer", "plugin"]
 
@@ -18,7 +22,7 @@ _MARK = f"{PROJECT}_impl"
 _SPEC = {name: getattr(spec, name) for spec in SPECS for name in names(spec)}
 _COMPUTE = frozenset(names(ComputeHooks))
 _ALLOWED: dict[Role, frozenset[str]] = {
-    "backend": _COMPUTE | {"fem_linear_solvers"},
+    "backend": _COMPUTE,
     "observer": _COMPUTE | set(names(EventHooks)),
     "plugin": frozenset(_SPEC),
 }
@@ -39,12 +43,17 @@ def implementations(plugin: object) -> dict[str, dict[str, Any]]:
     ------
     FemError
         For a `fem_*` callable that isn't a hook, isn't marked, or whose parameters aren't plain names
-        of the hook's arguments. Each of these would otherwise be ignored without a word.
+        of the hook's arguments, and for a marked function of another name. Each of these would
+        otherwise be ignored, or called in another's place, without a word.
     """
     found = {}
     who = _describe(plugin)
     for name in dir(plugin):
-        if not name.startswith("fem_") or not callable(function := getattr(plugin, name)):
+        if not name.startswith("fem_"):
+            if hasattr(inspect.getattr_static(plugin, name, None), _MARK):
+                raise FemError(f"{who}: {name} is marked with @fem_core.hookimpl but has no hook's name")
+            continue
+        if not callable(function := getattr(plugin, name)):
             continue
         if name not in _SPEC:
             near = difflib.get_close_matches(name, _SPEC, n=1)
@@ -53,6 +62,8 @@ def implementations(plugin: object) -> dict[str, dict[str, Any]]:
         mark = getattr(function, _MARK, None)
         if mark is None:
             raise FemError(f"{who}: {name} is not marked; decorate it with @fem_core.hookimpl")
+        if not inspect.isroutine(function) or mark["specname"] not in (None, name):
+            raise FemError(f"{who}: {name} must be a function or method, and implement the hook of its own name")
         accepted = [p for p in inspect.signature(_SPEC[name]).parameters if p != "self"]
         for parameter in inspect.signature(function).parameters.values():
             plain = parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.default is parameter.empty
@@ -68,14 +79,17 @@ def implementations(plugin: object) -> dict[str, dict[str, Any]]:
 def check_plugin(plugin: object, role: Role) -> None:
     """Raises FemError unless all hooks of `plugin` are sound and allowed in its role."""
     for name, mark in implementations(plugin).items():
-        wraps = mark["wrapper"] or mark["hookwrapper"]
-        who = _describe(plugin)
+        wraps = mark["wrapper"]
+        who, a_role = _describe(plugin), f"an {role}" if role == "observer" else f"a {role}"
+        if mark["hookwrapper"]:
+            raise FemError(f"{who}: {name} is a wrapper of the old kind; use @fem_core.hookimpl(wrapper=True)")
+        if wraps and not inspect.isgeneratorfunction(getattr(plugin, name)):
+            raise FemError(f"{who}: {name} is a wrapper, so it must have a `yield`")
         if name not in _ALLOWED[role]:
-            raise FemError(f"{who}: {name} can't be implemented by a {role}")
+            raise FemError(f"{who}: {name} can't be implemented by {a_role}")
         if name in _COMPUTE and role != "backend" and not wraps:
             raise FemError(
-                f"{who}: {name} is provided by backends; an {role} may only wrap it "
-                "(@fem_core.hookimpl(wrapper=True))"
+                f"{who}: {name} is provided by backends; {a_role} may only wrap it (@fem_core.hookimpl(wrapper=True))"
             )
         if wraps and (role == "backend" or name not in _COMPUTE):
             raise FemError(f"{who}: {name} can't be a wrapper here")
@@ -95,7 +109,11 @@ def check_backend(info: BackendInfo, backend: Backend) -> None:
 
 
 class Hooks:
-    """The hooks of one run: the core's, the chosen backends', the observers' and always-on plugins'."""
+    """The hooks of one run: its one provider of each stage, and whoever observes and wraps.
+
+    An observer or always-on plugin that fails is switched off with one warning: nothing that it does
+    in a wrapper changes what the provider returned or raised.
+    """
 
     def __init__(
         self,
@@ -105,26 +123,90 @@ class Hooks:
         plugins: Iterable[tuple[str, object]],
     ) -> None:
         self.manager = new_manager()
-        self._providers: dict[str, Backend] = {"core": core}
-        self.manager.register(core, "core")
-        for info, backend in backends:
-            self._providers[info.name] = backend
-            self.manager.register(backend, info.name)
+        self.silenced: set[str] = set()
+        self.warnings: list[str] = []
+        self._providers: dict[str, Backend] = {"core": core, **{info.name: backend for info, backend in backends}}
         for name, plugin in plugins:
-            self.manager.register(plugin, name)
-        for number, observer in enumerate(observers):
+            self._register(plugin, f"plugin {name}")
+        for number, observer in enumerate(observers, 1):
             check_plugin(observer, "observer")
-            self.manager.register(observer, f"{type(observer).__name__} (observer {number})")
+            self._register(observer, f"observer {number} ({_describe(observer)})")
 
     def call(self, stage: Stage, provider: str, **arguments: Any) -> Any:
         """The result of `provider`'s hook for `stage`, called inside the wrappers and alone."""
-        others = [plugin for name, plugin in self._providers.items() if name != provider]
-        return self.manager.subset_hook_caller(HOOKS[stage], others)(**arguments)
+        name = HOOKS[stage]
+        function = getattr(self._providers[provider], name)
+        accepted = inspect.signature(function).parameters
 
-    def extensions(self, name: str) -> list[Any]:
-        """What the plugins add through an extension hook, in order of registration."""
-        assert name in names(ExtensionHooks)
-        return [item for items in reversed(getattr(self.manager.hook, name)()) for item in items]
+        @hookimpl
+        def provide() -> Any:
+            return function(**{argument: arguments[argument] for argument in accepted})
+
+        plugin = _Plugin({name: provide})
+        self.manager.register(plugin, "provider")
+        try:
+            return getattr(self.manager.hook, name)(**arguments)
+        finally:
+            self.manager.unregister(plugin)
+
+    def switch_off(self, name: str, hook: str, error: Exception) -> None:
+        """Let no further event reach the observer or plugin of this name, and warn of it once."""
+        if name not in self.silenced:
+            self.silenced.add(name)
+            self.warnings.append(f"{name} failed in {hook} and was switched off: {type(error).__name__}: {error}")
+            _log.warning("%s failed in %s and was switched off", name, hook, exc_info=error)
+
+    def _register(self, plugin: object, name: str) -> None:
+        hooks = {hook: getattr(plugin, hook) for hook in implementations(plugin)}
+        for hook in _COMPUTE & set(hooks):
+            hooks[hook] = self._guarded(hooks[hook], hook, name)
+        self.manager.register(_Plugin(hooks), name)
+
+    def _guarded(self, wrapper: Callable[..., Any], hook: str, name: str) -> Callable[..., Any]:
+        """`wrapper`, with whatever the provider returned or raised coming out of it unchanged."""
+
+        @functools.wraps(wrapper)
+        def guarded(*arguments: Any) -> Generator[None, Any, Any]:
+            if name in self.silenced:
+                return (yield)
+            inner = wrapper(*arguments)
+            try:
+                next(inner)
+            except Exception as error:  # StopIteration too: a wrapper that didn't come to its `yield`
+                self.switch_off(name, hook, error)
+                return (yield)
+            try:
+                result = yield
+            except BaseException as error:
+                self._finish(functools.partial(inner.throw, error), error, hook, name)
+                raise
+            self._finish(functools.partial(inner.send, result), None, hook, name)
+            return result
+
+        return guarded
+
+    def _finish(self, step: Callable[[], object], raised: BaseException | None, hook: str, name: str) -> None:
+        """The part of a wrapper after its `yield`."""
+        try:
+            step()
+        except StopIteration:
+            return
+        except Exception as error:
+            if error is not raised:
+                self.switch_off(name, hook, error)
+            return
+        except BaseException as error:
+            if error is not raised:
+                raise
+            return
+        self.switch_off(name, hook, RuntimeError("a wrapper has one `yield`, not two"))
+
+
+class _Plugin:
+    """Hooks under one identity: pluggy compares plugins by ==, and an observer may well be a dataclass."""
+
+    def __init__(self, hooks: dict[str, Callable[..., Any]]) -> None:
+        vars(self).update(hooks)
 
 
 def _describe(plugin: object) -> str:

@@ -17,7 +17,7 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
-    from fem_core.formats import MeshReader, ResultWriter
+    from fem_core.formats import MeshFormat, ResultWriter
     from fem_core.mesh import Mesh
     from fem_core.problem import Problem
     from fem_core.progress import Progress
@@ -59,9 +59,7 @@ class ComputeHooks:
         """
 
     @hookspec(firstresult=True)
-    def fem_assemble(
-        self, mesh: Mesh, problem: Problem, sparsity: Sparsity, progress: Progress
-    ) -> LinearSystem | None:
+    def fem_assemble(self, mesh: Mesh, problem: Problem, sparsity: Sparsity, progress: Progress) -> LinearSystem | None:
         """K and f on the pattern of `sparsity`, before any boundary condition.
 
         Contributions are summed in element order; the result is bitwise repeatable.
@@ -127,14 +125,16 @@ class ComputeHooks:
         """Velocity, speed and pressure of each element.
 
         >>> import fem_core as fem
-        >>> class Timed:  # not a backend but an observer: it may wrap the hook, whoever provides it
+        >>> class Watching:  # not a backend but an observer: it may wrap the hook, whoever provides it
         ...     @fem.hookimpl(wrapper=True)
         ...     def fem_compute_derived(self, mesh):
-        ...         derived = yield
-        ...         print(mesh.n_elements, "elements")
+        ...         print("before:", mesh.n_elements, "elements")
+        ...         derived = yield  # whatever the wrapper does, this is what the run goes on with
+        ...         print("after: speed", round(derived.speed.max(), 6))
         ...         return derived
-        >>> solution = fem.solve(fem.generate.duct(nx=2, ny=1), observers=[Timed()])
-        2 elements
+        >>> solution = fem.solve(fem.generate.duct(nx=2, ny=1), observers=[Watching()])
+        before: 2 elements
+        after: speed 2.5
         """
 
 
@@ -169,12 +169,15 @@ class EventHooks:
         """A stage has ended after `duration` seconds (`fem:stageComplete {stage, duration}`).
 
         >>> import fem_core as fem
-        >>> class Slow:
+        >>> class Clock:
+        ...     seconds = 0.0
         ...     @fem.hookimpl
         ...     def fem_stage_complete(self, stage, duration):
-        ...         if duration > 10:
-        ...             print(stage)
-        >>> solution = fem.solve(fem.generate.duct(nx=2, ny=1), observers=[Slow()])
+        ...         self.seconds += duration
+        >>> clock = Clock()
+        >>> solution = fem.solve(fem.generate.duct(nx=2, ny=1), observers=[clock])
+        >>> 0 < clock.seconds <= sum(solution.report.seconds.values())
+        True
         """
 
     @hookspec
@@ -212,8 +215,8 @@ class EventHooks:
         ...     @fem.hookimpl
         ...     def fem_solve_progress(self, iteration, residual):
         ...         print(iteration, residual < 1)
-        >>> solution = fem.solve(fem.generate.duct(nx=20, ny=5), solver="cg", monitor=60, observers=[Iterations()])
-        60 True
+        >>> solution = fem.solve(fem.generate.duct(nx=20, ny=5), solver="cg", monitor=25, observers=[Iterations()])
+        25 True
         """
 
     @hookspec
@@ -264,43 +267,72 @@ class ExtensionHooks:
     """For always-on plugins (entry points `fem.plugins`); what all of them return is joined."""
 
     @hookspec
-    def fem_mesh_readers(self) -> list[MeshReader]:
+    def fem_mesh_readers(self) -> list[MeshFormat]:
         """Readers of mesh files, chosen by the file's ending.
 
+        >>> import pathlib, tempfile
         >>> import fem_core as fem
-        >>> def read_text(path):
-        ...     x, y = np.loadtxt(path)
-        >>> class TextMeshes:
+        >>> def read(path):  # a file that holds two numbers
+        ...     nx, ny = path.read_text().split()
+        ...     return fem.generate.duct(nx=int(nx), ny=int(ny))
+        >>> class Ducts:
         ...     @fem.hookimpl
         ...     def fem_mesh_readers(self):
-        ...         return [fem.MeshReader((".txt",), "two rows of coordinates", read_text)]
-        >>> fem.registry.checked(TextMeshes())
+        ...         return [fem.MeshFormat((".duct",), "a duct's numbers of elements", read)]
+        >>> plugin = Ducts()
+        >>> fem.register_plugin(plugin)  # what the entry point does in an installed distribution
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder, "small.duct")
+        ...     _ = file.write_text("3 2")
+        ...     fem.read_mesh(file).n_elements
+        6
+        >>> fem.unregister_plugin(plugin)
         """
 
     @hookspec
     def fem_result_writers(self) -> list[ResultWriter]:
         """Writers of results, chosen by the file's ending.
 
+        >>> import pathlib, tempfile
         >>> import fem_core as fem, numpy as np
-        >>> def write_u(solution, path):
-        ...     np.savetxt(path, solution.u)
-        >>> class TextResults:
+        >>> def write(solution, path):
+        ...     np.savetxt(path, solution.u, fmt="%.1f")
+        >>> class Texts:
         ...     @fem.hookimpl
         ...     def fem_result_writers(self):
-        ...         return [fem.ResultWriter((".txt",), "the potential, a line per node", write_u)]
-        >>> fem.registry.checked(TextResults())
+        ...         return [fem.ResultWriter((".txt",), "the potential, a line per node", write)]
+        >>> plugin = Texts()
+        >>> fem.register_plugin(plugin)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder, "u.txt")
+        ...     solution = fem.solve(fem.generate.duct(length=4, nx=2, ny=1), outputs=[file])
+        ...     sorted(set(file.read_text().split()))
+        ['0.0', '10.0', '2.5', '5.0', '7.5']
+        >>> fem.unregister_plugin(plugin)
         """
 
     @hookspec
     def fem_linear_solvers(self) -> list[LinearSolver]:
         """Methods for `--solver`, available to every backend that doesn't bring its own.
 
-        >>> import fem_core as fem
+        >>> import fem_core as fem, numpy as np
+        >>> class Dense:
+        ...     name, summary = "dense", "for meshes of a few nodes"
+        ...     def prepare(self, system, mesh, problem, options):  # done once per matrix
+        ...         self.inverse = np.linalg.inv(system.matrix.toarray())
+        ...         return self
+        ...     def solve(self, rhs, options, progress):
+        ...         return fem.SolveResult(self.inverse @ rhs, self.name, 0, fem.StopReason.CONVERGED, 0.0, 0.0)
         >>> class Solvers:
         ...     @fem.hookimpl
         ...     def fem_linear_solvers(self):
-        ...         return [fem.solvers.Direct()]
-        >>> fem.registry.checked(Solvers())
+        ...         return [Dense()]
+        >>> plugin = Solvers()
+        >>> fem.register_plugin(plugin)
+        >>> solution = fem.solve(fem.generate.duct(nx=2, ny=1), solver="dense")
+        >>> solution.report.solver["method"], float(round(solution.u.max(), 6))
+        ('dense', 7.5)
+        >>> fem.unregister_plugin(plugin)
         """
 
     @hookspec
@@ -315,7 +347,11 @@ class ExtensionHooks:
         ...     @fem.hookimpl
         ...     def fem_cli_commands(self):
         ...         return [greet]
-        >>> fem.registry.checked(Commands())
+        >>> plugin = Commands()
+        >>> fem.register_plugin(plugin)
+        >>> [command.name for command in fem.REGISTRY.extensions("fem_cli_commands")]  # as `fem --help` lists them
+        ['greet']
+        >>> fem.unregister_plugin(plugin)
         """
 
 

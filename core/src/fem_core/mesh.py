@@ -29,7 +29,7 @@ def _frozen(values: Any, dtype: type, what: str) -> Array:
     """`values` as a contiguous read-only array of `dtype`; a copy is made only where one must."""
     given = np.asarray(values)
     wanted = np.dtype(dtype)
-    if given.dtype.kind not in ("iu" if wanted.kind == "i" else "iuf"):
+    if given.size and given.dtype.kind not in ("iu" if wanted.kind == "i" else "iuf"):  # [] is of floats
         raise MeshError(f"{what} must hold {'integers' if wanted.kind == 'i' else 'numbers'}, not {given.dtype}")
     if wanted.kind == "i" and given.size and not -(2**31) <= int(given.min()) <= int(given.max()) < 2**31:
         raise MeshError(f"{what} holds numbers that don't fit 32 bits")
@@ -62,6 +62,9 @@ class Boundary:
         nodes = np.unique(_frozen(self.nodes, np.int32, "boundary nodes"))
         object.__setattr__(self, "edges", edges)
         object.__setattr__(self, "nodes", _frozen(nodes, np.int32, "boundary nodes"))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Boundary, (self.edges, self.nodes)
 
     @classmethod
     def from_edges(cls, edges: Ints) -> "Boundary":
@@ -106,7 +109,9 @@ class Mesh:
         y = _frozen(self.y, np.float64, f"{self.source}: y")
         quad8 = _frozen(self.quad8, np.int32, f"{self.source}: quad8")
         if x.ndim != 1 or x.shape != y.shape:
-            raise MeshError(f"{self.source}: x and y must be one-dimensional and equally long, not {x.shape} and {y.shape}")
+            raise MeshError(
+                f"{self.source}: x and y must be one-dimensional and equally long, not {x.shape} and {y.shape}"
+            )
         if quad8.ndim != 2 or quad8.shape[1] != 8:
             raise MeshError(f"{self.source}: quad8 must have shape (n_elements, 8), not {quad8.shape}")
         for name, value in (("x", x), ("y", y), ("quad8", quad8)):
@@ -134,7 +139,7 @@ class Mesh:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the topology (the connectivity and the number of nodes), not of the geometry."""
-        digest = hashlib.blake2b(self.quad8, digest_size=16)
+        digest = hashlib.blake2b(self.quad8.data, digest_size=16)
         digest.update(str(self.n_nodes).encode())
         return digest.hexdigest()
 

@@ -5,7 +5,7 @@ stage, how it is timed and announced, and what is accepted from whoever did it.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +37,13 @@ class _Hosted(Protocol):
 
 V = TypeVar("V", bound=_Hosted)
 
-_HOST = (Sparsity, LinearSystem, SolveResult, DerivedFields)
+_HOST: Mapping[Stage, type] = {
+    "compute_sparsity": Sparsity,
+    "assemble_system": LinearSystem,
+    "apply_bc": LinearSystem,
+    "solve_system": SolveResult,
+    "compute_derived": DerivedFields,
+}
 
 
 class Run:
@@ -53,13 +59,15 @@ class Run:
         self.session = session
         listeners = [Listener(on_event)] if on_event else []
         self.hooks = session.hooks([*observers, *listeners])
-        self.observers = Observers(self.hooks.manager)
+        self.observers = Observers(self.hooks)
         self.progress = Progress(self.observers.emit, cancel)
+        self.problem, self.options = Problem(), SolverOptions()
         self.current: Stage = "load_mesh"
         self.providers: dict[str, str] = {}
         self.seconds: dict[str, float] = {}
         self.warnings: list[str] = []
         self.host_copies = 0
+        self._hosted: tuple[Any, Any] = (None, None)
 
     @contextmanager
     def stage(self, name: Stage, provider: str = "core") -> Iterator[None]:
@@ -69,14 +77,8 @@ class Run:
         self.progress.check()
         self.observers.emit("fem_stage_start", stage=name, provider=provider)
         start = time.perf_counter()
-        try:
+        with named(provider, name):
             yield
-        except FemError:
-            raise
-        except Exception as error:
-            if provider == "core":
-                raise
-            raise BackendError(f"backend {provider!r} failed in {name}: {type(error).__name__}: {error}") from error
         self.seconds[name] = time.perf_counter() - start
         self.observers.emit("fem_stage_complete", stage=name, provider=provider, duration=self.seconds[name])
 
@@ -93,24 +95,25 @@ class Run:
     def compute_sparsity(self, mesh: Mesh) -> Sparsity:
         provider = self._provider("compute_sparsity")
         with self.stage("compute_sparsity", provider):
-            known = self.session.known_sparsity(provider, mesh)
-            sparsity = known or self.hooks.call(self.current, provider, mesh=mesh, progress=self.progress)
-        self._check(sparsity, mesh)
+            sparsity = self.session.known_sparsity(provider, mesh)
+            if sparsity is None:
+                sparsity = self.hooks.call(self.current, provider, mesh=mesh, progress=self.progress)
+        sparsity = self._check(sparsity, self.current, mesh)
         self.session.keep_sparsity(provider, mesh, sparsity)
-        return sparsity  # type: ignore[no-any-return]
+        return sparsity
 
     def assemble_system(self, mesh: Mesh, problem: Problem, sparsity: Sparsity) -> LinearSystem:
         provider = self._provider("assemble_system", problem)
-        sparsity = self._hand_over(sparsity, "compute_sparsity", provider)
+        sparsity = self._hand_over(sparsity, "compute_sparsity", provider, mesh)
         with self.stage("assemble_system", provider):
-            system = self.hooks.call(
+            system: LinearSystem = self.hooks.call(
                 self.current, provider, mesh=mesh, problem=problem, sparsity=sparsity, progress=self.progress
             )
-        return self._check(system, mesh)
+        return self._check(system, self.current, mesh)
 
     def apply_bc(self, system: LinearSystem, mesh: Mesh, problem: Problem) -> LinearSystem:
         provider = self._provider("apply_bc", problem)
-        system = self._hand_over(system, "assemble_system", provider)
+        system = self._hand_over(system, "assemble_system", provider, mesh)
         with self.stage("apply_bc", provider):
             system = self.hooks.call(
                 self.current, provider, system=system, mesh=mesh, problem=problem, progress=self.progress
@@ -123,13 +126,13 @@ class Run:
                 f"the penalty of {PENALTY:g} is small beside a conductivity of {stiffest / 16:g}: "
                 "fixed values are approximate; use dirichlet='eliminate'"
             )
-        return self._check(system, mesh)
+        return self._check(system, self.current, mesh)
 
     def solve_system(self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions) -> SolveResult:
         provider = self._provider("solve_system", problem, options)
-        system = self._hand_over(system, "apply_bc", provider)
+        system = self._hand_over(system, "apply_bc", provider, mesh)
         with self.stage("solve_system", provider):
-            result = self.hooks.call(
+            result: SolveResult = self.hooks.call(
                 self.current,
                 provider,
                 system=system,
@@ -138,30 +141,33 @@ class Run:
                 options=options,
                 progress=self.progress,
             )
-        result = self._check(result, mesh)
-        if not result.converged:
-            self.warnings.append(
-                f"{result.method} did not converge: {result.stop_reason} after {result.iterations} iterations, "
-                f"relative residual {result.relative_residual:.1e}; the fields are partial"
-            )
-        return result
+        return self._check(result, self.current, mesh)
 
     def compute_derived(self, mesh: Mesh, problem: Problem, result: SolveResult) -> DerivedFields:
         provider = self._provider("compute_derived", problem)
-        result = self._hand_over(result, "solve_system", provider)
+        result = self._hand_over(result, "solve_system", provider, mesh)
         with self.stage("compute_derived", provider):
-            derived = self.hooks.call(
+            derived: DerivedFields = self.hooks.call(
                 self.current, provider, mesh=mesh, problem=problem, result=result, progress=self.progress
             )
-        return self._check(derived, mesh)
+        return self._check(derived, self.current, mesh)
 
-    def to_host(self, value: V, mesh: Mesh) -> V:
+    def to_host(self, value: V, made_in: Stage, mesh: Mesh) -> V:
         """`value` on the host and in the mesh's numbering."""
-        if type(value) in _HOST:
+        if type(value) is _HOST[made_in]:
             return value
+        if self._hosted[0] is value:
+            return self._hosted[1]  # type: ignore[no-any-return]
         self.host_copies += 1
-        host: V = value.to_host()
-        return self._check(host, mesh)
+        with named(self.providers.get(made_in, "core"), f"{made_in} (to_host)"):
+            host: V = value.to_host()
+        if type(host) is not _HOST[made_in]:
+            fault = f"its to_host() is a {type(host).__name__}"
+            raise BackendError(f"{self._maker(made_in)} returned a wrong result from {made_in}: {fault}")
+        self._check(host, made_in, mesh)
+        if made_in == "solve_system":  # wanted twice: by post-processing and by the solution
+            self._hosted = value, host
+        return host
 
     def write(self, solution: Solution, outputs: Iterable[str | Path]) -> None:
         with self.stage("write"):
@@ -170,32 +176,32 @@ class Run:
 
     def _provider(self, stage: Stage, problem: Problem | None = None, options: SolverOptions | None = None) -> str:
         self.current = stage
-        name, notes = self.session.provider(stage, problem or Problem(), options or SolverOptions())
+        name, notes = self.session.provider(stage, problem or self.problem, options or self.options)
         self.warnings += notes
         return name
 
-    def _hand_over(self, value: V, made_in: Stage, taker: str) -> V:
+    def _hand_over(self, value: V, made_in: Stage, taker: str, mesh: Mesh) -> V:
         """`value` as `taker` accepts it: its own kind as it is, everything else on the host."""
         maker = self.providers.get(made_in)
-        if type(value) in _HOST or maker == taker or (maker is None and taker != "core"):
+        if maker == taker or (maker is None and taker != "core"):
             return value
-        self.host_copies += 1
-        host: V = value.to_host()
-        return host
+        return self.to_host(value, made_in, mesh)
 
-    def _check(self, value: V | None, mesh: Mesh) -> V:
+    def _check(self, value: V, made_in: Stage, mesh: Mesh) -> V:
         """Refuse what a provider must not return: nothing, another type, wrong shapes, NaN."""
-        provider, stage = self.providers[self.current], self.current
         if value is None:
-            raise BackendError(f"backend {provider!r} returned nothing from {stage}: is a `return` missing?")
-        if fault := _fault(value, mesh):
-            raise BackendError(f"backend {provider!r} returned a wrong result from {stage}: {fault}")
+            raise BackendError(f"{self._maker(made_in)} returned nothing from {made_in}: is a `return` missing?")
+        if fault := _fault(value, made_in, mesh):
+            raise BackendError(f"{self._maker(made_in)} returned a wrong result from {made_in}: {fault}")
         return value
+
+    def _maker(self, stage: Stage) -> str:
+        return f"backend {self.providers[stage]!r}" if stage in self.providers else "a backend"
 
     def report(self, mesh: Mesh, result: SolveResult, derived: DerivedFields) -> Report:
         return Report(
             backend=self.session.name,
-            providers=self.providers,
+            providers=dict(self.providers),
             seconds={**self.session.seconds, **self.seconds},
             mesh={"nodes": mesh.n_nodes, "elements": mesh.n_elements, "orphan_nodes": len(mesh.orphan_nodes)},
             solver={
@@ -208,40 +214,69 @@ class Run:
             },
             solution=summarise(result.u, mesh.used_nodes, derived),
             history=result.history,
-            warnings=(*self.session.notes, *self.warnings, *self.observers.warnings),
+            warnings=(*self.session.notes, *self.warnings, *_partial(result), *self.hooks.warnings),
             host_copies=self.host_copies,
             versions=versions(self.session.distributions),
             hardware=hardware(),
         )
 
 
-def _fault(value: object, mesh: Mesh) -> str | None:
+@contextmanager
+def named(provider: str, what: str) -> Iterator[None]:
+    """Give an error of a backend its name; a backend can't end the process either."""
+    try:
+        yield
+    except FemError:
+        raise
+    except (Exception, SystemExit) as error:
+        if provider == "core":
+            raise
+        raise BackendError(f"backend {provider!r} failed in {what}: {type(error).__name__}: {error}") from error
+
+
+def _partial(result: SolveResult) -> list[str]:
+    if result.converged:
+        return []
+    return [
+        f"{result.method} did not converge: {result.stop_reason} after {result.iterations} iterations, "
+        f"relative residual {result.relative_residual:.1e}; the fields are partial"
+    ]
+
+
+def _fault(value: Any, made_in: Stage, mesh: Mesh) -> str | None:
     """What is wrong with a stage's result; device values are looked at once they are on the host."""
     n, m = mesh.n_nodes, mesh.n_elements
+    if not isinstance(value, _HOST[made_in]):
+        device = callable(getattr(value, "to_host", None)) and type(value) not in _HOST.values()
+        return None if device else f"a {type(value).__name__} instead of a {_HOST[made_in].__name__}"
+    wanted: list[tuple[str, Any, tuple[int, ...], type]] = []
     match value:
         case Sparsity():
-            wanted: list[tuple[str, Any, tuple[int, ...], type]] = [
-                ("indptr", value.indptr, (n + 1,), np.int32),
-                ("slots", value.slots, (m, 8, 8), np.int32),
-            ]
+            wanted += [("indptr", value.indptr, (n + 1,), np.int32)]
+            wanted += [("indices", value.indices, np.shape(value.indices)[:1], np.int32)]
+            wanted += [("slots", value.slots, (m, 8, 8), np.int32)]
         case LinearSystem():
             if getattr(value.matrix, "shape", None) != (n, n) or getattr(value.matrix, "format", None) != "csr":
                 return f"matrix must be CSR of shape {(n, n)}"
-            wanted = [("matrix values", value.matrix.data, value.matrix.data.shape, np.float64)]
+            wanted += [("matrix values", value.matrix.data, value.matrix.data.shape, np.float64)]
             wanted += [("rhs", value.rhs, (n,), np.float64)]
+            if made_in == "apply_bc":
+                wanted += [("lift", value.lift, (n,), np.float64)]
         case SolveResult():
-            wanted = [("u", value.u, (n,), np.float64)]
+            wanted += [("u", value.u, (n,), np.float64)]
         case DerivedFields():
-            wanted = [("velocity", value.velocity, (m, 2), np.float64)]
+            wanted += [("velocity", value.velocity, (m, 2), np.float64)]
             wanted += [(name, getattr(value, name), (m,), np.float64) for name in ("speed", "pressure")]
-        case _:
-            return None if callable(getattr(value, "to_host", None)) else f"a {type(value).__name__}"
     for name, array, shape, dtype in wanted:
-        if getattr(array, "shape", None) != shape or array.dtype != dtype:
+        if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != dtype:
             found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
             return f"{name} must be {np.dtype(dtype)} {shape}, not {found}"
         if not _finite(array):
             return f"{name} holds NaN or infinite values"
+    if isinstance(value, Sparsity):
+        nnz = len(value.indices)
+        if value.indptr[-1] != nnz or value.slots.min() < 0 or value.slots.max() >= nnz:
+            return f"indptr or slots don't fit the {nnz} indices"
     return None
 
 
@@ -261,18 +296,23 @@ def run(
 ) -> Solution:
     """Solve `problem` (by default the potential flow) on a mesh, and tell the observers how it ended."""
     stages = Run(session, **listening)
+    stages.options = options
     try:
+        stages.current = "open_backend"
+        session.open()
+        stages.current = "load_mesh"
         session.provider("solve_system", problem or Problem(), options)  # an unknown solver is refused at once
         mesh = stages.load_mesh(source, boundary_tolerance)
-        problem = problem.on(mesh) if problem else Problem.potential_flow(mesh)
+        problem = stages.problem = problem.on(mesh) if problem else Problem.potential_flow(mesh)
         sparsity = stages.compute_sparsity(mesh)
         system = stages.assemble_system(mesh, problem, sparsity)
         del sparsity
         system = stages.apply_bc(system, mesh, problem)
         result = stages.solve_system(system, mesh, problem, options)
         del system
-        derived = stages.to_host(stages.compute_derived(mesh, problem, result), mesh)
-        result = stages.to_host(result, mesh)
+        derived = stages.compute_derived(mesh, problem, result)
+        derived = stages.to_host(derived, "compute_derived", mesh)
+        result = stages.to_host(result, "solve_system", mesh)
         report = stages.report(mesh, result, derived)
         solution = Solution(mesh, problem, result.u, derived.velocity, derived.speed, derived.pressure, report)
         if outputs := list(outputs):

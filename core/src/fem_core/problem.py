@@ -94,7 +94,7 @@ class Problem:
         conductivity: float | Floats = 1.0,
         source: Value = 0.0,
         dirichlet: Literal["penalty", "eliminate"] = "penalty",
-        fluid: Fluid = Fluid(),  # noqa: B008  # an immutable value
+        fluid: Fluid = Fluid(),  # an immutable value
     ) -> "Problem":
         """The default problem: flux γ in at `inlet`, u = 0 at `outlet`, walls insulated."""
         conditions = (Robin("inlet", gamma, p), Dirichlet("outlet", outlet))
@@ -113,8 +113,10 @@ class Problem:
             For an unknown or empty boundary, coefficients of a wrong shape or sign or that aren't
             finite, or a part of the mesh in which nothing determines the level of u.
         """
-        for condition in self.conditions:
-            _boundary_nodes(mesh, condition)
+        for condition in self.robin:
+            nodes = _boundary_nodes(mesh, condition)
+            nodal_values(condition.gamma, mesh, nodes, f"gamma on {condition.boundary!r}")
+        self.fixed_on(mesh)
         k = self.conductivity_on(mesh)
         if len(bad := np.flatnonzero(~(k > 0))):
             raise ProblemError(f"conductivity must be positive; it isn't in elements {name_some(bad)}")
@@ -176,7 +178,9 @@ def nodal_values(value: Value, mesh: Mesh, nodes: Ints, what: str) -> Floats:
         try:
             result[nodes] = value(mesh.x[nodes], mesh.y[nodes])
         except Exception as error:
-            raise ProblemError(f"{what}: the function failed on arrays of {len(nodes)} coordinates: {error!r}") from error
+            raise ProblemError(
+                f"{what}: the function failed on arrays of {len(nodes)} coordinates: {error!r}"
+            ) from error
     else:
         result = _broadcast(value, {"node": mesh.n_nodes}, what)
     if len(bad := nodes[~np.isfinite(result[nodes])]):

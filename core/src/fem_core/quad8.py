@@ -16,9 +16,7 @@ import numpy as np
 from fem_core.types import Floats
 
 #: Reference coordinates (ξ, η) of the nodes, (8, 2).
-NODES = np.array(
-    [(-1, -1), (1, -1), (1, 1), (-1, 1), (0, -1), (1, 0), (0, 1), (-1, 0)], dtype=np.float64
-)
+NODES = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1), (0, -1), (1, 0), (0, 1), (-1, 0)], dtype=np.float64)
 
 #: The four edges as local nodes (a, mid, b), counter-clockwise.
 EDGES = np.array([(0, 4, 1), (1, 5, 2), (2, 6, 3), (3, 7, 0)], dtype=np.int32)

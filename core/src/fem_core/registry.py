@@ -6,6 +6,7 @@ else from working: every entry point ends in a state that the user can read.
 
 import logging
 import os
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +15,7 @@ from importlib import import_module, metadata
 from typing import Any
 
 from fem_core.backend import API_VERSION, Backend, BackendInfo
-from fem_core.errors import BackendError, BackendUnavailable
+from fem_core.errors import BackendError, BackendUnavailable, OptionError
 from fem_core.hooks import check_backend, check_plugin, new_manager
 
 _log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class Registry:
         self._registered: dict[str, BackendInfo] = {}
         self._manager = new_manager()
         self._plugins_loaded = False
+        self._lock = threading.RLock()
         self.plugin_failures: dict[str, str] = {}
 
     # backends
@@ -74,12 +76,14 @@ class Registry:
     def find(self, name: str) -> Listing:
         """The backend of this name. Raises BackendUnavailable naming the known ones if there is none."""
         if name in self._registered:
-            return _judge(name, self._registered[name], "registered in this process")
+            return judge(name, self._registered[name], "registered in this process")
         points = [point for point in _entry_points(BACKENDS) if point.name == name]
         if not points:
             known = sorted({point.name for point in _entry_points(BACKENDS)} | set(self._registered))
             raise BackendUnavailable(f"there is no backend {name!r}; installed: {', '.join(known)}")
         origin = " and ".join(sorted({_distribution(point) for point in points}))
+        if name in _disabled():
+            return Listing(name, State.DISABLED, "switched off by FEM_DISABLE", origin)
         if len(points) > 1:
             return Listing(name, State.CONFLICT, f"{origin} both provide it; uninstall one", origin)
         return _load(points[0], origin)
@@ -100,6 +104,8 @@ class Registry:
         try:
             module, _, attribute = info.factory.partition(":")
             backend = getattr(import_module(module), attribute)(**typed)
+        except OptionError:
+            raise
         except (Exception, SystemExit) as error:
             raise BackendUnavailable(f"backend {info.name!r} failed to load: {_text(error)}") from error
         if not isinstance(backend, Backend):
@@ -120,14 +126,15 @@ class Registry:
 
     def plugins(self) -> list[tuple[str, object]]:
         """The always-on plugins that work, by name; those that don't are in `plugin_failures`."""
-        if not self._plugins_loaded:
-            self._plugins_loaded = True
-            for point in _entry_points(PLUGINS):
-                try:
-                    self.register_plugin(point.load(), point.name)
-                except (Exception, SystemExit) as error:
-                    self.plugin_failures[point.name] = f"{_distribution(point)}: {_text(error)}"
-                    _log.warning("plugin %s of %s is left out: %s", point.name, _distribution(point), _text(error))
+        with self._lock:
+            if not self._plugins_loaded:
+                self._plugins_loaded = True  # also for a plugin that asks while it is imported
+                for point in _entry_points(PLUGINS):
+                    try:
+                        self.register_plugin(point.load(), point.name)
+                    except (Exception, SystemExit) as error:
+                        self.plugin_failures[point.name] = f"{_distribution(point)}: {_text(error)}"
+                        _log.warning("plugin %s of %s is left out: %s", point.name, _distribution(point), _text(error))
         return self._manager.list_name_plugin()
 
     def extensions(self, hook: str) -> list[Any]:
@@ -136,11 +143,26 @@ class Registry:
         items: list[Any] = []
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
             try:
-                items += implementation.function()
-            except Exception as error:
+                items += [_sound(item, hook) for item in implementation.function()]
+            except (Exception, SystemExit) as error:
                 self.plugin_failures[implementation.plugin_name] = f"{hook}: {_text(error)}"
                 _log.warning("plugin %s failed in %s: %s", implementation.plugin_name, hook, _text(error))
         return items
+
+
+#: What each item that an extension hook returns must have.
+_PARTS = {
+    "fem_mesh_readers": ("suffixes", "read"),
+    "fem_result_writers": ("suffixes", "write"),
+    "fem_linear_solvers": ("name", "prepare"),
+    "fem_cli_commands": ("name", "invoke"),
+}
+
+
+def _sound(item: object, hook: str) -> object:
+    if missing := [part for part in _PARTS[hook] if not hasattr(item, part)]:
+        raise TypeError(f"it returned a {type(item).__name__} without {' and '.join(missing)}")
+    return item
 
 
 @cache
@@ -158,16 +180,15 @@ def _text(error: BaseException) -> str:
 
 
 def _load(point: metadata.EntryPoint, origin: str) -> Listing:
-    if point.name in _disabled():
-        return Listing(point.name, State.DISABLED, "switched off by FEM_DISABLE", origin)
     try:
         info = point.load()
     except (Exception, SystemExit) as error:
         return Listing(point.name, State.FAILED, _text(error), origin)
-    return _judge(point.name, info, origin)
+    return judge(point.name, info, origin)
 
 
-def _judge(name: str, info: object, origin: str) -> Listing:
+def judge(name: str, info: object, origin: str) -> Listing:
+    """The state of a backend whose information is at hand, known as `name` and coming from `origin`."""
     if not isinstance(info, BackendInfo):
         return Listing(name, State.FAILED, f"its entry point is a {type(info).__name__}, not a BackendInfo", origin)
     if info.name != name:
@@ -176,7 +197,7 @@ def _judge(name: str, info: object, origin: str) -> Listing:
         reason = f"made for version {info.api_version} of the backend API, this core has {API_VERSION}"
         return Listing(name, State.INCOMPATIBLE, reason, origin, info)
     try:
-        reason = info.available() or ""
+        reason = str(info.available() or "")
     except (Exception, SystemExit) as error:
         return Listing(name, State.FAILED, f"available() raised {_text(error)}", origin, info)
     return Listing(name, State.UNAVAILABLE if reason else State.READY, reason, origin, info)

@@ -1,5 +1,7 @@
 """What the solve and post-processing stages hand on, and what a run says about itself."""
 
+import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -173,3 +175,25 @@ def summarise(u: Floats, used: Any, derived: DerivedFields) -> dict[str, float]:
         "speed_max": float(derived.speed.max()),
         "pressure_min": float(derived.pressure.min()),
     }
+
+
+def to_json(value: object, *, indent: int | None = None) -> str:
+    """JSON of plain data; NaN and infinities, which JSON doesn't have, become null.
+
+    >>> to_json({"residual": float("nan"), "iterations": 3})
+    '{"residual": null, "iterations": 3}'
+    """
+    return json.dumps(_finite(value), allow_nan=False, default=str, indent=indent, ensure_ascii=False)
+
+
+def _finite(value: object) -> object:
+    match value:
+        case float():
+            return float(value) if math.isfinite(value) else None
+        case np.generic():
+            return _finite(value.item())
+        case Mapping():
+            return {str(key): _finite(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_finite(item) for item in value]
+    return value

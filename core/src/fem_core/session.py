@@ -156,12 +156,10 @@ class Session:
     ) -> None:
         self.close()
 
-    def solve(
-        self, mesh: Mesh | str | Path, problem: Problem | None = None, **options: Unpack[RunOptions]
-    ) -> Solution:
+    def solve(self, mesh: Mesh | str | Path, problem: Problem | None = None, **options: Unpack[RunOptions]) -> Solution:
         """Solve `problem` (by default `Problem.potential_flow`) on `mesh`; see `fem_core.solve`."""
         solver = solver_options(options, _OTHERS)
-        listening = {name: options[name] for name in ("observers", "on_event", "cancel") if name in options}  # type: ignore[literal-required]
+        listening = {name: options[name] for name in ("observers", "on_event", "cancel") if name in options}
         with self.lock:
             return run(
                 self,
@@ -229,7 +227,7 @@ def solver_options(options: RunOptions, others: Iterable[str] = ()) -> SolverOpt
     for name in options:
         if name not in accepted:
             raise OptionError(f"there is no option {name!r}; options: {', '.join(accepted)}")
-    given = {name: options[name] for name in ("rtol", "atol", "maxiter", "monitor") if name in options}  # type: ignore[literal-required]
+    given: dict[str, Any] = {name: options[name] for name in ("rtol", "atol", "maxiter", "monitor") if name in options}
     return SolverOptions(method=options.get("solver", "cg"), extra=dict(options.get("solver_options", {})), **given)
 
 
@@ -239,8 +237,9 @@ def open_backend(name: str | BackendInfo = "auto", *, fallback: bool = False, **
     Parameters
     ----------
     name : str or BackendInfo
-        A name, names separated by commas, the information of a backend that isn't installed, or `auto`, which tries the backends from the highest rank
-        down and says what it passed over in each report's warnings.
+        A name, names separated by commas, the information of a backend that isn't installed, or `auto`,
+        which tries the backends from the highest rank down and says what it passed over in each
+        report's warnings.
     fallback : bool
         Pass over a backend that declines a stage with a warning; `auto` always does.
     **options

@@ -50,7 +50,7 @@ class Sparsity:
         out : (nnz,), optional
             Array to overwrite.
         """
-        values: Floats = np.bincount(self.slots.ravel(), Ke.ravel(), minlength=self.nnz)
+        values = accumulate(self.slots, Ke, self.nnz)
         if out is None:
             return values
         out[...] = values
@@ -106,6 +106,12 @@ def _with_orphans(indptr: Ints, indices: Ints, orphans: Ints) -> tuple[Ints, Int
     shift[orphans + 1] = 1
     np.cumsum(shift, out=shift)
     return indptr + shift, np.insert(indices, indptr[orphans], orphans), shift[:-1]
+
+
+def accumulate(place: Array, terms: Floats, length: int) -> Floats:
+    """Sums of `terms` by their `place` in a vector of `length`, added in the order they stand in."""
+    sums: Array = np.bincount(place.ravel(), terms.ravel(), minlength=length)
+    return sums
 
 
 def csr_positions(indptr: Ints, indices: Ints, rows: Ints, columns: Ints) -> Ints:

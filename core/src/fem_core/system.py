@@ -8,7 +8,7 @@ from scipy import sparse
 from fem_core.element import robin_edges
 from fem_core.mesh import Mesh
 from fem_core.problem import Problem, nodal_values
-from fem_core.sparsity import csr_positions
+from fem_core.sparsity import accumulate, csr_positions
 from fem_core.types import Floats, Ints
 
 #: Added to the diagonal of fixed nodes by `dirichlet="penalty"`.
@@ -61,7 +61,7 @@ def apply_conditions(system: LinearSystem, mesh: Mesh, problem: Problem) -> Line
         p = nodal_values(condition.p, mesh, nodes, f"p on {condition.boundary!r}")
         γ = nodal_values(condition.gamma, mesh, nodes, f"gamma on {condition.boundary!r}")
         matrix, load = robin_edges(mesh.x[edges], mesh.y[edges], p[edges], γ[edges])
-        rhs += np.bincount(edges.ravel(), load.ravel(), minlength=len(rhs))
+        rhs += accumulate(edges, load, len(rhs))
         if p[nodes].any():
             rows, columns = np.repeat(edges, 3, axis=1).ravel(), np.tile(edges, 3).ravel()
             np.add.at(values, csr_positions(K.indptr, K.indices, rows, columns), matrix.ravel())

@@ -14,9 +14,9 @@ from fem_core.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.progress import Progress
 from fem_core.results import DerivedFields, SolveResult
-from fem_core.sparsity import Sparsity
+from fem_core.sparsity import Sparsity, accumulate
 from fem_core.system import LinearSystem, csr
-from fem_core.types import Array, Floats
+from fem_core.types import Array
 
 _KERNELS = {
     "vectorized": (kernels.stiffness, kernels.load, kernels.derived),
@@ -55,8 +55,7 @@ class BatchedBackend(Backend):
         if s is None:
             return LinearSystem(K, np.zeros(mesh.n_nodes))
         fe = self._map(self._load, mesh, {"s": s}, {"fe": (8,)}, lambda current, total: progress.check())
-        f: Floats = np.bincount(mesh.quad8.ravel(), fe["fe"].ravel(), minlength=mesh.n_nodes)
-        return LinearSystem(K, f)
+        return LinearSystem(K, accumulate(mesh.quad8, fe["fe"], mesh.n_nodes))
 
     @hookimpl
     def fem_compute_derived(
@@ -68,8 +67,13 @@ class BatchedBackend(Backend):
         return DerivedFields(velocity, speed, problem.fluid.pressure(speed))
 
     def _map(
-        self, kernel: kernels.Kernel, mesh: Mesh, inputs: Inputs, outputs: dict[str, tuple[int, ...]], report: OnProgress
-    ) -> dict[str, Array]:  # fmt: skip
+        self,
+        kernel: kernels.Kernel,
+        mesh: Mesh,
+        inputs: Inputs,
+        outputs: dict[str, tuple[int, ...]],
+        report: OnProgress,
+    ) -> dict[str, Array]:
         """`kernel` over the elements of `mesh`, whose own arrays are shared once and kept."""
         if self._mesh is None or self._mesh() is not mesh:
             self._forget()

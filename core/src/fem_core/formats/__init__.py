@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from fem_core.errors import FemError, MeshError
+from fem_core.errors import FemError
 from fem_core.mesh import Mesh
 
 if TYPE_CHECKING:
@@ -41,14 +41,14 @@ class ResultWriter:
     write: Callable[["Solution", Path], None]
 
 
-def choose(formats: "Iterable[MeshFormat | ResultWriter]", path: Path, error: type[FemError]) -> object:
+F = TypeVar("F", bound=MeshFormat | ResultWriter)
+
+
+def choose(formats: Iterable[F], path: Path, error: type[FemError]) -> F:
     """The format for the ending of `path`; refuses others by naming the accepted ones."""
-    known = []
+    known: list[str] = []
     for candidate in formats:
         known += candidate.suffixes
         if path.suffix.lower() in candidate.suffixes:
             return candidate
     raise error(f"{path}: unknown ending {path.suffix or '(none)'!r}; known: {', '.join(sorted(known)) or 'none'}")
-
-
-__all__ = ["MeshError", "MeshFormat", "ResultWriter", "choose"]

@@ -8,12 +8,15 @@ Files are taken from strangers: links out of the file, external or virtual stora
 larger than what is stored for them are refused before anything is read.
 """
 
-import json
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fem_core.errors import MeshError
 from fem_core.mesh import Boundary, Mesh
+from fem_core.results import to_json
 
 if TYPE_CHECKING:
     from fem_core.solution import Solution
@@ -38,7 +41,7 @@ def read(path: Path) -> Mesh:
             found = {name: _dataset(file, name, path) for name in ("x", "y", "quad8")}
             return Mesh(**found, boundaries=_boundaries(file, path), source=path.name)
         except MeshError as error:
-            text = str(error)
+            text = str(error).removeprefix(f"{path.name}: ")
             raise MeshError(text if text.startswith(str(path)) else f"{path}: {text}") from None
         except (OSError, RuntimeError, ValueError, TypeError, KeyError, MemoryError) as error:
             raise MeshError(f"{path}: damaged HDF5 file ({_first_line(error)})") from None
@@ -47,10 +50,10 @@ def read(path: Path) -> Mesh:
 def _boundaries(file: Any, path: Path) -> dict[str, Boundary]:
     if "boundaries" not in file:
         return {}
-    group = _hard(file, "boundaries", path)
+    group = _group(file, "boundaries", path)
     boundaries = {}
     for name in group:
-        member = _hard(group, name, path)
+        member = _group(group, name, path)
         boundaries[name] = Boundary(_dataset(member, "edges", path), _dataset(member, "nodes", path))
     return boundaries
 
@@ -59,11 +62,21 @@ def _hard(group: Any, name: str, path: Path) -> Any:
     """A member of `group` that is stored in this very file."""
     import h5py
 
-    if group.get(name, getlink=True) is None:
+    link = group.get(name, getlink=True)
+    if link is None:
         raise MeshError(f"{path}: there is no {name!r} in {group.name!r}; found: {', '.join(group) or 'nothing'}")
-    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+    if not isinstance(link, h5py.HardLink):
         raise MeshError(f"{path}: {name!r} is a link, which is not followed; store the data itself")
     return group[name]
+
+
+def _group(parent: Any, name: str, path: Path) -> Any:
+    import h5py
+
+    group = _hard(parent, name, path)
+    if not isinstance(group, h5py.Group):
+        raise MeshError(f"{path}: {name!r} is not a group")
+    return group
 
 
 def _dataset(group: Any, name: str, path: Path) -> Any:
@@ -86,6 +99,20 @@ def _first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
+@contextmanager
+def _new(path: Path) -> Iterator[Any]:
+    """A file that is made in memory and written to `path` when the block succeeds.
+
+    On a full disk HDF5 itself fails while it closes the file, and takes the process down with it.
+    """
+    import h5py
+
+    image = io.BytesIO()
+    with h5py.File(image, "w") as file:
+        yield file
+    path.write_bytes(image.getbuffer())
+
+
 def _write_mesh(file: Any, mesh: Mesh) -> None:
     for name, values in (("x", mesh.x), ("y", mesh.y), ("quad8", mesh.quad8)):
         file[name] = values
@@ -96,21 +123,17 @@ def _write_mesh(file: Any, mesh: Mesh) -> None:
 
 def write_mesh(mesh: Mesh, path: Path) -> None:
     """Write `mesh` with its named boundaries."""
-    import h5py
-
-    with h5py.File(path, "w") as file:
+    with _new(path) as file:
         _write_mesh(file, mesh)
 
 
 def write_result(solution: "Solution", path: Path) -> None:
     """Write the mesh, the fields and the report."""
-    import h5py
-
-    with h5py.File(path, "w") as file:
+    with _new(path) as file:
         _write_mesh(file, solution.mesh)
         group = file.create_group("solution")
         for name in ("u", "velocity", "speed", "pressure"):
             group[name] = getattr(solution, name)
         group.attrs["converged"] = solution.report.converged
-        group.attrs["report"] = json.dumps(solution.report.to_dict())
+        group.attrs["report"] = to_json(solution.report.to_dict())
         group["history"] = solution.report.history or [(0, 1.0)]

@@ -76,11 +76,11 @@ class Equilibrated:
     ) -> SolveResult:  # fmt: skip
         """The result for x, its true residuals evaluated; `converged` only if they say so too."""
         b = self.d * rhs
-        norm, w = np.linalg.norm(b), self.d * x
+        norm, w = float(np.linalg.norm(b)), self.d * x
         residual = float(np.linalg.norm(b - self.A @ x))
         if reason is StopReason.CONVERGED and not residual <= 2 * max(options.rtol * norm, options.atol):
             reason = StopReason.STAGNATION
-        relative = _ratio(residual, float(norm))
+        relative = _ratio(residual, norm)
         true = _ratio(float(np.linalg.norm(rhs - self.K @ w)), float(np.linalg.norm(rhs)))
         if iterations and (not history or history[-1][0] != iterations):
             history.append((iterations, relative))

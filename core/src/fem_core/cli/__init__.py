@@ -1,0 +1,82 @@
+"""The command line `fem`; `fem --help` is the manual.
+
+Each command is a module of its own and imports what it needs when it runs, so that help is quick and
+works whatever is installed or broken.
+"""
+
+import sys
+
+import click
+
+from fem_core.cli.backends import backends
+from fem_core.cli.bench import bench
+from fem_core.cli.demo import demo
+from fem_core.cli.group import Fem
+from fem_core.cli.mesh import mesh
+from fem_core.cli.options import everywhere
+from fem_core.cli.solve import solve
+from fem_core.cli.verify import verify
+
+__all__ = ["fem", "main"]
+
+
+def _version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        from fem_core.hardware import versions
+
+        found = versions()
+        click.echo(f"fem-core {found['fem-core']} (Python {found['python']}, numpy {found['numpy']})")
+        context.exit()
+
+
+@click.group(cls=Fem, invoke_without_command=True)
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
+@everywhere
+@click.pass_context
+def fem(context: click.Context) -> None:
+    """2D potential flow on 8-node quadrilaterals, by interchangeable backends.
+
+    Solves k ∂u/∂n + p u = γ at the inlet, u = 0 at the outlet and no flow through
+    the walls, for the potential u, the velocity -∇u and the pressure. A backend is
+    a way to compute (one thread, many, processes, a GPU); all give the same answer.
+
+    \b
+    See it work: makes a mesh, solves it, draws a picture
+      fem demo
+
+    \b
+    Make a mesh, solve it, keep the result and a picture
+      fem mesh y-tube --nodes 20000 -o tube.h5
+      fem solve tube.h5 --output result.h5 --plot tube.png
+
+    \b
+    The same by another backend and another solver; ask what there is
+      fem backends
+      fem solve tube.h5 --backend numpy --solver direct
+
+    \b
+    In a script: one JSON object, progress as JSON lines in a file
+      fem solve tube.h5 --json --events progress.jsonl
+
+    \b
+    Is a backend right? Compare it with the reference, entry by entry
+      fem verify --backend numpy
+
+    \b
+    How fast is it? Time backends side by side, once their matrices agree
+      fem bench --nodes 20000
+
+    Results go to stdout; progress, logs and errors to stderr. An error is one line
+    and says the way out.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+for _command in (demo, solve, mesh, backends, verify, bench):
+    fem.add_command(_command)
+
+
+def main() -> None:
+    """Run the command line and end the process with its status."""
+    fem.main(sys.argv[1:])

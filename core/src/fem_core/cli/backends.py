@@ -1,0 +1,139 @@
+"""`fem backends`."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fem_core.cli.console import print_json, say, show
+from fem_core.cli.options import everywhere
+from fem_core.registry import REGISTRY, Listing, State
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+_COLOURS = {State.READY: "green", State.UNAVAILABLE: "yellow", State.DISABLED: "dim"}
+
+
+@click.command(short_help="List the backends and say why one can't run.")
+@click.option("--probe", is_flag=True, help="Solve a tiny problem with each ready backend, in a process of its own.")
+@click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds a probe may take.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
+@everywhere
+def backends(probe: bool, timeout: float, as_json: bool) -> None:
+    """List every installed backend: whether it can run, and if not, why.
+
+    \b
+    States
+      ready         can be used
+      unavailable   something it needs isn't here: the reason says what
+      incompatible  made for another version of fem-core
+      disabled      switched off by the environment variable FEM_DISABLE
+      conflict      two distributions provide it
+      failed        its distribution is broken
+
+    \b
+    Examples
+      fem backends
+      fem backends --probe
+      fem backends --json
+
+    Without --probe nothing is imported but what a backend says of itself.
+    """
+    listings = REGISTRY.listings()
+    verdicts: dict[str, str | None] = {}
+    if probe:
+        from fem_core.cli.progress import Bars
+        from fem_core.probe import probe as run_probe
+
+        with Bars() as bars:
+            for one in listings:
+                if one.state is State.READY:
+                    bars.begin(f"probe {one.name}")
+                    verdicts[one.name] = run_probe(one.name, timeout)
+    if as_json:
+        print_json([describe(one, verdicts) for one in listings])
+    else:
+        _print(listings, verdicts)
+
+
+def describe(one: Listing, verdicts: dict[str, str | None]) -> dict[str, Any]:
+    """A backend as an object of `fem backends --json`; what can't be known of a broken one is null or empty."""
+    info = one.info
+    found: dict[str, Any] = {
+        "name": one.name,
+        "state": str(one.state),
+        "reason": one.reason,
+        "distribution": one.distribution,
+        "summary": info.summary if info else "",
+        "device": info.device if info else None,
+        "stages": list(info.stages) if info else [],
+        "solver_methods": list(info.solver_methods) if info else [],
+        "options": [
+            {
+                "name": option.name,
+                "type": option.type.__name__,
+                "default": option.default,
+                "choices": list(option.choices),
+                "help": option.help,
+            }
+            for option in (info.options if info else ())
+        ],
+    }
+    if one.name in verdicts:
+        reason = verdicts[one.name]
+        found["probe"] = {"works": reason is None, "reason": reason or ""}
+    return found
+
+
+def _print(listings: list[Listing], verdicts: dict[str, str | None]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for heading, wrap in (("name", False), ("state", False), ("distribution", False), ("what it is, or why not", True)):
+        table.add_column(heading, no_wrap=not wrap, overflow="fold")
+    for one in listings:
+        state = Text(one.state, _COLOURS.get(one.state, "red"))
+        table.add_row(Text(one.name, "bold"), state, Text(one.distribution), _about(one, verdicts))
+    show(table)
+    for one in listings:
+        if one.info:
+            _print_details(one)
+    for name, failure in REGISTRY.plugin_failures.items():
+        say(f"\n{click.style('plugin left out', fg='red')}: {name}: {failure}")
+
+
+def _about(one: Listing, verdicts: dict[str, str | None]) -> "Text":
+    from rich.text import Text
+
+    text = Text(one.info.summary if one.info else "")
+    if one.reason:
+        text = Text.assemble(one.reason, f" ({text})" if text else "")
+    if one.name in verdicts:
+        reason = verdicts[one.name]
+        text.append("\nprobe: solved a small duct" if reason is None else f"\nprobe failed: {reason}")
+        text.stylize("green" if reason is None else "red", text.plain.index("\nprobe"))
+    return text
+
+
+def _print_details(one: Listing) -> None:
+    """Stages, solvers and options of a backend."""
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    info = one.info
+    assert info
+    say()
+    show(Text.assemble((info.name, "bold"), f" ({info.device}): {', '.join(info.stages) or 'no stages'}"))
+    if info.solver_methods:
+        say(f"  --solver {', '.join(info.solver_methods)}")
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for option in info.options:
+        default = "…" if option.default is None else option.default
+        choices = f": {' or '.join(map(str, option.choices))}" if option.choices else ""
+        table.add_row(Text(f"--option {option.name}={default}"), Text(option.help + choices))
+    if info.options:
+        show(Padding(table, (0, 0, 0, 2)))

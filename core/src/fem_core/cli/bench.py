@@ -1,0 +1,107 @@
+"""`fem bench`."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fem_core.bench import ONE_THREAD
+from fem_core.cli.console import print_json, say, show
+from fem_core.cli.options import PATH, everywhere
+from fem_core.registry import REGISTRY, State
+
+if TYPE_CHECKING:
+    from fem_core.bench import Comparison
+
+
+@click.command(short_help="Time backends side by side, once their matrices agree.")
+@click.argument("mesh", type=PATH, required=False)
+@click.option("--backend", "backends", multiple=True, metavar="NAME", help="May be repeated; the first is the measure.")
+@click.option(
+    "--nodes", type=int, default=20_000, show_default=True, help="Size of the y-tube, where no MESH is given."
+)
+@click.option(
+    "--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Rounds, after one to warm up."
+)
+@click.option("--iterations", type=click.IntRange(min=1), default=100, show_default=True, help="Steps of cg a round.")
+@click.option("--one-thread", is_flag=True, help="Keep BLAS, OpenMP and Numba to one thread.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@everywhere
+@click.pass_context
+def bench(
+    context: click.Context,
+    mesh: Path | None,
+    backends: Sequence[str],
+    nodes: int,
+    repeats: int,
+    iterations: int,
+    one_thread: bool,
+    as_json: bool,
+) -> None:
+    """Time the stages of backends side by side, on MESH or a generated y-tube.
+
+    Each backend's matrix is compared with the first one's before anything is timed,
+    and one that differs is refused. All take turns, round after round, in one process;
+    shown are medians and how many times faster than the first backend each is. cg is
+    timed by the iteration.
+
+    \b
+    Examples
+      fem bench
+      fem bench tube.h5 --backend numpy --backend baseline --repeats 3
+      fem bench --nodes 200000 --backend numpy --one-thread --json
+
+    By default all backends that are ready are timed, numpy first.
+    """
+    if one_thread and any(os.environ.get(name) != "1" for name in ONE_THREAD):
+        # read when NumPy is imported, which has happened: once more, in a process that starts with them
+        again = [sys.executable, "-m", "fem_core", *sys.argv[1:]]
+        context.exit(subprocess.run(again, env={**os.environ, **ONE_THREAD}, check=False).returncode)
+
+    from fem_core.bench import compare_backends, machine
+    from fem_core.cli.progress import Bars
+    from fem_core.files import read_mesh
+    from fem_core.generate import y_tube
+
+    ready = [one.name for one in REGISTRY.listings() if one.state is State.READY]
+    chosen = list(backends) or sorted(ready, key=lambda name: name != "numpy")
+    with Bars() as bars:
+        bars.begin("mesh")
+        geometry = read_mesh(mesh) if mesh else y_tube(nodes=nodes)
+        comparison = compare_backends(
+            chosen,
+            geometry,
+            repeats=repeats,
+            iterations=iterations,
+            on_round=lambda round_, name: bars.begin(f"round {round_} of {repeats}", name),
+        )
+    if as_json:
+        print_json({**comparison.to_dict(), "machine": machine()})
+    else:
+        _print(comparison, repeats)
+
+
+def _print(comparison: "Comparison", repeats: int) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    say(f"{comparison.mesh}; medians of {repeats} rounds in ms, and times faster than the first\n")
+    table = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
+    table.add_column("stage")
+    names = list(comparison.timings)
+    for name in names:
+        table.add_column(Text(name), justify="right")
+    for stage, first in comparison.timings[names[0]].items():
+        cells = []
+        for name in names:
+            median = comparison.timings[name][stage].median
+            times = "" if name == names[0] else f"  {first.median / median:7.2f} x"
+            cells.append(f"{1e3 * median:.3f}{times}")
+        table.add_row(stage, *cells)
+    show(table)
+    say("\nmatrices, largest difference to the first relative to the diagonal: "
+        + ", ".join(f"{name} {difference:.0e}" for name, difference in comparison.equality.items()))  # fmt: skip

@@ -1,0 +1,123 @@
+"""`fem demo`."""
+
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fem_core.cli.console import say, settings
+from fem_core.cli.errors import Status
+from fem_core.cli.options import PATH, as_mapping, backend_options, check_target, everywhere
+from fem_core.errors import FemError
+
+if TYPE_CHECKING:
+    from fem_core.session import Session
+
+#: Up to here the core's direct solver is quicker than its cg and fits the memory of a laptop.
+_DIRECT = 600_000
+
+
+@click.command(short_help="See it work: a mesh, its flow, a picture.")
+@click.option("--nodes", type=int, default=200_000, show_default=True, help="Size of the mesh, about.")
+@backend_options("auto")
+@click.option("--solver", metavar="METHOD", help="By default the quickest for the backend and the size.")
+@click.option(
+    "--folder", type=PATH, default=Path(), show_default="the current one", help="Where fem-demo.png and fem-demo.h5 go."
+)
+@everywhere
+@click.pass_context
+def demo(
+    context: click.Context,
+    nodes: int,
+    backend: str,
+    options: Sequence[tuple[str, str]],
+    solver: str | None,
+    folder: Path,
+) -> None:
+    """Make a y-tube of about 200,000 nodes, solve the flow in it, show the report,
+    write a picture (fem-demo.png) and the result (fem-demo.h5), and say what to try
+    next.
+
+    \b
+    Examples
+      fem demo
+      fem demo --nodes 20000 --backend numpy --solver cg
+    """
+    from fem_core import generate
+    from fem_core.cli.progress import Bars, Logged
+    from fem_core.cli.report import print_report
+    from fem_core.cli.solve import draw
+    from fem_core.plot import check_plot
+    from fem_core.session import open_backend
+
+    result, picture = folder / "fem-demo.h5", folder / "fem-demo.png"
+    for path in (result, picture):
+        check_target(path)
+    try:
+        check_plot(picture)
+        no_picture = ""
+    except FemError as error:
+        no_picture = str(error)
+
+    with Bars() as bars:
+        bars.begin("generate", "y-tube")
+        start = time.perf_counter()
+        mesh = generate.y_tube(nodes=nodes)
+        generated = time.perf_counter() - start
+        bars.end()
+        bars.begin("open_backend")
+        with open_backend(backend, **as_mapping(options)) as session:
+            method = solver or quickest_solver(session, mesh.n_nodes)
+            observers = [bars, *([Logged()] if settings().verbose else [])]
+            solution = session.solve(mesh, solver=method, outputs=[result], observers=observers)
+        wrote = [str(result)]
+        if not no_picture:
+            bars.begin("plot", "matplotlib")
+            wrote.append(draw(solution, picture))
+    say(f"made a y-tube of {mesh.n_nodes:,} nodes in {generated:.2f} s")
+    print_report(solution, wrote)
+    if no_picture:
+        say(f"no picture: {no_picture}")
+    _print_next(result, folder, method)
+    if not solution.report.converged:
+        context.exit(Status.NOT_CONVERGED)
+
+
+def quickest_solver(session: "Session", nodes: int) -> str:
+    """`cg` where a backend brings one of its own or the mesh is too large to factorise, else `direct`."""
+    own = any("cg" in info.solver_methods for info, _ in session.backends)
+    return "cg" if own or nodes > _DIRECT else "direct"
+
+
+def _print_next(result: Path, folder: Path, method: str) -> None:
+    fem, file = program(), shlex.quote(str(result))
+    mesh, picture = (shlex.quote(str(folder / name)) for name in ("bend.h5", "bend.svg"))
+    other = "cg" if method == "direct" else "direct"
+    say("\nWhat to try next")
+    for why, command in (
+        ("the same mesh by the other solver", f"{fem} solve {file} --solver {other}"),
+        ("twice the inflow, as JSON for a script", f"{fem} solve {file} --solver {method} --gamma 5 --json"),
+        ("another shape, drawn", f"{fem} mesh annulus --nodes 5000 -o {mesh}"),
+        ("", f"{fem} solve {mesh} --plot {picture}"),
+        ("which backends there are", f"{fem} backends"),
+        ("the manual", f"{fem} --help"),
+    ):
+        if why:
+            say(f"  # {why}")
+        say(f"  {command}")
+
+
+def program() -> str:
+    """What to type to run this very `fem` again."""
+    started = sys.argv[0]
+    if Path(started).parts[-2:] == ("fem_core", "__main__.py"):
+        return f"{shlex.quote(sys.executable)} -m fem_core"
+    found = shutil.which("fem")
+    if found and Path(started).exists() and Path(found).resolve() == Path(started).resolve():
+        return "fem"
+    return shlex.quote(started) if Path(started).name.startswith("fem") else "fem"

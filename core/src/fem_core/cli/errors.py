@@ -1,0 +1,67 @@
+"""How a command ends: its exit status, and one line on stderr for what went wrong."""
+
+import os
+from enum import IntEnum
+
+import click
+
+from fem_core.errors import BackendError, Cancelled, FemError
+
+
+class Status(IntEnum):
+    """Exit status of `fem`."""
+
+    DONE = 0
+    """Solved, or done."""
+    FAILED = 1
+    """A check of `fem verify` failed, or something failed that nobody foresaw."""
+    USAGE = 2
+    """Bad input or usage, a file that can't be written, not enough memory."""
+    BACKEND = 3
+    """A backend is unavailable, failed or was lost."""
+    NOT_CONVERGED = 4
+    """The solver stopped early; the result is written all the same, flagged."""
+    CANCELLED = 130
+    """Ctrl-C, or the run's token."""
+
+
+def judge(error: BaseException) -> tuple[Status, str]:
+    """The exit status for an error and the line that tells it."""
+    match error:
+        case Cancelled() | KeyboardInterrupt() | click.Abort():
+            return Status.CANCELLED, "fem: cancelled"
+        case click.UsageError():
+            return Status.USAGE, _line(_usage(error))
+        case click.ClickException():
+            return Status.USAGE, _line(error.format_message())
+        case BackendError():
+            return Status.BACKEND, _line(str(error))
+        case FemError():
+            return Status.USAGE, _line(str(error))
+        case MemoryError():
+            why = f" ({error})" if str(error) else ""
+            return Status.USAGE, _line(f"not enough memory{why}; take a smaller mesh, or --solver cg instead of direct")
+        case OSError():
+            return Status.USAGE, _line(_file_trouble(error))
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return Status.FAILED, _line(f"unexpected {what}; --debug shows where")
+
+
+def _line(text: str) -> str:
+    return "fem: error: " + " ".join(text.split())
+
+
+def _usage(error: click.UsageError) -> str:
+    text = error.format_message().rstrip(".")
+    if error.ctx is None:
+        return text
+    if isinstance(error, click.NoSuchOption):
+        names = [max(p.opts, key=len) for p in error.ctx.command.get_params(error.ctx) if isinstance(p, click.Option)]
+        text += f"; options: {', '.join(names)}"
+    return f"{text}; see {error.ctx.command_path} --help"
+
+
+def _file_trouble(error: OSError) -> str:
+    reason = error.strerror or (os.strerror(error.errno) if error.errno else str(error))
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    return f"{' -> '.join(names)}: {reason}" if names else reason

@@ -1,0 +1,130 @@
+"""The group behind `fem`: commands in sections, plugins' commands among them, and one way to end."""
+
+import difflib
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import click
+
+from fem_core.cli.console import Settings, logging_to_stderr
+from fem_core.cli.errors import Status, judge
+from fem_core.errors import Cancelled
+from fem_core.registry import REGISTRY
+
+_log = logging.getLogger(__name__)
+
+#: Headings of `fem --help`; a command that isn't here is a plugin's.
+SECTIONS = {"Solving": ("demo", "solve"), "Meshes": ("mesh",), "Backends": ("backends", "verify", "bench")}
+
+_STATUS = """\
+0 solved; 2 bad input or usage; 3 backend unavailable or lost;
+4 not converged (the result is still written, flagged); 130 cancelled;
+1 a check failed, or something unforeseen.
+"""
+
+
+class Fem(click.Group):
+    """A group that ends with the exit statuses of `Status` and never lets a plugin break its help."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run and end the process: errors are one line on stderr, a traceback comes with --debug only."""
+        prog_name = prog_name or "fem"
+        if not standalone_mode:
+            return super().main(args, prog_name, complete_var, False, **extra)
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="replace")  # a ‖ in a message must not fail in an ASCII terminal
+        settings = extra.setdefault("obj", Settings())
+        with logging_to_stderr(settings):
+            try:
+                status = super().main(args, prog_name, complete_var, False, **extra)
+                if sys.stdout is not None:
+                    sys.stdout.flush()
+            except SystemExit:
+                raise
+            except BaseException as error:
+                status = _tell(error, settings)
+        sys.exit(status)
+
+    def invoke(self, ctx: click.Context) -> int:
+        """Run a command; what it returns is of no account, `ctx.exit` gives another status than 0."""
+        try:
+            super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise Cancelled("interrupted") from error
+        return Status.DONE
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*self.commands, *_plugin_commands(self.commands)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return super().get_command(ctx, cmd_name) or _plugin_commands(self.commands).get(cmd_name)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            known = self.list_commands(ctx)
+            near = difflib.get_close_matches(args[0], known, n=1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise click.UsageError(f"there is no command {args[0]!r}{hint}; commands: {', '.join(known)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        placed = {name for names in SECTIONS.values() for name in names}
+        others = tuple(name for name in self.list_commands(ctx) if name not in placed)
+        for title, names in {**SECTIONS, "From plugins": others}.items():
+            rows = []
+            for name in names:
+                command = self.get_command(ctx, name)
+                if command is not None and not command.hidden:
+                    rows.append((name, command.get_short_help_str(limit=64)))
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Exit status"):
+            formatter.write("".join(f"  {line}\n" for line in _STATUS.splitlines()))
+        formatter.write("\n'fem COMMAND --help' says more about a command, with examples.\n")
+
+
+def _plugin_commands(taken: Any) -> dict[str, click.Command]:
+    """The commands of always-on plugins by name; those of the core win."""
+    found: dict[str, click.Command] = {}
+    for command in REGISTRY.extensions("fem_cli_commands"):
+        name = getattr(command, "name", None)
+        if not isinstance(command, click.Command) or not name:
+            _log.warning("a plugin's fem_cli_commands returned %r, which is no command; it is left out", command)
+        elif name in taken or name in found:
+            _log.warning("a plugin's command %r is left out: there is one of this name", name)
+        else:
+            found[name] = command
+    return found
+
+
+def _tell(error: BaseException, settings: Settings) -> int:
+    """Print what went wrong; a reader of stdout who has left is told nothing."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:  # what it holds has nowhere to go, and the interpreter must not try again when it ends
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        return Status.FAILED
+    if settings.debug:
+        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+    status, line = judge(error)
+    click.echo(line, err=True)
+    return status

@@ -1,0 +1,116 @@
+"""`fem mesh`: a command for each generator, its options taken from the generator's parameters."""
+
+import inspect
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import click
+
+from fem_core.cli.console import say
+from fem_core.cli.options import PATH, check_format, check_target, everywhere
+from fem_core.generate import SHAPES
+from fem_core.mesh import Mesh
+
+
+class _Shapes(click.Group):
+    """The generators by name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(SHAPES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return _command(cmd_name, SHAPES[cmd_name]) if cmd_name in SHAPES else None
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and not args[0].startswith("-") and args[0] not in SHAPES:
+            raise click.UsageError(f"there is no shape {args[0]!r}; shapes: {', '.join(SHAPES)}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=_Shapes,
+    short_help="Make a mesh of a simple shape.",
+    subcommand_metavar="SHAPE [OPTIONS] -o FILE",
+    options_metavar="",
+    invoke_without_command=True,
+)
+@everywhere
+@click.pass_context
+def mesh(context: click.Context) -> None:
+    """Make a mesh of a simple shape, with inlet, outlet and walls named.
+
+    \b
+    Examples
+      fem mesh y-tube --nodes 200000 -o tube.h5
+      fem mesh duct --length 4 --height 1 --nx 40 --ny 10 -o duct.h5
+      fem mesh annulus --angle 3.14159 --nodes 5000 -o bend.h5
+
+    Lengths are in metres, angles in radians. Each shape has parameters of its own:
+    fem mesh SHAPE --help.
+    """
+    if context.invoked_subcommand is None:
+        say(context.get_help())
+
+
+def _command(shape: str, generate: Callable[..., Mesh]) -> click.Command:
+    """`fem mesh SHAPE`."""
+    text = inspect.getdoc(generate) or f"A mesh of the shape {shape}."
+    described = _described(text)
+    hints = get_type_hints(generate)
+    options: list[click.Parameter] = []
+    for name, parameter in inspect.signature(generate).parameters.items():
+        default = None if parameter.default is parameter.empty else parameter.default
+        option = f"--{name.replace('_', '-')}"
+        help_text = described.get(name, "")
+        shown: str | bool = f"{default:.6g}" if isinstance(default, float) else True
+        kind = _type(hints.get(name))
+        options.append(click.Option([option, name], type=kind, default=default, show_default=shown, help=help_text))
+    output = click.Option(["-o", "--output"], type=PATH, required=True, help="File to write (.h5).")
+
+    @everywhere
+    def run(output: Path, **parameters: Any) -> None:
+        from fem_core.files import mesh_formats, write_mesh
+
+        check_format(output, [known for known in mesh_formats() if known.write])
+        check_target(output)
+        start = time.perf_counter()
+        made = generate(**{name: value for name, value in parameters.items() if value is not None})
+        built = time.perf_counter()
+        write_mesh(made, output)
+        written = time.perf_counter()
+        boundaries = ", ".join(f"{name} ({len(b.edges):,} edges)" for name, b in made.boundaries.items())
+        say(f"{output}: {made.n_nodes:,} nodes, {made.n_elements:,} elements; boundaries: {boundaries}")
+        say(f"made in {built - start:.2f} s, written in {written - built:.2f} s")
+
+    paragraph = text.split("\n\n", 1)[0]
+    extra: list[click.Parameter] = list(reversed(run.__click_params__))  # type: ignore[attr-defined]
+    return click.Command(
+        shape, callback=run, help=f"{paragraph}\n\n\b\nExample\n  fem mesh {shape} --nodes 5000 -o {shape}.h5",
+        short_help=paragraph.replace("\n", " "), params=[*options, output, *extra],
+    )  # fmt: skip
+
+
+def _type(hint: Any) -> Any:
+    """How the text of an option becomes a parameter of this type."""
+    if get_origin(hint) is Literal:
+        return click.Choice(get_args(hint))
+    kinds = [hint, *get_args(hint)]
+    return click.INT if int in kinds else click.FLOAT if float in kinds else click.STRING
+
+
+def _described(text: str) -> dict[str, str]:
+    """What the section Parameters of a docstring says about each: `a, b : float`, and indented lines below."""
+    section = re.search(r"^Parameters\n-+\n(.*?)(?=^\S[^\n:]*\n-+\n|\Z)", text, re.M | re.S)
+    found: dict[str, str] = {}
+    names: list[str] = []
+    for line in section[1].splitlines() if section else []:
+        if line.startswith(" "):
+            for name in names:
+                found[name] = f"{found[name]} {line.strip()}".strip()
+        elif " : " in line:
+            names = [name.strip() for name in line.split(" : ")[0].split(",")]
+            found.update(dict.fromkeys(names, ""))
+    return found

@@ -1,0 +1,107 @@
+"""Options that several commands share, and the checks that come before any work."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from fem_core.cli.console import Settings
+from fem_core.errors import FemError, OptionError
+
+if TYPE_CHECKING:
+    from fem_core.formats import MeshFormat, ResultWriter
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PATH = click.Path(path_type=Path)
+
+
+def _settings(context: click.Context) -> Settings:
+    return context.find_object(Settings) or context.find_root().ensure_object(Settings)
+
+
+def _debug(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        _settings(context).debug = True
+
+
+def _verbose(context: click.Context, parameter: click.Parameter, value: int) -> None:
+    if value:
+        _settings(context).verbose = value
+
+
+def everywhere(command: F) -> F:
+    """-v and --debug, before or after the command's name."""
+    eager: dict[str, Any] = {"is_eager": True, "expose_value": False}
+    debug = click.option("--debug", is_flag=True, callback=_debug, help="Show a traceback for errors.", **eager)
+    verbose = click.option("-v", "--verbose", count=True, callback=_verbose, help="Log to stderr; -vv more.", **eager)
+    return verbose(debug(command))
+
+
+def _pairs(context: click.Context, parameter: click.Parameter, values: Sequence[str]) -> Sequence[tuple[str, str]]:
+    """`key=value` as (key, value)."""
+    pairs = []
+    for text in values:
+        key, equals, value = text.partition("=")
+        if not (key.strip() and equals):
+            raise click.BadParameter(f"{text!r} is not key=value", context, parameter)
+        pairs.append((key.strip(), value.strip()))
+    return pairs
+
+
+def backend_options(default: str | None, metavar: str = "NAME[,NAME]|auto") -> Callable[[F], F]:
+    """--backend and --option."""
+
+    def add(command: F) -> F:
+        option = click.option(
+            "--option",
+            "options",
+            metavar="KEY=VALUE",
+            callback=_pairs,
+            multiple=True,
+            help="Option of the backend; may be repeated.",
+        )
+        backend = click.option(
+            "--backend",
+            metavar=metavar,
+            default=default,
+            show_default=bool(default),
+            help="Backend, or a chain of them asked in turn." if "," in metavar else "The backend.",
+        )
+        return backend(option(command))
+
+    return add
+
+
+def as_mapping(options: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Backend options as keyword arguments. Raises OptionError for one given twice, or that no backend can have."""
+    given: dict[str, Any] = {}
+    for key, value in options:
+        if key in given:
+            raise OptionError(f"option {key} is given twice: {given[key]!r} and {value!r}")
+        if key in ("name", "fallback"):
+            raise OptionError(f"no backend has an option {key!r}; `fem backends` lists those there are")
+        given[key] = value
+    return given
+
+
+def check_target(path: Path, keep: Path | None = None) -> None:
+    """Raise FemError unless a file can be written at `path`; `keep` is a file it must not replace."""
+    folder = path.parent
+    if not folder.is_dir():
+        raise FemError(f"{path}: there is no folder {str(folder)!r}; make it first")
+    if path.is_dir():
+        raise FemError(f"{path}: that is a folder; name a file in it")
+    if not os.access(folder, os.W_OK):
+        raise FemError(f"{path}: the folder {str(folder)!r} can't be written to")
+    if keep is not None and path.exists() and keep.exists() and path.samefile(keep):
+        raise FemError(f"{path}: that is the mesh itself, which would be overwritten; take another name")
+
+
+def check_format(path: Path, formats: "Iterable[MeshFormat | ResultWriter]") -> None:
+    """Raise FemError unless one of `formats` has the ending of `path`."""
+    from fem_core.formats import choose
+
+    choose(formats, path, FemError)

@@ -1,0 +1,124 @@
+"""Progress of a run on stderr: bars on a terminal, log lines with -v, nothing otherwise."""
+
+import logging
+import math
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from fem_core.cli.console import console, settings
+from fem_core.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from fem_core.mesh import Mesh
+
+_log = logging.getLogger(__name__)
+
+
+class Logged:
+    """An observer for `-v`: stages at level INFO, what happens inside them at level DEBUG."""
+
+    @hookimpl
+    def fem_stage_start(self, stage: str, provider: str) -> None:
+        _log.info("%s by %s", stage, provider)
+
+    @hookimpl
+    def fem_stage_complete(self, stage: str, duration: float) -> None:
+        _log.info("%s done in %.3f s", stage, duration)
+
+    @hookimpl
+    def fem_mesh_loaded(self, mesh: "Mesh") -> None:
+        _log.info("mesh of %d nodes and %d elements", mesh.n_nodes, mesh.n_elements)
+
+    @hookimpl
+    def fem_solve_progress(self, iteration: int, residual: float, etr: float | None) -> None:
+        _log.debug("iteration %d: relative residual %.3e%s", iteration, residual, _left(etr))
+
+
+class Bars:
+    """An observer that shows each stage with a bar while the block runs.
+
+    Silent unless stderr is a terminal, and with -v, whose lines say the same.
+
+    Parameters
+    ----------
+    rtol : float
+        Where the residual has to go; the bar of the solver is by its logarithm.
+    """
+
+    def __init__(self, rtol: float = 1e-8) -> None:
+        self._decades = math.log(rtol) if 0 < rtol < 1 else -math.inf
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> "Bars":
+        if sys.stderr is not None and sys.stderr.isatty() and not settings().verbose:
+            from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+            self._progress = Progress(
+                SpinnerColumn("line", finished_text="+"),
+                TextColumn("{task.description}", markup=False),
+                BarColumn(bar_width=24),
+                TextColumn("{task.fields[detail]}", markup=False),
+                console=console(err=True),
+                transient=True,
+            )
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def begin(self, stage: str, provider: str = "") -> None:
+        """Go on to a stage, which isn't known to have steps."""
+        if self._progress is not None:
+            self.end()
+            self._task = self._progress.add_task(f"{stage:<17}", total=None, detail=provider)
+
+    def end(self, detail: str | None = None) -> None:
+        """The stage is over."""
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, total=1, completed=1)
+            if detail is not None:
+                self._progress.update(self._task, detail=detail)
+            self._task = None
+
+    def _show(self, completed: float, total: float | None, detail: str) -> None:
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=completed, total=total, detail=detail)
+
+    @hookimpl
+    def fem_stage_start(self, stage: str, provider: str) -> None:
+        self.begin(stage, provider)
+
+    @hookimpl
+    def fem_stage_complete(self, stage: str, provider: str, duration: float) -> None:
+        self.end(f"{duration:.2f} s by {provider}")
+
+    @hookimpl
+    def fem_assembly_progress(self, current: int, total: int) -> None:
+        self._show(current, total, f"{current:,} of {total:,} elements")
+
+    @hookimpl
+    def fem_derived_progress(self, current: int, total: int) -> None:
+        self._show(current, total, f"{current:,} of {total:,} elements")
+
+    @hookimpl
+    def fem_solve_progress(self, iteration: int, residual: float, etr: float | None) -> None:
+        done = math.log(residual) / self._decades if 0 < residual < math.inf else 0.0
+        self._show(min(max(done, 0.0), 1.0), 1.0, f"iteration {iteration:,}, residual {residual:.1e}{_left(etr)}")
+
+
+def _left(seconds: float | None) -> str:
+    """`, about 12 s left`; nothing where nobody knows."""
+    if seconds is None or not math.isfinite(seconds):
+        return ""
+    if seconds < 90:
+        return f", about {math.ceil(seconds)} s left"
+    return f", about {math.ceil(seconds / 60)} min left"

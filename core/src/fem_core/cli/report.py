@@ -1,0 +1,82 @@
+"""A run's report as a table to read."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import click
+
+from fem_core.cli.console import say, show
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from fem_core.solution import Solution
+
+
+def print_report(solution: "Solution", wrote: Iterable[str] = (), *, err: bool = False) -> None:
+    """Stages with provider and seconds, how the solver ended, figures of the solution, warnings, files."""
+    from rich.table import Table
+    from rich.text import Text
+
+    report = solution.report
+    solver, figures = report.solver, report.solution
+    mesh = " and ".join(_count(report.mesh[key], key[:-1].replace("_", " ")) for key in ("nodes", "elements"))
+    orphans = f" ({_count(report.mesh['orphan_nodes'], 'orphan node')})" if report.mesh["orphan_nodes"] else ""
+    say(f"{solution.mesh.source}: {mesh}{orphans}, backend {report.backend}\n", err=err)
+
+    stages = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
+    stages.add_column("stage")
+    stages.add_column("provider")
+    stages.add_column("seconds", justify="right")
+    for stage, seconds in report.seconds.items():
+        stages.add_row(stage, Text(report.providers.get(stage, report.backend)), f"{seconds:.3f}")
+    stages.add_row(Text("total", "bold"), "", Text(f"{sum(report.seconds.values()):.3f}", "bold"))
+    show(stages, err=err)
+    say(err=err)
+
+    ended = str(solver["stop_reason"])
+    if solver["iterations"]:
+        ended += f" after {_count(solver['iterations'], 'iteration')}"
+    if not report.converged:
+        ended = f"NOT CONVERGED, {ended}"
+    facts = {
+        "solver": Text(f"{solver['method']}: {ended}", "" if report.converged else "bold red"),
+        "residual": Text(_residuals(solver["relative_residual"], solver["true_relative_residual"])),
+        "u": Text(
+            f"{_rounded(figures['u_min'], figures):.9g} to {_rounded(figures['u_max'], figures):.9g} m²/s, "
+            f"mean {figures['u_mean']:.6g}, deviation {figures['u_std']:.6g}"
+        ),
+        "speed": Text(f"at most {figures['speed_max']:.6g} m/s"),
+        "pressure": Text(f"at least {figures['pressure_min']:,.1f} Pa"),
+    }
+    _print_facts(facts, err)
+    if report.warnings or wrote:
+        say(err=err)
+    for warning in report.warnings:
+        say(f"{click.style('warning', fg='yellow')}: {warning}", err=err)
+    for line in wrote:
+        say(f"wrote {line}", err=err)
+
+
+def _print_facts(facts: Mapping[str, "Text"], err: bool) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 3, 0, 0), show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, fact in facts.items():
+        table.add_row(name, fact)
+    show(table, err=err)
+
+
+def _rounded(value: float, figures: Mapping[str, float]) -> float:
+    """`value`, but 0 where the penalty leaves a trace of it at the fixed nodes."""
+    return 0.0 if abs(value) < 1e-12 * max(abs(figures["u_min"]), abs(figures["u_max"])) else value
+
+
+def _residuals(equilibrated: float, true: float) -> str:
+    return f"{equilibrated:.1e} relative (equilibrated system), {true:.1e} unscaled"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

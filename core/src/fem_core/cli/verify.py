@@ -1,0 +1,113 @@
+"""`fem verify`."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from fem_core.cli.console import print_json, say, show
+from fem_core.cli.errors import Status
+from fem_core.cli.options import as_mapping, backend_options, everywhere
+from fem_core.errors import FemError
+
+if TYPE_CHECKING:
+    from fem_core.testing import CheckResult
+
+_COLOURS = {"passed": "green", "failed": "red", "skipped": "yellow", "expected failure": "yellow"}
+
+
+@click.command(short_help="Check a backend against the reference.")
+@backend_options(None, "NAME")
+@click.option("--examples", type=click.IntRange(min=1), default=25, show_default=True, help="Random meshes per check.")
+@click.option("--check", "checks", multiple=True, metavar="NAME", help="Only this check; may be repeated.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@everywhere
+@click.pass_context
+def verify(
+    context: click.Context,
+    backend: str | None,
+    options: Sequence[tuple[str, str]],
+    examples: int,
+    checks: Sequence[str],
+    as_json: bool,
+) -> None:
+    """Run the conformance kit on a backend.
+
+    Does it build the same matrix as the reference, entry by entry, and give the same
+    answer, on random meshes and problems? Each check is shown as it ends.
+
+    \b
+    Examples
+      fem verify --backend numpy
+      fem verify --backend numpy --option kernel=loop --examples 5
+      fem verify --backend numpy --check matrix --check determinism
+
+    The exit status is 1 if a check fails. Needs hypothesis and pytest.
+    """
+    if not backend:
+        from fem_core.registry import REGISTRY
+
+        known = ", ".join(one.name for one in REGISTRY.listings())
+        raise click.UsageError(f"name the backend to verify: --backend NAME, one of {known}", context)
+    given = as_mapping(options)
+    try:
+        from fem_core.testing import verify as run_kit
+    except ModuleNotFoundError as error:
+        if error.name not in ("hypothesis", "pytest"):
+            raise
+        raise FemError(
+            f"the conformance kit needs {error.name}: install fem-core with its extra `testing`, "
+            "or pip install hypothesis pytest"
+        ) from error
+    results = run_kit(
+        backend,
+        options=given,
+        checks=list(checks) or None,
+        examples=examples,
+        on_result=_silent if as_json else _show,
+    )
+    failed = [result for result in results if result.outcome == "failed"]
+    if as_json:
+        _print_object(backend, results)
+    else:
+        _print_summary(backend, results)
+    if failed:
+        context.exit(Status.FAILED)
+
+
+def _silent(result: "CheckResult") -> None:
+    """Nothing is shown before the end."""
+
+
+def _show(result: "CheckResult") -> None:
+    """A line for each check as it ends, with the reason below where there is one."""
+    from rich.text import Text
+
+    outcome = (f"{result.outcome:<17}", _COLOURS.get(result.outcome, ""))
+    show(Text.assemble(outcome, f"{result.name:<32}{result.seconds:7.1f} s"))
+    if result.detail and result.outcome != "passed":
+        for line in result.detail.strip().splitlines():
+            say(f"    {line}")
+
+
+def _counts(results: "Sequence[CheckResult]") -> dict[str, int]:
+    return {outcome: sum(result.outcome == outcome for result in results) for outcome in _COLOURS}
+
+
+def _print_summary(backend: str, results: "Sequence[CheckResult]") -> None:
+    from rich.text import Text
+
+    counts = _counts(results)
+    text = ", ".join(f"{number} {outcome}" for outcome, number in counts.items() if number) or "no checks"
+    verdict = ("does not conform", "bold red") if counts["failed"] else ("conforms", "bold green")
+    seconds = sum(result.seconds for result in results)
+    say()
+    show(Text.assemble((backend, "bold"), " ", verdict, f": {text}, in {seconds:.1f} s"))
+
+
+def _print_object(backend: str, results: "Sequence[CheckResult]") -> None:
+    counts = _counts(results)
+    checks = [
+        {"name": one.name, "outcome": one.outcome, "detail": one.detail, "seconds": one.seconds} for one in results
+    ]
+    print_json({"backend": backend, "conforms": not counts["failed"], "counts": counts, "checks": checks})

@@ -1,0 +1,108 @@
+"""Does a backend really run here? A tiny problem solved in a process of its own, with a time limit.
+
+What `available()` answers from metadata, a probe finds out: it opens the backend, starts its pool or
+device, and compares a solution with the exact one. A crash or a hang ends the process, not the caller.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+
+#: The duct's solution is linear, so every node has the exact value up to the solver's tolerance.
+_LENGTH, _GAMMA, _ERROR = 3.0, 2.5, 1e-6
+
+
+def probe(name: str, timeout: float = 60.0) -> str | None:
+    """None if the backend solves a small duct in a new process, or the reason why it doesn't.
+
+    Parameters
+    ----------
+    name : str
+        An installed backend; one that was registered in this process only isn't known in another.
+    timeout : float
+        Seconds after which the process and its children are killed.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "fem_core.probe", name],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    try:
+        out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        return f"its probe didn't end within {timeout:g} s"
+    finally:
+        _end(process)
+    return _verdict(process.returncode, out, err)
+
+
+def _verdict(status: int, out: str, err: str) -> str | None:
+    """What the process found out; backends may print other things before it."""
+    for line in reversed(out.splitlines()):
+        with suppress(ValueError, TypeError, KeyError):
+            reason = json.loads(line)["reason"]
+            return None if reason is None else str(reason)
+    how = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+    last = err.strip().splitlines()[-1:] or ["nothing on stderr"]
+    return f"its probe ended with {how}: {last[0]}"
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    """Kill what is left of the process and of those it started."""
+    with suppress(OSError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    process.wait()
+    for stream in (process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()
+
+
+def check(name: str) -> str | None:
+    """Solve the duct with `name`, in this process. None, or what is wrong."""
+    import numpy as np
+
+    from fem_core import generate
+    from fem_core.problem import Problem
+    from fem_core.session import open_backend
+
+    mesh = generate.duct(length=_LENGTH, nx=12, ny=4)
+    with open_backend(name) as session:
+        (info, _), *_ = session.backends
+        solver = "cg" if "cg" in info.solver_methods or not info.solver_methods else info.solver_methods[0]
+        solution = session.solve(mesh, Problem.potential_flow(mesh, gamma=_GAMMA), solver=solver)
+    others = {stage: solution.report.providers.get(stage) for stage in info.stages}
+    if wrong := [stage for stage, provider in others.items() if provider != name]:
+        return f"{', '.join(wrong)} ran on {', '.join(sorted({str(others[stage]) for stage in wrong}))} instead"
+    error = float(np.abs(solution.u - _GAMMA * (_LENGTH - mesh.x)).max())
+    if not error <= _ERROR * _GAMMA * _LENGTH:
+        return f"its solution of a duct is off by {error:.2g}"
+    speed = float(np.abs(solution.speed - _GAMMA).max())
+    if not speed <= 100 * _ERROR * _GAMMA:
+        return f"its speed in a duct is off by {speed:.2g}"
+    return None
+
+
+def _main(name: str) -> None:
+    from fem_core.errors import FemError
+
+    try:
+        reason = check(name)
+    except FemError as error:
+        reason = str(error)
+    except (Exception, SystemExit) as error:
+        reason = f"{type(error).__name__}: {error}"
+    print(json.dumps({"backend": name, "reason": reason}), flush=True)
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1])

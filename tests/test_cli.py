@@ -1,0 +1,732 @@
+"""The command line: what it prints where, how it ends, and what it says about mistakes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from inspect import signature
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import click
+import fem_core as fem
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from fakes.distributions import Shelf, python
+from fem_core.cli import fem as group
+from fem_core.cli import progress
+from fem_core.cli.demo import quickest_solver
+from fem_core.cli.errors import Status, judge
+from fem_core.registry import REGISTRY
+
+#: DESIGN §6, and what a report tells beside it.
+STAGES = {"load_mesh", "compute_sparsity", "assemble_system", "apply_bc", "solve_system", "compute_derived"}
+KEYS = {
+    "backend": None,
+    "providers": STAGES,
+    "mesh": {"nodes", "elements", "orphan_nodes"},
+    "solver": {"method", "iterations", "converged", "stop_reason", "relative_residual", "true_relative_residual"},
+    "stages": {"open_backend", *STAGES},
+    "solution": {"u_min", "u_max", "u_mean", "u_std", "speed_max", "pressure_min"},
+    "warnings": None,
+    "host_copies": None,
+    "versions": None,
+    "hardware": None,
+}
+COMMANDS = ["demo", "solve", "mesh", "backends", "verify"]
+ENDS = ("fem:solveComplete", "fem:error")
+
+
+@pytest.fixture
+def mesh(tmp_path: Path) -> Path:
+    """A duct of 36 elements in a file."""
+    return fem.write_mesh(fem.generate.duct(length=3, nx=12, ny=3), tmp_path / "duct.h5")
+
+
+def run(*arguments: object) -> Result:
+    """`fem ARGUMENTS` in this process."""
+    apart = {} if "mix_stderr" not in signature(CliRunner).parameters else {"mix_stderr": False}  # click < 8.2
+    return CliRunner(**apart).invoke(group, [str(argument) for argument in arguments])
+
+
+def the_line(result: Result) -> str:
+    """The one line on stderr of a command that refused something, with nothing on stdout."""
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1, result.stderr
+    assert result.stderr.startswith("fem: error: ")
+    return result.stderr
+
+
+def events_of(text: str) -> list[dict]:
+    return [json.loads(line, parse_constant=pytest.fail) for line in text.splitlines()]
+
+
+# help
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS), *(["mesh", s] for s in fem.generate.SHAPES)])
+def test_help_works_and_fits_80_columns(command):
+    result = run(*command, "--help")
+    assert result.exit_code == 0
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    assert result.stderr == ""
+
+
+def test_the_manual_names_every_command_with_examples_and_the_exit_status():
+    text = run("--help").stdout
+    for name in COMMANDS:
+        assert f"\n  {name} " in text
+    assert "fem solve tube.h5" in text
+    assert "130 cancelled" in text
+
+
+def test_without_a_command_the_manual_is_shown():
+    assert run().stdout == run("--help").stdout
+    assert run("mesh").exit_code == 0
+
+
+def test_version():
+    assert run("--version").stdout.startswith("fem-core ")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["solve", "--help"], ["backends"]])
+def test_help_and_backends_import_nothing_heavy(arguments):
+    # `python -X importtime` would do as well, but sys.modules says it straight.
+    heavy = ("h5py", "matplotlib", "hypothesis", "pytest", "numba", "cupy", "fem_core.backends.baseline")
+    code = f"""
+import sys
+from fem_core.cli import main
+try:
+    main()
+finally:
+    print([name for name in {heavy} if name in sys.modules], file=sys.stderr)
+"""
+    result = python("-c", code, *arguments)
+    assert result.stderr == "[]\n"
+    assert result.returncode == 0
+
+
+def test_python_m_is_the_same_command():
+    result = python("-m", "fem_core", "--help")
+    assert result.stdout.split() == run("--help").stdout.split()  # each is wrapped for its own terminal
+    assert result.returncode == 0
+
+
+# mistakes: one line, exit status, what is accepted
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["sovle"], 2, "did you mean solve?); commands: demo, solve"),
+        (["solve"], 2, "Missing argument 'MESH'; see fem solve --help"),
+        (["solve", "{mesh}", "--jsn"], 2, "--json"),
+        (["solve", "{mesh}", "--rtol", "x"], 2, "'x' is not a valid float"),
+        (["solve", "{mesh}", "--rtol", "0"], 2, "rtol and atol"),
+        (["solve", "nowhere.h5"], 2, "nowhere.h5: there is no such file"),
+        (["solve", "mesh.xyz"], 2, "known: .h5"),
+        (["solve", "{mesh}", "--backend", "nupmy"], 3, "installed: baseline, numpy"),
+        (["solve", "{mesh}", "--backend", "auto,numpy"], 3, "installed: baseline, numpy"),
+        (["solve", "{mesh}", "--backend", "numpy,numpy"], 3, "twice"),
+        (["solve", "{mesh}", "--backend", "numpy", "--solver", "magic"], 2, "solvers: cg, direct"),
+        (["solve", "{mesh}", "--backend", "numpy", "--option", "workers=2"], 2, "batch_size"),
+        (["solve", "{mesh}", "--backend", "numpy", "--option", "kernel=fast"], 2, "vectorized or loop"),
+        (["solve", "{mesh}", "--backend", "numpy", "--option", "batch_size=many"], 2, "takes int"),
+        (["solve", "{mesh}", "--option", "kernel"], 2, "not key=value"),
+        (["solve", "{mesh}", "--option", "name=x"], 2, "no backend has an option 'name'"),
+        (["solve", "{mesh}", "--option", "kernel=loop", "--option", "kernel=loop"], 2, "given twice"),
+        (["solve", "{mesh}", "--gamma", "nan"], 2, "not finite at nodes"),
+        (["solve", "{mesh}", "--conductivity", "-1"], 2, "elements 0, 1, 2"),
+        (["solve", "{mesh}", "--dirichlet", "no"], 2, "'penalty', 'eliminate'"),
+        (["solve", "{mesh}", "--output", "u.vtu"], 2, "known: .h5"),
+        (["solve", "{mesh}", "--output", "no/u.h5"], 2, "no folder 'no'"),
+        (["solve", "{mesh}", "--output", "{folder}"], 2, "unknown ending"),
+        (["solve", "{mesh}", "--output", "{mesh}"], 2, "that is the mesh itself"),
+        (["solve", "{mesh}", "--events", "{mesh}"], 2, "that is the mesh itself"),
+        (["solve", "{mesh}", "--events", "no/events"], 2, "no folder 'no'"),
+        (["solve", "{mesh}", "--plot", "u.jpg"], 2, ".png or .svg"),
+        (["solve", "{mesh}", "--plot", "no/u.png"], 2, "no folder 'no'"),
+        (["mesh", "cube", "-o", "x.h5"], 2, "shapes: duct, annulus, y-tube"),
+        (["mesh", "duct", "-o", "x.vtu"], 2, "known: .h5"),
+        (["mesh", "duct", "-o", "no/x.h5"], 2, "no folder 'no'"),
+        (["mesh", "duct", "--nodes", "2", "-o", "{folder}/x.h5"], 2, "nodes must be"),
+        (["mesh", "annulus", "--flow", "up", "-o", "{folder}/x.h5"], 2, "'radial', 'around'"),
+        (["demo", "--folder", "no"], 2, "no folder 'no'"),
+        (["demo", "--folder", "{folder}", "--nodes", "-3"], 2, "nodes must be"),
+        (["verify"], 2, "one of baseline, numpy"),
+    ],
+)
+def test_a_mistake_is_answered_in_one_line(arguments, status, said, mesh, tmp_path):
+    result = run(*(argument.format(mesh=mesh, folder=tmp_path) for argument in arguments))
+    assert said in the_line(result)
+    assert result.exit_code == status
+
+
+def test_a_refused_output_is_refused_before_anything_is_solved(mesh, tmp_path, monkeypatch):
+    monkeypatch.setattr("fem_core.session.open_backend", lambda *a, **b: pytest.fail("a backend was opened"))
+    for option in ("--output", "--plot"):
+        assert run("solve", mesh, option, tmp_path / "u.xyz").exit_code == 2
+        assert run("solve", mesh, option, tmp_path / "no" / "u.png").exit_code == 2
+
+
+def test_debug_shows_a_traceback_wherever_it_stands():
+    for arguments in (["--debug", "solve", "nowhere.h5"], ["solve", "--debug", "nowhere.h5"]):
+        result = run(*arguments)
+        assert "Traceback" in result.stderr
+        assert result.stderr.splitlines()[-1] == "fem: error: nowhere.h5: there is no such file"
+        assert result.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (MemoryError(), 2, "smaller mesh"),
+        (fem.WorkerLost("two\nlines"), 3, "two lines"),
+        (fem.Cancelled("stop"), 130, "cancelled"),
+        (KeyboardInterrupt(), 130, "cancelled"),
+        (fem.SolveError("singular"), 2, "singular"),
+        (PermissionError(13, "Permission denied", "u.h5"), 2, "u.h5: Permission denied"),
+        (ZeroDivisionError("1/0"), 1, "unexpected ZeroDivisionError: 1/0; --debug"),
+    ],
+)
+def test_each_kind_of_error_has_its_status_and_one_line(error, status, said, mesh, monkeypatch):
+    def fail(*arguments: object, **options: object) -> None:
+        raise error
+
+    assert judge(error)[0] == status
+    monkeypatch.setattr("fem_core.session.Session.solve", fail)
+    result = run("solve", mesh, "--backend", "numpy")
+    assert result.exit_code == status
+    assert result.stderr.count("\n") == 1
+    assert said in result.stderr
+
+
+# solving
+
+
+def test_the_table_shows_stages_figures_and_files(mesh, tmp_path):
+    result = run("solve", mesh, "--backend", "numpy", "--output", tmp_path / "u.h5")
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    for said in (
+        "duct.h5: 139 nodes and 36 elements",
+        "assemble_system    numpy",
+        "cg: converged after",
+        "0 to 7.5 m²/s",
+        "at most 2.5 m/s",
+        f"wrote {tmp_path / 'u.h5'}",
+    ):
+        assert said in result.stdout
+    assert max(map(len, result.stdout.splitlines()[:-1])) <= 80
+    assert not any(line.endswith(" ") for line in result.stdout.splitlines())
+
+
+def test_json_is_one_object_with_the_promised_keys(mesh):
+    result = run("solve", mesh, "--backend", "numpy", "--json")
+    report = json.loads(result.stdout, parse_constant=pytest.fail)
+    assert result.stderr == ""
+    assert set(report) == set(KEYS)
+    for key, inner in KEYS.items():
+        if inner is not None:
+            assert set(report[key]) == inner
+    assert report["backend"] == "numpy"
+    assert report["solver"]["converged"] is True
+    assert report["solution"]["u_max"] == pytest.approx(7.5)
+    assert all(isinstance(warning, str) for warning in report["warnings"])
+
+
+def test_the_options_reach_the_problem_and_the_solver(mesh):
+    arguments = ["--gamma", 1, "--outlet", 3, "--conductivity", 2, "--p", 0.5, "--dirichlet", "eliminate"]
+    report = json.loads(run("solve", mesh, "--json", "--solver", "direct", *arguments).stdout)
+    # u = 3 + c (L - x) with k c + p (3 + c L) = γ at the inlet
+    c = (1 - 0.5 * 3) / (2 + 0.5 * 3)
+    assert report["solution"]["u_min"] == pytest.approx(3 + 3 * c)
+    assert report["solution"]["speed_max"] == pytest.approx(-c)
+    assert report["solver"]["method"] == "direct"
+
+
+def test_a_result_can_be_solved_again_and_several_are_written(mesh, tmp_path):
+    first, second = tmp_path / "a.h5", tmp_path / "b.hdf5"
+    assert run("solve", mesh, "-o", first, "-o", second).exit_code == 0
+    assert fem.read_mesh(second).n_nodes == 139
+    assert run("solve", first).exit_code == 0
+
+
+def test_without_convergence_the_result_is_written_and_flagged(mesh, tmp_path):
+    import h5py
+
+    result = run("solve", mesh, "--maxiter", 3, "-o", tmp_path / "u.h5", "--events", tmp_path / "events")
+    assert result.exit_code == 4
+    assert "NOT CONVERGED, maxiter reached after 3 iterations" in result.stdout
+    with h5py.File(tmp_path / "u.h5") as file:
+        assert not file["solution"].attrs["converged"]
+    last = events_of((tmp_path / "events").read_text())[-1]
+    assert last["event"] == "fem:solveComplete"
+    assert last["data"]["converged"] is False
+
+
+def test_not_a_number_never_reaches_json(mesh, monkeypatch):
+    real = fem.Report.to_dict
+    wrong = {"a": float("nan"), "b": [float("inf"), np.float64("nan")]}
+    monkeypatch.setattr(fem.Report, "to_dict", lambda report: real(report) | wrong)
+    report = json.loads(run("solve", mesh, "--json").stdout, parse_constant=pytest.fail)
+    assert (report["a"], report["b"]) == (None, [None, None])
+
+
+def test_brackets_in_names_are_no_markup(tmp_path):
+    name = fem.write_mesh(fem.generate.duct(nx=2, ny=1), tmp_path / "[bold]x[].h5")
+    assert "[bold]x[].h5: 13 nodes" in run("solve", name).stdout
+
+
+def test_verbose_logs_stages_to_stderr(mesh):
+    for arguments in (["-v", "solve", mesh], ["solve", "-v", mesh]):
+        result = run(*arguments, "--backend", "numpy")
+        assert "fem: info: assemble_system by numpy" in result.stderr
+        assert "assemble_system by" not in result.stdout
+    debug = run("solve", mesh, "-vv", "--monitor", 1).stderr
+    assert "fem: debug: iteration 1: relative residual" in debug
+
+
+def test_a_picture_that_fails_does_not_take_the_report_with_it(mesh, tmp_path, monkeypatch):
+    def fail(*arguments: object) -> None:
+        raise OSError(28, "No space left on device", "u.png")
+
+    monkeypatch.setattr("fem_core.plot.plot_solution", fail)
+    result = run("solve", mesh, "--json", "--plot", tmp_path / "u.png")
+    assert json.loads(result.stdout)["solver"]["converged"]
+    assert result.stderr == "fem: error: u.png: No space left on device\n"
+    assert result.exit_code == 2
+
+
+# events
+
+
+def test_events_go_to_a_file_and_end_once(mesh, tmp_path):
+    file = tmp_path / "events.jsonl"
+    assert run("solve", mesh, "--json", "--events", file).exit_code == 0
+    events = events_of(file.read_text())
+    assert [event["event"] in ENDS for event in events].count(True) == 1
+    assert events[-1]["event"] == "fem:solveComplete"
+    assert {"event": "fem:meshLoaded", "data": {"nodes": 139, "elements": 36}} in events
+
+
+def test_events_on_stdout_move_the_table_to_stderr(mesh):
+    result = run("solve", mesh, "--events", "-")
+    assert events_of(result.stdout)[-1]["event"] == "fem:solveComplete"
+    assert "cg: converged" in result.stderr
+
+
+def test_events_on_stdout_are_followed_by_the_json_report(mesh):
+    result = run("solve", mesh, "--events", "-", "--json")
+    *events, report = events_of(result.stdout)
+    assert set(report) == set(KEYS)
+    assert events[-1]["event"] == "fem:solveComplete"
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--backend", "nupmy"], ["--solver", "magic"], ["--rtol", "0"], ["--output", "no/u.h5"], ["--gamma", "nan"]],
+)
+def test_events_end_with_an_error_whatever_fails(mesh, arguments):
+    result = run("solve", mesh, "--events", "-", *arguments)
+    events = events_of(result.stdout)
+    assert [event["event"] in ENDS for event in events].count(True) == 1
+    assert events[-1]["event"] == "fem:error"
+    assert events[-1]["data"]["error"] in result.stderr
+    assert result.exit_code in (2, 3)
+
+
+# real processes
+
+
+def fem_process(*arguments: object, **options: object) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "fem_core", *map(str, arguments)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, **(pipes | options))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [([], 0), (["--gamma", "nan"], 2), (["--backend", "nupmy"], 3), (["--maxiter", "2"], 4)],
+)
+def test_exit_status_of_a_process(mesh, arguments, status):
+    with fem_process("solve", mesh, *arguments) as process:
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert bool(out) == (status in (0, 4))
+    assert err.count("\n") == (status in (2, 3))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT to a process")
+def test_ctrl_c_ends_with_130_one_line_and_a_last_event(tmp_path):
+    big = fem.write_mesh(fem.generate.duct(nodes=60_000), tmp_path / "big.h5")
+    events, output = tmp_path / "events.jsonl", tmp_path / "u.h5"
+    arguments = ("--rtol", 1e-300, "--maxiter", 10_000_000, "--events", events, "--output", output)
+    with fem_process("solve", big, *arguments) as process:
+        limit = time.monotonic() + 30
+        while time.monotonic() < limit and not (events.exists() and "solveProgress" in events.read_text()):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (130, "", "fem: cancelled\n")
+    kinds = [event["event"] for event in events_of(events.read_text())]
+    assert [kind in ENDS for kind in kinds].count(True) == 1
+    assert kinds[-1] == "fem:error"
+    assert {file.name for file in tmp_path.iterdir()} == {"big.h5", "events.jsonl"}  # nothing half-written
+
+
+def test_a_reader_who_leaves_gets_no_traceback(mesh):
+    for arguments in (["solve", mesh], ["solve", mesh, "--json"], ["backends"], ["--help"]):
+        read, write = os.pipe()
+        os.close(read)
+        with fem_process(*arguments, stdout=write) as process:
+            os.close(write)
+            _, err = process.communicate(timeout=60)
+        assert err == ""
+        assert process.returncode == 1
+
+
+def test_a_reader_of_events_who_leaves_does_not_end_the_run(mesh, tmp_path):
+    read, write = os.pipe()
+    os.close(read)
+    with fem_process("solve", mesh, "--events", "-", "-o", tmp_path / "u.h5", stdout=write) as process:
+        os.close(write)
+        _, err = process.communicate(timeout=60)
+    assert "Traceback" not in err
+    assert fem.read_mesh(tmp_path / "u.h5").n_nodes == 139
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_one_line(mesh):
+    with open("/dev/full", "w") as full, fem_process("solve", mesh, stdout=full) as process:
+        _, err = process.communicate(timeout=60)
+    assert err == "fem: error: No space left on device\n"
+    assert process.returncode == 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits the size of files")
+def test_a_result_that_does_not_fit_is_one_line_and_leaves_nothing(tmp_path):
+    import resource
+
+    big = fem.write_mesh(fem.generate.duct(nodes=5_000), tmp_path / "big.h5")
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+
+    with fem_process("solve", big, "--solver", "direct", "-o", tmp_path / "u.h5", preexec_fn=limit) as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (2, "")
+    assert err == f"fem: error: {tmp_path / 'u.h5'}: {os.strerror(27)}\n"
+    assert [file.name for file in tmp_path.iterdir()] == ["big.h5"]
+
+
+# progress on a terminal
+
+
+class Recorder:
+    """Stands for rich's Progress."""
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+        self.completed: list[float] = []
+
+    def add_task(self, description: str, total: float | None, detail: str) -> int:
+        self.shown.append(description.strip())
+        return len(self.shown)
+
+    def update(self, task: int, **fields: object) -> None:
+        if "detail" in fields:
+            self.shown.append(str(fields["detail"]))
+        if "completed" in fields:
+            self.completed.append(float(str(fields["completed"])))
+
+    def stop(self) -> None:
+        self.shown.append("stopped")
+
+
+def test_bars_show_iterations_by_the_decay_of_the_residual():
+    recorder = Recorder()
+    with progress.Bars(rtol=1e-8) as bars:
+        bars._progress = recorder  # type: ignore[assignment]
+        bars.fem_stage_start("solve_system", "core")
+        bars.fem_solve_progress(50, 1e-4, 12.2)
+        bars.fem_solve_progress(100, 3.0, None)
+        bars.fem_solve_progress(150, 1e-9, 200.0)
+        bars.fem_stage_complete("solve_system", "core", 1.5)
+    assert recorder.shown == [
+        "solve_system",
+        "iteration 50, residual 1.0e-04, about 13 s left",
+        "iteration 100, residual 3.0e+00",
+        "iteration 150, residual 1.0e-09, about 4 min left",
+        "1.50 s by core",
+        "stopped",
+    ]
+    assert recorder.completed == pytest.approx([0.5, 0.0, 1.0, 1.0])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+def test_a_terminal_gets_bars_on_stderr_and_stdout_stays_clean(mesh):
+    import pty
+
+    mine, theirs = pty.openpty()
+    with fem_process("solve", mesh, "--json", stderr=theirs) as process:
+        os.close(theirs)
+        assert process.stdout is not None
+        report = json.loads(process.stdout.read())
+        drawn = b""
+        try:
+            while piece := os.read(mine, 65536):
+                drawn += piece
+        except OSError:  # Linux says so when the other end is closed
+            pass
+    os.close(mine)
+    assert report["solver"]["converged"]
+    assert b"compute_derived" in drawn
+
+
+# backends
+
+
+def test_backends_are_listed_with_what_they_can_do():
+    text = run("backends").stdout
+    assert "baseline  ready  fem-core" in text
+    assert "--option kernel=vectorized" in text
+
+
+def test_backends_as_json_have_the_promised_keys():
+    listed = json.loads(run("backends", "--json").stdout)
+    assert [one["name"] for one in listed][:2] == ["baseline", "numpy"]
+    for one in listed:
+        assert {"name", "state", "reason", "distribution", "device", "stages", "solver_methods", "options"} <= set(one)
+    options = {option["name"]: option for option in listed[1]["options"]}
+    assert options["kernel"]["choices"] == ["vectorized", "loop"]
+
+
+def test_a_probe_solves_a_duct_in_another_process():
+    listed = json.loads(run("backends", "--json", "--probe").stdout)
+    numpy = next(one for one in listed if one["name"] == "numpy")
+    assert numpy["probe"] == {"works": True, "reason": ""}
+
+
+# plugins
+
+
+def plugin(*commands: object) -> object:
+    class Commands:
+        @fem.hookimpl
+        def fem_cli_commands(self):
+            return list(commands)
+
+    return Commands()
+
+
+@pytest.fixture
+def registered():
+    added = []
+
+    def add(one: object) -> None:
+        fem.register_plugin(one)
+        added.append(one)
+
+    yield add
+    for one in added:
+        fem.unregister_plugin(one)
+    REGISTRY.plugin_failures.clear()
+
+
+def test_plugins_add_commands(registered):
+    @click.command(short_help="Say hello.")
+    def greet():
+        click.echo("hello")
+
+    registered(plugin(greet))
+    assert "From plugins:\n  greet  Say hello.\n" in run("--help").stdout
+    assert run("greet").stdout == "hello\n"
+
+
+def test_a_plugin_cannot_take_the_place_of_a_command(registered):
+    @click.command("solve")
+    def other():
+        pytest.fail("the plugin's command ran")
+
+    registered(plugin(other))
+    result = run("solve", "nowhere.h5")
+    assert result.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "raise ImportError('no such library')",
+        "raise SystemExit(3)",
+        "import fem_core\n@fem_core.hookimpl\ndef fem_cli_commands():\n    return ['no command']",
+        "import fem_core\n@fem_core.hookimpl\ndef fem_cli_commands():\n    raise SystemExit(3)",
+        "import fem_core\n@fem_core.hookimpl\ndef fem_cli_comands():\n    return []",
+    ],
+)
+def test_a_broken_plugin_does_not_break_the_help(tmp_path, source):
+    shelf = Shelf(tmp_path)
+    shelf.add("fem-broken", {"fem_broken.py": source}, {"broken": "fem_broken"}, group="fem.plugins")
+    result = shelf.run("-m", "fem_core", "--help")
+    assert result.returncode == 0
+    assert "Solve the flow on a mesh." in result.stdout
+    assert "broken" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_broken_backends_are_listed_with_the_reason(tmp_path):
+    shelf = Shelf(tmp_path)
+    shelf.backend("ill", info="raise ImportError('no such library')")
+    listed = json.loads(shelf.run("-m", "fem_core", "backends", "--json").stdout)
+    ill = next(one for one in listed if one["name"] == "ill")
+    assert ill["state"] == "failed"
+    assert "no such library" in ill["reason"]
+    result = shelf.run("-m", "fem_core", "solve", "x.h5", "--backend", "ill")
+    assert result.returncode == 3
+    assert "no such library" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_backend_that_hangs_or_crashes_fails_its_probe_only(tmp_path):
+    shelf = Shelf(tmp_path)
+    shelf.backend("hangs", backend="import time\nclass Fake:\n    def __init__(self):\n        time.sleep(60)\n")
+    shelf.backend("crashes", backend="import os\nclass Fake:\n    def __init__(self):\n        os.abort()\n")
+    result = shelf.run("-m", "fem_core", "backends", "--json", "--probe", "--timeout", "5")
+    probes = {one["name"]: one["probe"] for one in json.loads(result.stdout)}
+    assert probes["numpy"]["works"]
+    assert probes["hangs"] == {"works": False, "reason": "its probe didn't end within 5 s"}
+    assert "SIGABRT" in probes["crashes"]["reason"]
+
+
+# meshes
+
+
+@pytest.mark.parametrize("shape", list(fem.generate.SHAPES))
+def test_every_shape_is_made_and_solvable(shape, tmp_path):
+    file = tmp_path / "mesh.h5"
+    result = run("mesh", shape, "--nodes", 600, "-o", file)
+    assert result.exit_code == 0
+    mesh = fem.read_mesh(file)
+    assert f"{mesh.n_nodes:,} nodes, {mesh.n_elements:,} elements" in result.stdout
+    assert run("solve", file).exit_code == 0
+
+
+def test_parameters_of_a_shape_are_options(tmp_path):
+    file = tmp_path / "duct.h5"
+    assert run("mesh", "duct", "--length", 4, "--nx", 5, "--ny", 2, "--output", file).exit_code == 0
+    mesh = fem.read_mesh(file)
+    assert (mesh.x.max(), mesh.n_elements) == (4.0, 10)
+    text = run("mesh", "y-tube", "--help").stdout
+    assert "--stem-width FLOAT" in text
+    assert "In metres." in text
+
+
+def test_a_mesh_that_is_refused_leaves_the_old_file(tmp_path):
+    file = tmp_path / "duct.h5"
+    file.write_text("old")
+    assert run("mesh", "duct", "--length", -1, "-o", file).exit_code == 2
+    assert file.read_text() == "old"
+
+
+# demo
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Callable[..., Result]:
+    pytest.importorskip("matplotlib")
+    return lambda *more: run("demo", "--nodes", 800, "--folder", tmp_path, *more)
+
+
+def test_the_demo_writes_a_picture_and_a_result_and_says_what_next(demo, tmp_path):
+    result = demo()
+    assert result.exit_code == 0, result.stderr
+    assert (tmp_path / "fem-demo.png").read_bytes().startswith(b"\x89PNG")
+    assert fem.read_mesh(tmp_path / "fem-demo.h5").n_nodes > 600
+    assert "What to try next" in result.stdout
+
+
+def test_the_commands_that_the_demo_proposes_work(demo):
+    lines = [line.strip() for line in demo().stdout.split("What to try next")[1].splitlines()]
+    proposed = [line.removeprefix("fem ").split() for line in lines if line.startswith("fem ")]
+    assert len(proposed) >= 5
+    for arguments in proposed:
+        result = run(*arguments)
+        assert result.exit_code == 0, (arguments, result.stderr)
+
+
+def test_the_demo_goes_on_without_matplotlib(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    result = run("demo", "--nodes", 800, "--folder", tmp_path)
+    assert result.exit_code == 0
+    assert "pip install matplotlib" in result.stdout
+    assert [file.name for file in tmp_path.iterdir()] == ["fem-demo.h5"]
+
+
+def test_the_demo_takes_the_quickest_solver():
+    cpu, gpu = SimpleNamespace(solver_methods=()), SimpleNamespace(solver_methods=("cg",))
+    session = lambda info: SimpleNamespace(backends=[(info, None)])  # noqa: E731
+    assert quickest_solver(session(cpu), 200_000) == "direct"
+    assert quickest_solver(session(cpu), 2_000_000) == "cg"
+    assert quickest_solver(session(gpu), 200_000) == "cg"
+
+
+# verify
+
+
+@pytest.fixture
+def kit(monkeypatch):
+    """A conformance kit of three checks, one of which fails with the option fail=yes."""
+    asked = {}
+
+    def verify(backend, *, options, checks, examples, on_result):
+        asked.update(backend=backend, options=dict(options), checks=checks, examples=examples)
+        outcomes = [("matrix", "failed" if options else "passed", "entry (1, 2)\nis off"), ("events", "skipped", "why")]
+        results = [SimpleNamespace(name=n, outcome=o, detail=d, seconds=0.5) for n, o, d in outcomes]
+        for result in results:
+            on_result(result)
+        return results
+
+    module = ModuleType("fem_core.testing")
+    module.verify = verify  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "fem_core.testing", module)
+    return asked
+
+
+def test_verify_shows_each_check_and_passes(kit):
+    result = run("verify", "--backend", "numpy", "--examples", 7, "--check", "matrix", "--check", "events")
+    assert result.exit_code == 0
+    assert kit == {"backend": "numpy", "options": {}, "checks": ["matrix", "events"], "examples": 7}
+    assert "passed           matrix" in result.stdout
+    assert "numpy conforms: 1 passed, 1 skipped" in result.stdout
+
+
+def test_verify_fails_with_1_and_shows_the_detail(kit):
+    result = run("verify", "--backend", "numpy", "--option", "kernel=loop")
+    assert result.exit_code == 1
+    assert "    entry (1, 2)\n    is off\n" in result.stdout
+    assert "numpy does not conform" in result.stdout
+
+
+def test_verify_as_json_is_one_object(kit):
+    result = run("verify", "--backend", "numpy", "--option", "kernel=loop", "--json")
+    verdict = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert verdict["conforms"] is False
+    assert verdict["counts"] == {"passed": 0, "failed": 1, "skipped": 1, "expected failure": 0}
+    assert verdict["checks"][0]["name"] == "matrix"
+
+
+def test_verify_without_hypothesis_says_what_to_install(monkeypatch):
+    monkeypatch.delitem(sys.modules, "fem_core.testing", raising=False)
+    for name in [name for name in sys.modules if name.startswith("fem_core.testing.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "hypothesis", None)
+    result = run("verify", "--backend", "numpy")
+    assert result.exit_code == Status.USAGE
+    assert "pip install hypothesis pytest" in the_line(result)
