@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fem_core import Boundary, Mesh, MeshError, with_boundaries
+from fem_core import Boundary, Dirichlet, Mesh, MeshError, Problem, ProblemError, solve, with_boundaries
 from hypothesis import given
 from meshes import distorted, moved, small_meshes, squares
 
@@ -133,11 +133,21 @@ def test_other_names_are_kept_and_are_not_walls():
     assert edge_set(found.boundaries["hot"].edges) == edge_set(bottom[:, ::-1])
 
 
-def test_no_inlet_edge_is_refused():
+def test_no_inlet_edge_is_refused_by_the_problem_that_needs_one():
     # Min x is a single corner: there is nowhere for the flux to enter.
-    mesh = bare(moved(squares(2), angle=0.3))
-    with pytest.raises(MeshError, match=r"^mesh: no exterior edge lies at min x = -0\.\d+, so there is no inlet; name"):
-        with_boundaries(mesh)
+    mesh = with_boundaries(bare(moved(squares(2), angle=0.3)))
+    assert len(mesh.boundaries["inlet"].edges) == 0
+    with pytest.raises(ProblemError, match=r"^mesh: boundary 'inlet' has no edges for a Robin condition; name"):
+        Problem.potential_flow(mesh)
+
+
+def test_a_mesh_with_names_of_its_own_needs_no_inlet():
+    # A turned duct between "hot" and "cold": nothing at min or max x matters.
+    mesh = moved(squares(2), angle=0.3)
+    names = {"hot": mesh.boundaries["inlet"], "cold": mesh.boundaries["outlet"]}
+    problem = Problem((Dirichlet("hot", 1.0), Dirichlet("cold", 0.0)))
+    solution = solve(replace(bare(mesh), boundaries=names), problem, backend="numpy", solver="direct")
+    assert round(float(solution.u.max()), 9) == 1.0
 
 
 def test_the_mesh_is_validated_first():

@@ -56,7 +56,7 @@ def run(matrix, rhs, progress: Progress | None = None, **options):
 def test_iterations_are_scipy_s(name, dirichlet, rtol):
     # On the equilibrated system, Jacobi, x₀ = 0, stopping rule before a step: the definition of the reference.
     system, _ = prepared_system(MESHES[name](), dirichlet=dirichlet)
-    e = Equilibrated.of(system.matrix)
+    e = Equilibrated.of(system)
     steps = []
     M = sparse.diags_array(1 / e.A.diagonal())
     x, _ = scipy_cg(e.A, e.d * system.rhs, rtol=rtol, atol=0.0, M=M, callback=steps.append)
@@ -68,7 +68,7 @@ def test_iterations_are_scipy_s(name, dirichlet, rtol):
 def test_equilibration_scales_to_a_unit_diagonal():
     # A = D K D and w = D x; what is solved must be the system as given.
     system, _ = prepared_system(MESHES["distorted"]())
-    e = Equilibrated.of(system.matrix)
+    e = Equilibrated.of(system)
     np.testing.assert_allclose(e.A.diagonal(), 1, rtol=1e-15)
     np.testing.assert_allclose(e.A.toarray(), e.d[:, None] * system.matrix.toarray() * e.d, rtol=1e-14)
 
@@ -77,7 +77,7 @@ def test_residuals_are_true():
     # Computed here from u alone, for both systems: the recurrence's own residual isn't to be believed.
     system, _ = prepared_system(MESHES["y_tube"]())
     result = run(system.matrix, system.rhs)
-    e = Equilibrated.of(system.matrix)
+    e = Equilibrated.of(system)
     b = e.d * system.rhs
     scaled = np.linalg.norm(b - e.A @ (result.u / e.d)) / np.linalg.norm(b)
     unscaled = np.linalg.norm(system.rhs - system.matrix @ result.u) / np.linalg.norm(system.rhs)
@@ -89,7 +89,7 @@ def test_residuals_are_true():
 def test_it_stops_at_the_larger_tolerance():
     # max(rtol ‖b‖, atol), in the equilibrated system.
     system, _ = prepared_system(MESHES["duct"]())
-    e = Equilibrated.of(system.matrix)
+    e = Equilibrated.of(system)
     norm = float(np.linalg.norm(e.d * system.rhs))
     by_rtol = run(system.matrix, system.rhs, rtol=1e-4)
     by_atol = run(system.matrix, system.rhs, rtol=1e-12, atol=1e-4 * norm)

@@ -33,6 +33,7 @@ KEYS = {
     "stages": {"open_backend", *STAGES},
     "solution": {"u_min", "u_max", "u_mean", "u_std", "speed_max", "pressure_min"},
     "warnings": None,
+    "notes": None,
     "host_copies": None,
     "versions": None,
     "hardware": None,

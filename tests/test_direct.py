@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.sparse.linalg
-from fem_core import OptionError, Problem, SolveError, open_backend, solve
+from fem_core import OptionError, Problem, SolveError, SolverOptions, open_backend, solve
 from fem_core.generate import annulus, duct, y_tube
 from fem_core.solvers import Direct
 from fem_core.system import LinearSystem
@@ -122,7 +122,7 @@ def test_a_singular_matrix_is_a_solve_error():
     # SuperLU's RuntimeError in our words, with a way out.
     system = LinearSystem(sparse.csr_array([[1.0, -1], [-1, 1]]), np.ones(2))
     with pytest.raises(SolveError, match=r"^direct: SuperLU failed \(.*singular\); try --solver cg$"):
-        Direct().prepare(system, None, None, None)
+        Direct().prepare(system, None, None, SolverOptions())
 
 
 def test_an_unknown_solver_is_answered_with_the_known_ones():

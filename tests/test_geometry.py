@@ -250,3 +250,20 @@ def test_the_turned_mesh_is_remembered():
     assert validate_mesh(flipped) is turned
     assert validate_mesh(turned) is turned
     assert with_boundaries(turned).warnings == turned.warnings
+
+
+def test_boundary_edges_must_be_edges_of_elements():
+    # A load on an edge that isn't there would be assembled all the same.
+    mesh = squares(2)
+    a, mid, b = mesh.boundaries["inlet"].edges[0]
+    for edge in ((a, b, mid), (a, mid, mesh.quad8[-1, 2])):
+        wrong = replace(mesh, boundaries={"side": Boundary.from_edges(np.array([edge]))})
+        with pytest.raises(MeshError, match="boundary 'side' has edges that no element has, such as"):
+            validate_mesh(wrong)
+
+
+def test_boundary_edges_may_lie_inside_and_run_either_way():
+    # A condition on an inner line is unusual, not wrong.
+    mesh = squares(2)
+    inner = np.array([mesh.quad8[0, [1, 5, 2]], mesh.quad8[0, [2, 5, 1]]])
+    validate_mesh(replace(mesh, boundaries={"line": Boundary.from_edges(inner)}))

@@ -24,13 +24,26 @@ def test_arrays_are_brought_to_their_types():
     assert all(a.flags.c_contiguous for a in (mesh.x, mesh.y, mesh.quad8))
 
 
-def test_arrays_of_the_right_type_are_not_copied():
-    # A million nodes are kept once.
+def test_a_mesh_does_not_change_with_the_arrays_it_was_made_from():
+    # Its fingerprint and its validation would be those of another mesh.
     x, y, quad8 = X.copy(), Y.copy(), ONE.astype(np.int32)
     mesh = Mesh(x, y, quad8)
     for given_, kept in ((x, mesh.x), (y, mesh.y), (quad8, mesh.quad8)):
-        assert np.shares_memory(given_, kept)
         assert given_.flags.writeable
+        given_[...] = -1
+        assert (kept != -1).any()
+
+
+def test_arrays_of_another_mesh_are_not_copied():
+    # A million nodes are kept once.
+    mesh = Mesh(X, Y, ONE)
+    assert np.shares_memory(replace(mesh, source="again").x, mesh.x)
+
+
+def test_an_element_listed_twice_is_refused():
+    # Where all edges are shared by two elements, nothing else would notice, and u would be half of what it should be.
+    with pytest.raises(MeshError, match="overlap, at elements 1; remove the duplicates"):
+        _ = Mesh(X, Y, np.concatenate([ONE, ONE])).exterior_edges
 
 
 @pytest.mark.parametrize(

@@ -440,9 +440,12 @@ def test_auto(mesh, ranked):
     report = fem.solve(mesh).report
     assert report.backend == "good"
     assert ranked == ["open cold", "close cold", "open good", "compile good", "assemble good", "close good"]
-    passed, chose = report.warnings[:2]
-    assert passed == "auto passed over cold: backend 'cold' can't be opened: OSError: open failed"
+    (chose,) = report.notes
     assert chose.startswith("auto chose good, the highest ranked of ")
+    assert report.warnings[:2] == (
+        "auto passed over gone: unavailable: no driver",
+        "auto passed over cold: backend 'cold' can't be opened: OSError: open failed",
+    )
 
 
 def test_auto_goes_where_the_options_are_known(ranked):

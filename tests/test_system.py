@@ -116,7 +116,7 @@ def test_matrix_stays_symmetric_and_is_positive_definite(dirichlet):
     # What CG needs; orphans included.
     mesh, _, _ = renumbered(distorted(3, 4), orphans=3)
     _, system = systems(mesh, everything(dirichlet))
-    A = Equilibrated.of(system.matrix).A.toarray()
+    A = Equilibrated.of(system).A.toarray()
     np.testing.assert_allclose(A, A.T, rtol=0, atol=1e-15)
     assert np.linalg.eigvalsh(A).min() > 1e-3
 

@@ -3,23 +3,27 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, TypeAlias, Unpack
 
+from fem_core.backend import BackendInfo
 from fem_core.boundaries import with_boundaries
 from fem_core.errors import OptionError
 from fem_core.mesh import Mesh
 from fem_core.pipeline import Run, V
 from fem_core.problem import Problem
 from fem_core.results import DerivedFields, SolveResult
-from fem_core.session import RunOptions, Session, open_backend, solver_options
+from fem_core.session import RunOptions, Session, announce, open_backend, solver_options
 from fem_core.solution import Solution
 from fem_core.sparsity import Sparsity
 from fem_core.system import LinearSystem
 
+#: A name, the information of a backend that isn't installed, or an open session.
+AnyBackend: TypeAlias = str | BackendInfo | Session
+
 
 @contextmanager
 def _session(
-    backend: str | Session, fallback: bool = False, options: Mapping[str, Any] | None = None
+    backend: AnyBackend, fallback: bool = False, options: Mapping[str, Any] | None = None
 ) -> Iterator[Session]:
     """`backend` itself if it is a session, else one for the duration of the call."""
     if isinstance(backend, Session):
@@ -36,7 +40,7 @@ def solve(
     mesh: Mesh | str | Path,
     problem: Problem | None = None,
     *,
-    backend: str | Session = "auto",
+    backend: AnyBackend = "auto",
     fallback: bool = False,
     backend_options: Mapping[str, Any] | None = None,
     **options: Unpack[RunOptions],
@@ -48,7 +52,7 @@ def solve(
     mesh : Mesh or path
     problem : Problem, optional
         By default the potential flow: γ = 2.5 in at `inlet`, u = 0 at `outlet`.
-    backend : str or Session
+    backend : str, BackendInfo or Session
         A name, a chain `"mp-shm,numba"`, `"auto"`, or what `open_backend` returned.
     fallback : bool
         Go on without a backend that declines a stage.
@@ -76,12 +80,24 @@ def solve(
     >>> float(round(solution.u.max(), 6)), float(round(solution.speed.max(), 6))  # γ L and γ
     (7.5, 2.5)
     """
-    with _session(backend, fallback, backend_options) as session:
-        return session.solve(mesh, problem, **options)
+    if isinstance(backend, Session):
+        with _session(backend, fallback, backend_options) as session:
+            return session.solve(mesh, problem, **options)
+    try:
+        opened = open_backend(backend, fallback=fallback, **(backend_options or {}))
+    except BaseException as error:
+        announce(error, "open_backend", options.get("observers", ()), options.get("on_event"))
+        raise
+    with opened:
+        return opened.solve(mesh, problem, **options)
 
 
 def assemble_system(
-    mesh: Mesh, problem: Problem | None = None, sparsity: Sparsity | None = None, *, backend: str | Session = "numpy"
+    mesh: Mesh,
+    problem: Problem | None = None,
+    sparsity: Sparsity | None = None,
+    *,
+    backend: AnyBackend = "numpy",
 ) -> LinearSystem:
     """K and f before boundary conditions; `sparsity` is computed if it isn't given.
 
@@ -98,7 +114,7 @@ def assemble_system(
 
 
 def apply_bc(
-    system: LinearSystem, mesh: Mesh, problem: Problem | None = None, *, backend: str | Session = "numpy"
+    system: LinearSystem, mesh: Mesh, problem: Problem | None = None, *, backend: AnyBackend = "numpy"
 ) -> LinearSystem:
     """The system with the boundary conditions of `problem` (by default those of the potential flow)."""
     with _session(backend) as session:
@@ -112,7 +128,7 @@ def solve_system(
     mesh: Mesh,
     problem: Problem | None = None,
     *,
-    backend: str | Session = "numpy",
+    backend: AnyBackend = "numpy",
     **options: Unpack[RunOptions],
 ) -> SolveResult:
     """u of a system that has its boundary conditions; solver options as in `solve`."""
@@ -124,7 +140,7 @@ def solve_system(
 
 
 def compute_derived(
-    mesh: Mesh, result: SolveResult, problem: Problem | None = None, *, backend: str | Session = "numpy"
+    mesh: Mesh, result: SolveResult, problem: Problem | None = None, *, backend: AnyBackend = "numpy"
 ) -> DerivedFields:
     """Velocity, speed and pressure of each element."""
     with _session(backend) as session:
@@ -132,7 +148,7 @@ def compute_derived(
         return _kept(stages, stages.compute_derived(mesh, problem or Problem(), result), mesh, backend)
 
 
-def _kept(stages: Run, value: V, mesh: Mesh, backend: str | Session) -> V:
+def _kept(stages: Run, value: V, mesh: Mesh, backend: AnyBackend) -> V:
     """`value` as the caller gets it: on the host if the session that made it ends with the call."""
     return value if isinstance(backend, Session) else stages.to_host(value, stages.current, mesh)
 

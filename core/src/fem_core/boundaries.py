@@ -11,8 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from fem_core.errors import MeshError
-from fem_core.geometry import validate_mesh
+from fem_core.geometry import edges_among, validate_mesh
 from fem_core.mesh import Boundary, Mesh, name_some
 from fem_core.types import Bools, Ints
 
@@ -31,7 +30,8 @@ def with_boundaries(mesh: Mesh, tolerance: float = TOLERANCE) -> Mesh:
     Raises
     ------
     MeshError
-        If the mesh isn't valid, or has no edge at min x or no node at max x.
+        If the mesh isn't valid. That no edge lies at min x leaves an empty inlet; what is wrong with
+        that is for the problem to say.
     """
     mesh = validate_mesh(mesh)
     missing = [name for name in ("inlet", "outlet", "walls") if name not in mesh.boundaries]
@@ -46,18 +46,14 @@ def with_boundaries(mesh: Mesh, tolerance: float = TOLERANCE) -> Mesh:
             found = edges[at[edges].all(axis=1)]
             nodes = np.flatnonzero(at).astype(np.int32)
             named[name] = Boundary.from_edges(found) if name == "inlet" else Boundary(found, nodes)
-            if not len(named[name].edges) and name == "inlet":
-                raise MeshError(
-                    f"{mesh.source}: no exterior edge lies at {side} = {limit:g}, so there is no inlet; "
-                    "name the boundaries in the mesh or widen the tolerance"
-                )
             if len(near):
                 warnings.append(
                     f"{len(near)} nodes lie close to {side} = {limit:g} but outside the tolerance of {tolerance:g} x "
                     f"extent, and are not part of the {name}: {name_some(near)}"
                 )
     if "walls" in missing:
-        named["walls"] = Boundary.from_edges(_without(edges, [b.edges for b in named.values()], mesh.n_nodes))
+        others = np.concatenate([boundary.edges for boundary in named.values()])
+        named["walls"] = Boundary.from_edges(edges[~edges_among(edges, others, mesh.n_nodes)])
     detected = replace(mesh, boundaries=named, warnings=tuple(warnings))
     detected.__dict__.update({k: v for k, v in mesh.__dict__.items() if k not in detected.__dict__})
     detected.__dict__["_validated"] = detected
@@ -71,12 +67,3 @@ def _side(mesh: Mesh, limit: float, tolerance: float) -> tuple[Bools, Ints]:
     at = distance <= tolerance * mesh.extent
     near = np.flatnonzero(~at & (distance <= _NEAR * mesh.extent))
     return at, near.astype(np.int32)
-
-
-def _without(edges: Ints, others: list[Ints], n_nodes: int) -> Ints:
-    """`edges` less those in any of `others`, told by their end nodes."""
-
-    def key(e: Ints) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-        return np.minimum(e[:, 0], e[:, 2]).astype(np.int64) * n_nodes + np.maximum(e[:, 0], e[:, 2])
-
-    return edges[~np.isin(key(edges), key(np.concatenate(others)))]

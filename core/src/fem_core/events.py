@@ -43,7 +43,7 @@ class Observers:
                 continue
             try:
                 implementation.function(*(payload[argument] for argument in implementation.argnames))
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self._hooks.switch_off(name, hook, error)
             if throttled:
                 end = time.perf_counter()

@@ -12,7 +12,7 @@ import numpy as np
 from fem_core import quad8 as q8
 from fem_core.errors import MeshError
 from fem_core.mesh import Boundary, Mesh, name_some
-from fem_core.types import Floats
+from fem_core.types import Array, Bools, Floats, Ints
 
 _POINTS = np.concatenate([q8.POINTS_3X3, q8.POINTS_2X2])
 _DN = np.ascontiguousarray(q8.shape_gradient(*_POINTS.T).transpose(2, 1, 0).reshape(8, -1))
@@ -48,7 +48,7 @@ def validate_mesh(mesh: Mesh) -> Mesh:
         _check_connectivity(mesh)
         _check_coordinates(mesh)
         known = _check_orientation(mesh)
-        _ = known.exterior_edges  # refuses edges that don't match
+        _check_boundaries(known)
         mesh.__dict__["_validated"] = known
         known.__dict__["_validated"] = known
     return known
@@ -71,6 +71,36 @@ def _check_connectivity(mesh: Mesh) -> None:
         numbers = np.concatenate([boundary.edges.ravel(), boundary.nodes])
         if len(numbers) and not 0 <= numbers.min() <= numbers.max() < n:
             raise MeshError(f"{mesh.source}: boundary {name!r} refers to nodes outside 0…{n - 1}")
+
+
+def _check_boundaries(mesh: Mesh) -> None:
+    """Edges of elements have to match, and those of boundaries have to be edges of elements."""
+    exterior = mesh.exterior_edges
+    for name, boundary in mesh.boundaries.items():
+        unknown = boundary.edges[~edges_among(boundary.edges, exterior, mesh.n_nodes)]
+        if len(unknown):
+            unknown = unknown[~edges_among(unknown, mesh.quad8[:, q8.EDGES].reshape(-1, 3), mesh.n_nodes)]
+        if len(unknown):
+            raise MeshError(
+                f"{mesh.source}: boundary {name!r} has edges that no element has, such as "
+                f"{tuple(unknown[0].tolist())} ({len(unknown)} in all); an edge is its nodes (end, mid-side, end)"
+            )
+
+
+def edges_among(edges: Ints, known: Ints, n_nodes: int) -> Bools:
+    """Whether each of `edges` is one of `known`, in either direction."""
+
+    def ends(edges: Ints) -> Array:
+        a, b = edges[:, 0].astype(np.int64), edges[:, 2].astype(np.int64)
+        return np.minimum(a, b) * n_nodes + np.maximum(a, b)
+
+    wanted, given = ends(edges), ends(known)
+    if not len(known):
+        return np.zeros(len(edges), dtype=bool)
+    order = np.argsort(given)
+    place = order[np.minimum(np.searchsorted(given, wanted, sorter=order), len(known) - 1)]
+    found: Bools = (given[place] == wanted) & (known[place, 1] == edges[:, 1])
+    return found
 
 
 def _check_coordinates(mesh: Mesh) -> None:

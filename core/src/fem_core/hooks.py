@@ -149,7 +149,7 @@ class Hooks:
         finally:
             self.manager.unregister(plugin)
 
-    def switch_off(self, name: str, hook: str, error: Exception) -> None:
+    def switch_off(self, name: str, hook: str, error: BaseException) -> None:
         """Let no further event reach the observer or plugin of this name, and warn of it once."""
         if name not in self.silenced:
             self.silenced.add(name)

@@ -26,7 +26,7 @@ def name_some(items: Array) -> str:
 
 
 def _frozen(values: Any, dtype: type, what: str) -> Array:
-    """`values` as a contiguous read-only array of `dtype`; a copy is made only where one must."""
+    """`values` as a contiguous read-only array of `dtype`: a copy, unless they are one already."""
     given = np.asarray(values)
     wanted = np.dtype(dtype)
     if given.size and given.dtype.kind not in ("iu" if wanted.kind == "i" else "iuf"):  # [] is of floats
@@ -35,7 +35,7 @@ def _frozen(values: Any, dtype: type, what: str) -> Array:
         raise MeshError(f"{what} holds numbers that don't fit 32 bits")
     array = np.ascontiguousarray(given, dtype=wanted)
     if array.flags.writeable:
-        array = array.view()
+        array = np.array(array) if np.may_share_memory(array, given) else array
         array.flags.writeable = False
     return array
 
@@ -169,8 +169,8 @@ class Mesh:
     def exterior_edges(self) -> Ints:
         """Edges that belong to one element only, as nodes (a, mid, b), in element order: int32 (n, 3).
 
-        Raises MeshError where more than two elements share an edge, or where two elements share
-        the corners of an edge but not its mid-side node.
+        Raises MeshError where more than two elements share an edge, where two elements share the
+        corners of an edge but not its mid-side node, or where they lie on the same side of it.
         """
         edges = self.quad8[:, q8.EDGES].reshape(-1, 3)
         a, mid, b = edges.T
@@ -186,6 +186,11 @@ class Mesh:
             raise MeshError(
                 f"{self.source}: neighbours share the corners of an edge but not its mid-side node, at elements "
                 f"{name_some(np.unique(order[1:][torn] // 4))}; merge coincident nodes first"
+            )
+        if (overlap := same & (a[order[1:]] == a[order[:-1]])).any():
+            raise MeshError(
+                f"{self.source}: neighbours lie on the same side of an edge, so they overlap, at elements "
+                f"{name_some(np.unique(order[1:][overlap] // 4))}; remove the duplicates"
             )
         once = np.ones(len(key), dtype=bool)
         once[1:] &= ~same

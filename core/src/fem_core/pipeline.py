@@ -5,18 +5,17 @@ stage, how it is timed and announced, and what is accepted from whoever did it.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-import numpy as np
-
 from fem_core.boundaries import with_boundaries
 from fem_core.errors import BackendError, FemError
 from fem_core.events import Event, Listener, Observers
 from fem_core.files import read_mesh, write_result
+from fem_core.handover import HOST, fault_in
 from fem_core.hardware import hardware, versions
 from fem_core.mesh import Mesh
 from fem_core.problem import Problem
@@ -25,7 +24,7 @@ from fem_core.results import DerivedFields, Report, SolveResult, SolverOptions, 
 from fem_core.solution import Solution
 from fem_core.sparsity import Sparsity
 from fem_core.system import PENALTY, LinearSystem
-from fem_core.types import Array, Stage
+from fem_core.types import Stage
 
 if TYPE_CHECKING:
     from fem_core.session import Session
@@ -36,14 +35,6 @@ class _Hosted(Protocol):
 
 
 V = TypeVar("V", bound=_Hosted)
-
-_HOST: Mapping[Stage, type] = {
-    "compute_sparsity": Sparsity,
-    "assemble_system": LinearSystem,
-    "apply_bc": LinearSystem,
-    "solve_system": SolveResult,
-    "compute_derived": DerivedFields,
-}
 
 
 class Run:
@@ -98,7 +89,7 @@ class Run:
             sparsity = self.session.known_sparsity(provider, mesh)
             if sparsity is None:
                 sparsity = self.hooks.call(self.current, provider, mesh=mesh, progress=self.progress)
-        sparsity = self._check(sparsity, self.current, mesh)
+                sparsity = self._check(sparsity, self.current, mesh)
         self.session.keep_sparsity(provider, mesh, sparsity)
         return sparsity
 
@@ -154,14 +145,14 @@ class Run:
 
     def to_host(self, value: V, made_in: Stage, mesh: Mesh) -> V:
         """`value` on the host and in the mesh's numbering."""
-        if type(value) is _HOST[made_in]:
+        if type(value) is HOST[made_in]:
             return value
         if self._hosted[0] is value:
             return self._hosted[1]  # type: ignore[no-any-return]
         self.host_copies += 1
         with named(self.providers.get(made_in, "core"), f"{made_in} (to_host)"):
             host: V = value.to_host()
-        if type(host) is not _HOST[made_in]:
+        if type(host) is not HOST[made_in]:
             fault = f"its to_host() is a {type(host).__name__}"
             raise BackendError(f"{self._maker(made_in)} returned a wrong result from {made_in}: {fault}")
         self._check(host, made_in, mesh)
@@ -191,7 +182,7 @@ class Run:
         """Refuse what a provider must not return: nothing, another type, wrong shapes, NaN."""
         if value is None:
             raise BackendError(f"{self._maker(made_in)} returned nothing from {made_in}: is a `return` missing?")
-        if fault := _fault(value, made_in, mesh):
+        if fault := fault_in(value, made_in, mesh):
             raise BackendError(f"{self._maker(made_in)} returned a wrong result from {made_in}: {fault}")
         return value
 
@@ -214,7 +205,8 @@ class Run:
             },
             solution=summarise(result.u, mesh.used_nodes, derived),
             history=result.history,
-            warnings=(*self.session.notes, *self.warnings, *_partial(result), *self.hooks.warnings),
+            warnings=(*self.session.warnings, *self.warnings, *_partial(result), *self.hooks.warnings),
+            notes=self.session.notes,
             host_copies=self.host_copies,
             versions=versions(self.session.distributions),
             hardware=hardware(),
@@ -243,48 +235,6 @@ def _partial(result: SolveResult) -> list[str]:
     ]
 
 
-def _fault(value: Any, made_in: Stage, mesh: Mesh) -> str | None:
-    """What is wrong with a stage's result; device values are looked at once they are on the host."""
-    n, m = mesh.n_nodes, mesh.n_elements
-    if not isinstance(value, _HOST[made_in]):
-        device = callable(getattr(value, "to_host", None)) and type(value) not in _HOST.values()
-        return None if device else f"a {type(value).__name__} instead of a {_HOST[made_in].__name__}"
-    wanted: list[tuple[str, Any, tuple[int, ...], type]] = []
-    match value:
-        case Sparsity():
-            wanted += [("indptr", value.indptr, (n + 1,), np.int32)]
-            wanted += [("indices", value.indices, np.shape(value.indices)[:1], np.int32)]
-            wanted += [("slots", value.slots, (m, 8, 8), np.int32)]
-        case LinearSystem():
-            if getattr(value.matrix, "shape", None) != (n, n) or getattr(value.matrix, "format", None) != "csr":
-                return f"matrix must be CSR of shape {(n, n)}"
-            wanted += [("matrix values", value.matrix.data, value.matrix.data.shape, np.float64)]
-            wanted += [("rhs", value.rhs, (n,), np.float64)]
-            if made_in == "apply_bc":
-                wanted += [("lift", value.lift, (n,), np.float64)]
-        case SolveResult():
-            wanted += [("u", value.u, (n,), np.float64)]
-        case DerivedFields():
-            wanted += [("velocity", value.velocity, (m, 2), np.float64)]
-            wanted += [(name, getattr(value, name), (m,), np.float64) for name in ("speed", "pressure")]
-    for name, array, shape, dtype in wanted:
-        if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != dtype:
-            found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-            return f"{name} must be {np.dtype(dtype)} {shape}, not {found}"
-        if not _finite(array):
-            return f"{name} holds NaN or infinite values"
-    if isinstance(value, Sparsity):
-        nnz = len(value.indices)
-        if value.indptr[-1] != nnz or value.slots.min() < 0 or value.slots.max() >= nnz:
-            return f"indptr or slots don't fit the {nnz} indices"
-    return None
-
-
-def _finite(array: Array) -> bool:
-    with np.errstate(invalid="ignore", over="ignore"):
-        return bool(np.isfinite(array.sum()) or np.isfinite(array).all())
-
-
 def run(
     session: "Session",
     source: Mesh | str | Path,
@@ -299,7 +249,7 @@ def run(
     stages.options = options
     try:
         stages.current = "open_backend"
-        session.open()
+        session.ensure_open()
         stages.current = "load_mesh"
         session.provider("solve_system", problem or Problem(), options)  # an unknown solver is refused at once
         mesh = stages.load_mesh(source, boundary_tolerance)

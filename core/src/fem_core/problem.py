@@ -214,7 +214,10 @@ def _boundary_nodes(mesh: Mesh, condition: Robin | Dirichlet) -> Array:
         raise ProblemError(f"{mesh.source}: there is no boundary {condition.boundary!r}; boundaries: {known}")
     if isinstance(condition, Robin):
         if not len(boundary.edges):
-            raise ProblemError(f"{mesh.source}: boundary {condition.boundary!r} has no edges for a Robin condition")
+            raise ProblemError(
+                f"{mesh.source}: boundary {condition.boundary!r} has no edges for a Robin condition; "
+                "name the boundaries in the mesh, or widen the tolerance with which they are found"
+            )
         return np.unique(boundary.edges)
     if not len(boundary.nodes):
         raise ProblemError(f"{mesh.source}: boundary {condition.boundary!r} has no nodes to fix")

@@ -130,6 +130,8 @@ class Registry:
             if not self._plugins_loaded:
                 self._plugins_loaded = True  # also for a plugin that asks while it is imported
                 for point in _entry_points(PLUGINS):
+                    if point.name in _disabled():
+                        continue
                     try:
                         self.register_plugin(point.load(), point.name)
                     except (Exception, SystemExit) as error:

@@ -67,7 +67,7 @@ class SolveResult:
     relative_residual : float
         ‖b - Ax‖ / ‖b‖ of the equilibrated system, evaluated at the end.
     true_relative_residual : float
-        ‖f - Kw‖ / ‖f‖ of the system as given.
+        ‖f - Kw‖ / ‖f‖ of the system as given, over the nodes that aren't fixed.
     history : tuple of (iteration, relative residual)
         True residuals of the equilibrated system at the monitor's iterations.
     """
@@ -122,7 +122,8 @@ class Report:
     mesh, solver, solution : mapping
         The objects of the same names in `fem solve --json`.
     history : tuple of (iteration, relative residual)
-    warnings : tuple of str
+    warnings, notes : tuple of str
+        What a person should know, and what `auto` chose.
     host_copies : int
         How often a value was brought from a device or another numbering to the host.
     versions, hardware : mapping
@@ -136,6 +137,7 @@ class Report:
     solution: Mapping[str, float]
     history: tuple[tuple[int, float], ...]
     warnings: tuple[str, ...]
+    notes: tuple[str, ...]
     host_copies: int
     versions: Mapping[str, str]
     hardware: Mapping[str, Any]
@@ -158,6 +160,7 @@ class Report:
             "stages": dict(self.seconds),
             "solution": dict(self.solution),
             "warnings": list(self.warnings),
+            "notes": list(self.notes),
             "host_copies": self.host_copies,
             "versions": dict(self.versions),
             "hardware": dict(self.hardware),

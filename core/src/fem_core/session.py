@@ -67,8 +67,8 @@ class Session:
         Asked in this order for each stage; the core comes last.
     fallback : bool
         Whether a backend that declines a stage is passed over with a warning instead of an error.
-    notes : sequence of str
-        Warnings for every report, such as what `auto` passed over.
+    notes, warnings : sequence of str
+        For every report: what `auto` chose, and what it passed over.
     distributions : sequence of str
         Whose versions reports name.
     """
@@ -79,6 +79,7 @@ class Session:
         *,
         fallback: bool = False,
         notes: Sequence[str] = (),
+        warnings: Sequence[str] = (),
         distributions: Sequence[str] = (),
     ) -> None:
         for info, backend in backends:
@@ -87,13 +88,13 @@ class Session:
                 raise BackendError(f"backend {info.name!r} is named twice in one chain")
         self.backends = tuple(backends)
         self.name = ",".join(info.name for info, _ in backends) or "core"
-        self.notes, self.distributions = tuple(notes), tuple(distributions)
+        self.notes, self.warnings, self.distributions = tuple(notes), tuple(warnings), tuple(distributions)
         self.seconds: dict[str, float] = {}
         self._fallback = fallback
         self._core = Core(REGISTRY.extensions("fem_linear_solvers"))
         self._sparsities: OrderedDict[tuple[str, str], Sparsity] = OrderedDict()
         self.lock = threading.RLock()
-        self._open = False
+        self._open = self._closed = False
 
     def open(self) -> "Session":
         """Open every backend, in order. Raises BackendUnavailable if one can't be; the others are closed again."""
@@ -107,8 +108,14 @@ class Session:
                 except BaseException:
                     self._close_all()
                     raise
-                self._open = True
+                self._open, self._closed = True, False
         return self
+
+    def ensure_open(self) -> None:
+        """Open if that hasn't happened yet. Raises BackendError if the session has been closed."""
+        if self._closed:
+            raise BackendError(f"the session of {self.name} is closed; open_backend gives a new one")
+        self.open()
 
     def _each(self, stage: Stage, method: str) -> None:
         start = time.perf_counter()
@@ -125,7 +132,7 @@ class Session:
     def close(self) -> None:
         """Close every backend, the last one opened first; may be called again."""
         with self.lock:
-            self._open = False
+            self._open, self._closed = False, True
             self._sparsities.clear()
             self._close_all()
 
@@ -173,7 +180,7 @@ class Session:
 
     def stages(self) -> Run:
         """The stages one by one, without observers."""
-        self.open()
+        self.ensure_open()
         return Run(self)
 
     # what a run asks of its session
@@ -231,7 +238,17 @@ def solver_options(options: RunOptions, others: Iterable[str] = ()) -> SolverOpt
     return SolverOptions(method=options.get("solver", "cg"), extra=dict(options.get("solver_options", {})), **given)
 
 
-def open_backend(name: str | BackendInfo = "auto", *, fallback: bool = False, **options: Any) -> Session:
+def announce(
+    error: BaseException,
+    stage: Stage,
+    observers: Iterable[object] = (),
+    on_event: Callable[[Event], object] | None = None,
+) -> None:
+    """Tell observers of a run that failed before there was a session to run on."""
+    Run(Session([]), observers, on_event).observers.emit("fem_error", stage=stage, error=error)
+
+
+def open_backend(name: str | BackendInfo = "auto", /, *, fallback: bool = False, **options: Any) -> Session:
     """Open a backend, a chain of backends (`"mp-shm,numba"`) or the best there is (`"auto"`).
 
     Parameters
@@ -270,21 +287,23 @@ def _open(listings: Sequence[Listing], options: Mapping[str, Any], **settings: A
 
 
 def _open_best(options: Mapping[str, Any]) -> Session:
-    ready = [listing for listing in REGISTRY.listings() if listing.state is State.READY and listing.info]
-    ready.sort(key=lambda listing: -listing.info.rank if listing.info else 0)
+    ranked = sorted(REGISTRY.listings(), key=lambda listing: -listing.info.rank if listing.info else 0)
+    ready = [listing for listing in ranked if listing.state is State.READY]
     _refuse_unknown(ready, options)
-    notes: list[str] = []
-    for listing in ready:
-        if set(options) - set(_known(listing, options)):
-            continue  # options were given that only others know
-        try:
-            session = _open([listing], options, fallback=True, notes=notes).open()
-        except BackendError as error:
-            notes.append(f"auto passed over {listing.name}: {error}")
+    passed: list[str] = []
+    for listing in ranked:
+        if listing not in ready:
+            passed.append(f"auto passed over {listing.name}: {listing.state}: {listing.reason}")
             continue
-        session.notes = (*notes, f"auto chose {listing.name}, the highest ranked of {len(ready)} ready backends")
-        return session
-    raise BackendUnavailable("no backend can be opened: " + "; ".join(notes))
+        if others := set(options) - set(_known(listing, options)):
+            passed.append(f"auto passed over {listing.name}: it has no option {', '.join(sorted(others))}")
+            continue
+        choice = f"auto chose {listing.name}, the highest ranked of {len(ready)} ready backends"
+        try:
+            return _open([listing], options, fallback=True, notes=[choice], warnings=passed).open()
+        except BackendError as error:
+            passed.append(f"auto passed over {listing.name}: {error}")
+    raise BackendUnavailable("no backend can be opened: " + "; ".join(passed))
 
 
 def _known(listing: Listing, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,11 @@ class Sparsity:
     indices: Ints
     slots: Ints
 
+    def __post_init__(self) -> None:
+        for array in (self.indptr, self.indices, self.slots):
+            if isinstance(array, np.ndarray):  # anything else is refused where it is handed on
+                array.flags.writeable = False  # sessions keep patterns and share them between runs
+
     @property
     def n_nodes(self) -> int:
         return len(self.indptr) - 1

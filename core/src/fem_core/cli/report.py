@@ -50,8 +50,10 @@ def print_report(solution: "Solution", wrote: Iterable[str] = (), *, err: bool =
         "pressure": Text(f"at least {figures['pressure_min']:,.1f} Pa"),
     }
     _print_facts(facts, err)
-    if report.warnings or wrote:
+    if report.notes or report.warnings or wrote:
         say(err=err)
+    for note in report.notes:
+        say(f"note: {note}", err=err)
     for warning in report.warnings:
         say(f"{click.style('warning', fg='yellow')}: {warning}", err=err)
     for line in wrote:

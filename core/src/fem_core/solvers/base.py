@@ -7,13 +7,13 @@ from typing import Protocol
 import numpy as np
 from scipy import sparse
 
-from fem_core.errors import SolveError
+from fem_core.errors import OptionError, SolveError
 from fem_core.mesh import Mesh, name_some
 from fem_core.problem import Problem
 from fem_core.progress import Progress
 from fem_core.results import SolveResult, SolverOptions, StopReason
 from fem_core.system import LinearSystem, csr
-from fem_core.types import Floats
+from fem_core.types import Floats, Ints
 
 History = list[tuple[int, float]]
 
@@ -44,6 +44,12 @@ class LinearSolver(Protocol):
         ...
 
 
+def refuse_extra(method: str, options: SolverOptions) -> None:
+    """Raises OptionError if options were given to a method that has none of its own."""
+    if options.extra:
+        raise OptionError(f"solver {method!r} has no options of its own, but was given {', '.join(options.extra)}")
+
+
 @dataclass(frozen=True, eq=False)
 class Equilibrated:
     """A x = b with A = D K D, b = D f, w = D x and D = diag(K)^-½: the diagonal of A is 1.
@@ -53,22 +59,26 @@ class Equilibrated:
     K, A : csr_array
     d : float64 (n_nodes,)
         Diagonal of D.
+    fixed : int32 (m,)
+        Nodes whose w is held at 0.
     """
 
     K: "sparse.csr_array"
     A: "sparse.csr_array"
     d: Floats
+    fixed: Ints
 
     @classmethod
-    def of(cls, K: "sparse.csr_array") -> "Equilibrated":
-        """Raises SolveError, naming the nodes, where the diagonal isn't positive."""
+    def of(cls, system: LinearSystem) -> "Equilibrated":
+        """That of a system. Raises SolveError, naming the nodes, where the diagonal isn't positive."""
+        K = system.matrix
         diagonal = K.diagonal()
         if len(bad := np.flatnonzero(~((diagonal > 0) & np.isfinite(diagonal)))):
             raise SolveError(f"the matrix has no positive diagonal entry at nodes {name_some(bad)}")
         d = 1 / np.sqrt(diagonal)
         values = K.data * d[K.indices]
         values *= np.repeat(d, np.diff(K.indptr))
-        return cls(K, csr(K.indptr, K.indices, values), d)
+        return cls(K, csr(K.indptr, K.indices, values), d, system.fixed)
 
     def result(
         self, x: Floats, rhs: Floats, method: str, iterations: int, reason: StopReason, options: SolverOptions,
@@ -81,7 +91,9 @@ class Equilibrated:
         if reason is StopReason.CONVERGED and not residual <= 2 * max(options.rtol * norm, options.atol):
             reason = StopReason.STAGNATION
         relative = _ratio(residual, norm)
-        true = _ratio(float(np.linalg.norm(rhs - self.K @ w)), float(np.linalg.norm(rhs)))
+        unscaled = rhs - self.K @ w
+        unscaled[self.fixed] = 0  # there the penalty would multiply a w that is nothing but rounding
+        true = _ratio(float(np.linalg.norm(unscaled)), float(np.linalg.norm(rhs)))
         if iterations and (not history or history[-1][0] != iterations):
             history.append((iterations, relative))
         return SolveResult(w, method, iterations, reason, relative, true, tuple(history))

@@ -15,7 +15,7 @@ from fem_core.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.progress import Progress
 from fem_core.results import SolveResult, SolverOptions, StopReason
-from fem_core.solvers.base import Equilibrated, History
+from fem_core.solvers.base import Equilibrated, History, refuse_extra
 from fem_core.system import LinearSystem
 from fem_core.types import Floats
 
@@ -31,7 +31,8 @@ class ConjugateGradients:
     summary = "conjugate gradients, equilibrated and Jacobi-preconditioned: the reference"
 
     def prepare(self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions) -> "_PreparedCG":
-        return _PreparedCG(Equilibrated.of(system.matrix))
+        refuse_extra(self.name, options)
+        return _PreparedCG(Equilibrated.of(system))
 
 
 @dataclass(frozen=True, eq=False)

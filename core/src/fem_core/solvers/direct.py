@@ -12,7 +12,7 @@ from fem_core.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.progress import Progress
 from fem_core.results import SolveResult, SolverOptions, StopReason
-from fem_core.solvers.base import Equilibrated
+from fem_core.solvers.base import Equilibrated, refuse_extra
 from fem_core.system import LinearSystem
 from fem_core.types import Floats
 
@@ -26,7 +26,8 @@ class Direct:
     def prepare(self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions) -> "_PreparedDirect":
         from scipy.sparse.linalg import splu
 
-        equilibrated = Equilibrated.of(system.matrix)
+        refuse_extra(self.name, options)
+        equilibrated = Equilibrated.of(system)
         try:
             factors = splu(
                 equilibrated.A.tocsc(),

@@ -186,7 +186,7 @@ def _compare_conditions(target: Target, case: Case) -> None:
 
 @check("solution", "solve_system")
 def check_solution(target: Target) -> None:
-    """The residual of u, evaluated here, meets the tolerance that the solver claims, and u is as near as it makes it."""
+    """The residual of u, evaluated here, meets the tolerance that the solver claims, and u is as near as it can be."""
 
     def body(case: Case) -> None:
         system = _system(case)
@@ -206,7 +206,7 @@ def _system(case: Case) -> LinearSystem:
 
 def _assert_solves(system: LinearSystem, u: Floats, options: SolverOptions) -> None:
     assert system.lift is not None
-    scaled = Equilibrated.of(system.matrix)
+    scaled = Equilibrated.of(system)
     b, x = scaled.d * system.rhs, (u - system.lift) / scaled.d
     norm = float(np.linalg.norm(b))
     residual = float(np.linalg.norm(b - scaled.A @ x))

@@ -225,7 +225,7 @@ class NoEquilibration(Whole):
         assert system.lift is not None
         steps: list[int] = []
         w, _ = cg(system.matrix, system.rhs, rtol=1e-14, maxiter=options.maxiter, callback=lambda _: steps.append(1))
-        scaled = Equilibrated.of(system.matrix)
+        scaled = Equilibrated.of(system)
         result = scaled.result(w / scaled.d, system.rhs, "cg", len(steps), StopReason.CONVERGED, options, [])
         return replace(result, u=system.lift + result.u)
 
