@@ -30,7 +30,7 @@ KEYS = {
     "providers": STAGES,
     "mesh": {"nodes", "elements", "orphan_nodes"},
     "solver": {"method", "iterations", "converged", "stop_reason", "relative_residual", "true_relative_residual"},
-    "stages": {"open_backend", *STAGES},
+    "stages": STAGES,
     "solution": {"u_min", "u_max", "u_mean", "u_std", "speed_max", "pressure_min"},
     "warnings": None,
     "notes": None,

@@ -482,3 +482,21 @@ def test_backends_may_be_dataclasses(mesh):
     chain = [(info(name, "assemble_system"), Plain()) for name in ("one", "two")]
     with fem.Session(chain) as session:
         assert session.solve(mesh).report.providers["assemble_system"] == "one"
+
+
+def test_opening_and_compiling_are_stages_where_there_is_something_to_do(mesh):
+    # Told to the observers of the first run, and timed in the report of each.
+    class Slow(fem.Backend):
+        def compile(self):
+            """Take no time at all."""
+
+    heard = []
+    info = fem.BackendInfo("slow", "", "", stages=())
+    with fem.Session([(info, Slow())]) as session:
+        for _ in range(2):
+            report = session.solve(mesh, on_event=heard.append).report
+            assert list(report.seconds)[:2] == ["compile", "load_mesh"]
+    started = [event.data["stage"] for event in heard if event.name == "fem:stageStart"]
+    assert started.count("compile") == 1
+    assert started[0] == "compile"
+    assert "open_backend" not in started

@@ -21,19 +21,13 @@ class Loopback(fem.BatchedBackend):
     def __init__(self, kernel="vectorized", batch_size: int = 8192) -> None:
         super().__init__(fem.SerialExecutor(batch_size), kernel)
         self.core = Core()
-        self.opened = False
-
-    def open(self) -> None:
-        self.opened = True
 
     def close(self) -> None:
-        self.opened = False
         self.core.close()
         super().close()
 
     @fem.hookimpl
     def fem_sparsity(self, mesh, progress):
-        assert self.opened
         progress.check()
         return self.core.fem_sparsity(mesh, progress)
 

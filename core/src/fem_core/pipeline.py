@@ -5,7 +5,7 @@ stage, how it is timed and announced, and what is accepted from whoever did it.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -72,6 +72,12 @@ class Run:
             yield
         self.seconds[name] = time.perf_counter() - start
         self.observers.emit("fem_stage_complete", stage=name, provider=provider, duration=self.seconds[name])
+
+    def announce(self, opening: Mapping[str, float]) -> None:
+        """Tell the observers of the stages that the session's opening took."""
+        for name, duration in opening.items():
+            self.observers.emit("fem_stage_start", stage=name, provider=self.session.name)
+            self.observers.emit("fem_stage_complete", stage=name, provider=self.session.name, duration=duration)
 
     def load_mesh(self, source: Mesh | str | Path, tolerance: float) -> Mesh:
         with self.stage("load_mesh"):
@@ -250,6 +256,7 @@ def run(
     try:
         stages.current = "open_backend"
         session.ensure_open()
+        stages.announce(session.unannounced())
         stages.current = "load_mesh"
         session.provider("solve_system", problem or Problem(), options)  # an unknown solver is refused at once
         mesh = stages.load_mesh(source, boundary_tolerance)

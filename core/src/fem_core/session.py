@@ -90,6 +90,7 @@ class Session:
         self.name = ",".join(info.name for info, _ in backends) or "core"
         self.notes, self.warnings, self.distributions = tuple(notes), tuple(warnings), tuple(distributions)
         self.seconds: dict[str, float] = {}
+        self._announced = False
         self._fallback = fallback
         self._core = Core(REGISTRY.extensions("fem_linear_solvers"))
         self._sparsities: OrderedDict[tuple[str, str], Sparsity] = OrderedDict()
@@ -100,11 +101,10 @@ class Session:
         """Open every backend, in order. Raises BackendUnavailable if one can't be; the others are closed again."""
         with self.lock:
             if not self._open:
-                self.seconds = {}
+                self.seconds, self._announced = {}, False
                 try:
                     self._each("open_backend", "open")
-                    if any(type(backend).compile is not Backend.compile for _, backend in self.backends):
-                        self._each("compile", "compile")
+                    self._each("compile", "compile")
                 except BaseException:
                     self._close_all()
                     raise
@@ -118,6 +118,9 @@ class Session:
         self.open()
 
     def _each(self, stage: Stage, method: str) -> None:
+        """Open or compile all backends: a stage where there is something to do."""
+        if all(getattr(type(backend), method) is getattr(Backend, method) for _, backend in self.backends):
+            return
         start = time.perf_counter()
         for info, backend in self.backends:
             try:
@@ -184,6 +187,11 @@ class Session:
         return Run(self)
 
     # what a run asks of its session
+
+    def unannounced(self) -> dict[str, float]:
+        """The stages of opening and their seconds, for the observers of the first run."""
+        first, self._announced = not self._announced, True
+        return self.seconds if first else {}
 
     def hooks(self, observers: Iterable[object]) -> Hooks:
         """A plugin manager of its own for one run."""
