@@ -401,3 +401,13 @@ def test_a_folder_that_does_not_exist(tmp_path):
     # The system's error, which names it.
     with pytest.raises(OSError, match="No such file or directory"):
         write_mesh(MESH, tmp_path / "absent" / "mesh.h5")
+
+
+def test_a_huge_chunk_is_refused(tmp_path):
+    # Eight numbers whose one chunk unpacks to a gigabyte.
+    path = tmp_path / "bomb.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("x", data=np.zeros(8), chunks=(2**27,), maxshape=(None,), compression="gzip")
+        file["y"], file["quad8"] = np.zeros(8), np.arange(8, dtype=np.int32)[None]
+    with pytest.raises(MeshError, match=r"'x' has chunks of 1,073,741,824 bytes but stores"):
+        read_mesh(path)

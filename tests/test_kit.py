@@ -25,6 +25,23 @@ def test_a_backend_that_provides_every_stage_conforms(check):
     check()
 
 
+class Opening(Whole):
+    """A right backend whose opening and compiling are stages."""
+
+    def open(self):
+        """Acquire nothing."""
+
+    def compile(self):
+        """Compile nothing."""
+
+
+@pytest.mark.parametrize("name", ["events", "cleanup", "providers"])
+def test_opening_and_compiling_are_allowed(name):
+    # Each check on a session of its own: the first run is the one that tells of opening.
+    (result,) = verify(info(Opening), checks=[name])
+    assert result.outcome == "passed", result.detail
+
+
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_each_planted_fault_is_caught_by_its_check(fault):
     (result,) = verify(fault.info, checks=[fault.caught_by], shrink=False)

@@ -7,10 +7,12 @@
 "At" means within tolerance x extent; names stored with the mesh win.
 """
 
+import math
 from dataclasses import replace
 
 import numpy as np
 
+from fem_core.errors import OptionError
 from fem_core.geometry import edges_among, validate_mesh
 from fem_core.mesh import Boundary, Mesh, name_some
 from fem_core.types import Bools, Ints
@@ -29,10 +31,14 @@ def with_boundaries(mesh: Mesh, tolerance: float = TOLERANCE) -> Mesh:
 
     Raises
     ------
+    OptionError
+        If the tolerance isn't a number >= 0.
     MeshError
         If the mesh isn't valid. That no edge lies at min x leaves an empty inlet; what is wrong with
         that is for the problem to say.
     """
+    if not (isinstance(tolerance, int | float) and 0 <= tolerance < math.inf):
+        raise OptionError(f"boundary_tolerance must be a number >= 0, not {tolerance!r}")
     mesh = validate_mesh(mesh)
     missing = [name for name in ("inlet", "outlet", "walls") if name not in mesh.boundaries]
     if not missing:

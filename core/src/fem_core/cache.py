@@ -6,6 +6,7 @@ whole or not at all, the one not used for longest goes first, and one that can't
 
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -13,6 +14,8 @@ import numpy as np
 import platformdirs
 
 from fem_core.atomic import replacing
+from fem_core.handover import fault_in
+from fem_core.mesh import Mesh
 from fem_core.sparsity import Sparsity
 
 _log = logging.getLogger(__name__)
@@ -32,29 +35,46 @@ def limit() -> float:
         return 0.0
 
 
-def load(fingerprint: str) -> Sparsity | None:
-    """The pattern kept under `fingerprint`; None where there is none that can be read."""
-    path = folder() / f"{fingerprint}.npz"
+def load(mesh: Mesh) -> Sparsity | None:
+    """The pattern kept for the topology of `mesh`; None where there is none that fits it."""
+    path = folder() / f"{mesh.fingerprint}.npz"
     if not limit() or not path.is_file():
         return None
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             found = Sparsity(*(arrays[name] for name in ("indptr", "indices", "slots")))
-        path.touch()
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        _log.warning("%s can't be read and is computed again: %s", path, error)
+        fault = fault_in(found, "compute_sparsity", mesh) or _misfit(found, mesh)
+    except (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, BadZipFile) as error:
+        fault = str(error)
+    if fault:
+        _log.warning("%s is no pattern of this mesh and is computed again: %s", path, fault)
         return None
+    with suppress(OSError):  # a cache that can't be written to may still be read
+        path.touch()
     return found
 
 
-def store(fingerprint: str, sparsity: Sparsity) -> None:
+def _misfit(found: Sparsity, mesh: Mesh) -> str | None:
+    """What is wrong with slots that don't lead to the row and column of their entry."""
+    start, stop = found.indptr[:-1], found.indptr[1:]
+    if not (start <= stop).all() or found.indptr[0] != 0:
+        return "indptr doesn't rise"
+    for i in range(8):
+        slots, row = found.slots[:, i], mesh.quad8[:, i, None]
+        if not ((start[row] <= slots) & (slots < stop[row]) & (found.indices[slots] == mesh.quad8)).all():
+            return "slots lead elsewhere"
+    diagonal = found.indices[start[mesh.orphan_nodes]]
+    return None if np.array_equal(diagonal, mesh.orphan_nodes) else "diagonals of orphan nodes are missing"
+
+
+def store(mesh: Mesh, sparsity: Sparsity) -> None:
     """Keep a pattern, if it fits; a disk that is full or read-only is no error."""
     size = sparsity.indptr.nbytes + sparsity.indices.nbytes + sparsity.slots.nbytes
     if size > limit():
         return
     try:
         folder().mkdir(parents=True, exist_ok=True)
-        with replacing(folder() / f"{fingerprint}.npz") as temporary, temporary.open("wb") as file:
+        with replacing(folder() / f"{mesh.fingerprint}.npz") as temporary, temporary.open("wb") as file:
             np.savez(file, indptr=sparsity.indptr, indices=sparsity.indices, slots=sparsity.slots)
         _shrink()
     except OSError as error:

@@ -52,10 +52,10 @@ class Core(BatchedBackend):
 
     @hookimpl
     def fem_sparsity(self, mesh: Mesh, progress: Progress) -> Sparsity:
-        found = cache.load(mesh.fingerprint)
+        found = cache.load(mesh)
         if found is None:
             found = symbolic.compute_sparsity(mesh)
-            cache.store(mesh.fingerprint, found)
+            cache.store(mesh, found)
         return found
 
     @hookimpl

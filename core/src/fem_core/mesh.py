@@ -27,7 +27,10 @@ def name_some(items: Array) -> str:
 
 def _frozen(values: Any, dtype: type, what: str) -> Array:
     """`values` as a contiguous read-only array of `dtype`: a copy, unless they are one already."""
-    given = np.asarray(values)
+    try:
+        given = np.asarray(values)
+    except ValueError as error:
+        raise MeshError(f"{what} must be an array: {error}") from None
     wanted = np.dtype(dtype)
     if given.size and given.dtype.kind not in ("iu" if wanted.kind == "i" else "iuf"):  # [] is of floats
         raise MeshError(f"{what} must hold {'integers' if wanted.kind == 'i' else 'numbers'}, not {given.dtype}")
@@ -116,9 +119,11 @@ class Mesh:
             raise MeshError(f"{self.source}: quad8 must have shape (n_elements, 8), not {quad8.shape}")
         for name, value in (("x", x), ("y", y), ("quad8", quad8)):
             object.__setattr__(self, name, value)
-        for name in self.boundaries:
-            if not name or "/" in name:
+        for name, boundary in self.boundaries.items():
+            if not isinstance(name, str) or name in ("", ".", "..") or "/" in name:
                 raise MeshError(f"{self.source}: a boundary can't be called {name!r}")
+            if not isinstance(boundary, Boundary):
+                raise MeshError(f"{self.source}: boundary {name!r} must be a Boundary, not {boundary!r}")
         object.__setattr__(self, "boundaries", MappingProxyType(dict(self.boundaries)))
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from fem_core.boundaries import with_boundaries
-from fem_core.errors import BackendError, FemError
+from fem_core.errors import BackendError, FemError, MeshError
 from fem_core.events import Event, Listener, Observers
 from fem_core.files import read_mesh, write_result
 from fem_core.handover import HOST, fault_in
@@ -83,8 +83,10 @@ class Run:
         with self.stage("load_mesh"):
             if isinstance(source, Mesh):
                 mesh = with_boundaries(source, tolerance)
-            else:
+            elif isinstance(source, str | Path):
                 mesh = read_mesh(source, boundary_tolerance=tolerance)
+            else:
+                raise MeshError(f"a mesh is a fem_core.Mesh or the path of a file, not {source!r}")
         self.warnings += mesh.warnings
         self.observers.emit("fem_mesh_loaded", mesh=mesh)
         return mesh
@@ -106,7 +108,7 @@ class Run:
             system: LinearSystem = self.hooks.call(
                 self.current, provider, mesh=mesh, problem=problem, sparsity=sparsity, progress=self.progress
             )
-        return self._check(system, self.current, mesh)
+            return self._check(system, self.current, mesh)
 
     def apply_bc(self, system: LinearSystem, mesh: Mesh, problem: Problem) -> LinearSystem:
         provider = self._provider("apply_bc", problem)
@@ -115,6 +117,7 @@ class Run:
             system = self.hooks.call(
                 self.current, provider, system=system, mesh=mesh, problem=problem, progress=self.progress
             )
+            self._check(system, self.current, mesh)
         if len(mesh.orphan_nodes):
             self.warnings.append(f"{len(mesh.orphan_nodes)} nodes belong to no element; they are fixed at 0")
         stiffest = 16 * float(problem.conductivity_on(mesh).max())
@@ -123,7 +126,7 @@ class Run:
                 f"the penalty of {PENALTY:g} is small beside a conductivity of {stiffest / 16:g}: "
                 "fixed values are approximate; use dirichlet='eliminate'"
             )
-        return self._check(system, self.current, mesh)
+        return system
 
     def solve_system(self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions) -> SolveResult:
         provider = self._provider("solve_system", problem, options)
@@ -138,7 +141,7 @@ class Run:
                 options=options,
                 progress=self.progress,
             )
-        return self._check(result, self.current, mesh)
+            return self._check(result, self.current, mesh)
 
     def compute_derived(self, mesh: Mesh, problem: Problem, result: SolveResult) -> DerivedFields:
         provider = self._provider("compute_derived", problem)
@@ -147,7 +150,7 @@ class Run:
             derived: DerivedFields = self.hooks.call(
                 self.current, provider, mesh=mesh, problem=problem, result=result, progress=self.progress
             )
-        return self._check(derived, self.current, mesh)
+            return self._check(derived, self.current, mesh)
 
     def to_host(self, value: V, made_in: Stage, mesh: Mesh) -> V:
         """`value` on the host and in the mesh's numbering."""

@@ -81,7 +81,11 @@ class Problem:
     def __post_init__(self) -> None:
         if self.dirichlet not in ("penalty", "eliminate"):
             raise ProblemError(f"dirichlet must be 'penalty' or 'eliminate', not {self.dirichlet!r}")
-        object.__setattr__(self, "conditions", tuple(self.conditions))
+        conditions = (self.conditions,) if isinstance(self.conditions, Robin | Dirichlet) else tuple(self.conditions)
+        for condition in conditions:
+            if not isinstance(condition, Robin | Dirichlet):
+                raise ProblemError(f"conditions must be Robin or Dirichlet, not {condition!r}")
+        object.__setattr__(self, "conditions", conditions)
 
     @classmethod
     def potential_flow(
@@ -117,16 +121,17 @@ class Problem:
             nodes = _boundary_nodes(mesh, condition)
             nodal_values(condition.gamma, mesh, nodes, f"gamma on {condition.boundary!r}")
         self.fixed_on(mesh)
-        k = self.conductivity_on(mesh)
-        if len(bad := np.flatnonzero(~(k > 0))):
-            raise ProblemError(f"conductivity must be positive; it isn't in elements {name_some(bad)}")
+        self.conductivity_on(mesh)
         self.source_on(mesh)
         self._check_level(mesh)
         return self
 
     def conductivity_on(self, mesh: Mesh) -> Floats:
-        """k of each element, (n_elements,)."""
-        return _finite(_broadcast(self.conductivity, {"element": mesh.n_elements}, "conductivity"), "conductivity")
+        """k of each element, (n_elements,). Raises ProblemError where it isn't positive."""
+        k = _finite(_broadcast(self.conductivity, {"element": mesh.n_elements}, "conductivity"), "conductivity")
+        if len(bad := np.flatnonzero(~(k > 0))):
+            raise ProblemError(f"conductivity must be positive; it isn't in elements {name_some(bad)}")
+        return k
 
     def source_on(self, mesh: Mesh) -> Floats | None:
         """s at the nodes of each element, (n_elements, 8); None where there is no source."""

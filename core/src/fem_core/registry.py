@@ -76,7 +76,10 @@ class Registry:
     def find(self, name: str) -> Listing:
         """The backend of this name. Raises BackendUnavailable naming the known ones if there is none."""
         if name in self._registered:
-            return judge(name, self._registered[name], "registered in this process")
+            origin = "registered in this process"
+            if name in _disabled():
+                return Listing(name, State.DISABLED, "switched off by FEM_DISABLE", origin)
+            return judge(name, self._registered[name], origin)
         points = [point for point in _entry_points(BACKENDS) if point.name == name]
         if not points:
             known = sorted({point.name for point in _entry_points(BACKENDS)} | set(self._registered))

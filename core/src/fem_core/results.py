@@ -2,6 +2,7 @@
 
 import json
 import math
+import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -38,8 +39,16 @@ class SolverOptions:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not (self.rtol >= 0 and self.atol >= 0 and self.rtol + self.atol > 0):
-            raise OptionError(f"rtol and atol must be >= 0 and not both zero, not {self.rtol!r} and {self.atol!r}")
+        for name in ("rtol", "atol", "maxiter", "monitor"):
+            value: object = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, numbers.Real):
+                raise OptionError(f"{name} must be a number, not {value!r}")
+        if not (float(self.maxiter).is_integer() and float(self.monitor).is_integer()):
+            raise OptionError(f"maxiter and monitor must be whole numbers, not {self.maxiter!r} and {self.monitor!r}")
+        if not (self.rtol >= 0 and self.atol >= 0 and 0 < self.rtol + self.atol < math.inf):
+            raise OptionError(
+                f"rtol and atol must be >= 0, finite and not both zero, not {self.rtol!r} and {self.atol!r}"
+            )
         if self.maxiter < 0 or self.monitor < 1:
             raise OptionError(f"maxiter must be >= 0 and monitor >= 1, not {self.maxiter!r} and {self.monitor!r}")
 

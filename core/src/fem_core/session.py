@@ -12,7 +12,7 @@ from typing import Any, TypedDict, Unpack
 from fem_core.backend import Backend, BackendInfo
 from fem_core.boundaries import TOLERANCE
 from fem_core.core import Core
-from fem_core.errors import BackendError, BackendUnavailable, FemError, OptionError
+from fem_core.errors import BackendError, BackendUnavailable, FemError, OptionError, ProblemError
 from fem_core.events import Event
 from fem_core.hooks import Hooks, check_backend
 from fem_core.mesh import Mesh
@@ -168,8 +168,14 @@ class Session:
 
     def solve(self, mesh: Mesh | str | Path, problem: Problem | None = None, **options: Unpack[RunOptions]) -> Solution:
         """Solve `problem` (by default `Problem.potential_flow`) on `mesh`; see `fem_core.solve`."""
-        solver = solver_options(options, _OTHERS)
         listening = {name: options[name] for name in ("observers", "on_event", "cancel") if name in options}
+        try:
+            solver = solver_options(options, _OTHERS)
+            if not isinstance(problem, Problem | None):
+                raise ProblemError(f"a problem is a fem_core.Problem, not {problem!r}")
+        except FemError as error:
+            announce(error, "open_backend", options.get("observers", ()), options.get("on_event"))
+            raise
         with self.lock:
             return run(
                 self,
@@ -279,16 +285,30 @@ def open_backend(name: str | BackendInfo = "auto", /, *, fallback: bool = False,
     """
     if name == "auto":
         return _open_best(options)
-    if isinstance(name, BackendInfo):
-        listings = [judge(name.name, name, "given in this process")]
-    else:
-        listings = [REGISTRY.find(part.strip()) for part in name.split(",")]
+    listings = _find(name)
     _refuse_unknown(listings, options)
     return _open(listings, options, fallback=fallback).open()
 
 
+def create_backends(name: str | BackendInfo, options: Mapping[str, Any]) -> list[tuple[BackendInfo, Backend]]:
+    """The backends of a chain as they are before anything is opened."""
+    return _create(_find(name), options)
+
+
+def _find(name: str | BackendInfo) -> list[Listing]:
+    if isinstance(name, BackendInfo):
+        return [judge(name.name, name, "given in this process")]
+    if not isinstance(name, str):
+        raise OptionError(f"a backend is given by its name, not by {name!r}")
+    return [REGISTRY.find(part.strip()) for part in name.split(",")]
+
+
+def _create(listings: Sequence[Listing], options: Mapping[str, Any]) -> list[tuple[BackendInfo, Backend]]:
+    return [REGISTRY.create(listing, _known(listing, options)) for listing in listings]
+
+
 def _open(listings: Sequence[Listing], options: Mapping[str, Any], **settings: Any) -> Session:
-    backends = [REGISTRY.create(listing, _known(listing, options)) for listing in listings]
+    backends = _create(listings, options)
     origins = [listing.distribution.split(" ") for listing in listings]  # name and version, or a remark
     distributions = [origin[0] for origin in origins if len(origin) == 2 and origin[0] != "fem-core"]
     return Session(backends, distributions=distributions, **settings)

@@ -28,9 +28,11 @@ class Sparsity:
     slots: Ints
 
     def __post_init__(self) -> None:
-        for array in (self.indptr, self.indices, self.slots):
-            if isinstance(array, np.ndarray):  # anything else is refused where it is handed on
-                array.flags.writeable = False  # sessions keep patterns and share them between runs
+        for name in ("indptr", "indices", "slots"):  # sessions keep patterns and share them between runs
+            if isinstance(array := getattr(self, name), np.ndarray):  # else it is refused where it is handed on
+                array = array.view()
+                array.flags.writeable = False
+                object.__setattr__(self, name, array)
 
     @property
     def n_nodes(self) -> int:

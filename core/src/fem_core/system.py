@@ -6,6 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from fem_core.element import robin_edges
+from fem_core.errors import ProblemError
 from fem_core.mesh import Mesh
 from fem_core.problem import Problem, nodal_values
 from fem_core.sparsity import accumulate, csr_positions
@@ -53,6 +54,12 @@ def apply_conditions(system: LinearSystem, mesh: Mesh, problem: Problem) -> Line
     The right-hand side is f + ∫γv - K ĝ and zero at fixed nodes, with either treatment. The pattern
     of the matrix is kept.
     """
+    if system.lift is not None:
+        raise ProblemError(
+            "the system has its boundary conditions already; apply them to what assemble_system returned"
+        )
+    if system.n_nodes != mesh.n_nodes:
+        raise ProblemError(f"{mesh.source}: the system has {system.n_nodes} nodes, the mesh {mesh.n_nodes}")
     K = system.matrix
     values, rhs = K.data.copy(), system.rhs.copy()
     for condition in problem.robin:

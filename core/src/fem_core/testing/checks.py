@@ -8,13 +8,16 @@ import numpy as np
 
 from fem_core import generate
 from fem_core.backends.baseline import Baseline
+from fem_core.events import Event
 from fem_core.mesh import Mesh
 from fem_core.problem import Dirichlet, Problem, Robin
 from fem_core.results import SolverOptions, StopReason
+from fem_core.session import Session, open_backend
+from fem_core.solution import Solution
 from fem_core.solvers import Equilibrated
 from fem_core.system import LinearSystem, apply_conditions
 from fem_core.testing import tolerance
-from fem_core.testing.strategies import Case, cases, large_case
+from fem_core.testing.strategies import Case, cases, large_case, many_elements
 from fem_core.testing.target import Target, assembled, conditioned, derived, methods, solved, sparsity
 from fem_core.types import Array, Floats, Stage
 
@@ -240,14 +243,68 @@ def check_iterations(target: Target) -> None:
 
 @check("stop_reasons", "solve_system")
 def check_stop_reasons(target: Target) -> None:
-    """Three iterations are reported as not converged; a zero right-hand side needs none."""
+    """maxiter, atol and rtol are obeyed, and what isn't solved isn't called converged."""
     _needs_cg(target)
     mesh = generate.duct(nx=12, ny=4)
-    report = target.session.solve(mesh, solver="cg", maxiter=3).report
+
+    def solve(session: Session, **options: Any) -> Solution:
+        return session.solve(mesh, solver="cg", **options)
+
+    stopped, theirs = solve(target.session, maxiter=3), solve(target.baseline, maxiter=3)
+    report = stopped.report
     assert not report.converged and report.iterations == 3, "maxiter=3 was not obeyed or not reported"
     assert report.solver["stop_reason"] == StopReason.MAXITER, f"stop reason {report.solver['stop_reason']!r}"
+    assert_close(stopped.u, theirs.u, 1e-9 * np.abs(theirs.u).max(), "u after three iterations")
+
     still = target.session.solve(mesh, Problem.potential_flow(mesh, gamma=0.0), solver="cg")
     assert still.report.converged and still.report.iterations == 0 and not still.u.any(), "b = 0 was iterated on"
+
+    system = _system(Case(mesh, Problem.potential_flow(mesh)))
+    atol = 1e-3 * float(np.linalg.norm(Equilibrated.of(system).d * system.rhs))
+    for tolerances in ({"rtol": 1e-12, "atol": atol}, {"rtol": 1e-3}):
+        mine, wanted = solve(target.session, **tolerances).report, solve(target.baseline, **tolerances).report
+        assert abs(mine.iterations - wanted.iterations) <= 1, (
+            f"{mine.iterations} iterations for {tolerances} where the reference takes {wanted.iterations}"
+        )
+    hopeless = solve(target.session, rtol=1e-30, maxiter=2000).report
+    assert not hopeless.converged, "a relative residual of 1e-30 can't be reached, but is said to be"
+
+
+@check("residuals", "solve_system")
+def check_residuals(target: Target) -> None:
+    """The residuals in the report are those of u, and the history has the true ones at the monitor's iterations."""
+    mesh = generate.duct(nx=24, ny=8)
+    problem = Problem.potential_flow(mesh)
+    system = _system(Case(mesh, problem))
+    scaled = Equilibrated.of(system)
+    b = scaled.d * system.rhs
+    heard: list[Event] = []
+    for method in [options.method for options in methods(target.session)]:
+        solution = target.session.solve(mesh, problem, solver=method, monitor=7, on_event=heard.append)
+        assert system.lift is not None
+        w = solution.u - system.lift
+        unscaled = system.rhs - system.matrix @ w
+        unscaled[system.fixed] = 0
+        report = solution.report.solver
+        assert report["method"] == method, f"{method} calls itself {report['method']!r}"
+        for name, found, norm in (
+            ("relative_residual", b - scaled.A @ (w / scaled.d), np.linalg.norm(b)),
+            ("true_relative_residual", unscaled, np.linalg.norm(system.rhs)),
+        ):
+            actual, rounding = float(np.linalg.norm(found) / norm), 1e4 * tolerance.EPS
+            assert abs(report[name] - actual) <= 0.01 * actual + rounding, f"{name} {report[name]:.2e} is {actual:.2e}"
+        if method == "cg":
+            steps = [iteration for iteration, _ in solution.report.history]
+            wanted = [*range(7, report["iterations"], 7), report["iterations"]]
+            assert steps == wanted, f"the history has the iterations {steps} instead of {wanted}"
+            theirs = target.baseline.solve(mesh, problem, solver="cg", monitor=7).report.history
+            for (iteration, mine), (_, reference) in list(zip(solution.report.history, theirs, strict=False))[:5]:
+                assert abs(mine - reference) <= 1e-3 * reference, f"residual {mine:.3e} at iteration {iteration}"
+    for event in heard:
+        if event.name == "fem:solveProgress":
+            residual, etr = event.data["residual"], event.data["etr"]
+            assert 0 < residual < 1e3, f"a residual of {residual} was reported on the way"
+            assert etr is None or etr >= 0, f"a remaining time of {etr} s was reported"
 
 
 def _needs_cg(target: Target) -> None:
@@ -307,16 +364,49 @@ def check_orphan_nodes(target: Target) -> None:
     assert not solution.u[mesh.orphan_nodes].any(), "u isn't 0 at orphan nodes"
 
 
+@check("many_elements")
+def check_many_elements(target: Target) -> None:
+    """On 23,000 elements matrix, load and fields equal those of `numpy`: no batch or block is lost or misplaced."""
+    case = many_elements()
+    with open_backend("numpy") as session:
+        theirs = assembled(session, case.mesh, case.problem)
+        mine = assembled(target.session, case.mesh, case.problem)
+        _assert_same_pattern(mine.matrix, theirs.matrix)
+        allowed = tolerance.stiffness(case.mesh, case.problem, sparsity(session, case.mesh))
+        assert_close(mine.matrix.data, theirs.matrix.data, allowed, "CSR values of K")
+        assert_close(mine.rhs, theirs.rhs, tolerance.load(case.mesh, case.problem), "load vector")
+        u = np.random.default_rng(0).normal(size=case.mesh.n_nodes)
+        fields = derived(target.session, case.mesh, case.problem, u)
+        wanted = derived(session, case.mesh, case.problem, u)
+        within = tolerance.derived(case.mesh, u)
+        assert_close(fields.velocity, wanted.velocity, within[:, None], "velocity")
+        assert_close(fields.speed, wanted.speed, within, "speed")
+
+
 @check("reuse")
 def check_reuse(target: Target) -> None:
-    """Nothing stale is kept: other coefficients, another mesh of the same topology, then the first again."""
+    """Nothing stale is kept, nothing returned is overwritten: other data, another geometry, then the first again."""
     first = generate.duct(nx=5, ny=3)
-    wider = replace(first, y=2 * first.y)
-    for mesh, k, γ in ((first, 1.0, 2.5), (first, 3.0, 2.5), (first, 3.0, 1.0), (wider, 1.0, 2.5), (first, 1.0, 2.5)):
-        problem = Problem.potential_flow(mesh, gamma=γ, conductivity=k, source=0.5 * k)
+    wider = replace(first, x=2 * first.x)
+    earlier: list[tuple[Solution, Floats, Floats]] = []
+    for mesh, k, γ, s in (
+        (first, 1.0, 2.5, 0.0),
+        (first, 3.0, 2.5, 0.0),
+        (first, 3.0, 2.5, 0.7),
+        (first, 3.0, 1.0, 0.7),
+        (wider, 3.0, 1.0, 0.7),
+        (first, 1.0, 2.5, 0.0),
+    ):
+        problem = Problem.potential_flow(mesh, gamma=γ, conductivity=k, source=s)
         solution = target.session.solve(mesh, problem, solver="cg", rtol=1e-11)
         system = apply_conditions(assembled(target.baseline, mesh, problem), mesh, problem)
         _assert_solves(system, solution.u, SolverOptions(rtol=1.1e-11))
+        theirs = derived(target.baseline, mesh, problem, solution.u)
+        assert_close(solution.speed, theirs.speed, 4 * tolerance.derived(mesh, solution.u), "speed")
+        earlier.append((solution, solution.u.copy(), solution.velocity.copy()))
+    for solution, u, velocity in earlier:
+        kept = np.array_equal(solution.u, u) and np.array_equal(solution.velocity, velocity)
+        assert kept, "a solution was overwritten by a later run"
 
 
 @check("determinism", "assemble_system", deterministic=False)

@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import numpy as np
 
@@ -137,11 +137,12 @@ def check_executor(target: Target) -> None:
     if not batched:
         raise NotApplicable("the backend isn't built on an executor")
     for number in batched:
+        with ExitStack() as opened:
 
-        def make(number: int = number) -> Executor:
-            fresh = target.open().backends[number][1]
-            assert isinstance(fresh, BatchedBackend)
-            return fresh.executor
+            def make(number: int = number, opened: ExitStack = opened) -> Executor:
+                fresh = opened.enter_context(target.open()).backends[number][1]
+                assert isinstance(fresh, BatchedBackend)
+                return fresh.executor
 
-        for run in EXECUTOR_CHECKS.values():
-            run(make)
+            for run in EXECUTOR_CHECKS.values():
+                run(make)

@@ -4,6 +4,8 @@
 variants of this program have been seen to differ.
 """
 
+import os
+import sys
 import threading
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,7 +21,7 @@ from fem_core.execution import OnProgress, OutputSpec, SerialExecutor, ranges
 from fem_core.hookspecs import hookimpl
 from fem_core.kernels import Inputs, Kernel
 from fem_core.mesh import Mesh
-from fem_core.problem import Problem, Robin
+from fem_core.problem import Fluid, Problem, Robin
 from fem_core.progress import Progress
 from fem_core.results import DerivedFields, SolveResult, SolverOptions, StopReason
 from fem_core.solvers import Equilibrated
@@ -276,15 +278,15 @@ class VelocityUphill(Whole):
         return replace(right, velocity=-right.velocity)
 
 
-class WrongDensity(Whole):
-    """Has the density of air built in."""
+class BuiltInFluid(Whole):
+    """Has the density of air and the reference pressure built in."""
 
     @hookimpl
     def fem_compute_derived(
         self, mesh: Mesh, problem: Problem, result: SolveResult, progress: Progress
     ) -> DerivedFields:
         right = Core.fem_compute_derived(self, mesh, problem, result, progress)
-        return replace(right, pressure=problem.fluid.p0 - 0.5 * 1.2 * right.speed**2)
+        return replace(right, pressure=Fluid().pressure(right.speed))
 
 
 class LostEvent(Whole):
@@ -379,6 +381,165 @@ class NoValidation(Whole):
         super().close()
 
 
+class FarElements(_Assembling):
+    """Has room for 4096 elements, and leaves out the rest."""
+
+    def stiffness(self, mesh: Mesh, k: Floats) -> Floats:
+        Ke = super().stiffness(mesh, k).copy()
+        Ke[4096:] = 0
+        return Ke
+
+
+class StaleLoad(Whole):
+    """Keeps the load for as long as the matrix is the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept: dict[bytes, Floats] = {}
+
+    @hookimpl
+    def fem_assemble(self, mesh: Mesh, problem: Problem, sparsity: Sparsity, progress: Progress) -> LinearSystem:
+        fresh = Core.fem_assemble(self, mesh, problem, sparsity, progress)
+        return replace(fresh, rhs=self._kept.setdefault(fresh.matrix.data.tobytes(), fresh.rhs))
+
+
+class StaleGeometry(Whole):
+    """Post-processes with the coordinates that first came with the topology."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._meshes: dict[str, Mesh] = {}
+
+    @hookimpl
+    def fem_compute_derived(
+        self, mesh: Mesh, problem: Problem, result: SolveResult, progress: Progress
+    ) -> DerivedFields:
+        known = self._meshes.setdefault(mesh.fingerprint, mesh)
+        return Core.fem_compute_derived(self, known, problem, result, progress)
+
+
+class SharedBuffer(Whole):
+    """Returns u in an array that the next solve of the same size writes to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._buffers: dict[int, Floats] = {}
+
+    @hookimpl
+    def fem_solve(
+        self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress
+    ) -> SolveResult:
+        right = Core.fem_solve(self, system, mesh, problem, options, progress)
+        buffer = self._buffers.setdefault(mesh.n_nodes, np.empty(mesh.n_nodes))
+        buffer[:] = right.u
+        return replace(right, u=buffer)
+
+
+class _Reporting(Whole):
+    """A fault in what a solve is asked for or says of itself."""
+
+    def asked(self, options: SolverOptions) -> SolverOptions:
+        return options
+
+    def said(self, right: SolveResult) -> SolveResult:
+        return right
+
+    @hookimpl
+    def fem_solve(
+        self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress
+    ) -> SolveResult:
+        return self.said(Core.fem_solve(self, system, mesh, problem, self.asked(options), progress))
+
+
+class IgnoredAtol(_Reporting):
+    """Knows a relative tolerance only."""
+
+    def asked(self, options: SolverOptions) -> SolverOptions:
+        return replace(options, atol=0.0)
+
+
+class OwnMonitor(_Reporting):
+    """Looks at the residual every 50 iterations, whatever it is asked for."""
+
+    def asked(self, options: SolverOptions) -> SolverOptions:
+        return replace(options, monitor=50)
+
+
+class ZeroResidual(_Reporting):
+    """Reports no residual."""
+
+    def said(self, right: SolveResult) -> SolveResult:
+        return replace(right, relative_residual=0.0)
+
+
+class ScaledResidualOnly(_Reporting):
+    """Reports the equilibrated residual for the unscaled one."""
+
+    def said(self, right: SolveResult) -> SolveResult:
+        return replace(right, true_relative_residual=right.relative_residual)
+
+
+class NoHistory(_Reporting):
+    """Keeps no history of residuals."""
+
+    def said(self, right: SolveResult) -> SolveResult:
+        return replace(right, history=())
+
+
+class DriftingResidual(_Reporting):
+    """Takes the recurrence's word for convergence."""
+
+    def said(self, right: SolveResult) -> SolveResult:
+        drifted = right.stop_reason is StopReason.STAGNATION
+        return replace(right, stop_reason=StopReason.CONVERGED) if drifted else right
+
+
+class NothingPartial(_Reporting):
+    """Returns zeros where it did not converge."""
+
+    def said(self, right: SolveResult) -> SolveResult:
+        return right if right.converged else replace(right, u=np.zeros_like(right.u))
+
+
+class OtherThread(Whole):
+    """Reports progress from a thread of its own."""
+
+    @hookimpl
+    def fem_assemble(self, mesh: Mesh, problem: Problem, sparsity: Sparsity, progress: Progress) -> LinearSystem:
+        right = Core.fem_assemble(self, mesh, problem, sparsity, Progress())
+        reporter = threading.Thread(target=progress.assembly, args=(mesh.n_elements, mesh.n_elements))
+        reporter.start()
+        reporter.join()
+        return right
+
+
+class ClosesOnce(Whole):
+    """Can't be closed twice."""
+
+    _closed = False
+
+    def close(self) -> None:
+        if self._closed:
+            raise RuntimeError("closed already")
+        self._closed = True
+        super().close()
+
+
+class WorksWhenMade(Whole):
+    """Starts its thread when it is made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        threading.Thread(target=threading.Event().wait, args=(10,), daemon=True, name="early").start()
+
+
+class LeftProcess(Whole):
+    """Leaves a process running after `close`."""
+
+    def open(self) -> None:
+        os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, "-c", "__import__('time').sleep(8)"])
+
+
 class LeftThread(Whole):
     """Leaves a thread running after `close`."""
 
@@ -466,7 +627,7 @@ FAULTS = (
     _fault(AlwaysConverged, "stop_reasons"),
     _fault(SpeedOfMean, "derived"),
     _fault(VelocityUphill, "derived"),
-    _fault(WrongDensity, "derived"),
+    _fault(BuiltInFluid, "derived"),
     _fault(StaleFields, "pipeline"),
     _fault(FloatingOrphans, "orphan_nodes"),
     _fault(ScalesInPlace, "input_unchanged"),
@@ -475,6 +636,21 @@ FAULTS = (
     _fault(NoValidation, "bad_input"),
     _fault(LostEvent, "events"),
     _fault(DeafToCancel, "cancellation"),
+    _fault(FarElements, "many_elements"),
+    _fault(StaleLoad, "reuse"),
+    _fault(StaleGeometry, "reuse"),
+    _fault(SharedBuffer, "reuse"),
+    _fault(IgnoredAtol, "stop_reasons"),
+    _fault(DriftingResidual, "stop_reasons"),
+    _fault(NothingPartial, "stop_reasons"),
+    _fault(OwnMonitor, "residuals"),
+    _fault(ZeroResidual, "residuals"),
+    _fault(ScaledResidualOnly, "residuals"),
+    _fault(NoHistory, "residuals"),
+    _fault(OtherThread, "events"),
+    _fault(ClosesOnce, "cleanup"),
+    _fault(WorksWhenMade, "cleanup"),
+    _fault(LeftProcess, "cleanup"),
     _fault(LeftThread, "cleanup"),
     _fault(LostBatch, "executor", stages=("assemble_system", "compute_derived"), solver_methods=()),
 )

@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from fem_core.backend import BackendInfo
+from fem_core.backend import Backend, BackendInfo
 from fem_core.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.results import DerivedFields, SolveResult, SolverOptions, StopReason
-from fem_core.session import Session, open_backend
+from fem_core.session import Session, create_backends, open_backend
 from fem_core.sparsity import Sparsity
 from fem_core.system import LinearSystem
 from fem_core.types import Stage
@@ -60,6 +60,10 @@ class Target:
         """Another session of the backend, for the caller to close."""
         return open_backend(self.backend, **{**self.options, **options})
 
+    def unopened(self) -> list[tuple[BackendInfo, Backend]]:
+        """The backends as they are made, before anything is opened."""
+        return create_backends(self.backend, self.options)
+
     @cached_property
     def session(self) -> Session:
         """The session that most checks use."""
@@ -75,7 +79,7 @@ class Target:
         return {stage for info, _ in self.session.backends for stage in info.stages}
 
     def for_all(self, strategy: st.SearchStrategy[T], body: Callable[[T], None], examples: int | None = None) -> None:
-        """Run `body` on examples of `strategy`; the same ones every time, so that a certificate can be repeated."""
+        """Run `body` on examples of `strategy`, drawn without chance: the same in the same environment."""
 
         @settings(
             max_examples=examples or self.examples,

@@ -26,9 +26,11 @@ def _jacobian(mesh: Mesh, dn: Floats) -> tuple[Floats, Floats, Floats]:
     J = np.einsum("qdi,nic->nqdc", dn, X)
     det = np.linalg.det(J)
     gradient = np.linalg.solve(J, np.broadcast_to(dn, (len(X), *dn.shape)))
-    A = np.einsum("qdi,nic->nqdc", np.abs(dn), np.abs(X))
-    loss = (A[..., 0, 0] * A[..., 1, 1] + A[..., 0, 1] * A[..., 1, 0]) / np.abs(det)
-    return gradient, np.abs(det), loss
+    # each entry of J is a sum of terms up to A, so that det J = J00 J11 - J01 J10 may be wrong by ε times this
+    A, J = np.einsum("qdi,nic->nqdc", np.abs(dn), np.abs(X)), np.abs(J)
+    terms = A[..., 0, 0] * J[..., 1, 1] + J[..., 0, 0] * A[..., 1, 1]
+    terms += A[..., 0, 1] * J[..., 1, 0] + J[..., 0, 1] * A[..., 1, 0]
+    return gradient, np.abs(det), terms / np.abs(det)
 
 
 def stiffness(mesh: Mesh, problem: Problem, sparsity: Sparsity) -> Floats:
