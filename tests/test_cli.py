@@ -178,7 +178,7 @@ def test_debug_shows_a_traceback_wherever_it_stands():
     for arguments in (["--debug", "solve", "nowhere.h5"], ["solve", "--debug", "nowhere.h5"]):
         result = run(*arguments)
         assert "Traceback" in result.stderr
-        assert result.stderr.splitlines()[-1] == "fem: error: nowhere.h5: there is no such file"
+        assert result.stderr.splitlines()[-1] == "fem: error: nowhere.h5: there is no such file; `fem mesh` makes one"
         assert result.exit_code == 2
 
 
@@ -392,14 +392,26 @@ def test_a_reader_who_leaves_gets_no_traceback(mesh):
         assert process.returncode == 1
 
 
-def test_a_reader_of_events_who_leaves_does_not_end_the_run(mesh, tmp_path):
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_reader_of_events_who_leaves_ends_a_run_that_writes_nothing_else(mesh, tmp_path, keeps):
     read, write = os.pipe()
     os.close(read)
-    with fem_process("solve", mesh, "--events", "-", "-o", tmp_path / "u.h5", stdout=write) as process:
+    output = ["-o", tmp_path / "u.h5"] if keeps else []
+    with fem_process("solve", mesh, "--events", "-", *output, stdout=write) as process:
         os.close(write)
         _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
     assert "Traceback" not in err
-    assert fem.read_mesh(tmp_path / "u.h5").n_nodes == 139
+    assert "observer" not in err
+    assert (tmp_path / "u.h5").exists() is keeps
+    assert ("converged" in err) is keeps
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_events_that_cannot_be_written_are_an_error(mesh):
+    result = run("solve", mesh, "--events", "/dev/full")
+    assert result.exit_code == 2
+    assert the_line(result).strip() == "fem: error: /dev/full: No space left on device"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -625,7 +637,7 @@ def test_parameters_of_a_shape_are_options(tmp_path):
     assert (mesh.x.max(), mesh.n_elements) == (4.0, 10)
     text = run("mesh", "y-tube", "--help").stdout
     assert "--stem-width FLOAT" in text
-    assert "In metres." in text
+    assert "Width of the stem, in metres." in text
 
 
 def test_a_mesh_that_is_refused_leaves_the_old_file(tmp_path):
@@ -704,7 +716,7 @@ def test_verify_shows_each_check_and_passes(kit):
     assert result.exit_code == 0
     assert kit == {"backend": "numpy", "options": {}, "checks": ["matrix", "events"], "examples": 7}
     assert "passed           matrix" in result.stdout
-    assert "numpy conforms: 1 passed, 1 skipped" in result.stdout
+    assert "numpy was checked in part: 1 passed, 1 skipped" in result.stdout
 
 
 def test_verify_fails_with_1_and_shows_the_detail(kit):

@@ -346,9 +346,9 @@ def test_y_tube_is_valid_for_any_counts(counts):
         (duct, {"nx": 5.0, "ny": 1}, "nx must be a positive integer, not 5.0"),
         (duct, {"nodes": 0}, "nodes must be an integer between 8 and 500000000, not 0"),
         (duct, {"nodes": 1e6}, "nodes must be an integer"),
-        (duct, {"nx": 5}, "ny must be a positive integer, beside nx, not None"),
+        (duct, {"nx": 5}, "nx and ny must be given together; missing: ny"),
         (duct, {"nx": 5, "ny": 0}, "ny must be a positive integer, not 0"),
-        (duct, {"nx": 5, "ny": 2, "nodes": 100}, "nodes must be left out where ny and nx are given, not 100"),
+        (duct, {"nx": 5, "ny": 2, "nodes": 100}, "nodes must be left out where nx and ny are given, not 100"),
         (annulus, {"inner": -1.0}, "inner must be a positive number"),
         (annulus, {"outer": 1.0}, "outer must be between 1.001 and 1000"),
         (annulus, {"angle": 6.5}, "angle must be between 0.001 and 6.28319 (radians, up to the full ring), not 6.5"),
@@ -363,7 +363,7 @@ def test_y_tube_is_valid_for_any_counts(counts):
         (y_tube, {"spread": 0.9}, "spread must be at least"),
         (y_tube, {"arm_length": 1.0}, "arm_length must be between"),
         (y_tube, {"stem_length": 0.1}, "stem_length must be between"),
-        (y_tube, {"nw": 2, "na": 4}, "ns must be a positive integer, beside nw and na, not None"),
+        (y_tube, {"nw": 2, "na": 4}, "nw, ns and na must be given together; missing: ns"),
     ],
 )
 def test_bad_parameters_are_refused_by_name(make, given, message):

@@ -164,7 +164,7 @@ def other(tmp_path):
 
 def test_no_such_file(tmp_path):
     # The commonest of all.
-    assert refusal(tmp_path / "absent.h5").endswith("absent.h5: there is no such file")
+    assert refusal(tmp_path / "absent.h5").endswith("absent.h5: there is no such file; `fem mesh` makes one")
 
 
 def test_an_unknown_ending(tmp_path):

@@ -7,11 +7,12 @@ from pathlib import Path
 import fem_core as fem
 import numpy as np
 import pytest
-from fem_core.plot import _FINEST, _range, _size, _Triangles, check_plot, plot_solution
+from fem_core.plot import _FINEST, _figure, _range, _size, _Triangles, check_plot, plot_solution
 
 matplotlib = pytest.importorskip("matplotlib", reason="pictures need Matplotlib (the extra `plot`)")
 
 from matplotlib.image import imread  # noqa: E402
+from matplotlib.quiver import Quiver  # noqa: E402
 
 
 def area(mesh: fem.Mesh) -> tuple[float, float]:
@@ -62,6 +63,52 @@ def test_points_carry_the_quadratic_field_whatever_the_subdivision(n):
     element = triangles.elemental(values)[triangles.corners[:, 0]].astype(int)
     assert (middle >= mesh.x[mesh.quad8[element]].min(axis=1)).all()
     assert (middle <= mesh.x[mesh.quad8[element]].max(axis=1)).all()
+
+
+@pytest.mark.parametrize("n", [1, 3, 60])
+def test_lattice_points_lie_in_their_elements(n):
+    mesh = fem.generate.duct(nx=n, ny=n)
+    point, element = _Triangles(mesh).at_lattice(20, 7)
+    assert np.array_equal(np.unique(point), np.arange(140))
+    x, y = (point % 20 + 0.5) * 3 / 20, (point // 20 + 0.5) / 7
+    for at, nodes in ((x, mesh.x), (y, mesh.y)):
+        assert (at > nodes[mesh.quad8[element]].min(axis=1) - 1e-9).all()
+        assert (at < nodes[mesh.quad8[element]].max(axis=1) + 1e-9).all()
+
+
+def quiver(solution: fem.Solution):
+    axis = _figure(solution, ["speed"]).axes[0]
+    return next(drawn for drawn in axis.collections if isinstance(drawn, Quiver))
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize(("nr", "na"), [(1, 8), (3, 16), (30, 160)])
+def test_arrows_stay_inside_apart_and_symmetrical(nr, na, scale):
+    ring = fem.generate.annulus(inner=scale, outer=2 * scale, angle=2 * np.pi, nr=nr, na=na)
+    arrows = quiver(solved(ring))
+    assert len(arrows.XY) > 100
+    half = 0.5 * np.stack([arrows.U, arrows.V], axis=1)
+    assert 2 * np.hypot(*half.T).max() <= 0.7 * 4 * scale / 20 * (1 + 1e-9)
+    for end in (arrows.XY - half, arrows.XY + half):
+        radius = np.hypot(*end.T) / scale
+        assert (radius > 1.01).all()
+        assert (radius < 1.99).all()
+    drawn = {tuple(row) for row in np.round(np.hstack([arrows.XY, half]) / scale, 6) + 0.0}
+    for mirror in ([-1, 1, -1, 1], [1, -1, 1, -1]):
+        assert {tuple(np.array(row) * mirror + 0.0) for row in drawn} == drawn
+
+
+def test_there_are_no_arrows_without_room():
+    assert len(quiver(solved(fem.generate.duct(length=1000, height=1, nx=50, ny=1))).XY) == 0
+
+
+@pytest.mark.parametrize("elements", [slice(7, 8), slice(None)])
+def test_what_is_not_a_number_has_no_arrow(annulus, elements):
+    velocity = annulus.velocity.copy()
+    velocity[elements] = np.nan
+    arrows = quiver(replace(annulus, velocity=velocity))
+    assert len(arrows.XY) < len(quiver(annulus).XY)
+    assert np.isfinite([arrows.U, arrows.V]).all()
 
 
 def test_few_extreme_elements_do_not_take_the_colours():

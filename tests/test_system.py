@@ -175,7 +175,7 @@ def test_a_small_penalty_is_warned_about():
     stiff = solve(mesh, Problem.potential_flow(mesh, conductivity=1e6), backend="numpy")
     assert stiff.report.warnings == (
         "the penalty of 1e+12 is small beside a conductivity of 1e+06: "
-        "fixed values are approximate; use dirichlet='eliminate'",
+        'fixed values are approximate; eliminate them instead (dirichlet="eliminate")',
     )
     eliminated = Problem.potential_flow(mesh, conductivity=1e6, dirichlet="eliminate")
     assert solve(mesh, eliminated, backend="numpy").report.warnings == ()

@@ -44,6 +44,7 @@ class Option:
     default: Any = None
     help: str = ""
     choices: tuple[Any, ...] = ()
+    minimum: float | None = None
 
     def parse(self, value: Any) -> Any:
         """`value`, or the text of it, as this option's type. Raises OptionError with what is accepted."""
@@ -56,6 +57,8 @@ class Option:
             raise OptionError(f"option {self.name} takes {self.type.__name__}, not {value!r}") from None
         if self.choices and value not in self.choices:
             raise OptionError(f"option {self.name} takes {' or '.join(map(str, self.choices))}, not {value!r}")
+        if self.minimum is not None and value is not None and not value >= self.minimum:
+            raise OptionError(f"option {self.name} must be at least {self.minimum:g}, not {value!r}")
         return value
 
 

@@ -96,16 +96,23 @@ def _plain(value: object) -> object:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Backends on one mesh: seconds by backend and stage, `cg iteration` among them."""
+    """Backends on one mesh: seconds and provider by backend and stage, `cg iteration` among them."""
 
     mesh: str
     timings: Mapping[str, Mapping[str, Timing]]
+    providers: Mapping[str, Mapping[str, str]]
     equality: Mapping[str, float]
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data: medians by backend and stage, and how far each matrix is from the reference's."""
         medians = {name: {stage: t.median for stage, t in row.items()} for name, row in self.timings.items()}
-        return {"mesh": self.mesh, "seconds": medians, "matrix_difference": dict(self.equality)}
+        providers = {name: dict(row) for name, row in self.providers.items()}
+        return {
+            "mesh": self.mesh,
+            "seconds": medians,
+            "providers": providers,
+            "matrix_difference": dict(self.equality),
+        }
 
 
 def compare_backends(
@@ -129,19 +136,24 @@ def compare_backends(
         sessions = {name: stack.enter_context(open_backend(name)) for name in backends}
         equality = _equal_matrices(sessions, mesh, problem)
         seconds: dict[str, dict[str, list[float]]] = {name: {} for name in backends}
+        providers: dict[str, dict[str, str]] = {name: {} for name in backends}
         for round_ in range(1 + repeats):  # the first one warms up
             for name, session in sessions.items():
                 if on_round:
                     on_round(round_, name)
                 session.forget()
                 report = session.solve(mesh, problem, solver="cg", maxiter=iterations).report
+                providers[name] = {stage: report.providers[stage] for stage in STAGES}
+                providers[name]["cg iteration"] = report.providers["solve_system"]
                 if round_:
                     for stage in STAGES:
                         seconds[name].setdefault(stage, []).append(report.seconds[stage])
                     step = report.seconds["solve_system"] / max(1, report.iterations)
                     seconds[name].setdefault("cg iteration", []).append(step)
     timings = {name: {stage: Timing(tuple(v)) for stage, v in row.items()} for name, row in seconds.items()}
-    return Comparison(f"{mesh.source}, {mesh.n_nodes} nodes, {mesh.n_elements} elements", timings, equality)
+    return Comparison(
+        f"{mesh.source}, {mesh.n_nodes:,} nodes, {mesh.n_elements:,} elements", timings, providers, equality
+    )
 
 
 def _equal_matrices(sessions: Mapping[str, Session], mesh: Mesh, problem: Problem) -> dict[str, float]:

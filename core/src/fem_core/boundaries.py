@@ -7,7 +7,6 @@
 "At" means within tolerance x extent; names stored with the mesh win.
 """
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +18,7 @@ from fem_core.types import Bools, Ints
 
 TOLERANCE = 1e-9
 _NEAR = 1e-4
+_WIDEST = 0.1  # beyond it an end would be a good part of the mesh
 
 
 def with_boundaries(mesh: Mesh, tolerance: float = TOLERANCE) -> Mesh:
@@ -32,13 +32,13 @@ def with_boundaries(mesh: Mesh, tolerance: float = TOLERANCE) -> Mesh:
     Raises
     ------
     OptionError
-        If the tolerance isn't a number >= 0.
+        If the tolerance isn't a number from 0 to 0.1.
     MeshError
         If the mesh isn't valid. That no edge lies at min x leaves an empty inlet; what is wrong with
         that is for the problem to say.
     """
-    if not (isinstance(tolerance, int | float) and 0 <= tolerance < math.inf):
-        raise OptionError(f"boundary_tolerance must be a number >= 0, not {tolerance!r}")
+    if not (isinstance(tolerance, int | float) and 0 <= tolerance <= _WIDEST):
+        raise OptionError(f"boundary_tolerance must be a number from 0 to {_WIDEST:g}, not {tolerance!r}")
     mesh = validate_mesh(mesh)
     missing = [name for name in ("inlet", "outlet", "walls") if name not in mesh.boundaries]
     if not missing:
@@ -53,9 +53,11 @@ def with_boundaries(mesh: Mesh, tolerance: float = TOLERANCE) -> Mesh:
             nodes = np.flatnonzero(at).astype(np.int32)
             named[name] = Boundary.from_edges(found) if name == "inlet" else Boundary(found, nodes)
             if len(near):
+                needed = 1.01 * float(np.abs(mesh.x[near] - limit).max()) / mesh.extent
                 warnings.append(
                     f"{len(near)} nodes lie close to {side} = {limit:g} but outside the tolerance of {tolerance:g} x "
-                    f"extent, and are not part of the {name}: {name_some(near)}"
+                    f"extent, and are not part of the {name}: {name_some(near)}; "
+                    f"a boundary tolerance of {needed:.1e} takes them in"
                 )
     if "walls" in missing:
         others = np.concatenate([boundary.edges for boundary in named.values()])

@@ -20,7 +20,7 @@ from fem_core.hardware import hardware, versions
 from fem_core.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.progress import CancelToken, Progress
-from fem_core.results import DerivedFields, Report, SolveResult, SolverOptions, summarise
+from fem_core.results import DerivedFields, Report, SolveResult, SolverOptions, StopReason, summarise
 from fem_core.solution import Solution
 from fem_core.sparsity import Sparsity
 from fem_core.system import PENALTY, LinearSystem
@@ -119,12 +119,12 @@ class Run:
             )
             self._check(system, self.current, mesh)
         if len(mesh.orphan_nodes):
-            self.warnings.append(f"{len(mesh.orphan_nodes)} nodes belong to no element; they are fixed at 0")
+            self.warnings.append(f"{len(mesh.orphan_nodes):,} nodes belong to no element; they are fixed at 0")
         stiffest = 16 * float(problem.conductivity_on(mesh).max())
         if problem.dirichlet == "penalty" and stiffest > 1e-8 * PENALTY:
             self.warnings.append(
                 f"the penalty of {PENALTY:g} is small beside a conductivity of {stiffest / 16:g}: "
-                "fixed values are approximate; use dirichlet='eliminate'"
+                'fixed values are approximate; eliminate them instead (dirichlet="eliminate")'
             )
         return system
 
@@ -235,12 +235,20 @@ def named(provider: str, what: str) -> Iterator[None]:
         raise BackendError(f"backend {provider!r} failed in {what}: {type(error).__name__}: {error}") from error
 
 
+_WAY_OUT = {
+    StopReason.MAXITER: "allow more iterations or take another solver",
+    StopReason.INDEFINITE: "is a p negative?",
+    StopReason.NOT_FINITE: "are coefficients or loads extremely large?",
+    StopReason.STAGNATION: "rounding allows no better; a larger rtol would be met",
+}
+
+
 def _partial(result: SolveResult) -> list[str]:
     if result.converged:
         return []
     return [
         f"{result.method} did not converge: {result.stop_reason} after {result.iterations} iterations, "
-        f"relative residual {result.relative_residual:.1e}; the fields are partial"
+        f"relative residual {result.relative_residual:.1e}; {_WAY_OUT[result.stop_reason]}"
     ]
 
 

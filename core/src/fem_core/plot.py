@@ -6,11 +6,14 @@ subdivided, so that curved sides look curved and the quadratic potential isn't f
 """
 
 import importlib.util
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from fem_core import quad8 as q8
 from fem_core.atomic import replacing
@@ -37,6 +40,7 @@ _LEVELS = 24  # lines of equal potential
 _OUTLIERS = 0.1  # per cent of the elements beyond the colour scale: corners have unbounded speeds
 _MESH_SHOWN = 400  # elements up to which their sides are drawn
 _ARROWS = 20  # along the longer side
+_LONGEST = 0.7  # arrow, over the distance to the next
 _WIDTH, _DPI = 12.0, 150  # inches, dots per inch
 _INK = "#222222"
 
@@ -46,7 +50,8 @@ def check_plot(path: Path) -> None:
     if path.suffix.lower() not in SUFFIXES:
         raise FemError(f"{path}: pictures end in {' or '.join(SUFFIXES)}, not {path.suffix or '(none)'!r}")
     if importlib.util.find_spec("matplotlib") is None:
-        raise FemError(f"{path}: a picture needs Matplotlib, the extra `plot` of fem-core: pip install matplotlib")
+        remedy = f"{shlex.quote(sys.executable)} -m pip install matplotlib"
+        raise FemError(f"{path}: a picture needs Matplotlib, the extra `plot`: {remedy}")
 
 
 def plot_solution(solution: "Solution", path: str | Path, fields: Sequence[str] = ("u", "speed")) -> Path:
@@ -175,6 +180,29 @@ class _Triangles:
         """A field with a value per element, at the points."""
         return np.repeat(values, self._points)
 
+    def at_lattice(self, columns: int, rows: int) -> tuple[Array, Array]:
+        """The pairs of a point and an element that holds it, for the middles of a grid of cells over the whole box.
+
+        Points are numbered row by row. One on a side of elements is in each of them.
+        """
+        ε = 1e-9
+        z = (self.x - self.x.min()) * (columns / np.ptp(self.x)) - 0.5 + 0j  # points are whole numbers
+        z.imag = (self.y - self.y.min()) * (rows / np.ptp(self.y)) - 0.5
+        z = z[self.corners]
+        # Each triangle with each of the points in the box around it.
+        left, low = (np.ceil(a.min(axis=1) - ε).astype(np.int64) for a in (z.real, z.imag))
+        wide, high = (np.floor(a.max(axis=1) + ε).astype(np.int64) + 1 for a in (z.real, z.imag))
+        wide, high = wide - left, high - low
+        triangle = np.repeat(np.arange(len(z)), wide * high)
+        nth = np.arange(len(triangle)) - np.repeat(np.cumsum(wide * high) - wide * high, wide * high)
+        i, j = left[triangle] + nth % wide[triangle], low[triangle] + nth // wide[triangle]
+        to = z[triangle] - (i + 1j * j)[:, None]
+        turn = (to.conj() * np.roll(to, -1, axis=1)).imag  # twice the areas of the point and each side
+        inside = (turn >= -ε).all(axis=1) | (turn <= ε).all(axis=1)
+        point, element = (j * columns + i)[inside], self.corners[triangle[inside], 0] // self._points
+        pairs = np.unique(np.stack([point, element]), axis=1)
+        return pairs[0], pairs[1]
+
 
 def _draw(axis: Any, name: str, solution: "Solution", triangles: _Triangles, shared: Any) -> None:
     from matplotlib.collections import LineCollection
@@ -223,21 +251,28 @@ def _curves(mesh: Mesh, edges: Array, parts: int) -> Floats:
 
 
 def _draw_arrows(axis: Any, solution: "Solution", triangles: _Triangles) -> None:
-    """The velocity in one element of each cell of a coarse grid."""
-    mesh = solution.mesh
-    x, y = (values[mesh.quad8[:, 4:]].mean(axis=1) for values in (mesh.x, mesh.y))
-    cell = max(np.ptp(triangles.x), np.ptp(triangles.y)) / _ARROWS
-    column, row = ((a - a.min()) / cell for a in (x, y))
-    key = np.floor(column).astype(np.int64) * (_ARROWS + 1) + np.floor(row).astype(np.int64)
-    # In each cell the element nearest to its middle.
-    distance = np.hypot(column % 1 - 0.5, row % 1 - 0.5)
-    order = np.lexsort((distance, key))
-    _, first = np.unique(key[order], return_index=True)
-    chosen = order[first]
-    chosen = chosen[distance[chosen] < 0.4]
-    v = solution.velocity[chosen]
-    top = np.percentile(solution.speed, 100 - _OUTLIERS) or 1.0
+    """The velocity at the points of a coarse lattice, where an arrow fits between the boundaries."""
+    size = np.array([np.ptp(triangles.x), np.ptp(triangles.y)])
+    columns, rows = (int(n) for n in np.maximum(1, np.round(_ARROWS * size / size.max())))
+    point, element = triangles.at_lattice(columns, rows)
+    found, point, count = np.unique(point, return_inverse=True, return_counts=True)
+    # On a side that elements share, the mean of theirs, so that symmetrical flows have symmetrical arrows.
+    v = np.stack([np.bincount(point, part) / count for part in solution.velocity[element].T], axis=1)
+    found, v = found[finite := np.isfinite(v).all(axis=1)], v[finite]  # a run that diverged is drawn, too
+    step = size / [columns, rows]
+    at = [triangles.x.min(), triangles.y.min()] + (np.stack([found % columns, found // columns], axis=1) + 0.5) * step
+
+    cell = float(min(step[step > 0.5 * size.max() / _ARROWS]))  # a lattice of one row may be narrower
+    top = float(np.hypot(*v.T).max(initial=0.0)) or 1.0
+    arrows = v * (_LONGEST * cell / top)
+    # Discs along an arrow, of the radius of its head, must keep off the boundary, given as close points.
+    edges = solution.mesh.exterior_edges
+    ends = np.hypot(*(a[edges[:, 2]] - a[edges[:, 0]] for a in (solution.mesh.x, solution.mesh.y)))
+    boundary = _curves(solution.mesh, edges, max(2, int(np.ceil(10 * ends.max() / cell)))).reshape(-1, 2)
+    discs = at[:, None] + np.linspace(-0.5, 0.5, 7)[:, None] * arrows[:, None]
+    fits = (cKDTree(boundary).query(discs)[0] > 0.12 * cell).all(axis=1)
     axis.quiver(
-        x[chosen], y[chosen], v[:, 0], v[:, 1], angles="xy", scale_units="xy", scale=top / (0.9 * cell), pivot="middle",
-        color="white", edgecolor=_INK, linewidth=0.3, width=0.002, headwidth=4, headlength=4.5, headaxislength=4,
+        *at[fits].T, *arrows[fits].T, angles="xy", scale_units="xy", scale=1, pivot="mid", units="xy",
+        width=0.04 * cell, headwidth=4, headlength=4.5, headaxislength=4,
+        color="white", edgecolor=_INK, linewidth=0.3,
     )  # fmt: skip

@@ -17,7 +17,7 @@ NUMPY = BackendInfo(
     stages=("assemble_system", "compute_derived"),
     options=(
         Option("kernel", str, "vectorized", "how a batch is computed", ("vectorized", "loop")),
-        Option("batch_size", int, 8192, "elements between two reports of progress"),
+        Option("batch_size", int, 8192, "elements between two reports of progress", minimum=1),
     ),
     rank=10,
 )

@@ -89,7 +89,7 @@ def _print(comparison: "Comparison", repeats: int) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    say(f"{comparison.mesh}; medians of {repeats} rounds in ms, and times faster than the first\n")
+    say(f"{comparison.mesh}; medians of {repeats} round{'s' * (repeats > 1)} in ms, and times faster than the first\n")
     table = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
     table.add_column("stage")
     names = list(comparison.timings)
@@ -99,7 +99,9 @@ def _print(comparison: "Comparison", repeats: int) -> None:
         cells = []
         for name in names:
             median = comparison.timings[name][stage].median
-            times = "" if name == names[0] else f"  {first.median / median:7.2f} x"
+            times = "" if name == names[0] else f"  {first.median / median:7.3g} x"
+            if all(comparison.providers[one][stage] == "core" for one in (name, names[0])):
+                times = "" if name == names[0] else "       core"  # the same code: a ratio would be noise
             cells.append(f"{1e3 * median:.3f}{times}")
         table.add_row(stage, *cells)
     show(table)

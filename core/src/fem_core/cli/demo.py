@@ -97,10 +97,9 @@ def quickest_solver(session: "Session", nodes: int) -> str:
 def _print_next(result: Path, folder: Path, method: str) -> None:
     fem, file = program(), shlex.quote(str(result))
     mesh, picture = (shlex.quote(str(folder / name)) for name in ("bend.h5", "bend.svg"))
-    other = "cg" if method == "direct" else "direct"
     say("\nWhat to try next")
     for why, command in (
-        ("the same mesh by the other solver", f"{fem} solve {file} --solver {other}"),
+        ("the same by cg, the solver for comparing backends: it takes longer", f"{fem} solve {file} --solver cg"),
         ("twice the inflow, as JSON for a script", f"{fem} solve {file} --solver {method} --gamma 5 --json"),
         ("another shape, drawn", f"{fem} mesh annulus --nodes 5000 -o {mesh}"),
         ("", f"{fem} solve {mesh} --plot {picture}"),

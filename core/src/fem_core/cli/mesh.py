@@ -1,5 +1,6 @@
 """`fem mesh`: a command for each generator, its options taken from the generator's parameters."""
 
+import difflib
 import inspect
 import re
 import time
@@ -26,7 +27,9 @@ class _Shapes(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and not args[0].startswith("-") and args[0] not in SHAPES:
-            raise click.UsageError(f"there is no shape {args[0]!r}; shapes: {', '.join(SHAPES)}", ctx)
+            near = difflib.get_close_matches(args[0].lower(), SHAPES, n=1, cutoff=0.7)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise click.UsageError(f"there is no shape {args[0]!r}{hint}; shapes: {', '.join(SHAPES)}", ctx)
         return super().resolve_command(ctx, args)
 
 
@@ -65,9 +68,9 @@ def _command(shape: str, generate: Callable[..., Mesh]) -> click.Command:
         default = None if parameter.default is parameter.empty else parameter.default
         option = f"--{name.replace('_', '-')}"
         help_text = described.get(name, "")
-        shown: str | bool = f"{default:.6g}" if isinstance(default, float) else True
-        kind = _type(hints.get(name))
-        options.append(click.Option([option, name], type=kind, default=default, show_default=shown, help=help_text))
+        if default is not None:  # not by show_default, which shows all digits or, given a text, parentheses
+            help_text += f"  [default: {f'{default:.6g}' if isinstance(default, float) else default}]"
+        options.append(click.Option([option, name], type=_type(hints.get(name)), default=default, help=help_text))
     output = click.Option(["-o", "--output"], type=PATH, required=True, help="File to write (.h5).")
 
     @everywhere

@@ -1,5 +1,6 @@
 """`fem solve`."""
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from fem_core.cli.errors import Status
 from fem_core.cli.options import PATH, as_mapping, backend_options, check_format, check_target, everywhere
 from fem_core.events import Event, json_lines
 from fem_core.problem import Dirichlet, Problem, Robin
+from fem_core.progress import CancelToken
 from fem_core.results import SolverOptions
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ _DEFAULT = SolverOptions()
     help="Nodes this close to the ends (relative to the extent) are inlet and outlet, where the mesh names none.",
 )
 @click.option("--output", "-o", "outputs", type=PATH, multiple=True, help="Write the result (.h5); may be repeated.")
-@click.option("--plot", type=PATH, help="Draw potential and speed (.png, .svg); needs matplotlib.")
+@click.option("--plot", "plots", type=PATH, multiple=True, help="Draw the flow (.png, .svg); may be repeated.")
 @click.option("--events", metavar="FILE|-", help="Write every event as a line of JSON; - is stdout.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 @everywhere
@@ -74,7 +76,7 @@ def solve(
     dirichlet: str,
     boundary_tolerance: float,
     outputs: Sequence[Path],
-    plot: Path | None,
+    plots: Sequence[Path],
     events: str | None,
     as_json: bool,
 ) -> None:
@@ -102,14 +104,14 @@ def solve(
     If the solver doesn't converge, the result is written and flagged all the same,
     and the exit status is 4.
     """
-    with EventLines(events, mesh) as lines:
+    with EventLines(events, mesh, alone=not (outputs or plots)) as lines:
         problem = Problem(
             (Robin("inlet", gamma, p), Dirichlet("outlet", outlet)),
             conductivity=conductivity,
             dirichlet="eliminate" if dirichlet == "eliminate" else "penalty",
         )
         method = SolverOptions(solver, rtol, atol, maxiter, monitor)
-        check_outputs(outputs, plot, mesh)
+        check_outputs(outputs, plots, mesh)
         given = as_mapping(options)
 
         from fem_core.cli.progress import Bars, Logged
@@ -130,9 +132,10 @@ def solve(
                     outputs=outputs,
                     observers=[bars, *([Logged()] if settings().verbose else [])],
                     on_event=lines if events else None,
+                    cancel=lines.stop,
                 )
             wrote, trouble = [str(path) for path in outputs], None
-            if plot:
+            for plot in plots:
                 bars.begin("plot", "matplotlib")
                 try:
                     wrote.append(draw(solution, plot))
@@ -152,14 +155,14 @@ def solve(
         context.exit(Status.NOT_CONVERGED)
 
 
-def check_outputs(outputs: Sequence[Path], plot: Path | None, mesh: Path | None = None) -> None:
+def check_outputs(outputs: Sequence[Path], plots: Sequence[Path], mesh: Path | None = None) -> None:
     """Raise FemError, before any work, for a file that couldn't be written in the end."""
     from fem_core.files import result_writers
 
     for path in outputs:
         check_format(path, result_writers())
         check_target(path, keep=mesh)
-    if plot:
+    for plot in plots:
         from fem_core.plot import check_plot
 
         check_plot(plot)
@@ -179,13 +182,16 @@ class EventLines:
     """`--events`: lines of JSON that end with exactly one `fem:solveComplete` or `fem:error`.
 
     The pipeline sends one of them for each run; where no run comes about (a backend that can't be
-    opened, say), leaving the block with an error sends the other.
+    opened, say), leaving the block with an error sends the other. Where they can't be written, the run
+    goes on only if it is to write something else.
     """
 
-    def __init__(self, target: str | None, mesh: Path) -> None:
-        self._target, self._mesh = target, mesh
+    def __init__(self, target: str | None, mesh: Path, alone: bool = True) -> None:
+        self._target, self._mesh, self._alone = target, mesh, alone
         self._stream: IO[str] | None = None
         self._ended = False
+        self._trouble: OSError | None = None
+        self.stop = CancelToken()
 
     @property
     def on_stdout(self) -> bool:
@@ -202,7 +208,12 @@ class EventLines:
     def __call__(self, event: Event) -> None:
         if self._stream is not None:
             self._ended |= event.name in ("fem:solveComplete", "fem:error")
-            json_lines(self._stream)(event)
+            try:
+                json_lines(self._stream)(event)
+            except OSError as error:  # nobody reads any more, or the disk is full
+                self._trouble = self._trouble or error
+                if self._alone:
+                    self.stop.cancel()
 
     def report(self, solution: "Solution") -> None:
         """The report as a last line."""
@@ -218,3 +229,6 @@ class EventLines:
                 self(Event("fem:error", {"stage": "open_backend", "error": str(error) or type(error).__name__}))
             if self._stream is not None and not self.on_stdout:
                 self._stream.close()
+        if self._trouble is not None:
+            named = "the events" if self.on_stdout else self._target
+            raise OSError(self._trouble.errno, os.strerror(self._trouble.errno or 0), named) from error

@@ -36,7 +36,7 @@ def read(path: Path) -> Mesh:
     try:
         file = h5py.File(path, "r")
     except FileNotFoundError:
-        raise MeshError(f"{path}: there is no such file") from None
+        raise MeshError(f"{path}: there is no such file; `fem mesh` makes one") from None
     except OSError as error:
         raise MeshError(f"{path}: not a readable HDF5 file ({_first_line(error)})") from None
     with file:

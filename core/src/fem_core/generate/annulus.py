@@ -39,16 +39,22 @@ def annulus(
 
     Parameters
     ----------
-    inner, outer : float
-        Radii, in metres.
-    angle, start : float
-        The angle of the sector and the direction of its first side, in radians.
+    inner : float
+        Inner radius, in metres.
+    outer : float
+        Outer radius, in metres.
+    angle : float
+        The angle of the sector, in radians; 2π is the full ring.
+    start : float
+        The direction θ of the sector's first side, in radians.
     flow : "radial" or "around"
         Which sides are the inlet and the outlet; the others are walls.
     nodes : int, optional
         Number of nodes to aim at (2,000 if no counts are given either), with near-square elements.
-    nr, na : int, optional
-        Numbers of elements along the radius and the angle instead; both or none.
+    nr : int, optional
+        Number of elements along the radius; give it and na instead of nodes.
+    na : int, optional
+        Number of elements along the angle; give it and nr instead of nodes.
 
     Raises
     ------

@@ -21,12 +21,16 @@ def duct(
 
     Parameters
     ----------
-    length, height : float
-        In metres.
+    length : float
+        From the inlet to the outlet, in metres.
+    height : float
+        Distance of the walls, in metres.
     nodes : int, optional
         Number of nodes to aim at (2,000 if no counts are given either), with near-square elements.
-    nx, ny : int, optional
-        Numbers of elements instead; both or none.
+    nx : int, optional
+        Number of elements along the length; give it and ny instead of nodes.
+    ny : int, optional
+        Number of elements across the duct; give it and nx instead of nodes.
     grading : float
         Length of the last column of elements over that of the first, a geometric sequence between.
 
@@ -37,8 +41,8 @@ def duct(
     """
     parameters.positive("duct", length=length, height=height, grading=grading)
     parameters.within("duct", "grading", grading, 1e-3, 1e3)
-    wanted = parameters.counts("duct", nodes, ny=ny, nx=nx)
-    m, n = wanted if isinstance(wanted, tuple) else grid_counts(wanted, length / height)
+    wanted = parameters.counts("duct", nodes, nx=nx, ny=ny)
+    m, n = wanted[::-1] if isinstance(wanted, tuple) else grid_counts(wanted, length / height)
     block = Block(
         ("lower inlet", "lower outlet", "upper outlet", "upper inlet"),
         stations(0.0, length, n, grading),

@@ -50,7 +50,9 @@ def counts(shape: str, nodes: int | None, **given: int | None) -> int | tuple[in
         return DEFAULT_NODES
     if nodes is None:
         if missing := [name for name in given if name not in some]:
-            raise refuse(shape, missing[0], None, f"a positive integer, beside {' and '.join(some)}")
+            *others, last = given
+            together = f"{', '.join(others)} and {last} must be given together"
+            raise MeshError(f"{shape}: {together}; missing: {', '.join(missing)}")
         return tuple(int(count) for count in some.values())
     if some:
         raise refuse(shape, "nodes", nodes, f"left out where {' and '.join(given)} are given")

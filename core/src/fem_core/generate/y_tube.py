@@ -47,10 +47,14 @@ def y_tube(
 
     Parameters
     ----------
-    stem_width, arm_width : float
-        In metres.
-    stem_length, arm_length : float
-        Along x, in metres: from the inlet to the first bend, and from there to the outlets.
+    stem_width : float
+        Width of the stem, in metres.
+    arm_width : float
+        Width of each arm, in metres.
+    stem_length : float
+        Along x from the inlet to the first bend, in metres.
+    arm_length : float
+        Along x from the first bend to the outlets, in metres.
     spread : float
         Distance of the outlets' middles, in metres.
     angle : float
@@ -59,9 +63,12 @@ def y_tube(
         Radius of the rounded crotch, in metres.
     nodes : int, optional
         Number of nodes to aim at (2,000 if no counts are given either), with near-square elements.
-    nw, ns, na : int, optional
-        Numbers of elements instead, all or none: from a wall to the middle of its channel, along
-        the stem, and along each arm.
+    nw : int, optional
+        Number of elements from a wall to the middle of its channel; give it, ns and na instead of nodes.
+    ns : int, optional
+        Number of elements along the stem; give it, nw and na instead of nodes.
+    na : int, optional
+        Number of elements along each arm; give it, nw and ns instead of nodes.
 
     Raises
     ------

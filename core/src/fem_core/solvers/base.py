@@ -44,6 +44,16 @@ class LinearSolver(Protocol):
         ...
 
 
+def dot(a: Floats, b: Floats) -> float:
+    """a·b in this thread: BLAS would start others, which gain nothing here and stall where a core is busy."""
+    return float(np.einsum("i,i->", a, b))
+
+
+def norm(a: Floats) -> float:
+    """‖a‖ in this thread."""
+    return math.sqrt(dot(a, a))
+
+
 def refuse_extra(method: str, options: SolverOptions) -> None:
     """Raises OptionError if options were given to a method that has none of its own."""
     if options.extra:
@@ -86,18 +96,18 @@ class Equilibrated:
     ) -> SolveResult:  # fmt: skip
         """The result for x, its true residuals evaluated; `converged` only if they say so too."""
         b = self.d * rhs
-        norm, w = float(np.linalg.norm(b)), self.d * x
-        residual = float(np.linalg.norm(b - self.A @ x))
-        if reason is StopReason.CONVERGED and not residual <= 2 * max(options.rtol * norm, options.atol):
+        norm_b, w = norm(b), self.d * x
+        residual = norm(b - self.A @ x)
+        if reason is StopReason.CONVERGED and not residual <= 2 * max(options.rtol * norm_b, options.atol):
             reason = StopReason.STAGNATION
-        relative = _ratio(residual, norm)
+        relative = _ratio(residual, norm_b)
         unscaled = rhs - self.K @ w
         unscaled[self.fixed] = 0  # there the penalty would multiply a w that is nothing but rounding
-        true = _ratio(float(np.linalg.norm(unscaled)), float(np.linalg.norm(rhs)))
+        true = _ratio(norm(unscaled), norm(rhs))
         if iterations and (not history or history[-1][0] != iterations):
             history.append((iterations, relative))
         return SolveResult(w, method, iterations, reason, relative, true, tuple(history))
 
 
-def _ratio(residual: float, norm: float) -> float:
-    return residual / norm if norm else (0.0 if residual == 0 else math.inf)
+def _ratio(residual: float, size: float) -> float:
+    return residual / size if size else (0.0 if residual == 0 else math.inf)

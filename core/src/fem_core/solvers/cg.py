@@ -15,7 +15,7 @@ from fem_core.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.progress import Progress
 from fem_core.results import SolveResult, SolverOptions, StopReason
-from fem_core.solvers.base import Equilibrated, History, refuse_extra
+from fem_core.solvers.base import Equilibrated, History, dot, norm, refuse_extra
 from fem_core.system import LinearSystem
 from fem_core.types import Floats
 
@@ -42,7 +42,7 @@ class _PreparedCG:
     def solve(self, rhs: Floats, options: SolverOptions, progress: Progress) -> SolveResult:
         A, b = self.equilibrated.A, self.equilibrated.d * rhs
         M = 1 / A.diagonal()
-        norm_b = float(np.linalg.norm(b))
+        norm_b = norm(b)
         target = max(options.rtol * norm_b, options.atol)
         remaining = RemainingTime(target / norm_b if norm_b else 1.0)
         history: History = []
@@ -52,7 +52,7 @@ class _PreparedCG:
         finite = x.copy()  # x when it was last known to be finite
         iteration, reason = 0, StopReason.CONVERGED
         while norm_b:
-            norm_r = math.sqrt(r @ r)
+            norm_r = norm(r)
             if norm_r < target:
                 break
             if not math.isfinite(norm_r):
@@ -62,17 +62,17 @@ class _PreparedCG:
                 reason = StopReason.MAXITER
                 break
             if iteration and iteration % options.monitor == 0:
-                residual = float(np.linalg.norm(b - A @ x)) / norm_b
+                residual = norm(b - A @ x) / norm_b
                 history.append((iteration, residual))
                 progress.solve(iteration, residual, remaining.after(residual))
                 finite[:] = x
             progress.check()
             z = M * r
-            ρ = float(r @ z)
+            ρ = dot(r, z)
             p *= ρ / ρ_before
             p += z
             q = A @ p
-            pAp = float(p @ q)
+            pAp = dot(p, q)
             if pAp <= 0:
                 reason = StopReason.INDEFINITE
                 break
