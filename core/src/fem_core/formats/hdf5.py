@@ -115,7 +115,8 @@ def _new(path: Path) -> Iterator[Any]:
     image = io.BytesIO()
     with h5py.File(image, "w") as file:
         yield file
-    path.write_bytes(image.getbuffer())
+    with image.getbuffer() as whole:
+        path.write_bytes(whole)
 
 
 def _write_mesh(file: Any, mesh: Mesh) -> None:
