@@ -115,8 +115,8 @@ def _new(path: Path) -> Iterator[Any]:
     image = io.BytesIO()
     with h5py.File(image, "w") as file:
         yield file
-    with image.getbuffer() as whole:
-        path.write_bytes(whole)
+    with image.getbuffer() as whole, path.open("wb") as target:
+        target.write(whole)
 
 
 def _write_mesh(file: Any, mesh: Mesh) -> None:
