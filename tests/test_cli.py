@@ -168,7 +168,7 @@ def test_a_mistake_is_answered_in_one_line(arguments, status, said, mesh, tmp_pa
 
 
 def test_a_refused_output_is_refused_before_anything_is_solved(mesh, tmp_path, monkeypatch):
-    monkeypatch.setattr("fem_core.session.open_backend", lambda *a, **b: pytest.fail("a backend was opened"))
+    monkeypatch.setattr("fem_core.opening.open_backend", lambda *a, **b: pytest.fail("a backend was opened"))
     for option in ("--output", "--plot"):
         assert run("solve", mesh, option, tmp_path / "u.xyz").exit_code == 2
         assert run("solve", mesh, option, tmp_path / "no" / "u.png").exit_code == 2

@@ -32,11 +32,12 @@ from fem_core.geometry import det_jacobian, validate_mesh
 from fem_core.hardware import available_cores
 from fem_core.hookspecs import hookimpl
 from fem_core.mesh import Boundary, Mesh
+from fem_core.opening import open_backend
 from fem_core.problem import Dirichlet, Fluid, Problem, Robin
 from fem_core.progress import CancelToken, Progress
 from fem_core.registry import REGISTRY
 from fem_core.results import DerivedFields, Report, SolveResult, SolverOptions, StopReason
-from fem_core.session import Session, open_backend
+from fem_core.session import Session
 from fem_core.solution import Solution
 from fem_core.sparsity import Sparsity, compute_sparsity
 from fem_core.system import LinearSystem, apply_conditions

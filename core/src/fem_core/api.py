@@ -9,10 +9,11 @@ from fem_core.backend import BackendInfo
 from fem_core.boundaries import with_boundaries
 from fem_core.errors import OptionError
 from fem_core.mesh import Mesh
+from fem_core.opening import open_backend
 from fem_core.pipeline import Run, V
 from fem_core.problem import Problem
 from fem_core.results import DerivedFields, SolveResult
-from fem_core.session import RunOptions, Session, announce, open_backend, solver_options
+from fem_core.session import RunOptions, Session, announce, solver_options
 from fem_core.solution import Solution
 from fem_core.sparsity import Sparsity
 from fem_core.system import LinearSystem

@@ -21,8 +21,9 @@ import numpy as np
 from fem_core.errors import BackendError
 from fem_core.hardware import hardware, versions
 from fem_core.mesh import Mesh
+from fem_core.opening import open_backend
 from fem_core.problem import Problem
-from fem_core.session import Session, open_backend
+from fem_core.session import Session
 from fem_core.system import LinearSystem
 
 #: Variables that keep BLAS and OpenMP to one thread; they must be set before NumPy is imported.

@@ -72,8 +72,8 @@ def check(name: str) -> str | None:
     import numpy as np
 
     from fem_core import generate
+    from fem_core.opening import open_backend
     from fem_core.problem import Problem
-    from fem_core.session import open_backend
 
     mesh = generate.duct(length=_LENGTH, nx=12, ny=4)
     with open_backend(name) as session:

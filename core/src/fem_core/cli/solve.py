@@ -115,7 +115,7 @@ def solve(
         given = as_mapping(options)
 
         from fem_core.cli.progress import Bars, Logged
-        from fem_core.session import open_backend
+        from fem_core.opening import open_backend
 
         with Bars(rtol) as bars:
             bars.begin("open_backend", backend)

@@ -10,9 +10,10 @@ from fem_core import generate
 from fem_core.backends.baseline import Baseline
 from fem_core.events import Event
 from fem_core.mesh import Mesh
+from fem_core.opening import open_backend
 from fem_core.problem import Dirichlet, Problem, Robin
 from fem_core.results import SolverOptions, StopReason
-from fem_core.session import Session, open_backend
+from fem_core.session import Session
 from fem_core.solution import Solution
 from fem_core.solvers import Equilibrated
 from fem_core.system import LinearSystem, apply_conditions

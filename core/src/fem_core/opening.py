@@ -1,0 +1,96 @@
+"""From names to an open session: one backend, a chain of them, or the best there is."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fem_core.backend import Backend, BackendInfo
+from fem_core.errors import BackendError, BackendUnavailable, OptionError
+from fem_core.registry import REGISTRY, Listing, State, judge
+from fem_core.session import Session
+
+
+def open_backend(name: str | BackendInfo = "auto", /, *, fallback: bool = False, **options: Any) -> Session:
+    """Open a backend, a chain of backends (`"mp-shm,numba"`) or the best there is (`"auto"`).
+
+    Parameters
+    ----------
+    name : str or BackendInfo
+        A name, names separated by commas, the information of a backend that isn't installed, or `auto`,
+        which tries the backends from the highest rank down and says what it passed over in each
+        report's warnings.
+    fallback : bool
+        Pass over a backend that declines a stage with a warning; `auto` always does.
+    **options
+        Options of the backends; each goes to those that know it.
+
+    Raises
+    ------
+    BackendUnavailable
+        With the reason, if a backend named here can't run.
+    OptionError
+        For an option none of the backends knows, or a value of the wrong type.
+    """
+    if name == "auto":
+        return _open_best(options)
+    listings = _find(name)
+    _refuse_unknown(listings, options)
+    return _open(listings, options, fallback=fallback).open()
+
+
+def create_backends(name: str | BackendInfo, options: Mapping[str, Any]) -> list[tuple[BackendInfo, Backend]]:
+    """The backends of a chain as they are before anything is opened."""
+    return _create(_find(name), options)
+
+
+def _find(name: str | BackendInfo) -> list[Listing]:
+    if isinstance(name, BackendInfo):
+        return [judge(name.name, name, "given in this process")]
+    if not isinstance(name, str):
+        raise OptionError(f"a backend is given by its name, not by {name!r}")
+    return [REGISTRY.find(part.strip()) for part in name.split(",")]
+
+
+def _create(listings: Sequence[Listing], options: Mapping[str, Any]) -> list[tuple[BackendInfo, Backend]]:
+    return [REGISTRY.create(listing, _known(listing, options)) for listing in listings]
+
+
+def _open(listings: Sequence[Listing], options: Mapping[str, Any], **settings: Any) -> Session:
+    backends = _create(listings, options)
+    origins = [listing.distribution.split(" ") for listing in listings]  # name and version, or a remark
+    distributions = [origin[0] for origin in origins if len(origin) == 2 and origin[0] != "fem-core"]
+    return Session(backends, distributions=distributions, **settings)
+
+
+def _open_best(options: Mapping[str, Any]) -> Session:
+    ranked = sorted(REGISTRY.listings(), key=lambda listing: -listing.info.rank if listing.info else 0)
+    ready = [listing for listing in ranked if listing.state is State.READY]
+    _refuse_unknown(ready, options)
+    passed: list[str] = []
+    for listing in ranked:
+        if listing not in ready:
+            passed.append(f"auto passed over {listing.name}: {listing.state}: {listing.reason}")
+            continue
+        if others := set(options) - set(_known(listing, options)):
+            passed.append(f"auto passed over {listing.name}: it has no option {', '.join(sorted(others))}")
+            continue
+        choice = f"auto chose {listing.name}, the highest ranked of {len(ready)} ready backends"
+        try:
+            return _open([listing], options, fallback=True, notes=[choice], warnings=passed).open()
+        except BackendError as error:
+            passed.append(f"auto passed over {listing.name}: {error}")
+    raise BackendUnavailable("no backend can be opened: " + "; ".join(passed))
+
+
+def _known(listing: Listing, options: Mapping[str, Any]) -> dict[str, Any]:
+    names = {option.name for option in listing.info.options} if listing.info else set()
+    return {name: value for name, value in options.items() if name in names}
+
+
+def _refuse_unknown(listings: Sequence[Listing], options: Mapping[str, Any]) -> None:
+    for name in options:
+        if not any(name in _known(listing, options) for listing in listings):
+            accepted = sorted({option.name for listing in listings if listing.info for option in listing.info.options})
+            raise OptionError(
+                f"no option {name!r} in {', '.join(listing.name for listing in listings)}; "
+                f"options: {', '.join(accepted) or 'none'}"
+            )
