@@ -14,11 +14,29 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
+from fem_core.batches import Batch, Batching, Plan, int_or_auto, ranges, restrict
 from fem_core.element import GRAIN
+from fem_core.importable import require_guarded_main, require_importable
 from fem_core.kernels import Inputs, Kernel
+from fem_core.progress import Remark, unheard
 from fem_core.types import Array
 
-__all__ = ["GRAIN", "Executor", "Kernel", "OnProgress", "OutputSpec", "SerialExecutor", "ranges"]
+__all__ = [
+    "GRAIN",
+    "Batch",
+    "Batching",
+    "Executor",
+    "Kernel",
+    "OnProgress",
+    "OutputSpec",
+    "Plan",
+    "SerialExecutor",
+    "int_or_auto",
+    "ranges",
+    "require_guarded_main",
+    "require_importable",
+    "restrict",
+]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -30,18 +48,14 @@ OutputSpec: TypeAlias = Mapping[str, tuple[tuple[int, ...], Any]]
 OnProgress: TypeAlias = Callable[[int, int], None]
 
 
-def ranges(n: int, size: int) -> list[tuple[int, int]]:
-    """[0, n) in ranges (start, stop) of `size` items rounded up to a multiple of GRAIN.
-
-    >>> ranges(100, 50)
-    [(0, 64), (64, 100)]
-    """
-    size = max(GRAIN, -(-size // GRAIN) * GRAIN)
-    return [(start, min(start + size, n)) for start in range(0, n, size)]
-
-
 class Executor(ABC):
-    """An execution model. Created without doing work; workers start on first use and end in `close`."""
+    """An execution model. Created without doing work; workers start on first use and end in `close`.
+
+    `remark` is set by whoever runs the executor: call it with what the user should read in the report, such
+    as why the work stayed in the calling process.
+    """
+
+    remark: Remark = staticmethod(unheard)
 
     def share(self, inputs: Inputs) -> Inputs:
         """`inputs` made ready to be read by many calls of `map_ranges`; the arrays don't change meanwhile.

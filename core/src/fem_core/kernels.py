@@ -20,6 +20,10 @@ Inputs: TypeAlias = Mapping[str, Array]
 Outputs: TypeAlias = Mapping[str, Array]
 Kernel: TypeAlias = Callable[[int, int, Inputs, Outputs], None]
 
+#: Inputs that have a row for each node, and those that have one for each element.
+PER_NODE = frozenset({"x", "y", "u"})
+PER_ELEMENT = frozenset({"quad8", "k", "s"})
+
 _TILE = 64 * GRAIN  # elements whose intermediate results stay in the cache
 
 

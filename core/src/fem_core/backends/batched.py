@@ -48,6 +48,7 @@ class BatchedBackend(Backend):
     @hookimpl
     def fem_assemble(self, mesh: Mesh, problem: Problem, sparsity: Sparsity, progress: Progress) -> LinearSystem:
         sparsity = sparsity.to_host()
+        self.executor.remark = progress.remark
         Ke = self._map(self._stiffness, mesh, {"k": problem.conductivity_on(mesh)}, {"Ke": (8, 8)}, progress.assembly)
         K = csr(sparsity.indptr, sparsity.indices, sparsity.scatter(Ke["Ke"]))
         del Ke
@@ -62,6 +63,7 @@ class BatchedBackend(Backend):
         self, mesh: Mesh, problem: Problem, result: SolveResult, progress: Progress
     ) -> DerivedFields:
         u = result.to_host().u
+        self.executor.remark = progress.remark
         fields = self._map(self._derived, mesh, {"u": u}, {"velocity": (2,), "speed": ()}, progress.derived)
         velocity, speed = fields["velocity"].copy(), fields["speed"].copy()
         return DerivedFields(velocity, speed, problem.fluid.pressure(speed))
