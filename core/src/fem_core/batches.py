@@ -91,6 +91,20 @@ class Batching:
             if value is not None and value < least:
                 raise OptionError(f"{name} takes at least {least}, not {value!r}")
 
+    @classmethod
+    def of(
+        cls,
+        kernel: str,
+        workers: int | None = None,
+        batch_size: int | Literal["auto"] | None = None,
+        batches_per_task: int = 1,
+        min_size: int = 1000,
+    ) -> "Batching":
+        """As above; without a `batch_size`, 1000 for the kernel `loop` and `auto` for `vectorized`."""
+        if batch_size is None:
+            batch_size = 1000 if kernel == "loop" else "auto"
+        return cls(workers, batch_size, batches_per_task, min_size)
+
     def plan(self, n: int, seconds_per_item: float = 1e-6) -> Plan:
         """Tasks for n items, of which one takes about `seconds_per_item`."""
         workers = self.workers or available_cores()
