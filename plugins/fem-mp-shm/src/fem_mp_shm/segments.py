@@ -78,13 +78,18 @@ class Segment:
         _unlink(self.name, self.storage)
 
 
-def sweep() -> list[str]:
-    """Unlink the segments of dead processes of this machine; the names of those that were there."""
+def sweep(dead: int | None = None) -> list[str]:
+    """Unlink the segments of dead processes of this machine; the names of those that were there.
+
+    `dead` is the pid of a process that is known to have ended, though the system may not show it yet.
+    """
     swept = []
     for folder in (_SHM, Path(tempfile.gettempdir())):
         for path in folder.glob(f"fem-{_namespace()}-*-*-*-*") if folder.is_dir() else ():
             _, _, pid, started, *_ = path.name.split("-")
-            if pid.isdigit() and started.isdigit() and not _alive(int(pid), int(started)):
+            if not (pid.isdigit() and started.isdigit()):
+                continue
+            if int(pid) == dead or not _alive(int(pid), int(started)):
                 with suppress(OSError):
                     path.unlink()
                     swept.append(path.name)
@@ -93,17 +98,19 @@ def sweep() -> list[str]:
 
 def _alive(pid: int, started: int) -> bool:
     """Whether the process that began at `started` still runs; a pid may have been given to another since."""
+    if os.name != "posix":
+        return True  # Windows takes shared memory away with its last user
     try:
-        os.kill(pid, 0) if os.name == "posix" else None
+        os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except OSError:
         return True
-    return not started or _started(pid) in (started, 0)
+    return not started or _started(pid) == started
 
 
 def _started(pid: int) -> int:
-    """When the process began, in ticks since the machine did; 0 where the system doesn't tell."""
+    """When the process began, in ticks since the machine did; 0 where the system doesn't tell, or it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -70,5 +70,5 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-        sweep()
+        sweep(dead=parent.pid)
         os._exit(1)
