@@ -570,7 +570,7 @@ def test_a_thousand_segments_come_and_go():
         executor = make(ShmExecutor)
         shared = executor.share({"a": np.ones(100)})
         executor.sharing.places(shared)
-        results = executor.sharing.results(100, SPEC)
+        results = executor.sharing.results({"square": ((100,), float)})
         del results
         executor.close()
     assert not own_segments()

@@ -21,13 +21,13 @@ TASKS_PER_WORKER = 4
 TASK_SECONDS = 0.3
 
 
-def ranges(n: int, size: int) -> list[Batch]:
-    """[0, n) in ranges (start, stop) of `size` items rounded up to a multiple of GRAIN.
+def ranges(n: int, size: int, grain: int = GRAIN) -> list[Batch]:
+    """[0, n) in ranges (start, stop) of `size` items rounded up to a multiple of `grain`.
 
     >>> ranges(100, 50)
     [(0, 64), (64, 100)]
     """
-    size = max(GRAIN, -(-size // GRAIN) * GRAIN)
+    size = max(grain, -(-size // grain) * grain)
     return [(start, min(start + size, n)) for start in range(0, n, size)]
 
 
@@ -105,20 +105,23 @@ class Batching:
             batch_size = 1000 if kernel == "loop" else "auto"
         return cls(workers, batch_size, batches_per_task, min_size)
 
-    def plan(self, n: int, seconds_per_item: float = 1e-6) -> Plan:
-        """Tasks for n items, of which one takes about `seconds_per_item`."""
+    def plan(self, n: int, seconds_per_item: float = 1e-6, grain: int = GRAIN) -> Plan:
+        """Tasks for n items, of which one takes about `seconds_per_item`, cut at multiples of `grain`."""
         workers = self.workers or available_cores()
         if workers > 1 and n < self.min_size:
             return Plan(1, [ranges(n, max(1, n))], f"{n} items stay in the calling process (min_size={self.min_size})")
-        batches, per_task = ranges(n, self._size(n, workers, seconds_per_item)), self.batches_per_task
+        batches, per_task = ranges(n, self._size(n, workers, seconds_per_item, grain), grain), self.batches_per_task
         tasks = [batches[first : first + per_task] for first in range(0, len(batches), per_task)]
         return Plan(max(1, min(workers, len(tasks))), tasks)
 
-    def _size(self, n: int, workers: int, seconds_per_item: float) -> int:
+    def _size(self, n: int, workers: int, seconds_per_item: float, grain: int) -> int:
         if self.batch_size != "auto":
             return self.batch_size
-        share = n // (TASKS_PER_WORKER * workers * self.batches_per_task) // GRAIN * GRAIN  # not one task too few
-        return max(1, min(share, int(TASK_SECONDS / seconds_per_item / self.batches_per_task)))
+        least = TASKS_PER_WORKER * workers * self.batches_per_task
+        grains = -(-n // grain)
+        share = max(1, -(-grains // least))  # even shares, unless rounding up makes too few of them
+        share = share if -(-grains // share) >= least else max(1, grains // least)
+        return max(1, min(share * grain, int(TASK_SECONDS / seconds_per_item / self.batches_per_task)))
 
 
 def restrict(start: int, stop: int, inputs: Inputs) -> tuple[int, int, Inputs]:

@@ -17,6 +17,7 @@ from fem_core.execution import (
     OutputSpec,
     Plan,
     SerialExecutor,
+    grain_of,
     require_importable,
 )
 from fem_core.kernels import Inputs
@@ -50,7 +51,7 @@ class ProcessExecutor(Executor):
         self, kernel: Kernel, n: int, inputs: Inputs, outputs: OutputSpec, progress: OnProgress
     ) -> dict[str, Array]:
         name = f"{kernel.__module__}.{kernel.__qualname__}"
-        plan = self.batching.plan(n, self._rates.get(name, 1e-6))
+        plan = self.batching.plan(n, self._rates.get(name, 1e-6), grain_of(kernel))
         if plan.remark:
             self.remark(plan.remark)
         if plan.workers == 1:
@@ -130,7 +131,8 @@ class ProcessExecutor(Executor):
 
 def size(n: int, outputs: OutputSpec) -> int:
     """Bytes of the results of n items."""
-    return n * sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in outputs.values())
+    specs = [spec for spec in outputs.values() if isinstance(spec, tuple)]
+    return n * sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in specs)
 
 
 def read_only(array: Array) -> Array:

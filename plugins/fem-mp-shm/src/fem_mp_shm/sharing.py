@@ -3,13 +3,13 @@
 An array is named by a `Place`: segment, offset, shape and dtype. That is all that crosses a pipe.
 """
 
+import sys
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from fem_core.errors import BackendError
-from fem_core.execution import OutputSpec
 from fem_core.types import Array
 
 from fem_mp_shm.segments import Segment, Storage
@@ -102,9 +102,11 @@ class Sharing:
 
     # results
 
-    def results(self, n: int, outputs: OutputSpec) -> dict[str, Array]:
+    def results(self, outputs: Mapping[str, tuple[tuple[int, ...], Any]]) -> dict[str, Array]:
         """Arrays in a segment, which is used again when the last of them is gone."""
-        shapes = {name: ((n, *shape), np.dtype(dtype)) for name, (shape, dtype) in outputs.items()}
+        if not outputs:
+            return {}
+        shapes = {name: (shape, np.dtype(dtype)) for name, (shape, dtype) in outputs.items()}
         offsets, total = _layout(int(np.prod(shape)) * dtype.itemsize for shape, dtype in shapes.values())
         segment = self._take(total)
         whole = segment.array(0, (segment.size,), np.uint8)  # all results are views of it and keep it
@@ -161,29 +163,39 @@ class Sharing:
             self._segments.discard(segment)
 
 
-def attached(places: Mapping[str, Place], keep: bool) -> dict[str, Array]:
-    """In a worker: the arrays at these places. Those to keep are mapped until other ones are to be kept.
-
-    Results aren't kept: their pages would count as this process's for as long as they are mapped.
-    """
-    found = {}
-    mapped = dict(_kept) if keep else {}
-    for name, place in places.items():
+def attached(places: Mapping[str, Place]) -> dict[str, Array]:
+    """In a worker: the arrays at these places, which stay mapped until a task has others."""
+    wanted = {place.segment for place in places.values()}
+    mapped = {name: segment for name, segment in _kept.items() if name in wanted}
+    for place in places.values():
         if place.segment not in mapped:
             mapped[place.segment] = Segment.attach(place.segment, place.bytes, place.storage)
-        found[name] = mapped[place.segment].array(place.offset, place.shape, place.dtype)
-    if keep:
-        _kept.clear()
-        _kept.update({place.segment: mapped[place.segment] for place in places.values()})
-    return found
+    _kept.clear()
+    _kept.update(mapped)
+    return {name: mapped[place.segment].array(*place[3:]) for name, place in places.items()}
 
 
-#: In a worker: the segments of the last task's inputs.
+def passing(places: Mapping[str, Place], start: int, stop: int) -> dict[str, Array]:
+    """In a worker: arrays of which items start…stop-1 are wanted, mapped for this task alone.
+
+    If they stayed, their pages would add up in every worker.
+    """
+    mapped = {place.segment: place for place in places.values()}
+    segments = {name: Segment.attach(name, place.bytes, place.storage) for name, place in mapped.items()}
+    arrays = {}
+    for name, place in places.items():
+        arrays[name] = array = segments[place.segment].array(*place[3:])
+        row = array.strides[0]
+        segments[place.segment].populate(place.offset + start * row, place.offset + stop * row)
+    return arrays
+
+
+#: In a worker: the segments that stay mapped.
 _kept: dict[str, Segment] = {}
 
 
 def _place(segment: Segment, offset: int, array: Array) -> Place:
-    return Place(segment.name, segment.size, segment.storage, offset, array.shape, array.dtype.str)
+    return Place(segment.name, segment.size, segment.storage, offset, array.shape, sys.intern(array.dtype.str))
 
 
 def _layout(sizes: Iterable[int]) -> tuple[list[int], int]:

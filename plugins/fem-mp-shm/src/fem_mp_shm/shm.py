@@ -10,15 +10,23 @@ from fem_core.types import Array
 
 from fem_mp_shm.executor import ProcessExecutor, read_only, size
 from fem_mp_shm.memory import Need
-from fem_mp_shm.sharing import Place, Shared, Sharing, attached
+from fem_mp_shm.sharing import Place, Shared, Sharing, attached, passing
 
 
-def compute(kernel: Kernel, task: list[Batch], inputs: Mapping[str, Place], outputs: Mapping[str, Place]) -> None:
+def compute(
+    kernel: Kernel,
+    task: list[Batch],
+    inputs: Mapping[str, Place],
+    outputs: Mapping[str, Place],
+    whole: Mapping[str, Place],
+) -> None:
     """In the worker: the results of each batch, from and into arrays that are there for all."""
-    given = {name: read_only(array) for name, array in attached(inputs, keep=True).items()}
-    results = attached(outputs, keep=False)
+    arrays = attached({**inputs, **whole})
+    given = {name: read_only(arrays[name]) for name in inputs}
+    results = passing(outputs, task[0][0], task[-1][1])
     for start, stop in task:
-        kernel(start, stop, given, {name: array[start:stop] for name, array in results.items()})
+        parts = {name: array[start:stop] for name, array in results.items()}
+        kernel(start, stop, given, {**parts, **{name: arrays[name] for name in whole}})
 
 
 class ShmExecutor(ProcessExecutor):
@@ -47,6 +55,11 @@ class ShmExecutor(ProcessExecutor):
     def release(self, shared: Inputs) -> None:
         self.sharing.release(cast("Mapping[str, Shared]", shared))
 
+    def scratch(self, n: int, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array] | None:
+        if self.batching.plan(n).workers == 1:
+            return None
+        return self.sharing.results({name: (shape, "f8") for name, shape in shapes.items()}) if shapes else {}
+
     def close(self) -> None:
         super().close()
         self.sharing.close()
@@ -58,12 +71,16 @@ class ShmExecutor(ProcessExecutor):
         return Need(self.sharing.missing(inputs) + size(n, outputs), self._worker())
 
     def results(self, n: int, outputs: OutputSpec) -> dict[str, Array]:
-        return self.sharing.results(n, outputs)
+        parts = {name: spec for name, spec in outputs.items() if isinstance(spec, tuple)}
+        whole = {name: spec for name, spec in outputs.items() if not isinstance(spec, tuple)}
+        return {**(self.sharing.results({key: ((n, *spec[0]), spec[1]) for key, spec in parts.items()})), **whole}
 
     def message(
         self, kernel: Kernel, task: list[Batch], inputs: Inputs, outputs: OutputSpec, results: Mapping[str, Array]
     ) -> tuple[Any, ...]:
-        return kernel, task, self.sharing.places(inputs), self.sharing.places_of(results)
+        parts = {name: array for name, array in results.items() if isinstance(outputs[name], tuple)}
+        whole = {name: array for name, array in results.items() if not isinstance(outputs[name], tuple)}
+        return kernel, task, self.sharing.places(inputs), self.sharing.places_of(parts), self.sharing.places_of(whole)
 
     def merge(self, task: list[Batch], answer: None, results: Mapping[str, Array]) -> None:
         """Nothing to do: the results are in place."""

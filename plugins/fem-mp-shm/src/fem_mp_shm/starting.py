@@ -29,6 +29,9 @@ ONE_THREAD = dict.fromkeys(
     "1",
 )
 
+#: Large arrays that come and go with every task stay the worker's: else each is mapped and faulted in anew (glibc).
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
+
 _environment = threading.Lock()
 
 
@@ -91,13 +94,14 @@ def _preload(chosen: BaseContext) -> None:
 
 @contextmanager
 def quiet_start() -> Iterator[None]:
-    """For the time in which processes start: one thread each, and no Ctrl-C before they can ignore it.
+    """For the time in which processes start: their variables, and no Ctrl-C before they can ignore it.
 
     A blocked signal isn't lost: this process gets it at the end.
     """
     with _environment:
-        before = {name: os.environ.get(name) for name in ONE_THREAD}
-        os.environ.update(ONE_THREAD)
+        settings = {**ONE_THREAD, **KEEP_MEMORY}
+        before = {name: os.environ.get(name) for name in settings}
+        os.environ.update(settings)
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if os.name == "posix" else None
         try:
             with warnings.catch_warnings():

@@ -1,14 +1,25 @@
 """Threads: a batch reaches a worker by reference, and its result is where it belongs as soon as it is computed."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import AbstractContextManager
 from typing import Literal, TypeVar
 
 import numpy as np
 from fem_core import BatchedBackend, available_cores
-from fem_core.execution import Batch, Batching, Executor, Kernel, OnProgress, OutputSpec, SerialExecutor
+from fem_core.execution import (
+    Batch,
+    Batching,
+    Executor,
+    Kernel,
+    OnProgress,
+    OutputSpec,
+    SerialExecutor,
+    grain_of,
+    new_results,
+    part_of,
+)
 from fem_core.kernels import Inputs
 from fem_core.types import Array
 from threadpoolctl import ThreadpoolController
@@ -33,24 +44,29 @@ class ThreadExecutor(Executor):
         self._libraries: ThreadpoolController | None = None
         self._rates: dict[str, float] = {}  # seconds per item of each kernel, as measured
 
+    def scratch(self, n: int, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array] | None:
+        if self.batching.plan(n).workers == 1:
+            return None
+        return {name: np.empty(shape) for name, shape in shapes.items()}
+
     def map_ranges(
         self, kernel: Kernel, n: int, inputs: Inputs, outputs: OutputSpec, progress: OnProgress
     ) -> dict[str, Array]:
         name = f"{kernel.__module__}.{kernel.__qualname__}"
-        plan = self.batching.plan(n, self._rates.get(name, 1e-6))
+        plan = self.batching.plan(n, self._rates.get(name, 1e-6), grain_of(kernel))
         if plan.remark:
             self.remark(plan.remark)
         if plan.workers == 1:
             serial = SerialExecutor(max((stop - start for task in plan.tasks for start, stop in task), default=1))
             return serial.map_ranges(kernel, n, inputs, outputs, progress)
         given = {key: _read_only(array) for key, array in inputs.items()}
-        results: dict[str, Array] = {key: np.empty((n, *shape), dtype) for key, (shape, dtype) in outputs.items()}
+        results = new_results(n, outputs)
         seconds = 0.0
 
         def compute(batches: list[Batch]) -> tuple[list[Batch], float]:
             began = time.perf_counter()
             for start, stop in batches:
-                kernel(start, stop, given, {key: array[start:stop] for key, array in results.items()})
+                kernel(start, stop, given, part_of(results, start, stop, outputs))
             return batches, time.perf_counter() - began
 
         with self._one_thread_each():
