@@ -160,3 +160,18 @@ def test_unavailable_memory_names_the_way_out(monkeypatch):
         open_backend("mp", workers=2, min_size=0) as session,
     ):
         assemble_system(MESH, backend=session)
+
+
+def test_the_matrix_is_not_copied_out_of_shared_memory():
+    # On a pattern that comes again workers write the values themselves; the matrix outlives the backend.
+    mesh = duct(nx=120, ny=100)
+    expected = assemble_system(mesh, backend="numpy").matrix.data
+    from fem_core import compute_sparsity
+
+    sparsity = compute_sparsity(mesh)
+    with open_backend("mp-shm", workers=2, min_size=0) as session:
+        for _ in range(3):
+            matrix = assemble_system(mesh, None, sparsity, backend=session).matrix
+            assert np.array_equal(expected, matrix.data)
+        assert matrix.data.base is not None
+    assert np.array_equal(expected, matrix.data)

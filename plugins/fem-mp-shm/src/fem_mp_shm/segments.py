@@ -52,7 +52,7 @@ class Segment:
         Raises BackendError if there isn't that much room.
         """
         name = f"fem-{_namespace()}-{os.getpid()}-{_started(os.getpid())}-{_NONCE}-{next(_numbers)}"
-        size = max(size, 1)
+        size = max(64, size)
         try:
             mapping = _map_file(name, size, True) if storage == "file" else _map_shm(name, size, True)
         except OSError as error:

@@ -109,14 +109,15 @@ class Sharing:
         shapes = {name: (shape, np.dtype(dtype)) for name, (shape, dtype) in outputs.items()}
         offsets, total = _layout(int(np.prod(shape)) * dtype.itemsize for shape, dtype in shapes.values())
         segment = self._take(total)
-        whole = segment.array(0, (segment.size,), np.uint8)  # all results are views of it and keep it
+        # All results are views of it and keep it. SciPy copies what is a small part of its base, counted in items.
+        whole = segment.array(0, (segment.size // 8,), np.float64)
         weakref.finalize(whole, _give_back, self._spare, segment).atexit = False
         self._out = {key: (ref, kept) for key, (ref, kept) in self._out.items() if ref() is not None}
         self._out[id(whole)] = weakref.ref(whole), segment
         results = {}
         for (name, (shape, dtype)), offset in zip(shapes.items(), offsets, strict=True):
             bytes_ = int(np.prod(shape)) * dtype.itemsize
-            results[name] = whole[offset : offset + bytes_].view(dtype).reshape(shape)
+            results[name] = whole.view(np.uint8)[offset : offset + bytes_].view(dtype).reshape(shape)
         return results
 
     def places_of(self, results: Mapping[str, Array]) -> dict[str, Place]:
