@@ -12,6 +12,9 @@ from fem_mp_shm.executor import ProcessExecutor, read_only, size
 from fem_mp_shm.memory import Need
 from fem_mp_shm.sharing import Place, Shared, Sharing, attached, passing
 
+#: Items whose results a worker has mapped at a time, a multiple of GRAIN: what is mapped counts as its memory.
+PIECE = 8192
+
 
 def compute(
     kernel: Kernel,
@@ -23,10 +26,12 @@ def compute(
     """In the worker: the results of each batch, from and into arrays that are there for all."""
     arrays = attached({**inputs, **whole})
     given = {name: read_only(arrays[name]) for name in inputs}
-    results = passing(outputs, task[0][0], task[-1][1])
     for start, stop in task:
-        parts = {name: array[start:stop] for name, array in results.items()}
-        kernel(start, stop, given, {**parts, **{name: arrays[name] for name in whole}})
+        size = PIECE if outputs else stop - start  # an item's result doesn't depend on its batch
+        for first in range(start, stop, size):
+            last = min(first + size, stop)
+            parts = {name: array[first:last] for name, array in passing(outputs, first, last).items()}
+            kernel(first, last, given, {**parts, **{name: arrays[name] for name in whole}})
 
 
 class ShmExecutor(ProcessExecutor):
