@@ -25,7 +25,7 @@ _KERNELS = {
 }
 
 #: Where more contributions than this part are on seams, summing by blocks is no gain.
-_SEAMS = 0.4
+_SEAMS = 0.25
 
 
 class BatchedBackend(Backend):

@@ -1,5 +1,6 @@
 """What runs in a worker process: one task after the other from its own pipe, until the pipe or the parent ends."""
 
+import gc
 import multiprocessing
 import os
 import pickle
@@ -22,6 +23,7 @@ HEADER = struct.Struct("<?ddd")
 
 def main(connection: Connection) -> None:
     """Answer tasks (function, arguments) until an empty message or the end of the pipe."""
+    gc.freeze()  # what is there already isn't looked at again, and so stays shared with the process forked from
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the parent decides
     threading.Thread(target=_end_with_parent, name="fem-parent", daemon=True).start()
     threadpool_limits(1)
