@@ -109,7 +109,11 @@ class Batching:
         """Tasks for n items, of which one takes about `seconds_per_item`, cut at multiples of `grain`."""
         workers = self.workers or available_cores()
         if workers > 1 and n < self.min_size:
-            return Plan(1, [ranges(n, max(1, n))], f"{n} items stay in the calling process (min_size={self.min_size})")
+            return Plan(
+                1,
+                [[batch] for batch in ranges(n, n)],
+                f"{n} items stay in the calling process (min_size={self.min_size})",
+            )
         batches, per_task = ranges(n, self._size(n, workers, seconds_per_item, grain), grain), self.batches_per_task
         tasks = [batches[first : first + per_task] for first in range(0, len(batches), per_task)]
         return Plan(max(1, min(workers, len(tasks))), tasks)
