@@ -597,4 +597,4 @@ def test_a_forgotten_executor_leaves_no_segment(kind):
     del executor
     gc.collect()
     assert not own_segments()
-    until(lambda: not any(psutil.pid_exists(number) and psutil.Process(number).status() != "zombie" for number in pids))
+    until(lambda: not {child.pid for child in multiprocessing.active_children()} & set(pids))
