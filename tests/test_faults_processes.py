@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 
 pytest.importorskip("fem_mp_shm")
-psutil = pytest.importorskip("psutil")
 
 import faulty
 from fem_core import BackendError, BackendUnavailable, Cancelled, CancelToken, WorkerLost, open_backend, solve
@@ -235,6 +234,29 @@ if __name__ == "__main__":
 """
 
 
+def processes():
+    """Parent and state of every process there is, by pid."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent, *_ = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        found[int(path.parent.name)] = int(parent), state
+    return found
+
+
+def descendants(pid):
+    table, found = processes(), {pid}
+    while more := {child for child, (parent, _) in table.items() if parent in found} - found:
+        found |= more
+    return found - {pid}
+
+
+def running(pids):
+    return {pid for pid, (_, state) in processes().items() if pid in pids and state not in "ZX"}
+
+
 def start(tmp_path, *arguments):
     script = tmp_path / "script.py"
     script.write_text(SOLVE)
@@ -270,7 +292,7 @@ def test_ctrl_c_ends_everything_once(tmp_path, name, attribute, kernel):
     # The signal goes to the whole group, as from a terminal: the workers must leave it to the parent.
     process, mark = start(tmp_path, name, attribute, kernel)
     until(mark.exists)
-    children = psutil.Process(process.pid).children(recursive=True)
+    children = descendants(process.pid)
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=DEADLINE)
     assert process.returncode == 130, err
@@ -278,7 +300,7 @@ def test_ctrl_c_ends_everything_once(tmp_path, name, attribute, kernel):
     assert out.count("fem:error") == 1
     assert "works again" in out
     assert err == ""
-    until(lambda: not psutil.wait_procs(children, timeout=2)[1])
+    until(lambda: not running(children))
     assert not list(Path("/dev/shm").glob(f"fem-*-{process.pid}-*"))
 
 
@@ -306,11 +328,11 @@ def test_cancelling_leaves_the_pool_usable(name):
 def test_workers_of_a_killed_parent_leave_and_take_its_memory_along(tmp_path, name):
     process, mark = start(tmp_path, name, "_stiffness", "stiffness_slow")
     until(mark.exists)
-    children = psutil.Process(process.pid).children(recursive=True)
+    children = descendants(process.pid)
     assert len(children) >= 2
     process.kill()
     process.communicate(timeout=DEADLINE)
-    until(lambda: not psutil.wait_procs(children, timeout=1)[1])
+    until(lambda: not running(children))
     until(lambda: not list(Path("/dev/shm").glob(f"fem-*-{process.pid}-*")))
 
 
