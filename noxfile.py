@@ -19,7 +19,7 @@ import nox
 
 ROOT = Path(__file__).parent
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
-EXAMPLE = ROOT / "examples" / "fem-example-backend"
+EXAMPLES = sorted(path.parent for path in ROOT.glob("examples/*/pyproject.toml"))
 GROUPS = nox.project.load_toml(ROOT / "pyproject.toml")["dependency-groups"]
 ROWS = nox.project.load_toml(ROOT / "hardware.toml")["row"]
 HARDWARE = [row_id for row_id in os.environ.get("FEM_HARDWARE", "").split(",") if row_id]
@@ -157,12 +157,14 @@ def wheels(session: nox.Session) -> None:
 
 @nox.session
 def example(session: nox.Session) -> None:
-    """Build the example backend as a stranger would, and certify it in an environment of its own."""
-    entry_points = nox.project.load_toml(EXAMPLE / "pyproject.toml")["project"]["entry-points"]["fem.backends"]
-    with clean_environment(session, ROOT / "core", EXAMPLE) as run:
-        for name in entry_points:
-            run("fem", "verify", "--backend", name)
-            run("python", *KIT, name)
+    """Build each example as a stranger would, and certify it in an environment of its own."""
+    for distribution in EXAMPLES:
+        entry_points = nox.project.load_toml(distribution / "pyproject.toml")["project"]["entry-points"]["fem.backends"]
+        with clean_environment(session, ROOT / "core", distribution) as run:
+            for name in entry_points:
+                run("fem", "verify", "--backend", name)
+                run("python", *KIT, name)
+            run("python", "-m", "pytest", "-p", "no:cacheprovider", str(distribution / "tests"))
 
 
 @contextlib.contextmanager

@@ -29,7 +29,7 @@ from fem_core.execution import Executor, SerialExecutor
 from fem_core.files import read_mesh, write_mesh
 from fem_core.formats import MeshFormat, ResultWriter
 from fem_core.geometry import det_jacobian, validate_mesh
-from fem_core.hardware import available_cores
+from fem_core.hardware import available_cores, available_memory
 from fem_core.hookspecs import hookimpl
 from fem_core.mesh import Boundary, Mesh
 from fem_core.opening import open_backend
@@ -90,6 +90,7 @@ __all__ = [
     "apply_conditions",
     "assemble_system",
     "available_cores",
+    "available_memory",
     "compute_derived",
     "compute_sparsity",
     "det_jacobian",

@@ -40,7 +40,7 @@ class Option:
     """
 
     name: str
-    type: type = str
+    type: Callable[[Any], Any] = str
     default: Any = None
     help: str = ""
     choices: tuple[Any, ...] = ()

@@ -14,34 +14,63 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
+from fem_core.batches import Batch, Batching, Plan, int_or_auto, ranges, restrict
 from fem_core.element import GRAIN
-from fem_core.kernels import Inputs, Kernel
+from fem_core.importable import require_guarded_main, require_importable
+from fem_core.kernels import Inputs, Kernel, grain_of
+from fem_core.progress import Remark, unheard
 from fem_core.types import Array
 
-__all__ = ["GRAIN", "Executor", "Kernel", "OnProgress", "OutputSpec", "SerialExecutor", "ranges"]
+__all__ = [
+    "GRAIN",
+    "Batch",
+    "Batching",
+    "Executor",
+    "Kernel",
+    "OnProgress",
+    "OutputSpec",
+    "Plan",
+    "SerialExecutor",
+    "grain_of",
+    "int_or_auto",
+    "new_results",
+    "part_of",
+    "ranges",
+    "require_guarded_main",
+    "require_importable",
+    "restrict",
+]
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-#: Shape of one item's result and its dtype, by the output's name.
-OutputSpec: TypeAlias = Mapping[str, tuple[tuple[int, ...], Any]]
+#: Shape of one item's result and its dtype, by the output's name; or an array that `scratch` gave.
+OutputSpec: TypeAlias = Mapping[str, tuple[tuple[int, ...], Any] | Array]
 
 #: Called with (items done, items in all) in the calling thread; may raise to stop the work.
 OnProgress: TypeAlias = Callable[[int, int], None]
 
 
-def ranges(n: int, size: int) -> list[tuple[int, int]]:
-    """[0, n) in ranges (start, stop) of `size` items rounded up to a multiple of GRAIN.
+def new_results(n: int, outputs: OutputSpec) -> dict[str, Array]:
+    """Arrays of this process for the results of n items; those from `scratch` are themselves."""
+    return {
+        name: np.empty((n, *spec[0]), spec[1]) if isinstance(spec, tuple) else spec for name, spec in outputs.items()
+    }
 
-    >>> ranges(100, 50)
-    [(0, 64), (64, 100)]
-    """
-    size = max(GRAIN, -(-size // GRAIN) * GRAIN)
-    return [(start, min(start + size, n)) for start in range(0, n, size)]
+
+def part_of(results: Mapping[str, Array], start: int, stop: int, outputs: OutputSpec) -> dict[str, Array]:
+    """What a kernel gets for a range: its part of each result, and what `scratch` gave whole."""
+    return {name: array[start:stop] if isinstance(outputs[name], tuple) else array for name, array in results.items()}
 
 
 class Executor(ABC):
-    """An execution model. Created without doing work; workers start on first use and end in `close`."""
+    """An execution model. Created without doing work; workers start on first use and end in `close`.
+
+    `remark` is set by whoever runs the executor: call it with what the user should read in the report, such
+    as why the work stayed in the calling process.
+    """
+
+    remark: Remark = staticmethod(unheard)
 
     def share(self, inputs: Inputs) -> Inputs:
         """`inputs` made ready to be read by many calls of `map_ranges`; the arrays don't change meanwhile.
@@ -53,6 +82,14 @@ class Executor(ABC):
 
     def release(self, shared: Inputs) -> None:
         """Forget what `share` returned."""
+
+    def scratch(self, n: int, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array] | None:
+        """float64 arrays that workers write to wherever they like, for a run over n items; None if they can't.
+
+        They are given to `map_ranges` among the outputs, reach kernels whole, and are the caller's for as
+        long as they are held. An executor that gives them cuts ranges at multiples of `grain_of(kernel)`.
+        """
+        return None
 
     @abstractmethod
     def map_ranges(
@@ -87,9 +124,9 @@ class SerialExecutor(Executor):
     def map_ranges(
         self, kernel: Kernel, n: int, inputs: Inputs, outputs: OutputSpec, progress: OnProgress
     ) -> dict[str, Array]:
-        results: dict[str, Array] = {name: np.empty((n, *shape), dtype) for name, (shape, dtype) in outputs.items()}
-        for start, stop in ranges(n, self.batch_size):
-            kernel(start, stop, inputs, {name: a[start:stop] for name, a in results.items()})
+        results = new_results(n, outputs)
+        for start, stop in ranges(n, self.batch_size, grain_of(kernel)):
+            kernel(start, stop, inputs, part_of(results, start, stop, outputs))
             progress(stop, n)
         return results
 

@@ -4,7 +4,7 @@ import math
 import os
 import platform
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -32,6 +32,68 @@ def _cgroup_quota() -> float:
         except (OSError, ValueError, IndexError):
             continue
     return math.inf
+
+
+def available_memory() -> int | None:
+    """Bytes that this process and its children may still take; None where the system doesn't tell.
+
+    The least of what the machine has left and what the cgroups, whose limit holds for all processes in
+    them together, leave of their limit. File pages that can be dropped count as free.
+    """
+    known = [free for free in (_machine_memory(), *_cgroup_memory()) if free is not None]
+    return max(0, min(known)) if known else None
+
+
+def _machine_memory() -> int | None:
+    """Bytes that could be had without swapping: Linux says it, Windows and others say what is free."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    if sys.platform == "win32":
+        return _windows_memory()
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2  # macOS doesn't tell what is free
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _windows_memory() -> int | None:
+    """ullAvailPhys of GlobalMemoryStatusEx."""
+    import ctypes
+
+    status = (ctypes.c_uint64 * 8)()  # dwLength and dwMemoryLoad share the first, then total, available, …
+    ctypes.cast(status, ctypes.POINTER(ctypes.c_uint32))[0] = ctypes.sizeof(status)
+    windows = getattr(ctypes, "windll", None)
+    return int(status[2]) if windows and windows.kernel32.GlobalMemoryStatusEx(status) else None
+
+
+def _cgroup_memory(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> Iterator[int]:
+    """What each cgroup that this process is in leaves of its limit, version 2 and 1."""
+    try:
+        lines = [line.split(":", 2) for line in own.read_text().splitlines()]
+    except OSError:
+        return
+    for number, controllers, path in (line for line in lines if len(line) == 3):
+        if number == "0":
+            base, limit, usage, droppable = root, "memory.max", "memory.current", "inactive_file"
+        elif "memory" in controllers.split(","):
+            base, limit, usage = root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+            droppable = "total_inactive_file"
+        else:
+            continue
+        inner = base / path.strip("/")
+        for group in (inner, *inner.parents):  # a limit further up holds too
+            if not group.is_relative_to(base):
+                break
+            try:
+                allowed, used = int((group / limit).read_text()), int((group / usage).read_text())
+                stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+            except (OSError, ValueError):  # no such group here, or "max"
+                continue
+            yield allowed - used + int(stat.get(droppable, 0))
 
 
 @cache

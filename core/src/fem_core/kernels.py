@@ -20,7 +20,19 @@ Inputs: TypeAlias = Mapping[str, Array]
 Outputs: TypeAlias = Mapping[str, Array]
 Kernel: TypeAlias = Callable[[int, int, Inputs, Outputs], None]
 
+#: Inputs that have a row for each node, and those that have one for each element.
+PER_NODE = frozenset({"x", "y", "u"})
+PER_ELEMENT = frozenset({"quad8", "k", "s"})
+
+#: Elements whose matrices are summed together by `stiffness_sums`.
+BLOCK = 128 * GRAIN
+
 _TILE = 64 * GRAIN  # elements whose intermediate results stay in the cache
+
+
+def grain_of(kernel: Kernel) -> int:
+    """Ranges of this kernel start at multiples of it: its attribute `grain`, or GRAIN."""
+    return int(getattr(kernel, "grain", GRAIN))
 
 
 def _tiles(start: int, stop: int) -> Iterator[tuple[slice, slice]]:
@@ -36,6 +48,27 @@ def stiffness(start: int, stop: int, inputs: Inputs, outputs: Outputs) -> None:
     for elements, here in _tiles(start, stop):
         nodes = quad8[elements]
         element_stiffness(x[nodes], y[nodes], k[elements], out=outputs["Ke"][here])
+
+
+def stiffness_sums(start: int, stop: int, inputs: Inputs, outputs: Outputs) -> None:
+    """The sums of Ke over blocks of elements into the whole `values` (nnz,), and the contributions on `seams`.
+
+    See `fem_core.blocks`, whose arrays it reads beside those of `stiffness`. Slots on seams are written too,
+    by several blocks: `Blocks.close` overwrites them when all blocks are done.
+    """
+    local, slots, seams = (inputs[name] for name in ("local", "slots", "seams"))
+    Ke = np.empty((min(BLOCK, stop - start), 8, 8))
+    for first in range(start, stop, BLOCK):
+        last, block = min(first + BLOCK, stop), first // BLOCK
+        terms = Ke[: last - first]
+        stiffness(first, last, inputs, {"Ke": terms})
+        a, b = inputs["slot_bounds"][block : block + 2]
+        outputs["values"][slots[a:b]] = np.bincount(local[first:last].ravel(), terms.ravel(), minlength=b - a)
+        a, b = inputs["seam_bounds"][block : block + 2]
+        outputs["contributions"][a:b] = terms.reshape(-1)[seams[a:b] - 64 * first]
+
+
+stiffness_sums.grain = BLOCK  # type: ignore[attr-defined]
 
 
 def load(start: int, stop: int, inputs: Inputs, outputs: Outputs) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from fem_core.boundaries import with_boundaries
-from fem_core.errors import BackendError, FemError, MeshError
+from fem_core.errors import BackendError, FemError, MeshError, WorkerLost
 from fem_core.events import Event, Listener, Observers
 from fem_core.files import read_mesh, write_result
 from fem_core.handover import HOST, fault_in
@@ -51,12 +51,13 @@ class Run:
         listeners = [Listener(on_event)] if on_event else []
         self.hooks = session.hooks([*observers, *listeners])
         self.observers = Observers(self.hooks)
-        self.progress = Progress(self.observers.emit, cancel)
+        self.progress = Progress(self.observers.emit, cancel, self.remark)
         self.problem, self.options = Problem(), SolverOptions()
         self.current: Stage = "load_mesh"
         self.providers: dict[str, str] = {}
         self.seconds: dict[str, float] = {}
         self.warnings: list[str] = []
+        self.notes: list[str] = []
         self.host_copies = 0
         self._hosted: tuple[Any, Any] = (None, None)
 
@@ -72,6 +73,13 @@ class Run:
             yield
         self.seconds[name] = time.perf_counter() - start
         self.observers.emit("fem_stage_complete", stage=name, provider=provider, duration=self.seconds[name])
+
+    def remark(self, text: str, *, warning: bool = False) -> None:
+        """What the provider of the current stage wants the user to read in the report."""
+        text = f"{self.providers.get(self.current, 'core')}: {text}"
+        remarks = self.warnings if warning else self.notes
+        if text not in remarks:
+            remarks.append(text)
 
     def announce(self, opening: Mapping[str, float]) -> None:
         """Tell the observers of the stages that the session's opening took."""
@@ -215,7 +223,7 @@ class Run:
             solution=summarise(result.u, mesh.used_nodes, derived),
             history=result.history,
             warnings=(*self.session.warnings, *self.warnings, *_partial(result), *self.hooks.warnings),
-            notes=self.session.notes,
+            notes=(*self.session.notes, *self.notes),
             host_copies=self.host_copies,
             versions=versions(self.session.distributions),
             hardware=hardware(),
@@ -227,6 +235,10 @@ def named(provider: str, what: str) -> Iterator[None]:
     """Give an error of a backend its name; a backend can't end the process either."""
     try:
         yield
+    except WorkerLost as error:
+        if repr(provider) in str(error):
+            raise
+        raise WorkerLost(f"backend {provider!r} lost a worker in {what}: {error}") from error.__cause__
     except FemError:
         raise
     except (Exception, SystemExit) as error:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from typing import Protocol
 
 from fem_core.errors import Cancelled
 
@@ -31,6 +32,16 @@ def _silent(hook: str, final: bool, **payload: object) -> None:
     """Nobody listens."""
 
 
+class Remark(Protocol):
+    """Takes what a user should read in the run's report: a note, or a warning."""
+
+    def __call__(self, text: str, *, warning: bool = False) -> None: ...
+
+
+def unheard(text: str, *, warning: bool = False) -> None:
+    """A remark that goes nowhere."""
+
+
 class Progress:
     """Handed to every compute hook; to be called from the calling thread only.
 
@@ -38,14 +49,21 @@ class Progress:
     run's token is cancelled.
     """
 
-    def __init__(self, emit: Callable[..., None] = _silent, cancel: CancelToken | None = None) -> None:
+    def __init__(
+        self, emit: Callable[..., None] = _silent, cancel: CancelToken | None = None, remark: Remark = unheard
+    ) -> None:
         self._emit = emit
         self._cancel = cancel or CancelToken()
+        self._remark = remark
 
     def check(self) -> None:
         """Raise `Cancelled` if the run should stop; call it where there is nothing to report."""
         if self._cancel.cancelled:
             raise Cancelled("the run was cancelled")
+
+    def remark(self, text: str, *, warning: bool = False) -> None:
+        """Add a note or a warning to the run's report; the same text is there once."""
+        self._remark(text, warning=warning)
 
     def assembly(self, current: int, total: int) -> None:
         """`current` of `total` elements are assembled."""

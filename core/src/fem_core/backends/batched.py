@@ -7,7 +7,8 @@ import numpy as np
 
 from fem_core import kernels
 from fem_core.backend import Backend
-from fem_core.execution import Executor, OnProgress, SerialExecutor
+from fem_core.blocks import Blocks, blocks
+from fem_core.execution import Executor, OnProgress, OutputSpec, SerialExecutor
 from fem_core.hookspecs import hookimpl
 from fem_core.kernels import Inputs
 from fem_core.mesh import Mesh
@@ -16,12 +17,15 @@ from fem_core.progress import Progress
 from fem_core.results import DerivedFields, SolveResult
 from fem_core.sparsity import Sparsity, accumulate
 from fem_core.system import LinearSystem, csr
-from fem_core.types import Array
+from fem_core.types import Array, Floats
 
 _KERNELS = {
     "vectorized": (kernels.stiffness, kernels.load, kernels.derived),
     "loop": (kernels.stiffness_loop, kernels.load_loop, kernels.derived_loop),
 }
+
+#: Where more contributions than this part are on seams, summing by blocks is no gain.
+_SEAMS = 0.25
 
 
 class BatchedBackend(Backend):
@@ -40,21 +44,22 @@ class BatchedBackend(Backend):
         self._stiffness, self._load, self._derived = _KERNELS[kernel]
         self._mesh: weakref.ref[Mesh] | None = None
         self._shared: Inputs = {}
+        self._blocks: tuple[weakref.ref[Sparsity] | None, Blocks | None, Inputs] = (None, None, {})
 
     def close(self) -> None:
         self._forget()
+        self._forget_blocks()
         self.executor.close()
 
     @hookimpl
     def fem_assemble(self, mesh: Mesh, problem: Problem, sparsity: Sparsity, progress: Progress) -> LinearSystem:
         sparsity = sparsity.to_host()
-        Ke = self._map(self._stiffness, mesh, {"k": problem.conductivity_on(mesh)}, {"Ke": (8, 8)}, progress.assembly)
-        K = csr(sparsity.indptr, sparsity.indices, sparsity.scatter(Ke["Ke"]))
-        del Ke
+        self.executor.remark = progress.remark
+        K = csr(sparsity.indptr, sparsity.indices, self._values(mesh, problem, sparsity, progress))
         s = problem.source_on(mesh)
         if s is None:
             return LinearSystem(K, np.zeros(mesh.n_nodes))
-        fe = self._map(self._load, mesh, {"s": s}, {"fe": (8,)}, lambda current, total: progress.check())
+        fe = self._map(self._load, mesh, {"s": s}, {"fe": ((8,), np.float64)}, lambda current, total: progress.check())
         return LinearSystem(K, accumulate(mesh.quad8, fe["fe"], mesh.n_nodes))
 
     @hookimpl
@@ -62,17 +67,51 @@ class BatchedBackend(Backend):
         self, mesh: Mesh, problem: Problem, result: SolveResult, progress: Progress
     ) -> DerivedFields:
         u = result.to_host().u
-        fields = self._map(self._derived, mesh, {"u": u}, {"velocity": (2,), "speed": ()}, progress.derived)
+        self.executor.remark = progress.remark
+        outputs: OutputSpec = {"velocity": ((2,), np.float64), "speed": ((), np.float64)}
+        fields = self._map(self._derived, mesh, {"u": u}, outputs, progress.derived)
         velocity, speed = fields["velocity"].copy(), fields["speed"].copy()
         return DerivedFields(velocity, speed, problem.fluid.pressure(speed))
+
+    def _values(self, mesh: Mesh, problem: Problem, sparsity: Sparsity, progress: Progress) -> Floats:
+        """CSR values: element matrices by the executor, summed here; or by blocks, summed by the executor as well."""
+        k, n = {"k": problem.conductivity_on(mesh)}, mesh.n_elements
+        cut = self._cut(sparsity)
+        if cut is not None:
+            found = self.executor.scratch(n, {"values": (sparsity.nnz,), "contributions": cut.seams.shape})
+            if found is not None:
+                self._map(kernels.stiffness_sums, mesh, k, found, progress.assembly, self._blocks[2])
+                cut.close(found["values"], found["contributions"])
+                return found["values"]
+        Ke = self._map(self._stiffness, mesh, k, {"Ke": ((8, 8), np.float64)}, progress.assembly)
+        return sparsity.scatter(Ke["Ke"])
+
+    def _cut(self, sparsity: Sparsity) -> Blocks | None:
+        """The blocks of a pattern that comes again: they take as long to find as some assemblies.
+
+        None where workers can't sum, or where seams are most of the mesh because neighbours are far apart in it.
+        """
+        if self._stiffness is not kernels.stiffness or self.executor.scratch(len(sparsity.slots), {}) is None:
+            return None
+        last, cut, _ = self._blocks
+        if last is None or last() is not sparsity:
+            self._forget_blocks()
+            self._blocks = weakref.ref(sparsity), None, {}
+            return None
+        if cut is None:
+            cut = blocks(sparsity, kernels.BLOCK)
+            useful = cut.share_of_seams <= _SEAMS
+            self._blocks = last, cut, self.executor.share(cut.inputs) if useful else {}
+        return cut if cut.share_of_seams <= _SEAMS else None
 
     def _map(
         self,
         kernel: kernels.Kernel,
         mesh: Mesh,
         inputs: Inputs,
-        outputs: dict[str, tuple[int, ...]],
+        outputs: OutputSpec,
         report: OnProgress,
+        more: Inputs | None = None,
     ) -> dict[str, Array]:
         """`kernel` over the elements of `mesh`, whose own arrays are shared once and kept."""
         if self._mesh is None or self._mesh() is not mesh:
@@ -81,8 +120,8 @@ class BatchedBackend(Backend):
             self._mesh = weakref.ref(mesh)
         shared = self.executor.share(inputs)
         try:
-            spec = {name: (shape, np.float64) for name, shape in outputs.items()}
-            return self.executor.map_ranges(kernel, mesh.n_elements, {**self._shared, **shared}, spec, report)
+            given = {**self._shared, **shared, **(more or {})}
+            return self.executor.map_ranges(kernel, mesh.n_elements, given, outputs, report)
         finally:
             self.executor.release(shared)
 
@@ -90,6 +129,11 @@ class BatchedBackend(Backend):
         if self._mesh is not None:
             self.executor.release(self._shared)
         self._mesh, self._shared = None, {}
+
+    def _forget_blocks(self) -> None:
+        if self._blocks[2]:
+            self.executor.release(self._blocks[2])
+        self._blocks = (None, None, {})
 
 
 class NumPy(BatchedBackend):

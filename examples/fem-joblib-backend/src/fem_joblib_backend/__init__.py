@@ -1,0 +1,17 @@
+"""The light half: what `fem backends` shows. It imports no more than the core's description of a backend."""
+
+from fem_core.backend import BackendInfo, Option
+from fem_core.execution import int_or_auto
+
+INFO = BackendInfo(
+    name="joblib",
+    summary="an example: batches of elements on joblib's processes",
+    factory="fem_joblib_backend.backend:JoblibBackend",
+    stages=("assemble_system", "compute_derived"),
+    options=(
+        Option("workers", int, None, "processes; by default the cores this process may use"),
+        Option("batch_size", int_or_auto, "auto", "elements in a batch"),
+        Option("min_size", int, 1000, "fewer elements stay in the calling process"),
+    ),
+    rank=3,
+)

@@ -1,0 +1,262 @@
+"""Worker processes, each at the end of a pipe of its own.
+
+A pipe for each, because a queue for all is what hangs: `multiprocessing.Pool` waits for ever for the
+result of a killed worker, and even `concurrent.futures.ProcessPoolExecutor` does if the worker is killed
+in the middle of writing a result, since the others keep the shared pipe open. Here the end of a worker is
+the end of its pipe, and is noticed at once whatever it was doing.
+"""
+
+import pickle
+import signal
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, cast
+
+from fem_core.errors import BackendError, BackendUnavailable, WorkerLost
+
+from fem_mp_shm.segments import sweep
+from fem_mp_shm.starting import context, quiet_start
+from fem_mp_shm.worker import HEADER, main
+
+#: Seconds: for a worker to start, to finish its task after the run has failed, to leave when told to.
+START, DRAIN, LEAVE = 120.0, 10.0, 2.0
+
+
+@dataclass(eq=False)
+class Worker:
+    """A process and our end of its pipe; `task` is the number of what it is doing."""
+
+    process: BaseProcess
+    connection: Connection
+    task: int | None = None
+
+
+@dataclass
+class Traffic:
+    """What has crossed the pipes since it was last looked at, and the seconds spent on it."""
+
+    tasks: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    seconds: dict[str, float] = field(default_factory=lambda: {"pickling": 0.0, "computing": 0.0, "merging": 0.0})
+
+
+class RemoteTraceback(Exception):
+    """The traceback in the worker, as the cause of the exception here."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
+
+
+class Pool:
+    """Processes that start when they are needed, and are used until `close`.
+
+    Parameters
+    ----------
+    start_method : str
+        `default`, `spawn`, `forkserver` or `fork`.
+    """
+
+    def __init__(self, start_method: str = "default") -> None:
+        self.start_method = start_method
+        self.traffic = Traffic()
+        self.startup_seconds = 0.0
+        self._workers: list[Worker] = []
+
+    @property
+    def pids(self) -> list[int]:
+        """The workers' process numbers."""
+        return [worker.process.pid or 0 for worker in self._workers]
+
+    def ensure(self, workers: int) -> str | None:
+        """Have that many workers at least; what had happened to those that there were.
+
+        Raises BackendUnavailable if they can't start.
+        """
+        dead = [worker for worker in self._workers if not worker.process.is_alive()]
+        news = f"a worker had ended between two tasks ({_ending(dead[0])}); all were replaced" if dead else None
+        if dead:
+            self.kill()
+        begun = time.perf_counter()
+        if missing := range(workers - len(self._workers)):
+            sweep()
+            started = context(self.start_method)
+            try:
+                with quiet_start():
+                    fresh = [self._start(started) for _ in missing]
+                for worker in fresh:
+                    self._await(worker, begun + START)
+            except BaseException:
+                self.kill()
+                raise
+            self.startup_seconds = time.perf_counter() - begun
+        return news
+
+    def run(
+        self,
+        function: Callable[..., Any],
+        arguments: Iterable[tuple[Any, ...]],
+        describe: Callable[[int], str],
+        workers: int,
+    ) -> Generator[Any, None, None]:
+        """function(*arguments) for each of the arguments, in their order, on at most so many workers.
+
+        `describe` says what the task of a number is. Raises what the function raised, with the worker's
+        traceback as its cause, or WorkerLost; a generator that is closed leaves no worker busy.
+        """
+        tasks = enumerate(arguments)
+        answers: dict[int, Any] = {}
+        turn = 0
+        more = True
+        crew = self._workers[:workers]
+        try:
+            while True:
+                for worker in crew:
+                    if more and worker.task is None:
+                        more = self._hand_out(worker, function, tasks, describe)
+                while turn in answers:
+                    yield answers.pop(turn)
+                    turn += 1
+                if not (busy := {worker.connection: worker for worker in crew if worker.task is not None}):
+                    return
+                for ready in wait(list(busy)):
+                    worker = busy[cast("Connection", ready)]
+                    number = cast("int", worker.task)
+                    answers[number] = self._receive(worker, describe)
+        except (KeyboardInterrupt, SystemExit, WorkerLost):
+            self.kill()
+            raise
+        finally:
+            self._drain()
+
+    def kill(self) -> None:
+        """End all workers, whatever they are doing."""
+        workers, self._workers = self._workers, []
+        for worker in workers:
+            with suppress(OSError):
+                worker.process.kill()
+        for worker in workers:
+            _reap(worker)
+
+    def close(self) -> None:
+        """Let all workers leave; may be called again."""
+        workers, self._workers = self._workers, []
+        for worker in workers:
+            with suppress(OSError):
+                worker.connection.send_bytes(b"")
+        deadline = time.monotonic() + LEAVE
+        for worker in workers:
+            worker.process.join(max(0.0, deadline - time.monotonic()))
+            with suppress(OSError):
+                worker.process.kill()
+            _reap(worker)
+
+    def _start(self, started: Any) -> Worker:
+        ours, theirs = started.Pipe()
+        process = started.Process(target=main, args=(theirs,), name="fem-worker", daemon=True)
+        try:
+            process.start()
+        finally:
+            theirs.close()
+        worker = Worker(process, ours)
+        self._workers.append(worker)
+        return worker
+
+    def _await(self, worker: Worker, deadline: float) -> None:
+        """Until the worker says that it is ready."""
+        try:
+            if worker.connection.poll(max(0.0, deadline - time.perf_counter())):
+                worker.connection.recv_bytes()
+                return
+            reason = f"not ready within {START:.0f} s"
+        except (EOFError, OSError):
+            reason = _ending(worker)
+        raise BackendUnavailable(
+            f"a worker process did not start ({reason}); what it wrote is above. A script's own work has to be "
+            'under `if __name__ == "__main__":`, since every worker imports the script'
+        )
+
+    def _hand_out(
+        self,
+        worker: Worker,
+        function: Callable[..., Any],
+        tasks: Iterator[tuple[int, tuple[Any, ...]]],
+        describe: Callable[[int], str],
+    ) -> bool:
+        """Send the next task; False if there is none."""
+        begun = time.perf_counter()
+        number, arguments = next(tasks, (None, ()))
+        if number is None:
+            return False
+        message = pickle.dumps((function, arguments), pickle.HIGHEST_PROTOCOL)
+        self.traffic.seconds["pickling"] += time.perf_counter() - begun
+        self.traffic.tasks += 1
+        self.traffic.bytes_sent += len(message)
+        worker.task = number
+        try:
+            worker.connection.send_bytes(message)
+        except OSError:
+            raise self._lost(worker, describe) from None
+        return True
+
+    def _receive(self, worker: Worker, describe: Callable[[int], str]) -> Any:
+        try:
+            good, *seconds = HEADER.unpack(worker.connection.recv_bytes())
+            payload = worker.connection.recv_bytes()
+        except (EOFError, OSError):
+            raise self._lost(worker, describe) from None
+        what = describe(cast("int", worker.task))
+        worker.task = None
+        begun = time.perf_counter()
+        answer = pickle.loads(payload)
+        self.traffic.bytes_received += HEADER.size + len(payload)
+        self.traffic.seconds["pickling"] += seconds[0] + seconds[2] + time.perf_counter() - begun
+        self.traffic.seconds["computing"] += seconds[1]
+        if good:
+            return answer
+        pickled, text, trace = answer
+        error = pickle.loads(pickled) if pickled else BackendError(f"{text} (in a worker, {what})")
+        raise error from RemoteTraceback(trace)
+
+    def _lost(self, worker: Worker, describe: Callable[[int], str]) -> WorkerLost:
+        doing = describe(cast("int", worker.task))
+        return WorkerLost(f"process {worker.process.pid} {_ending(worker)} in {doing}; the next run has new ones")
+
+    def _drain(self) -> None:
+        """Wait for what is being computed, whose results nobody wants any more."""
+        deadline = time.monotonic() + DRAIN
+        while busy := {worker.connection: worker for worker in self._workers if worker.task is not None}:
+            ready = wait(list(busy), max(0.0, deadline - time.monotonic()))
+            try:
+                for connection in ready:
+                    worker = busy[cast("Connection", connection)]
+                    worker.connection.recv_bytes()
+                    worker.connection.recv_bytes()
+                    worker.task = None
+            except (EOFError, OSError):
+                ready = []
+            if not ready:
+                self.kill()
+
+
+def _ending(worker: Worker) -> str:
+    """How a worker's process ended."""
+    worker.process.join(1.0)
+    code = worker.process.exitcode
+    if code is None:
+        return "closed its pipe"
+    if code < 0:
+        with suppress(ValueError):
+            return f"was killed by {signal.Signals(-code).name}"
+    return f"ended with exit code {code}"
+
+
+def _reap(worker: Worker) -> None:
+    worker.process.join(LEAVE)
+    worker.connection.close()
+    with suppress(ValueError):  # still running, for all that was done
+        worker.process.close()

@@ -1,0 +1,214 @@
+"""Memory that several processes map: named, reserved before use, and never left behind.
+
+A name tells its owner: pid namespace, pid and time of start, so that segments of dead processes can be
+swept and those of live ones can't. Python's resource tracker, which keeps one list for all and took a
+segment away from its owner when a reader ended (before 3.13), has no part in it where segments can be
+listed.
+"""
+
+import errno
+import mmap
+import os
+import secrets
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from multiprocessing import shared_memory
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from fem_core.errors import BackendError
+from fem_core.types import Array
+
+Storage: TypeAlias = Literal["shm", "file"]
+
+#: Where Linux shows shared memory by name.
+_SHM = Path("/dev/shm")
+_NONCE = secrets.token_hex(4)
+_numbers = count()
+_POPULATE_READ = 22  # MADV_POPULATE_READ
+_lock = threading.Lock()
+
+
+class Segment:
+    """A block of memory by name; made by `create` in the owner, by `attach` in other processes.
+
+    The mapping lives as long as an array on it does, whatever happens to the name.
+    """
+
+    def __init__(self, name: str, size: int, storage: Storage, mapping: mmap.mmap) -> None:
+        self.name, self.size, self.storage = name, size, storage
+        self._mapping = mapping
+
+    @classmethod
+    def create(cls, size: int, storage: Storage) -> "Segment":
+        """A new segment whose pages are reserved: writing to it can't fail later.
+
+        Raises BackendError if there isn't that much room.
+        """
+        name = f"fem-{_namespace()}-{os.getpid()}-{_started(os.getpid())}-{_NONCE}-{next(_numbers)}"
+        size = max(64, size)
+        try:
+            mapping = _map_file(name, size, True) if storage == "file" else _map_shm(name, size, True)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.ENOMEM, errno.EFBIG, errno.EDQUOT, errno.EPERM):
+                raise
+            where = "/dev/shm" if storage == "shm" else tempfile.gettempdir()
+            raise BackendError(
+                f"no room for {size / 1e6:.1f} MB in {where} ({os.strerror(error.errno or 0)}); "
+                + ("use storage=file or enlarge it" if storage == "shm" else "set TMPDIR to a folder with more room")
+            ) from error
+        return cls(name, size, storage, mapping)
+
+    @classmethod
+    def attach(cls, name: str, size: int, storage: Storage) -> "Segment":
+        """The segment of this name, which another process made."""
+        return cls(name, size, storage, (_map_file if storage == "file" else _map_shm)(name, size, False))
+
+    def array(self, offset: int, shape: tuple[int, ...], dtype: Any) -> Array:
+        """An array on a part of it."""
+        return np.ndarray(shape, dtype, buffer=self._mapping, offset=offset)
+
+    def populate(self, start: int, stop: int) -> None:
+        """Map the pages of a range at once: four times as fast as one fault after the other, where Linux can."""
+        start -= start % mmap.PAGESIZE
+        if sys.platform == "linux" and stop > start:
+            with suppress(OSError, ValueError):  # before Linux 5.14
+                self._mapping.madvise(_POPULATE_READ, start, stop - start)
+
+    def unlink(self) -> None:
+        """Take the name away; may be called again."""
+        _unlink(self.name, self.storage)
+
+
+def sweep(dead: int | None = None) -> list[str]:
+    """Unlink the segments of dead processes of this machine; the names of those that were there.
+
+    `dead` is the pid of a process that is known to have ended, though the system may not show it yet.
+    """
+    swept = []
+    for folder in (_SHM, Path(tempfile.gettempdir())):
+        for path in folder.glob(f"fem-{_namespace()}-*-*-*-*") if folder.is_dir() else ():
+            _, _, pid, started, *_ = path.name.split("-")
+            if not (pid.isdigit() and started.isdigit()):
+                continue
+            if int(pid) == dead or not _alive(int(pid), int(started)):
+                with suppress(OSError):
+                    path.unlink()
+                    swept.append(path.name)
+    return swept
+
+
+def _alive(pid: int, started: int) -> bool:
+    """Whether the process that began at `started` still runs; a pid may have been given to another since."""
+    if os.name != "posix":
+        return True  # Windows takes shared memory away with its last user
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return not started or _started(pid) == started
+
+
+def _started(pid: int) -> int:
+    """When the process began, in ticks since the machine did; 0 where the system doesn't tell, or it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return 0 if fields[0] in "ZX" else int(fields[19])
+
+
+def _namespace() -> str:
+    """Containers may share /dev/shm and count their processes apart."""
+    try:
+        return str(os.stat("/proc/self/ns/pid").st_ino)
+    except OSError:
+        return "0"
+
+
+def _map_file(name: str, size: int, create: bool) -> mmap.mmap:
+    path = Path(tempfile.gettempdir()) / name
+    fd = os.open(path, os.O_RDWR | (os.O_CREAT | os.O_EXCL if create else 0) | getattr(os, "O_BINARY", 0), 0o600)
+    try:
+        if create:
+            _reserve(fd, size)
+        return mmap.mmap(fd, size)
+    except BaseException:
+        if create:
+            path.unlink()
+        raise
+    finally:
+        os.close(fd)
+
+
+def _map_shm(name: str, size: int, create: bool) -> mmap.mmap:
+    with _untracked(create):
+        options: dict[str, Any] = {}
+        if sys.version_info >= (3, 13):
+            options["track"] = create and not _SHM.is_dir()  # what can't be listed can't be swept
+        memory: Any = shared_memory.SharedMemory(name, create=create, size=size if create else 0, **options)
+        # The object closes its mapping when it goes, even if arrays are left on it: keep the mapping alone.
+        memory._buf.release()
+        mapping: mmap.mmap = memory._mmap
+        memory._buf = memory._mmap = None
+        memory.close()
+        path = _SHM / name
+        if create and path.exists():
+            try:
+                fd = os.open(path, os.O_RDWR)
+                try:
+                    _reserve(fd, size)
+                finally:
+                    os.close(fd)
+            except BaseException:
+                mapping.close()
+                path.unlink()
+                raise
+    return mapping
+
+
+def _reserve(fd: int, size: int) -> None:
+    """Give a file its size and its pages. Where there is no room, this fails; later it would be a SIGBUS."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(fd, 0, size)
+    else:
+        os.truncate(fd, size)
+
+
+def _unlink(name: str, storage: Storage) -> None:
+    if storage == "file" or _SHM.is_dir():
+        with suppress(FileNotFoundError):
+            os.unlink((Path(tempfile.gettempdir()) if storage == "file" else _SHM) / name)
+    elif os.name == "posix":
+        with suppress(FileNotFoundError):
+            memory = shared_memory.SharedMemory(name)
+            memory.close()
+            memory.unlink()
+
+
+@contextmanager
+def _untracked(create: bool) -> Iterator[None]:
+    """Before 3.13: no notice to the resource tracker, unless it is the only one who could clean up."""
+    if sys.version_info >= (3, 13) or os.name != "posix" or (create and not _SHM.is_dir()):
+        yield
+        return
+    module: Any = shared_memory
+    with _lock:
+        tracker = module.resource_tracker
+        module.resource_tracker = SimpleNamespace(register=_nothing, unregister=_nothing)
+        try:
+            yield
+        finally:
+            module.resource_tracker = tracker
+
+
+def _nothing(name: str, kind: str) -> None:
+    """In place of the tracker's functions."""

@@ -1,0 +1,117 @@
+"""How worker processes start: the method, and what is set before they do."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import Any, cast
+
+from fem_core.errors import BackendUnavailable
+from fem_core.execution import require_guarded_main
+
+#: One thread in each worker; read by the libraries when they are first imported there.
+ONE_THREAD = dict.fromkeys(
+    (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "BLIS_NUM_THREADS",
+        "VECLIB_MAXIMUM_THREADS",
+        "NUMEXPR_NUM_THREADS",
+        "NUMBA_NUM_THREADS",
+    ),
+    "1",
+)
+
+#: Large arrays that come and go with every task stay the worker's: else each is mapped and faulted in anew (glibc).
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
+
+_environment = threading.Lock()
+
+
+def context(method: str) -> BaseContext:
+    """The context of a start method, never the interpreter's default.
+
+    Raises BackendUnavailable if the method isn't there or isn't safe now, BackendError for a script whose
+    workers would run it again.
+    """
+    method = default_method() if method == "default" else method
+    if method not in multiprocessing.get_all_start_methods():
+        raise BackendUnavailable(f"processes can't start by {method} on {sys.platform}; use start_method=spawn")
+    if method == "fork":
+        if reason := why_not_fork():
+            raise BackendUnavailable(f"start_method=fork isn't safe: {reason}; use forkserver or spawn")
+    else:
+        require_guarded_main()
+    chosen = multiprocessing.get_context(method)
+    if method == "forkserver":
+        _preload(chosen)
+    return chosen
+
+
+def default_method() -> str:
+    """forkserver on Linux: the modules are imported once and their memory is shared; else spawn."""
+    return "forkserver" if sys.platform == "linux" else "spawn"
+
+
+def why_not_fork() -> str | None:
+    """What in this process a forked copy would have in a broken state; None if nothing is known."""
+    if sys.platform == "darwin":
+        return "system libraries of macOS don't survive it"
+    if others := [thread.name for thread in threading.enumerate() if thread is not threading.current_thread()]:
+        return f"other threads are running ({', '.join(others)}), and the locks they hold would stay locked"
+    if getattr(sys.modules.get("numba.np.ufunc.parallel"), "_is_initialized", False):
+        return "numba's threads are running, which a copy doesn't have"
+    if any(name.startswith("/dev/nvidia") for name in _open_files()):
+        return "CUDA is initialised, and a copy can't use it"
+    return None
+
+
+def _open_files() -> Iterator[str]:
+    folder = Path("/proc/self/fd")
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        try:
+            yield os.readlink(entry)
+        except OSError:
+            continue
+
+
+def _preload(chosen: BaseContext) -> None:
+    """Let the fork server import the worker's modules once, beside what the application has asked for."""
+    from multiprocessing import forkserver
+
+    server: Any = getattr(forkserver, "_forkserver", None)
+    asked = [name for name in getattr(server, "_preload_modules", ()) if name != "__main__"]
+    if "fem_mp_shm.worker" not in asked:
+        cast("Any", chosen).set_forkserver_preload([*asked, "fem_mp_shm.worker"])
+
+
+@contextmanager
+def quiet_start() -> Iterator[None]:
+    """For the time in which processes start: their variables, and no Ctrl-C before they can ignore it.
+
+    A blocked signal isn't lost: this process gets it at the end.
+    """
+    with _environment:
+        settings = {**ONE_THREAD, **KEEP_MEMORY}
+        before = {name: os.environ.get(name) for name in settings}
+        os.environ.update(settings)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if os.name == "posix" else None
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # fork beside BLAS's threads, which it knows of
+                yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+            if mask is not None:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)

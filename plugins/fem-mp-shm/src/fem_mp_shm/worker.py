@@ -1,0 +1,76 @@
+"""What runs in a worker process: one task after the other from its own pipe, until the pipe or the parent ends."""
+
+import gc
+import multiprocessing
+import os
+import pickle
+import signal
+import struct
+import threading
+import time
+import traceback
+from multiprocessing.connection import Connection
+from typing import Any
+
+import fem_core.kernels  # noqa: F401  # a forkserver that has it starts workers that have it
+from threadpoolctl import threadpool_limits
+
+from fem_mp_shm.segments import sweep
+
+#: In front of every answer: 1 for a result and 0 for an exception; seconds unpickling, computing and pickling.
+HEADER = struct.Struct("<?ddd")
+
+
+def main(connection: Connection) -> None:
+    """Answer tasks (function, arguments) until an empty message or the end of the pipe."""
+    gc.freeze()  # what is there already isn't looked at again, and so stays shared with the process forked from
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the parent decides
+    threading.Thread(target=_end_with_parent, name="fem-parent", daemon=True).start()
+    threadpool_limits(1)
+    try:
+        connection.send_bytes(b"ready")
+        while task := connection.recv_bytes():
+            header, payload = answer(task)
+            del task
+            connection.send_bytes(header)
+            connection.send_bytes(payload)
+            del payload
+    except (EOFError, OSError):
+        pass  # the parent has closed its end
+
+
+def answer(task: bytes) -> tuple[bytes, bytes]:
+    """Header and payload for a pickled (function, arguments)."""
+    begun = loaded = done = time.perf_counter()
+    try:
+        function, arguments = pickle.loads(task)
+        loaded = time.perf_counter()
+        result = function(*arguments)
+        done = time.perf_counter()
+        payload = pickle.dumps(result, pickle.HIGHEST_PROTOCOL)
+        good = True
+    except BaseException as error:
+        payload, good = pickle.dumps(_portable(error), pickle.HIGHEST_PROTOCOL), False
+    return HEADER.pack(good, loaded - begun, done - loaded, time.perf_counter() - done), payload
+
+
+def _portable(error: BaseException) -> tuple[bytes | None, str, str]:
+    """The exception pickled, if it survives that; its text; the traceback's text."""
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    trace = "".join(traceback.format_exception(error))
+    try:
+        pickled = pickle.dumps(error)
+        copy: Any = pickle.loads(pickled)
+        survives = type(copy) is type(error) and str(copy) == str(error)
+    except Exception:
+        survives = False
+    return (pickled if survives else None), text, trace
+
+
+def _end_with_parent() -> None:
+    """Leave as soon as the parent is gone, also in the middle of a task, and take its shared memory away."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        sweep(dead=parent.pid)
+        os._exit(1)
