@@ -7,7 +7,7 @@ import numpy as np
 from scipy import sparse
 
 from fem_core.mesh import Mesh
-from fem_core.types import Array, Floats, Ints
+from fem_core.types import Array, Floats, Ints, read_only
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +30,7 @@ class Sparsity:
     def __post_init__(self) -> None:
         for name in ("indptr", "indices", "slots"):  # sessions keep patterns and share them between runs
             if isinstance(array := getattr(self, name), np.ndarray):  # else it is refused where it is handed on
-                array = array.view()
-                array.flags.writeable = False
-                object.__setattr__(self, name, array)
+                object.__setattr__(self, name, read_only(array))
 
     @property
     def n_nodes(self) -> int:

@@ -25,3 +25,10 @@ Stage: TypeAlias = Literal[
     "compute_derived",
     "write",
 ]
+
+
+def read_only(array: Array) -> Array:
+    """A view of `array` that can't be written to."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

@@ -1,6 +1,22 @@
 """The core's two backends; everything else is a distribution of its own."""
 
 from fem_core.backend import BackendInfo, Option
+from fem_core.batches import int_or_auto
+
+#: The option of every `BatchedBackend`.
+KERNEL = Option("kernel", str, "vectorized", "how a batch is computed", ("vectorized", "loop"))
+
+
+def worker_options(worker: str, workers: str) -> tuple[Option, ...]:
+    """The options of a `BatchedBackend` with workers, be they threads, processes or something else: see `Batching`."""
+    return (
+        Option("workers", int, None, f"{workers}; by default the cores this process may use"),
+        Option("batch_size", int_or_auto, None, "elements in a batch, or auto; 1000 with kernel=loop"),
+        Option("batches_per_task", int, 1, f"batches handed to a {worker} together"),
+        Option("min_size", int, 1000, f"fewer elements stay in the calling {worker}"),
+        KERNEL,
+    )
+
 
 BASELINE = BackendInfo(
     name="baseline",
@@ -16,7 +32,7 @@ NUMPY = BackendInfo(
     factory="fem_core.backends.batched:NumPy",
     stages=("assemble_system", "compute_derived"),
     options=(
-        Option("kernel", str, "vectorized", "how a batch is computed", ("vectorized", "loop")),
+        KERNEL,
         Option("batch_size", int, 8192, "elements between two reports of progress", minimum=1),
     ),
     rank=10,

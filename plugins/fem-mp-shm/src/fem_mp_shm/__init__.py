@@ -1,16 +1,12 @@
 """Batches of elements on a pool of processes, pickled or in shared memory: what `fem backends` shows of them."""
 
 from fem_core.backend import BackendInfo, Option
-from fem_core.execution import int_or_auto
+from fem_core.backends import worker_options
 
 __version__ = "1.0.0"
 
 _COMMON = (
-    Option("workers", int, None, "processes; by default the cores this process may use"),
-    Option("batch_size", int_or_auto, None, "elements in a batch, or auto; 1000 with kernel=loop"),
-    Option("batches_per_task", int, 1, "batches handed to a process together"),
-    Option("min_size", int, 1000, "fewer elements stay in the calling process"),
-    Option("kernel", str, "vectorized", "how a batch is computed", ("vectorized", "loop")),
+    *worker_options("process", "processes"),
     Option(
         "start_method",
         str,

@@ -135,12 +135,5 @@ def size(n: int, outputs: OutputSpec) -> int:
     return n * sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in specs)
 
 
-def read_only(array: Array) -> Array:
-    """A view that a kernel can't write to."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
-
-
 def _named(task: list[Batch]) -> str:
     return "batch " + ", ".join(f"{start}…{stop - 1}" for start, stop in task)

@@ -9,6 +9,7 @@ import struct
 import threading
 import time
 import traceback
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -27,7 +28,7 @@ def main(connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the parent decides
     threading.Thread(target=_end_with_parent, name="fem-parent", daemon=True).start()
     threadpool_limits(1)
-    try:
+    with suppress(EOFError, OSError):  # the parent has closed its end
         connection.send_bytes(b"ready")
         while task := connection.recv_bytes():
             header, payload = answer(task)
@@ -35,8 +36,6 @@ def main(connection: Connection) -> None:
             connection.send_bytes(header)
             connection.send_bytes(payload)
             del payload
-    except (EOFError, OSError):
-        pass  # the parent has closed its end
 
 
 def answer(task: bytes) -> tuple[bytes, bytes]:

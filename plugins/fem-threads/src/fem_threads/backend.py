@@ -21,7 +21,7 @@ from fem_core.execution import (
     part_of,
 )
 from fem_core.kernels import Inputs
-from fem_core.types import Array
+from fem_core.types import Array, read_only
 from threadpoolctl import ThreadpoolController
 
 T = TypeVar("T")
@@ -59,7 +59,7 @@ class ThreadExecutor(Executor):
         if plan.workers == 1:
             serial = SerialExecutor(max((stop - start for task in plan.tasks for start, stop in task), default=1))
             return serial.map_ranges(kernel, n, inputs, outputs, progress)
-        given = {key: _read_only(array) for key, array in inputs.items()}
+        given = {key: read_only(array) for key, array in inputs.items()}
         results = new_results(n, outputs)
         seconds = 0.0
 
@@ -129,13 +129,6 @@ class Threads(BatchedBackend):
     ) -> None:
         batching = Batching.of(kernel, workers, batch_size, batches_per_task, min_size)
         super().__init__(ThreadExecutor(batching), kernel)
-
-
-def _read_only(array: Array) -> Array:
-    """A view that a kernel can't write to."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
 
 
 def _finish(jobs: "list[Future[R]]") -> None:
