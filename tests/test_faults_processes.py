@@ -549,6 +549,19 @@ def test_memory_is_looked_at_before_workers_start(kind, monkeypatch):
     executor.close()
 
 
+@linux
+def test_what_workers_map_does_not_add_up():
+    # Else the mesh and all results would count as memory of every worker, for as long as the pool runs.
+    executor = make(ShmExecutor)
+    try:
+        ones(executor, n=2_000_000)  # 16 MB there, 16 MB back
+        for pid in executor.pool.pids:
+            status = Path(f"/proc/{pid}/status").read_text()
+            assert int(re.search(r"RssShmem:\s+(\d+) kB", status)[1]) < 2000
+    finally:
+        executor.close()
+
+
 # 12: segments outlive readers, and nobody is warned of leaks
 
 
