@@ -2,7 +2,6 @@
 
 import doctest
 import functools
-import time
 
 import numpy as np
 import pytest
@@ -348,20 +347,17 @@ def test_problems_without_a_source_have_no_load():
 
 
 class InTurn(PlannedExecutor):
-    """Its workers are one thread, and it says what it was asked for."""
+    """Its workers are this thread, it says what it was asked for, and how long it took is set from outside."""
+
+    seconds = 0.0
 
     def run_tasks(self, kernel, plan, n, inputs, outputs, progress):
         self.plan = plan
-        return SerialExecutor(500).map_ranges(kernel, n, inputs, outputs, progress)
+        return SerialExecutor(500).map_ranges(kernel, n, inputs, outputs, progress), self.seconds
 
     def run_items(self, function, items, workers):
         self.items = items, workers
         return [function(item) for item in items]
-
-
-def slowly(start, stop, inputs, outputs):
-    time.sleep(0.02)
-    squaring(start, stop, inputs, outputs)
 
 
 def test_what_is_not_worth_handing_out_stays_here():
@@ -380,11 +376,11 @@ def test_what_is_not_worth_handing_out_stays_here():
 def test_workers_get_the_rest_and_slow_kernels_get_smaller_batches():
     # Also kernels without a name of their own.
     executor, a = InTurn(Batching(workers=2, min_size=0)), np.arange(64_000)
-    kernel = functools.partial(slowly)
+    kernel = functools.partial(squaring)
+    executor.seconds = 64.0
     assert np.array_equal(a**2, executor.map_ranges(kernel, len(a), {"a": a}, SPEC, silent)["square"])
-    before = len(executor.plan.tasks)
-    assert executor.plan.workers == 2
-    executor.map_ranges(kernel, len(a), {"a": a}, SPEC, silent)  # took 125 times 0.02 s
-    assert len(executor.plan.tasks) > before
+    assert (executor.plan.workers, len(executor.plan.tasks)) == (2, 8)
+    executor.map_ranges(kernel, len(a), {"a": a}, SPEC, silent)  # 1 ms for each: 300 and some in a task
+    assert len(executor.plan.tasks) == 64_000 / 320
     assert executor.map_items(str, iter([3, 1])) == ["3", "1"]
     assert executor.items == ([3, 1], 2)

@@ -8,7 +8,6 @@ An executor may cut a range wherever it likes at multiples of `GRAIN`; `ranges` 
 be computed in any order and anywhere: an item's result doesn't depend on its batch.
 """
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias, TypeVar
@@ -152,7 +151,7 @@ class PlannedExecutor(Executor):
 
     def __init__(self, batching: Batching | None = None) -> None:
         self.batching = batching or Batching()
-        self._seconds: dict[Kernel, float] = {}  # that an item of each kernel took, hand-over included
+        self._seconds: dict[Kernel, float] = {}  # that an item of each kernel took
 
     def map_ranges(
         self, kernel: Kernel, n: int, inputs: Inputs, outputs: OutputSpec, progress: OnProgress
@@ -163,9 +162,9 @@ class PlannedExecutor(Executor):
         if plan.workers == 1:
             size = max((stop - start for task in plan.tasks for start, stop in task), default=1)
             return SerialExecutor(size).map_ranges(kernel, n, self.local(inputs), outputs, progress)
-        begun = time.perf_counter()
-        results = self.run_tasks(kernel, plan, n, inputs, outputs, progress)
-        self._seconds[kernel] = (time.perf_counter() - begun) * plan.workers / n
+        results, seconds = self.run_tasks(kernel, plan, n, inputs, outputs, progress)
+        if seconds:
+            self._seconds[kernel] = seconds / n
         return results
 
     def map_items(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
@@ -180,8 +179,12 @@ class PlannedExecutor(Executor):
     @abstractmethod
     def run_tasks(
         self, kernel: Kernel, plan: Plan, n: int, inputs: Inputs, outputs: OutputSpec, progress: OnProgress
-    ) -> dict[str, Array]:
-        """`map_ranges` by `plan.workers` workers, of which there are at least two."""
+    ) -> tuple[dict[str, Array], float]:
+        """`map_ranges` by `plan.workers` workers, of which there are at least two.
+
+        With the results goes how many seconds the workers computed, in all; 0 if nobody knows. The size of the next
+        batches depends on it.
+        """
 
     @abstractmethod
     def run_items(self, function: Callable[[T], R], items: list[T], workers: int) -> list[R]:

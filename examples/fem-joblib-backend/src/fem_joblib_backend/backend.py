@@ -39,7 +39,7 @@ class JoblibExecutor(PlannedExecutor):
             with catch_warnings():
                 simplefilter("ignore", UserWarning)  # a cancelled run leaves tasks undone: that is meant
                 answers.close()
-        return results
+        return results, 0  # seconds of computing, which joblib doesn't tell
 
     def run_items(self, function, items, workers):
         require_importable(function)

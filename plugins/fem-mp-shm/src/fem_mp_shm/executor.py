@@ -43,11 +43,12 @@ class ProcessExecutor(PlannedExecutor):
 
     def run_tasks(
         self, kernel: Kernel, plan: Plan, n: int, inputs: Inputs, outputs: OutputSpec, progress: OnProgress
-    ) -> dict[str, Array]:
+    ) -> tuple[dict[str, Array], float]:
         require_importable(kernel)
         workers = self._ready(plan.workers, self.need(n, plan, inputs, outputs))
         results = self.results(n, outputs)
         messages = (self.message(kernel, task, inputs, outputs, results) for task in plan.tasks)
+        before = self.pool.traffic.seconds["computing"]
         with closing(self.pool.run(self.compute, messages, lambda number: _named(plan.tasks[number]), workers)) as run:
             for task, answer in zip(plan.tasks, run, strict=True):
                 begun = time.perf_counter()
@@ -55,7 +56,7 @@ class ProcessExecutor(PlannedExecutor):
                 self.pool.traffic.seconds["merging"] += time.perf_counter() - begun
                 for _, stop in task:
                     progress(stop, n)
-        return results
+        return results, self.pool.traffic.seconds["computing"] - before
 
     def run_items(self, function: Callable[[T], R], items: list[T], workers: int) -> list[R]:
         require_importable(function)

@@ -190,7 +190,7 @@ def _reserve(fd: int, size: int) -> None:
 
 def _unlink(name: str, storage: Storage) -> None:
     if storage == "file" or _SHM.is_dir():
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, PermissionError):  # Windows keeps a file that somebody has mapped
             os.unlink((Path(tempfile.gettempdir()) if storage == "file" else _SHM) / name)
     elif os.name == "posix":
         with suppress(FileNotFoundError):

@@ -1,5 +1,6 @@
 """Threads: a batch reaches a worker by reference, and its result is where it belongs as soon as it is computed."""
 
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import AbstractContextManager
@@ -42,26 +43,30 @@ class ThreadExecutor(PlannedExecutor):
 
     def run_tasks(
         self, kernel: Kernel, plan: Plan, n: int, inputs: Inputs, outputs: OutputSpec, progress: OnProgress
-    ) -> dict[str, Array]:
+    ) -> tuple[dict[str, Array], float]:
         given = {key: read_only(array) for key, array in inputs.items()}
         results = new_results(n, outputs)
+        seconds = 0.0
 
-        def compute(batches: list[Batch]) -> list[Batch]:
+        def compute(batches: list[Batch]) -> tuple[list[Batch], float]:
+            begun = time.perf_counter()
             for start, stop in batches:
                 kernel(start, stop, given, part_of(results, start, stop, outputs))
-            return batches
+            return batches, time.perf_counter() - begun
 
         with self._one_thread_each():
             jobs = [self._started(plan.workers).submit(compute, task) for task in plan.tasks]
             try:
                 done = 0
                 for job in as_completed(jobs):
-                    for start, stop in job.result():
+                    batches, took = job.result()
+                    seconds += took
+                    for start, stop in batches:
                         done += stop - start
                         progress(done, n)
             finally:
                 _finish(jobs)
-        return results
+        return results, seconds
 
     def run_items(self, function: Callable[[T], R], items: list[T], workers: int) -> list[R]:
         with self._one_thread_each():
