@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 from fem_core import BackendError, OptionError, available_cores, batches, importable, kernels, open_backend
+from fem_core.backends import worker_options
 from fem_core.execution import GRAIN, Batching, int_or_auto, require_importable, restrict
 from fem_core.generate import duct
 from hypothesis import given
@@ -59,8 +60,12 @@ def test_few_items_stay_in_the_calling_process_and_the_plan_says_so():
     "wrong", [{"workers": 0}, {"batch_size": 0}, {"batches_per_task": 0}, {"min_size": -1}], ids=lambda w: next(iter(w))
 )
 def test_impossible_options_are_refused(wrong):
-    with pytest.raises(OptionError, match=next(iter(wrong))):
-        Batching(**wrong)
+    options = {option.name: option for option in worker_options("worker", "workers")}
+    for name, value in wrong.items():
+        for given_value in (value, str(value)):  # from Python, and from the command line
+            with pytest.raises(OptionError, match=f"option {name} must be at least"):
+                options[name].parse(given_value)
+    assert options["batch_size"].parse("auto") == "auto"
 
 
 def test_batch_sizes_come_as_text():

@@ -18,8 +18,15 @@ from fem_core.testing.faults import FAULTS
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
-each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+
+
+def name(page: Path) -> str:
+    """How tests call a page."""
+    return page.parent.name if page.parent.parent.name == "plugins" else page.stem
+
+
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("plugins/*/README.md"))]
+each_page = pytest.mark.parametrize("page", PAGES, ids=name)
 
 
 class Block(NamedTuple):
@@ -56,7 +63,7 @@ def test_every_fence_is_seen(page):
 @pytest.mark.parametrize(
     "page",
     [page for page in PAGES if any(one.language == "python" for one in blocks(page))],
-    ids=lambda page: page.stem,
+    ids=name,
 )
 def test_python(page, tmp_path, monkeypatch):
     # In order and in one namespace: that of a module, so that what is defined there can be imported by name.
@@ -115,7 +122,7 @@ def test_commands_of_the_readme_run_one_after_the_other(tmp_path):
         assert done.returncode == 0, f"fem {shlex.join(words)}: {done.stderr}"
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=name)
 def test_commands_are_understood(page):
     # Parsed as far as can be without doing it: names, options and types of values.
     for words in commands(page):
@@ -140,7 +147,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"], ids=name)
 def test_links(page):
     text = re.sub(r"^```.*?^```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     broken = []

@@ -1,6 +1,7 @@
 """Executors and the core's two backends: ranges, errors, progress, and the same numbers from all of them."""
 
 import doctest
+import functools
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from fem_core import (
     solve,
 )
 from fem_core.backends import NUMPY
-from fem_core.execution import GRAIN, ranges
+from fem_core.execution import GRAIN, Batching, PlannedExecutor, ranges
 from fem_core.generate import duct
 from fem_core.session import Session
 from hypothesis import given, settings
@@ -340,3 +341,46 @@ def test_problems_without_a_source_have_no_load():
     mesh = distorted(4, 4)
     assert not assemble_system(mesh, Problem.potential_flow(mesh)).rhs.any()
     assert apply_bc(assemble_system(mesh), mesh, Problem.potential_flow(mesh)).rhs.sum() == pytest.approx(2.5)
+
+
+# ── planned executors ────────────────────────────────────────────────────────────────────────
+
+
+class InTurn(PlannedExecutor):
+    """Its workers are this thread, it says what it was asked for, and how long it took is set from outside."""
+
+    seconds = 0.0
+
+    def run_tasks(self, kernel, plan, n, inputs, outputs, progress):
+        self.plan = plan
+        return SerialExecutor(500).map_ranges(kernel, n, inputs, outputs, progress), self.seconds
+
+    def run_items(self, function, items, workers):
+        self.items = items, workers
+        return [function(item) for item in items]
+
+
+def test_what_is_not_worth_handing_out_stays_here():
+    # One worker, few items, one item: nobody is asked.
+    remarks, a = [], np.arange(2000)
+    for batching in (Batching(workers=1), Batching(workers=2, min_size=3000)):
+        executor = InTurn(batching)
+        executor.remark = remarks.append
+        assert np.array_equal(a**2, executor.map_ranges(squaring, 2000, {"a": a}, SPEC, silent)["square"])
+        assert executor.map_items(str, iter([7])) == ["7"]
+        assert not hasattr(executor, "plan")
+        assert not hasattr(executor, "items")
+    assert remarks == ["2000 items stay in the calling process (min_size=3000)"]
+
+
+def test_workers_get_the_rest_and_slow_kernels_get_smaller_batches():
+    # Also kernels without a name of their own.
+    executor, a = InTurn(Batching(workers=2, min_size=0)), np.arange(64_000)
+    kernel = functools.partial(squaring)
+    executor.seconds = 64.0
+    assert np.array_equal(a**2, executor.map_ranges(kernel, len(a), {"a": a}, SPEC, silent)["square"])
+    assert (executor.plan.workers, len(executor.plan.tasks)) == (2, 8)
+    executor.map_ranges(kernel, len(a), {"a": a}, SPEC, silent)  # 1 ms for each: 300 and some in a task
+    assert len(executor.plan.tasks) == 64_000 / 320
+    assert executor.map_items(str, iter([3, 1])) == ["3", "1"]
+    assert executor.items == ([3, 1], 2)

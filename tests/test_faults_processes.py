@@ -5,6 +5,7 @@ The rows are those of the list of faults that the design starts from; each test 
 
 import faulthandler
 import gc
+import json
 import multiprocessing
 import os
 import re
@@ -21,7 +22,16 @@ import pytest
 pytest.importorskip("fem_mp_shm")
 
 import faulty
-from fem_core import BackendError, BackendUnavailable, Cancelled, CancelToken, WorkerLost, open_backend, solve
+from fem_core import (
+    BackendError,
+    BackendUnavailable,
+    Cancelled,
+    CancelToken,
+    WorkerLost,
+    open_backend,
+    solve,
+    write_mesh,
+)
 from fem_core.execution import Batching
 from fem_core.generate import duct
 from fem_mp_shm import memory, segments, starting
@@ -304,6 +314,32 @@ def test_ctrl_c_ends_everything_once(tmp_path, name, attribute, kernel):
     assert not list(Path("/dev/shm").glob(f"fem-*-{process.pid}-*"))
 
 
+@linux
+@backends
+def test_ctrl_c_in_cg_ends_idle_workers_too(tmp_path, name):
+    # On the command line: one line, exit status 130, one closing event.
+    mesh, events = write_mesh(duct(nodes=30_000), tmp_path / "mesh.h5"), tmp_path / "events.jsonl"
+    command = ["solve", mesh, "--backend", name, "--option", "workers=2", "--option", "min_size=0", "--solver", "cg"]
+    command += ["--rtol", "1e-300", "--maxiter", "10000000", "--events", events]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fem_core", *map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    until(lambda: events.exists() and "solveProgress" in events.read_text())
+    children = descendants(process.pid)
+    assert len(children) >= 2
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=DEADLINE)
+    assert (process.returncode, out, err) == (130, "", "fem: cancelled\n")
+    kinds = [json.loads(line)["event"] for line in events.read_text().splitlines()]
+    assert [kind for kind in kinds if kind in ("fem:error", "fem:solveComplete")] == ["fem:error"]
+    until(lambda: not running(children))
+    assert not list(Path("/dev/shm").glob(f"fem-*-{process.pid}-*"))
+
+
 @backends
 def test_cancelling_leaves_the_pool_usable(name):
     token = CancelToken()
@@ -547,6 +583,19 @@ def test_memory_is_looked_at_before_workers_start(kind, monkeypatch):
         ones(executor)
     assert not executor.pool.pids
     executor.close()
+
+
+@linux
+def test_what_workers_map_does_not_add_up():
+    # Else the mesh and all results would count as memory of every worker, for as long as the pool runs.
+    executor = make(ShmExecutor)
+    try:
+        ones(executor, n=2_000_000)  # 16 MB there, 16 MB back
+        for pid in executor.pool.pids:
+            status = Path(f"/proc/{pid}/status").read_text()
+            assert int(re.search(r"RssShmem:\s+(\d+) kB", status)[1]) < 2000
+    finally:
+        executor.close()
 
 
 # 12: segments outlive readers, and nobody is warned of leaks

@@ -154,6 +154,19 @@ def test_post_processing_alone():
         assert np.array_equal(solution.speed, compute_derived(MESH, result, backend=session).speed)
 
 
+def test_the_core_s_own_sum_is_in_the_prediction():
+    # The places of all contributions as NumPy's index type, and the values: more than the element matrices.
+    mesh = duct(nx=60, ny=50)
+    with open_backend("mp", workers=2, min_size=0) as session:
+        executor = session.backends[0][1].executor
+        needs, need = [], executor.need
+        executor.need = lambda *arguments: needs.append(need(*arguments)) or needs[-1]
+        nnz = assemble_system(mesh, backend=session).matrix.nnz
+    assert needs[0].afterwards == 8 * (64 * mesh.n_elements + nnz)
+    assert needs[0].once == 8 * 64 * mesh.n_elements
+    assert needs[0].total(3) >= needs[0].once + needs[0].afterwards + 3 * needs[0].worker
+
+
 def test_unavailable_memory_names_the_way_out(monkeypatch):
     from fem_mp_shm import memory
 

@@ -54,10 +54,12 @@ class Option:
             elif not (value is None and self.default is None):
                 value = self.type(value)
         except (KeyError, TypeError, ValueError):
-            raise OptionError(f"option {self.name} takes {self.type.__name__}, not {value!r}") from None
+            raise OptionError(
+                f"option {self.name} takes {self.type.__name__.replace('_', ' ')}, not {value!r}"
+            ) from None
         if self.choices and value not in self.choices:
             raise OptionError(f"option {self.name} takes {' or '.join(map(str, self.choices))}, not {value!r}")
-        if self.minimum is not None and value is not None and not value >= self.minimum:
+        if self.minimum is not None and isinstance(value, int | float) and not value >= self.minimum:
             raise OptionError(f"option {self.name} must be at least {self.minimum:g}, not {value!r}")
         return value
 

@@ -9,7 +9,6 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from fem_core.element import GRAIN
-from fem_core.errors import OptionError
 from fem_core.hardware import available_cores
 from fem_core.kernels import PER_ELEMENT, PER_NODE, Inputs
 
@@ -59,7 +58,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Batching:
-    """The options that executors with workers have in common.
+    """The options that executors with workers have in common, as `worker_options` makes sure of them.
 
     Parameters
     ----------
@@ -69,7 +68,7 @@ class Batching:
         Items in a batch, rounded up to a multiple of GRAIN. `auto` makes at least four tasks for each
         worker, each of at most 0.3 s.
     batches_per_task : int
-        Batches that reach a worker together.
+        At least 1: batches that reach a worker together.
     min_size : int
         Fewer items than this aren't worth handing out: they stay in the calling process.
 
@@ -83,27 +82,12 @@ class Batching:
     batches_per_task: int = 1
     min_size: int = 1000
 
-    def __post_init__(self) -> None:
-        if self.batch_size != "auto" and self.batch_size < 1:
-            raise OptionError(f"batch_size takes auto or at least 1, not {self.batch_size!r}")
-        for name, least in (("workers", 1), ("batches_per_task", 1), ("min_size", 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise OptionError(f"{name} takes at least {least}, not {value!r}")
-
     @classmethod
-    def of(
-        cls,
-        kernel: str,
-        workers: int | None = None,
-        batch_size: int | Literal["auto"] | None = None,
-        batches_per_task: int = 1,
-        min_size: int = 1000,
-    ) -> "Batching":
+    def of(cls, kernel: str, **sizes: Any) -> "Batching":
         """As above; without a `batch_size`, 1000 for the kernel `loop` and `auto` for `vectorized`."""
-        if batch_size is None:
-            batch_size = 1000 if kernel == "loop" else "auto"
-        return cls(workers, batch_size, batches_per_task, min_size)
+        if sizes.get("batch_size") is None:
+            sizes["batch_size"] = 1000 if kernel == "loop" else "auto"
+        return cls(**sizes)
 
     def plan(self, n: int, seconds_per_item: float = 1e-6, grain: int = GRAIN) -> Plan:
         """Tasks for n items, of which one takes about `seconds_per_item`, cut at multiples of `grain`."""

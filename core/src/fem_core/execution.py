@@ -16,6 +16,7 @@ import numpy as np
 
 from fem_core.batches import Batch, Batching, Plan, int_or_auto, ranges, restrict
 from fem_core.element import GRAIN
+from fem_core.hardware import available_cores
 from fem_core.importable import require_guarded_main, require_importable
 from fem_core.kernels import Inputs, Kernel, grain_of
 from fem_core.progress import Remark, unheard
@@ -30,6 +31,7 @@ __all__ = [
     "OnProgress",
     "OutputSpec",
     "Plan",
+    "PlannedExecutor",
     "SerialExecutor",
     "grain_of",
     "int_or_auto",
@@ -71,6 +73,10 @@ class Executor(ABC):
     """
 
     remark: Remark = staticmethod(unheard)
+
+    #: Bytes that the caller will take beside the results of `map_ranges`, such as for their sum; set by the caller,
+    #: for executors that look at memory before they start.
+    afterwards: int = 0
 
     def share(self, inputs: Inputs) -> Inputs:
         """`inputs` made ready to be read by many calls of `map_ranges`; the arrays don't change meanwhile.
@@ -132,3 +138,54 @@ class SerialExecutor(Executor):
 
     def map_items(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
         return [function(item) for item in items]
+
+
+class PlannedExecutor(Executor):
+    """An executor with workers: who does what is planned here, and what isn't worth handing out is done here.
+
+    Parameters
+    ----------
+    batching : Batching
+        Workers and sizes.
+    """
+
+    def __init__(self, batching: Batching | None = None) -> None:
+        self.batching = batching or Batching()
+        self._seconds: dict[Kernel, float] = {}  # that an item of each kernel took
+
+    def map_ranges(
+        self, kernel: Kernel, n: int, inputs: Inputs, outputs: OutputSpec, progress: OnProgress
+    ) -> dict[str, Array]:
+        plan = self.batching.plan(n, self._seconds.get(kernel, 1e-6), grain_of(kernel))
+        if plan.remark:
+            self.remark(plan.remark)
+        if plan.workers == 1:
+            size = max((stop - start for task in plan.tasks for start, stop in task), default=1)
+            return SerialExecutor(size).map_ranges(kernel, n, self.local(inputs), outputs, progress)
+        results, seconds = self.run_tasks(kernel, plan, n, inputs, outputs, progress)
+        if seconds:
+            self._seconds[kernel] = seconds / n
+        return results
+
+    def map_items(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        items = list(items)
+        workers = min(self.batching.workers or available_cores(), len(items))
+        return [function(item) for item in items] if workers <= 1 else self.run_items(function, items, workers)
+
+    def local(self, inputs: Inputs) -> Inputs:
+        """What `share` returned, as arrays of this process."""
+        return inputs
+
+    @abstractmethod
+    def run_tasks(
+        self, kernel: Kernel, plan: Plan, n: int, inputs: Inputs, outputs: OutputSpec, progress: OnProgress
+    ) -> tuple[dict[str, Array], float]:
+        """`map_ranges` by `plan.workers` workers, of which there are at least two.
+
+        With the results goes how many seconds the workers computed, in all; 0 if nobody knows. The size of the next
+        batches depends on it.
+        """
+
+    @abstractmethod
+    def run_items(self, function: Callable[[T], R], items: list[T], workers: int) -> list[R]:
+        """`map_items` by at least two workers."""

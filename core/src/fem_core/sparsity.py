@@ -119,6 +119,11 @@ def accumulate(place: Array, terms: Floats, length: int) -> Floats:
     return sums
 
 
+def accumulation(terms: int, length: int) -> int:
+    """Bytes that `accumulate` takes: the places as NumPy's index type, and the sums."""
+    return 8 * (terms + length)
+
+
 def csr_positions(indptr: Ints, indices: Ints, rows: Ints, columns: Ints) -> Ints:
     """Positions of the entries (rows[n], columns[n]) in CSR values, by bisection in all rows at once.
 

@@ -9,13 +9,14 @@ from fem_core import kernels
 from fem_core.backend import Backend
 from fem_core.blocks import Blocks, blocks
 from fem_core.execution import Executor, OnProgress, OutputSpec, SerialExecutor
+from fem_core.hardware import available_memory
 from fem_core.hookspecs import hookimpl
 from fem_core.kernels import Inputs
 from fem_core.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.progress import Progress
 from fem_core.results import DerivedFields, SolveResult
-from fem_core.sparsity import Sparsity, accumulate
+from fem_core.sparsity import Sparsity, accumulate, accumulation
 from fem_core.system import LinearSystem, csr
 from fem_core.types import Array, Floats
 
@@ -26,6 +27,9 @@ _KERNELS = {
 
 #: Where more contributions than this part are on seams, summing by blocks is no gain.
 _SEAMS = 0.25
+
+#: Bytes that finding the blocks takes for each entry of the element matrices, as measured.
+_FINDING = 25
 
 
 class BatchedBackend(Backend):
@@ -59,6 +63,7 @@ class BatchedBackend(Backend):
         s = problem.source_on(mesh)
         if s is None:
             return LinearSystem(K, np.zeros(mesh.n_nodes))
+        self.executor.afterwards = accumulation(mesh.quad8.size, mesh.n_nodes)
         fe = self._map(self._load, mesh, {"s": s}, {"fe": ((8,), np.float64)}, lambda current, total: progress.check())
         return LinearSystem(K, accumulate(mesh.quad8, fe["fe"], mesh.n_nodes))
 
@@ -69,6 +74,7 @@ class BatchedBackend(Backend):
         u = result.to_host().u
         self.executor.remark = progress.remark
         outputs: OutputSpec = {"velocity": ((2,), np.float64), "speed": ((), np.float64)}
+        self.executor.afterwards = 8 * 4 * mesh.n_elements  # velocity and speed once more, pressure
         fields = self._map(self._derived, mesh, {"u": u}, outputs, progress.derived)
         velocity, speed = fields["velocity"].copy(), fields["speed"].copy()
         return DerivedFields(velocity, speed, problem.fluid.pressure(speed))
@@ -80,16 +86,19 @@ class BatchedBackend(Backend):
         if cut is not None:
             found = self.executor.scratch(n, {"values": (sparsity.nnz,), "contributions": cut.seams.shape})
             if found is not None:
+                self.executor.afterwards = accumulation(len(cut.seams), len(cut.seam_slots))
                 self._map(kernels.stiffness_sums, mesh, k, found, progress.assembly, self._blocks[2])
                 cut.close(found["values"], found["contributions"])
                 return found["values"]
+        self.executor.afterwards = accumulation(sparsity.slots.size, sparsity.nnz)
         Ke = self._map(self._stiffness, mesh, k, {"Ke": ((8, 8), np.float64)}, progress.assembly)
         return sparsity.scatter(Ke["Ke"])
 
     def _cut(self, sparsity: Sparsity) -> Blocks | None:
         """The blocks of a pattern that comes again: they take as long to find as some assemblies.
 
-        None where workers can't sum, or where seams are most of the mesh because neighbours are far apart in it.
+        None where workers can't sum, where there is no memory to find them, or where seams are much of the mesh
+        because neighbours are far apart in it.
         """
         if self._stiffness is not kernels.stiffness or self.executor.scratch(len(sparsity.slots), {}) is None:
             return None
@@ -99,6 +108,9 @@ class BatchedBackend(Backend):
             self._blocks = weakref.ref(sparsity), None, {}
             return None
         if cut is None:
+            free = available_memory()
+            if free is not None and free < _FINDING * sparsity.slots.size:
+                return None
             cut = blocks(sparsity, kernels.BLOCK)
             useful = cut.share_of_seams <= _SEAMS
             self._blocks = last, cut, self.executor.share(cut.inputs) if useful else {}

@@ -3,8 +3,8 @@
 from tempfile import TemporaryDirectory
 from warnings import catch_warnings, simplefilter
 
-from fem_core import BatchedBackend, WorkerLost, available_cores
-from fem_core.execution import Batching, Executor, SerialExecutor, new_results, require_importable, restrict
+from fem_core import BatchedBackend, WorkerLost
+from fem_core.execution import Batching, PlannedExecutor, new_results, require_importable, restrict
 from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -17,21 +17,14 @@ def compute(kernel, start, stop, inputs, outputs):
     return results
 
 
-class JoblibExecutor(Executor):
+class JoblibExecutor(PlannedExecutor):
     """Batches in order from joblib's generator, each merged as it comes."""
 
-    def __init__(self, batching=None):
-        self.batching = batching or Batching()
-        self.folder = None  # where joblib keeps its books
+    folder = None  # where joblib keeps its books
 
-    def map_ranges(self, kernel, n, inputs, outputs, progress):
+    def run_tasks(self, kernel, plan, n, inputs, outputs, progress):
         require_importable(kernel)
-        plan = self.batching.plan(n)
-        if plan.remark:
-            self.remark(plan.remark)
         batches = [batch for task in plan.tasks for batch in task]
-        if plan.workers == 1:
-            return SerialExecutor(n).map_ranges(kernel, n, inputs, outputs, progress)
         jobs = (delayed(compute)(kernel, *restrict(*batch, inputs), dict(outputs)) for batch in batches)
         results = new_results(n, outputs)
         answers = self.parallel(plan.workers, return_as="generator")(jobs)
@@ -46,11 +39,11 @@ class JoblibExecutor(Executor):
             with catch_warnings():
                 simplefilter("ignore", UserWarning)  # a cancelled run leaves tasks undone: that is meant
                 answers.close()
-        return results
+        return results, 0  # seconds of computing, which joblib doesn't tell
 
-    def map_items(self, function, items):
+    def run_items(self, function, items, workers):
         require_importable(function)
-        return self.parallel(self.batching.workers or available_cores())(delayed(function)(item) for item in items)
+        return self.parallel(workers)(delayed(function)(item) for item in items)
 
     def parallel(self, workers, **options):
         self.folder = self.folder or TemporaryDirectory(prefix="fem-joblib-", ignore_cleanup_errors=True)

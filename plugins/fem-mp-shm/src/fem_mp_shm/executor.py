@@ -2,22 +2,19 @@
 
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import Any, TypeVar
 
 import numpy as np
-from fem_core import available_cores
 from fem_core.execution import (
     Batch,
     Batching,
-    Executor,
     Kernel,
     OnProgress,
     OutputSpec,
     Plan,
-    SerialExecutor,
-    grain_of,
+    PlannedExecutor,
     require_importable,
 )
 from fem_core.kernels import Inputs
@@ -31,34 +28,24 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class ProcessExecutor(Executor):
+class ProcessExecutor(PlannedExecutor):
     """Tasks on a pool of processes, results in order.
 
     Parameters
     ----------
-    batching : Batching
-        Workers and sizes.
     start_method : str
         See `Pool`.
     """
 
     def __init__(self, batching: Batching | None = None, start_method: str = "default") -> None:
-        self.batching = batching or Batching()
+        super().__init__(batching)
         self.pool = Pool(start_method)
-        self._rates: dict[str, float] = {}  # seconds per item of each kernel, as measured
 
-    def map_ranges(
-        self, kernel: Kernel, n: int, inputs: Inputs, outputs: OutputSpec, progress: OnProgress
-    ) -> dict[str, Array]:
-        name = f"{kernel.__module__}.{kernel.__qualname__}"
-        plan = self.batching.plan(n, self._rates.get(name, 1e-6), grain_of(kernel))
-        if plan.remark:
-            self.remark(plan.remark)
-        if plan.workers == 1:
-            serial = SerialExecutor(max((stop - start for task in plan.tasks for start, stop in task), default=1))
-            return serial.map_ranges(kernel, n, self.local(inputs), outputs, progress)
+    def run_tasks(
+        self, kernel: Kernel, plan: Plan, n: int, inputs: Inputs, outputs: OutputSpec, progress: OnProgress
+    ) -> tuple[dict[str, Array], float]:
         require_importable(kernel)
-        workers = self._ready(plan, self.need(n, plan, inputs, outputs))
+        workers = self._ready(plan.workers, self.need(n, plan, inputs, outputs))
         results = self.results(n, outputs)
         messages = (self.message(kernel, task, inputs, outputs, results) for task in plan.tasks)
         before = self.pool.traffic.seconds["computing"]
@@ -69,16 +56,11 @@ class ProcessExecutor(Executor):
                 self.pool.traffic.seconds["merging"] += time.perf_counter() - begun
                 for _, stop in task:
                     progress(stop, n)
-        self._rates[name] = max((self.pool.traffic.seconds["computing"] - before) / n, 1e-9)
-        return results
+        return results, self.pool.traffic.seconds["computing"] - before
 
-    def map_items(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
-        items = list(items)
-        workers = min(self.batching.workers or available_cores(), len(items))
-        if workers <= 1:
-            return [function(item) for item in items]
+    def run_items(self, function: Callable[[T], R], items: list[T], workers: int) -> list[R]:
         require_importable(function)
-        self._ready(Plan(workers, []), Need(0, self._worker()))
+        workers = self._ready(workers, Need(0, 0, self._worker(), 0))
         with closing(
             self.pool.run(function, ((item,) for item in items), lambda number: f"item {number}", workers)
         ) as run:
@@ -87,9 +69,9 @@ class ProcessExecutor(Executor):
     def close(self) -> None:
         self.pool.close()
 
-    def _ready(self, plan: Plan, need: Need) -> int:
+    def _ready(self, workers: int, need: Need) -> int:
         """Start what workers are missing; how many there is memory for."""
-        workers, warning = affordable(need, plan.workers)
+        workers, warning = affordable(need, workers)
         if warning:
             self.remark(warning, warning=True)
         if news := self.pool.ensure(workers):
@@ -105,10 +87,6 @@ class ProcessExecutor(Executor):
 
     #: What the worker runs: takes a message, gives an answer. Importable.
     compute: Callable[..., Any]
-
-    @abstractmethod
-    def local(self, inputs: Inputs) -> Inputs:
-        """The shared inputs as arrays of this process."""
 
     @abstractmethod
     def need(self, n: int, plan: Plan, inputs: Inputs, outputs: OutputSpec) -> Need:

@@ -8,17 +8,36 @@ from fem_core.errors import BackendUnavailable
 #: Bytes of its own that a worker takes before its first task: what it doesn't share with others.
 WORKER = {"spawn": 60_000_000, "forkserver": 20_000_000, "fork": 20_000_000}
 
+#: Bytes that a worker keeps for its next task, of what it has taken for one.
+KEPT = 64 << 20
+
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes that a run takes: `once`, and for `each` worker."""
+    """Bytes that a run takes.
+
+    Parameters
+    ----------
+    once : int
+        Whatever the number of workers.
+    crossing : int
+        At each end of a pipe, while workers compute.
+    worker : int
+        For each of them by itself.
+    afterwards : int
+        In the calling process, when they are done.
+    """
 
     once: int
-    each: int
+    crossing: int
+    worker: int
+    afterwards: int
 
     def total(self, workers: int) -> int:
-        """With so many workers."""
-        return self.once + workers * self.each
+        """The most at any time, with so many workers."""
+        computing = (1 + workers) * self.crossing
+        summing = workers * min(self.crossing, KEPT) + self.afterwards
+        return self.once + workers * self.worker + max(computing, summing)
 
 
 def affordable(need: Need, workers: int) -> tuple[int, str]:
@@ -29,11 +48,11 @@ def affordable(need: Need, workers: int) -> tuple[int, str]:
     allowed = available_memory()
     if allowed is None or need.total(workers) <= allowed:
         return workers, ""
-    fewer = int((allowed - need.once) // need.each)
-    if fewer < 1:
+    fewer = next((fewer for fewer in range(workers, 0, -1) if need.total(fewer) <= allowed), 0)
+    if not fewer:
         raise BackendUnavailable(
-            f"one worker needs {need.total(1) / 1e6:.0f} MB and this process may take {allowed / 1e6:.0f} MB more; "
-            "use backend numpy, or mp-shm with storage=file"
+            f"a run with one worker needs {need.total(1) / 1e6:.0f} MB, and this process may take "
+            f"{allowed / 1e6:.0f} MB more; use backend numpy, or mp-shm with storage=file"
         )
     return fewer, (
         f"{fewer} instead of {workers} workers: these would need {need.total(workers) / 1e6:.0f} MB, and this process "

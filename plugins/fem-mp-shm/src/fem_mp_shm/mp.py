@@ -43,14 +43,11 @@ class MPExecutor(ProcessExecutor):
         super().__init__(batching, start_method)
         self.payload = payload
 
-    def local(self, inputs: Inputs) -> Inputs:
-        return inputs
-
     def need(self, n: int, plan: Plan, inputs: Inputs, outputs: OutputSpec) -> Need:
         share = max(sum(stop - start for start, stop in task) for task in plan.tasks) / n
         sent = sum(array.nbytes for array in inputs.values()) * (1 if self.payload == "mesh" else share)
         crossing = 2 * int(sent + size(n, outputs) * share)  # pickled and as arrays, in the worker and here
-        return Need(size(n, outputs) + crossing, self._worker() + crossing)
+        return Need(size(n, outputs), crossing, self._worker(), self.afterwards)
 
     def results(self, n: int, outputs: OutputSpec) -> dict[str, Array]:
         return new_results(n, outputs)
@@ -73,13 +70,9 @@ class MP(BatchedBackend):
 
     def __init__(
         self,
-        workers: int | None = None,
-        batch_size: int | Literal["auto"] | None = None,
-        batches_per_task: int = 1,
-        min_size: int = 1000,
         kernel: Literal["vectorized", "loop"] = "vectorized",
         start_method: str = "default",
         payload: Literal["batch", "mesh"] = "batch",
+        **sizes: Any,
     ) -> None:
-        batching = Batching.of(kernel, workers, batch_size, batches_per_task, min_size)
-        super().__init__(MPExecutor(batching, start_method, payload), kernel)
+        super().__init__(MPExecutor(Batching.of(kernel, **sizes), start_method, payload), kernel)

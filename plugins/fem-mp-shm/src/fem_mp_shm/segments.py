@@ -81,6 +81,11 @@ class Segment:
             with suppress(OSError, ValueError):  # before Linux 5.14
                 self._mapping.madvise(_POPULATE_READ, start, stop - start)
 
+    def let_go(self) -> None:
+        """Map no page any more until it is used again, where Linux can; what was written stays, for all."""
+        if sys.platform == "linux":
+            self._mapping.madvise(mmap.MADV_DONTNEED)
+
     def unlink(self) -> None:
         """Take the name away; may be called again."""
         _unlink(self.name, self.storage)
@@ -185,7 +190,7 @@ def _reserve(fd: int, size: int) -> None:
 
 def _unlink(name: str, storage: Storage) -> None:
     if storage == "file" or _SHM.is_dir():
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, PermissionError):  # Windows keeps a file that somebody has mapped
             os.unlink((Path(tempfile.gettempdir()) if storage == "file" else _SHM) / name)
     elif os.name == "posix":
         with suppress(FileNotFoundError):

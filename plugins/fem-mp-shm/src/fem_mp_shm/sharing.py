@@ -79,9 +79,10 @@ class Sharing:
             self._drop(group.segment)
             group.segment = None
 
-    def missing(self, inputs: Mapping[str, Any]) -> int:
-        """Bytes of inputs that aren't placed yet."""
-        return sum(one.array.nbytes for one in inputs.values() if one.group.segment is None)
+    def missing(self, inputs: Mapping[str, Any], results: int) -> int:
+        """Bytes that a run has yet to get: for inputs that aren't placed, and for that many bytes of results."""
+        unplaced: int = sum(one.array.nbytes for one in inputs.values() if one.group.segment is None)
+        return unplaced + (0 if self._fitting(results) else results)
 
     def places(self, inputs: Mapping[str, Any]) -> dict[str, Place]:
         """Where the inputs are; they are put there now if they aren't yet."""
@@ -130,11 +131,15 @@ class Sharing:
             found[name] = _place(segment, offset, array)
         return found
 
+    def _fitting(self, size: int) -> Segment | None:
+        """The smallest spare segment of that size, unless most of it would be unused."""
+        fitting = [segment for segment in self._spare if size <= segment.size <= 2 * max(size, 1 << 20)]
+        return min(fitting, key=lambda segment: segment.size, default=None)
+
     def _take(self, size: int) -> Segment:
-        for segment in sorted(self._spare, key=lambda one: one.size):
-            if size <= segment.size <= 2 * max(size, 1 << 20):
-                self._spare.remove(segment)
-                return segment
+        if segment := self._fitting(size):
+            self._spare.remove(segment)
+            return segment
         while len(self._spare) >= _SPARE:
             self._drop(self._spare.pop(0))
         return self._create(size)
@@ -177,10 +182,7 @@ def attached(places: Mapping[str, Place]) -> dict[str, Array]:
 
 
 def passing(places: Mapping[str, Place], start: int, stop: int) -> dict[str, Array]:
-    """In a worker: arrays of which items start…stop-1 are wanted, mapped for this task alone.
-
-    If they stayed, their pages would add up in every worker.
-    """
+    """In a worker: arrays of which items start…stop-1 are wanted, mapped until these are done."""
     mapped = {place.segment: place for place in places.values()}
     segments = {name: Segment.attach(name, place.bytes, place.storage) for name, place in mapped.items()}
     arrays = {}
@@ -189,6 +191,12 @@ def passing(places: Mapping[str, Place], start: int, stop: int) -> dict[str, Arr
         row = array.strides[0]
         segments[place.segment].populate(place.offset + start * row, place.offset + stop * row)
     return arrays
+
+
+def let_go() -> None:
+    """In a worker: no page of what stays mapped counts as its memory until it is used again."""
+    for segment in _kept.values():
+        segment.let_go()
 
 
 #: In a worker: the segments that stay mapped.

@@ -10,10 +10,10 @@ from fem_core.types import Array, read_only
 
 from fem_mp_shm.executor import ProcessExecutor, size
 from fem_mp_shm.memory import Need
-from fem_mp_shm.sharing import Place, Shared, Sharing, attached, passing
+from fem_mp_shm.sharing import Place, Shared, Sharing, attached, let_go, passing
 
 #: Items whose results a worker has mapped at a time, a multiple of GRAIN: what is mapped counts as its memory.
-PIECE = 8192
+PIECE = 4096
 
 
 def compute(
@@ -32,6 +32,8 @@ def compute(
             last = min(first + size, stop)
             parts = {name: array[first:last] for name, array in passing(outputs, first, last).items()}
             kernel(first, last, given, {**parts, **{name: arrays[name] for name in whole}})
+            if outputs:  # else it is a sum that comes again, which would take a third longer
+                let_go()
 
 
 class ShmExecutor(ProcessExecutor):
@@ -73,7 +75,7 @@ class ShmExecutor(ProcessExecutor):
         return {name: shared.array for name, shared in cast("Mapping[str, Shared]", inputs).items()}
 
     def need(self, n: int, plan: Plan, inputs: Inputs, outputs: OutputSpec) -> Need:
-        return Need(self.sharing.missing(inputs) + size(n, outputs), self._worker())
+        return Need(self.sharing.missing(inputs, size(n, outputs)), 0, self._worker(), self.afterwards)
 
     def results(self, n: int, outputs: OutputSpec) -> dict[str, Array]:
         parts = {name: spec for name, spec in outputs.items() if isinstance(spec, tuple)}
@@ -96,13 +98,9 @@ class MPShm(BatchedBackend):
 
     def __init__(
         self,
-        workers: int | None = None,
-        batch_size: int | Literal["auto"] | None = None,
-        batches_per_task: int = 1,
-        min_size: int = 1000,
         kernel: Literal["vectorized", "loop"] = "vectorized",
         start_method: str = "default",
         storage: Literal["auto", "shm", "file"] = "auto",
+        **sizes: Any,
     ) -> None:
-        batching = Batching.of(kernel, workers, batch_size, batches_per_task, min_size)
-        super().__init__(ShmExecutor(batching, start_method, storage), kernel)
+        super().__init__(ShmExecutor(Batching.of(kernel, **sizes), start_method, storage), kernel)

@@ -15,6 +15,8 @@ from typing import Any, cast
 from fem_core.errors import BackendUnavailable
 from fem_core.execution import require_guarded_main
 
+from fem_mp_shm.memory import KEPT
+
 #: One thread in each worker; read by the libraries when they are first imported there.
 ONE_THREAD = dict.fromkeys(
     (
@@ -30,7 +32,7 @@ ONE_THREAD = dict.fromkeys(
 )
 
 #: Large arrays that come and go with every task stay the worker's: else each is mapped and faulted in anew (glibc).
-KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(KEPT)}
 
 _environment = threading.Lock()
 

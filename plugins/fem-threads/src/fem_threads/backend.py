@@ -1,22 +1,21 @@
 """Threads: a batch reaches a worker by reference, and its result is where it belongs as soon as it is computed."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import AbstractContextManager
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
-from fem_core import BatchedBackend, available_cores
+from fem_core import BatchedBackend
 from fem_core.execution import (
     Batch,
     Batching,
-    Executor,
     Kernel,
     OnProgress,
     OutputSpec,
-    SerialExecutor,
-    grain_of,
+    Plan,
+    PlannedExecutor,
     new_results,
     part_of,
 )
@@ -28,46 +27,32 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class ThreadExecutor(Executor):
-    """Tasks on `concurrent.futures`' threads, merged as they complete.
-
-    Parameters
-    ----------
-    batching : Batching
-        Workers and sizes.
-    """
+class ThreadExecutor(PlannedExecutor):
+    """Tasks on `concurrent.futures`' threads, merged as they complete."""
 
     def __init__(self, batching: Batching | None = None) -> None:
-        self.batching = batching or Batching()
+        super().__init__(batching)
         self._pool: ThreadPoolExecutor | None = None
         self._size = 0
         self._libraries: ThreadpoolController | None = None
-        self._rates: dict[str, float] = {}  # seconds per item of each kernel, as measured
 
     def scratch(self, n: int, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array] | None:
         if self.batching.plan(n).workers == 1:
             return None
         return {name: np.empty(shape) for name, shape in shapes.items()}
 
-    def map_ranges(
-        self, kernel: Kernel, n: int, inputs: Inputs, outputs: OutputSpec, progress: OnProgress
-    ) -> dict[str, Array]:
-        name = f"{kernel.__module__}.{kernel.__qualname__}"
-        plan = self.batching.plan(n, self._rates.get(name, 1e-6), grain_of(kernel))
-        if plan.remark:
-            self.remark(plan.remark)
-        if plan.workers == 1:
-            serial = SerialExecutor(max((stop - start for task in plan.tasks for start, stop in task), default=1))
-            return serial.map_ranges(kernel, n, inputs, outputs, progress)
+    def run_tasks(
+        self, kernel: Kernel, plan: Plan, n: int, inputs: Inputs, outputs: OutputSpec, progress: OnProgress
+    ) -> tuple[dict[str, Array], float]:
         given = {key: read_only(array) for key, array in inputs.items()}
         results = new_results(n, outputs)
         seconds = 0.0
 
         def compute(batches: list[Batch]) -> tuple[list[Batch], float]:
-            began = time.perf_counter()
+            begun = time.perf_counter()
             for start, stop in batches:
                 kernel(start, stop, given, part_of(results, start, stop, outputs))
-            return batches, time.perf_counter() - began
+            return batches, time.perf_counter() - begun
 
         with self._one_thread_each():
             jobs = [self._started(plan.workers).submit(compute, task) for task in plan.tasks]
@@ -81,14 +66,9 @@ class ThreadExecutor(Executor):
                         progress(done, n)
             finally:
                 _finish(jobs)
-        self._rates[name] = max(seconds / n, 1e-9)
-        return results
+        return results, seconds
 
-    def map_items(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
-        items = list(items)
-        workers = min(self.batching.workers or available_cores(), len(items))
-        if workers <= 1:
-            return [function(item) for item in items]
+    def run_items(self, function: Callable[[T], R], items: list[T], workers: int) -> list[R]:
         with self._one_thread_each():
             jobs = [self._started(workers).submit(function, item) for item in items]
             try:
@@ -119,16 +99,8 @@ class ThreadExecutor(Executor):
 class Threads(BatchedBackend):
     """`threads`: the core's backend on a `ThreadExecutor`."""
 
-    def __init__(
-        self,
-        workers: int | None = None,
-        batch_size: int | Literal["auto"] | None = None,
-        batches_per_task: int = 1,
-        min_size: int = 1000,
-        kernel: Literal["vectorized", "loop"] = "vectorized",
-    ) -> None:
-        batching = Batching.of(kernel, workers, batch_size, batches_per_task, min_size)
-        super().__init__(ThreadExecutor(batching), kernel)
+    def __init__(self, kernel: Literal["vectorized", "loop"] = "vectorized", **sizes: Any) -> None:
+        super().__init__(ThreadExecutor(Batching.of(kernel, **sizes)), kernel)
 
 
 def _finish(jobs: "list[Future[R]]") -> None:
