@@ -37,6 +37,12 @@ def within(shape: str, name: str, value: float, least: float, most: float, why: 
         raise refuse(shape, name, value, f"{accepted}{why and f' ({why})'}")
 
 
+def size(shape: str, nodes: int | None, across: int | None, grading: float) -> int | tuple[int, ...]:
+    """The target number of nodes, or the number of elements `across` alone; `grading` is checked as well."""
+    within(shape, "grading", grading, 0.01, 100.0)
+    return counts(shape, nodes, across=across)
+
+
 def counts(shape: str, nodes: int | None, **given: int | None) -> int | tuple[int, ...]:
     """The target number of nodes, or the element counts where all of them are `given` instead.
 

@@ -13,6 +13,8 @@ For a mesh of quadrilaterals with E elements, B boundary edges and Euler charact
 disc, 0 for a ring) the number of corners and mid-sides together is N = 3E + B + χ.
 """
 
+import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -88,6 +90,13 @@ def stations(start: float, stop: float, n: int, ratio: float = 1.0) -> Floats:
     return halved(start + (stop - start) * (corners / corners[-1]))
 
 
+def graded(n: int, ratio: float) -> Floats:
+    """`n` intervals of [0, 1] with their midpoints, those in the middle `ratio` times as long as those at the ends."""
+    lengths = ratio ** (np.minimum(np.arange(n), np.arange(n)[::-1]) / max(1, (n - 1) // 2))
+    corners = np.concatenate([[0.0], np.cumsum(lengths)])
+    return halved(corners / corners[-1])
+
+
 def halved(corners: Floats) -> Floats:
     """`corners` (n + 1,) with the midpoints between them, (2n + 1,)."""
     values = np.empty(2 * len(corners) - 1)
@@ -104,6 +113,75 @@ def ruled(lower: Curve, upper: Curve) -> Plane:
         return (1 - t) * x0 + t * x1, (1 - t) * y0 + t * y1
 
     return plane
+
+
+def line(start: complex, stop: complex) -> Curve:
+    """The straight line s -> (1-s) start + s stop between two points x + iy."""
+    return lambda s: ((1 - s) * start.real + s * stop.real, (1 - s) * start.imag + s * stop.imag)
+
+
+def bilinear(
+    names: tuple[str, str, str, str], corners: Mapping[str, complex], s: Floats, t: Floats, column: int = 0
+) -> Block:
+    """The block with straight sides between the named `corners`, points x + iy; s and t in [0, 1]."""
+    a, b, c, d = (complex(corners[name]) for name in names)
+    return Block(names, s, t, ruled(line(a, b), line(d, c)), column)
+
+
+def swapped(plane: Plane) -> Plane:
+    """`plane` with s and t exchanged."""
+    return lambda s, t: plane(t, s)
+
+
+def count_nodes(blocks: Sequence[Block]) -> int:
+    """The number of nodes N = 3E + B + χ of the mesh that `assemble` makes of `blocks`."""
+    elements, uses = 0, Counter[tuple[str, str]]()
+    along: dict[tuple[str, str], int] = {}
+    for block in blocks:
+        n_s, n_t = block.counts
+        elements += n_s * n_t
+        for pair, n in zip(_pairs(block), (n_s, n_t, n_s, n_t), strict=True):
+            key = min(pair), max(pair)
+            along[key] = n
+            uses[key] += 1
+    χ = len({corner for block in blocks for corner in block.corners}) - len(uses) + len(blocks)
+    return 3 * elements + sum(n for key, n in along.items() if uses[key] == 1) + χ
+
+
+def fitted(
+    wanted: int | tuple[int, ...], lengths: Sequence[float], count: Callable[..., int], least: Sequence[int] = ()
+) -> tuple[int, ...]:
+    """Counts nᵢ in proportion to `lengths`, for elements that are as long as they are wide.
+
+    Parameters
+    ----------
+    wanted : int or tuple of one int
+        The number of nodes to aim at, or the first count.
+    lengths : positive floats
+        What each count divides, in one unit.
+    count : (*counts) -> int
+        The number of nodes, linear in each count.
+    least : ints, optional
+        The least each count may be; 1 if not given.
+    """
+    least = least or [1] * len(lengths)
+
+    def of(h: float) -> list[int]:
+        return [max(low, round(length / h)) for low, length in zip(least, lengths, strict=True)]
+
+    if isinstance(wanted, tuple):
+        return wanted[0], *of(lengths[0] / wanted[0])[1:]
+    fine, coarse = max(lengths) / wanted, 2 * max(lengths)  # count(of(fine)) >= wanted
+    while coarse / fine > 1 + 1e-9:
+        h = math.sqrt(fine * coarse)
+        fine, coarse = (h, coarse) if count(*of(h)) >= wanted else (fine, h)
+    # One more step along the largest count changes N by less than any other: it makes up the rest.
+    counts = of(fine)
+    k = int(np.argmax(counts))
+    more = [n + (i == k) for i, n in enumerate(counts)]
+    step = count(*more) - count(*counts)
+    counts[k] = max(least[k], counts[k] - round((count(*counts) - wanted) / step))
+    return tuple(counts)
 
 
 def grid_counts(nodes: int, aspect: float, *, ring: bool = False, least: tuple[int, int] = (1, 1)) -> tuple[int, int]:
