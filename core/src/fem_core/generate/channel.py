@@ -25,6 +25,7 @@ def channel(
     size: Callable[[Floats], Floats],
     wanted: int | tuple[int, ...],
     grading: float,
+    join: float = 0.0,
 ) -> Mesh:
     """The mesh of a channel of near-square elements.
 
@@ -44,29 +45,48 @@ def channel(
         The number of nodes to aim at, or of elements across.
     grading : float
         Size of the elements in the middle over that at the walls.
+    join : float
+        A piece that is shorter than so many elements is joined with the one before.
     """
-    s = np.concatenate([np.linspace(a, b, _FINE, endpoint=False) for a, b in pairwise(ends)])
-    s = np.append(s, ends[-1])
-    # τ = ∫ ds / size counts widths; elements are as many widths long as they are wide.
+    s = np.append(np.concatenate([np.linspace(a, b, _FINE, endpoint=False) for a, b in pairwise(ends)]), ends[-1])
+    # τ = ∫ ds / size counts widths: elements are as many widths long as they are wide.
     density = 1 / size(s)
     τ = np.concatenate([[0.0], np.cumsum(0.5 * (density[1:] + density[:-1]) * np.diff(s))])
-    least = np.concatenate([[0], np.cumsum(np.maximum(1, np.ceil(turns / _WIDEST - 1e-9)))]).astype(int)
+    turned = np.concatenate([[0.0], np.cumsum(turns)])
 
     def block(m: int, n: int) -> Block:
-        knots = _knots(n * τ[::_FINE] / τ[-1], least)
-        corners = np.interp(np.interp(np.arange(n + 1), knots, τ[::_FINE]), τ, s)
-        corners[knots] = ends
+        at = τ[::_FINE] * (n / τ[-1])
+        kept = _apart(at, join)
+        knots = _whole(at[kept], np.concatenate([[0], np.cumsum(_least(np.diff(turned[kept])))]))
+        corners = np.interp(np.interp(np.arange(n + 1), knots, at[kept]), τ * (n / τ[-1]), s)
+        corners[knots] = ends[kept]
         names = "inlet right", "outlet right", "outlet left", "inlet left"
         return Block(names, halved(corners), graded(m, grading), plane)
 
-    m, n = fitted(wanted, (1.0, τ[-1]), lambda m, n: 3 * m * n + 2 * (m + n) + 1, (1, int(least[-1])))
+    least = 1, int(_least(turns).sum())
+    m, n = fitted(wanted, (1.0, τ[-1]), lambda m, n: 3 * m * n + 2 * (m + n) + 1, least)
     sides = {"inlet": [("inlet right", "inlet left")], "outlet": [("outlet right", "outlet left")]}
     return assemble([block(m, n)], sides, source)
 
 
-def _knots(ideal: Floats, least: Ints) -> Ints:
-    """The `ideal` numbers of elements up to each knot in integers, at least Δ`least` in each piece."""
-    spare = np.rint(ideal).astype(int) - least
+def _least(turns: Floats) -> Ints:
+    """The least numbers of elements for these turns."""
+    counts: Ints = np.maximum(1, np.ceil(turns / _WIDEST - 1e-9)).astype(np.int32)
+    return counts
+
+
+def _apart(at: Floats, join: float) -> list[int]:
+    """Those of `at`, the numbers of elements up to the ends of pieces, that are `join` apart from each other."""
+    kept = [0]
+    for k in range(1, len(at) - 1):
+        if min(at[k] - at[kept[-1]], at[-1] - at[k]) >= join:
+            kept.append(k)
+    return [*kept, len(at) - 1]
+
+
+def _whole(at: Floats, least: Ints) -> Ints:
+    """`at` in whole numbers, `least` of them (cumulative) at least in each piece."""
+    spare = np.rint(at).astype(np.int32) - least
     knots: Ints = np.minimum(np.maximum.accumulate(spare), spare[-1]) + least
     return knots
 
@@ -87,4 +107,4 @@ def below_wall(source: str, wall: Path, wanted: int | tuple[int, ...], grading: 
         x, y = wall.at(s)
         return x, (2 * t - 1) * y
 
-    return channel(source, plane, wall.ends, wall.turns, lambda s: 2 * wall.at(s)[1], wanted, grading)
+    return channel(source, plane, wall.ends, wall.turns, lambda s: 2 * wall.at(s)[1], wanted, grading, 0.5)

@@ -44,13 +44,14 @@ def cylinder(
     height : float
         Distance of the channel's walls, in metres.
     diameter : float
-        Of the cylinder, in metres: 0.001 to 0.7 heights.
+        Of the cylinder, in metres: 0.01 to 0.6 heights.
     offset : float
-        Of the cylinder above the middle between the walls, in metres: leaves a quarter of the diameter on each side.
+        Of the cylinder above the middle between the walls, in metres: up to a quarter of the height either way,
+        but a quarter of the diameter is left between cylinder and wall.
     upstream : float
-        From the inlet to the cylinder's axis, in metres: at least one diameter.
+        From the inlet to the cylinder's axis, in metres: at least half of the diameter and a quarter of the height.
     downstream : float
-        From the cylinder's axis to the outlet, in metres: at least one diameter.
+        From the cylinder's axis to the outlet, in metres; at least as much.
     nodes : int, optional
         Number of nodes to aim at (2,000 if across isn't given either), with near-square elements.
     across : int, optional
@@ -66,11 +67,11 @@ def cylinder(
     """
     name = "cylinder"
     parameters.positive(name, height=height, diameter=diameter, upstream=upstream, downstream=downstream)
-    parameters.within(name, "diameter", diameter, 0.001 * height, 0.7 * height, "0.001 to 0.7 heights")
-    most = height / 2 - 0.75 * diameter
-    parameters.within(name, "offset", offset, -most, most, "a quarter of the diameter is left on each side")
-    parameters.within(name, "upstream", upstream, diameter, math.inf, "a diameter")
-    parameters.within(name, "downstream", downstream, diameter, math.inf, "a diameter")
+    parameters.within(name, "diameter", diameter, 0.01 * height, 0.6 * height, "0.01 to 0.6 heights")
+    most = min(height / 4, height / 2 - 0.75 * diameter)
+    parameters.within(name, "offset", offset, -most, most, "for this height and diameter")
+    for end, length in (("upstream", upstream), ("downstream", downstream)):
+        parameters.within(name, end, length, diameter / 2 + height / 4, math.inf, "for this height and diameter")
     wanted = parameters.size(name, nodes, across, grading)
 
     r, half = diameter / 2, height / 2

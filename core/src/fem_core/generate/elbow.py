@@ -28,7 +28,7 @@ def elbow(
     width : float
         Distance of the walls, in metres.
     radius : float
-        Of the bend's centreline, in metres: 0.55 to 100 widths.
+        Of the bend's centreline, in metres: 0.75 to 100 widths.
     angle : float
         Of the bend, in radians: 0.01 to π, a U-turn.
     inlet_length : float
@@ -49,7 +49,7 @@ def elbow(
     """
     name = "elbow"
     parameters.positive(name, width=width, radius=radius, inlet_length=inlet_length, outlet_length=outlet_length)
-    parameters.within(name, "radius", radius, 0.55 * width, 100 * width, "0.55 to 100 widths")
+    parameters.within(name, "radius", radius, 0.75 * width, 100 * width, "0.75 to 100 widths")
     parameters.within(name, "angle", angle, 0.01, math.pi, "radians")
     wanted = parameters.size(name, nodes, across, grading)
     path = Path(0.0, 0.0).line(inlet_length).arc(radius, angle).line(outlet_length)

@@ -29,13 +29,13 @@ def s_bend(
     width : float
         Distance of the walls, in metres.
     radius : float
-        Of both bends' centreline, in metres: 0.55 to 100 widths.
+        Of both bends' centreline, in metres: 0.75 to 100 widths.
     angle : float
         Of each bend, in radians: 0.01 to π/2.
     inlet_length : float
         Straight before the bends, in metres.
     middle_length : float
-        Straight between the bends, in metres; may be 0.
+        Straight between the bends, in metres: 0, or at least 0.01 widths.
     outlet_length : float
         Straight after the bends, in metres.
     nodes : int, optional
@@ -52,9 +52,10 @@ def s_bend(
     """
     name = "s-bend"
     parameters.positive(name, width=width, radius=radius, inlet_length=inlet_length, outlet_length=outlet_length)
-    parameters.within(name, "radius", radius, 0.55 * width, 100 * width, "0.55 to 100 widths")
+    parameters.within(name, "radius", radius, 0.75 * width, 100 * width, "0.75 to 100 widths")
     parameters.within(name, "angle", angle, 0.01, math.pi / 2, "radians")
-    parameters.within(name, "middle_length", middle_length, 0.0, 1000 * width, "up to 1000 widths")
+    if middle_length != 0:
+        parameters.within(name, "middle_length", middle_length, 0.01 * width, math.inf, "0.01 widths, or 0")
     wanted = parameters.size(name, nodes, across, grading)
     path = (
         Path(0.0, 0.0).line(inlet_length).arc(radius, angle).line(middle_length).arc(radius, -angle).line(outlet_length)

@@ -176,7 +176,7 @@ def fitted(
         h = math.sqrt(fine * coarse)
         fine, coarse = (h, coarse) if count(*of(h)) >= wanted else (fine, h)
     # One more step along the largest count changes N by less than any other: it makes up the rest.
-    counts = of(fine)
+    counts = min(of(fine), of(coarse), key=lambda counts: abs(count(*counts) - wanted))
     k = int(np.argmax(counts))
     more = [n + (i == k) for i, n in enumerate(counts)]
     step = count(*more) - count(*counts)
