@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from fem_core.generate.paths import Path
-from fem_core.generate.structured import Block, Plane, Points, assemble, fitted, graded, halved
+from fem_core.generate.structured import Block, Plane, Points, assemble, fitted, graded, grid_nodes, halved
 from fem_core.mesh import Mesh
 from fem_core.types import Floats, Ints
 
@@ -64,7 +64,7 @@ def channel(
         return Block(names, halved(corners), graded(m, grading), plane)
 
     least = 1, int(_least(turns).sum())
-    m, n = fitted(wanted, (1.0, τ[-1]), lambda m, n: 3 * m * n + 2 * (m + n) + 1, least)
+    m, n = fitted(wanted, (1.0, τ[-1]), grid_nodes, least)
     sides = {"inlet": [("inlet right", "inlet left")], "outlet": [("outlet right", "outlet left")]}
     return assemble([block(m, n)], sides, source)
 

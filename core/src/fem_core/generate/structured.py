@@ -184,20 +184,9 @@ def fitted(
     return tuple(counts)
 
 
-def grid_counts(nodes: int, aspect: float, *, ring: bool = False, least: tuple[int, int] = (1, 1)) -> tuple[int, int]:
-    """Counts (a, b) of a grid that has about `nodes` nodes and b/a near `aspect`.
-
-    N = 3ab + 2a + 2b + 1, or 3ab + 2b where b closes to a `ring`. The smaller count is the rounded
-    ideal one and the larger makes up the number, which misses it by at most (3a + 2)/2 nodes.
-    """
-    open_ = 0 if ring else 1
-    if aspect >= 1:
-        a = max(least[0], round((nodes / (3 * aspect)) ** 0.5))
-        b = max(least[1], round((nodes - open_ * (2 * a + 1)) / (3 * a + 2)))
-    else:
-        b = max(least[1], round((nodes * aspect / 3) ** 0.5))
-        a = max(least[0], round((nodes - 2 * b - open_) / (3 * b + 2 * open_)))
-    return a, b
+def grid_nodes(m: int, n: int) -> int:
+    """The number of nodes of a grid of m by n elements."""
+    return 3 * m * n + 2 * (m + n) + 1
 
 
 def assemble(blocks: Sequence[Block], named: Mapping[str, Sequence[tuple[str, str]]], source: str) -> Mesh:
