@@ -442,7 +442,7 @@ def test_elements_are_no_needles(name):
         ("elbow", {"angle": 90.0}, "angle must be between 0.01 and 3.14159 (radians), not 90.0"),
         ("elbow", {"grading": 0.0}, "grading must be between 0.01 and 100, not 0.0"),
         ("elbow", {"across": 0}, "across must be a positive integer, not 0"),
-        ("elbow", {"across": 3, "nodes": 500}, "nodes must be left out where across are given, not 500"),
+        ("elbow", {"across": 3, "nodes": 500}, "nodes must be left out where across is given, not 500"),
         ("s-bend", {"angle": 2.0}, "angle must be between 0.01 and 1.5708"),
         ("s-bend", {"middle_length": -1.0}, "middle_length must be at least 0.01 (0.01 widths, or 0), not -1.0"),
         ("s-duct", {"offset": 3.0}, "offset must be between -2.8 and 2.8 (for this length and these widths), not 3.0"),

@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import math
 import re
 import time
 from collections.abc import Callable
@@ -14,6 +15,21 @@ from fem_core.cli.console import say
 from fem_core.cli.options import PATH, check_format, check_target, everywhere
 from fem_core.generate import SHAPES
 from fem_core.mesh import Mesh
+
+
+class _Angle(click.ParamType):
+    """An angle in radians, or in degrees with `deg` or `°` behind it."""
+
+    name = "angle"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        number = str(value).removesuffix("deg").removesuffix("°")
+        try:
+            return float(number) if number == value else math.radians(float(number))
+        except ValueError:
+            self.fail(f"{value!r} is no angle: give radians, as 0.5, or degrees, as 30deg", param, ctx)
 
 
 class _Shapes(click.Group):
@@ -49,10 +65,10 @@ def mesh(context: click.Context) -> None:
     Examples
       fem mesh y-tube --nodes 200000 -o tube.h5
       fem mesh duct --length 4 --height 1 --nx 40 --ny 10 -o duct.h5
-      fem mesh annulus --angle 3.14159 --nodes 5000 -o bend.h5
+      fem mesh elbow --angle 60deg --nodes 5000 -o elbow.h5
 
-    Lengths are in metres, angles in radians. Each shape has parameters of its own:
-    fem mesh SHAPE --help.
+    Lengths are in metres, angles in radians, or in degrees as in 60deg. Each shape has
+    parameters of its own: fem mesh SHAPE --help.
     """
     if context.invoked_subcommand is None:
         say(context.get_help())
@@ -70,7 +86,9 @@ def _command(shape: str, generate: Callable[..., Mesh]) -> click.Command:
         help_text = described.get(name, "")
         if default is not None:  # not by show_default, which shows all digits or, given a text, parentheses
             help_text += f"  [default: {f'{default:.6g}' if isinstance(default, float) else default}]"
-        options.append(click.Option([option, name], type=_type(hints.get(name)), default=default, help=help_text))
+        options.append(
+            click.Option([option, name], type=_type(hints.get(name), help_text), default=default, help=help_text)
+        )
     output = click.Option(["-o", "--output"], type=PATH, required=True, help="File to write (.h5).")
 
     @everywhere
@@ -96,8 +114,10 @@ def _command(shape: str, generate: Callable[..., Mesh]) -> click.Command:
     )  # fmt: skip
 
 
-def _type(hint: Any) -> Any:
+def _type(hint: Any, description: str) -> Any:
     """How the text of an option becomes a parameter of this type."""
+    if "radians" in description:
+        return _Angle()
     if get_origin(hint) is Literal:
         return click.Choice(get_args(hint))
     kinds = [hint, *get_args(hint)]

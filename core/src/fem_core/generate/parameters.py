@@ -61,7 +61,9 @@ def counts(shape: str, nodes: int | None, **given: int | None) -> int | tuple[in
             raise MeshError(f"{shape}: {together}; missing: {', '.join(missing)}")
         return tuple(int(count) for count in some.values())
     if some:
-        raise refuse(shape, "nodes", nodes, f"left out where {' and '.join(given)} are given")
+        raise refuse(
+            shape, "nodes", nodes, f"left out where {' and '.join(given)} {'is' if len(given) == 1 else 'are'} given"
+        )
     if not _is(Integral, nodes) or not _LEAST <= nodes <= _MOST:
         raise refuse(shape, "nodes", nodes, f"an integer between {_LEAST} and {_MOST}")
     return int(nodes)
