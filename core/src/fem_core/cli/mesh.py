@@ -17,21 +17,6 @@ from fem_core.generate import SHAPES
 from fem_core.mesh import Mesh
 
 
-class _Angle(click.ParamType):
-    """An angle in radians, or in degrees with `deg` or `°` behind it."""
-
-    name = "angle"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        number = str(value).removesuffix("deg").removesuffix("°")
-        try:
-            return float(number) if number == value else math.radians(float(number))
-        except ValueError:
-            self.fail(f"{value!r} is no angle: give radians, as 0.5, or degrees, as 30deg", param, ctx)
-
-
 class _Shapes(click.Group):
     """The generators by name."""
 
@@ -117,11 +102,20 @@ def _command(shape: str, generate: Callable[..., Mesh]) -> click.Command:
 def _type(hint: Any, description: str) -> Any:
     """How the text of an option becomes a parameter of this type."""
     if "radians" in description:
-        return _Angle()
+        return angle
     if get_origin(hint) is Literal:
         return click.Choice(get_args(hint))
     kinds = [hint, *get_args(hint)]
     return click.INT if int in kinds else click.FLOAT if float in kinds else click.STRING
+
+
+def angle(text: str | float) -> float:
+    """An angle in radians, or in degrees with `deg` or `°` behind it; a type of options."""
+    number = str(text).removesuffix("deg").removesuffix("°")
+    try:
+        return float(number) if number == str(text) else math.radians(float(number))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no angle: give radians, as 0.5, or degrees, as 30deg") from None
 
 
 def _described(text: str) -> dict[str, str]:
