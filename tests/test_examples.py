@@ -1,5 +1,6 @@
 """The examples: each runs, prints its result, and the physics is right."""
 
+import ast
 import importlib.util
 from collections.abc import Callable
 from math import exp, log, pi, sqrt
@@ -31,6 +32,13 @@ def test_example(file, capsys):
 
 def test_every_example_is_checked():
     assert {file.stem for file in EXAMPLES} == set(CHECKS)
+
+
+def test_every_example_is_listed_by_its_first_line():
+    listed = (EXAMPLES[0].parent / "README.md").read_text(encoding="utf-8")
+    for file in EXAMPLES:
+        title = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))).splitlines()[0]
+        assert f"| [{file.stem}]({file.name}) | {title.removesuffix('.')} |" in listed
 
 
 @check

@@ -1,7 +1,8 @@
 """Meshes of simple shapes, generated: each shape is a function that returns a `Mesh`.
 
-Every mesh has the named boundaries `inlet`, `outlet` and `walls`, no orphan nodes, and elements
-numbered across the duct first. Lengths are in metres, angles in radians.
+Every mesh has the named boundaries `inlet`, `outlet` and `walls` (and `cylinder`, where there is one),
+wherever its ends point, no orphan nodes, and elements numbered across the duct first. Lengths are in
+metres, angles in radians.
 """
 
 from collections.abc import Callable, Mapping

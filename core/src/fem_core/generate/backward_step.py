@@ -24,9 +24,9 @@ def backward_step(
     step : float
         Height of the step, in metres: 0.05 to 20 heights.
     upstream : float
-        Length of the channel before the step, in metres.
+        Length of the channel before the step, in metres: 0.01 to 10,000 heights.
     downstream : float
-        Length of the channel after the step, in metres.
+        Length of the channel after the step, in metres: 0.01 to 10,000 heights.
     nodes : int, optional
         Number of nodes to aim at (2,000 if across isn't given either), with near-square elements.
     across : int, optional
@@ -40,7 +40,8 @@ def backward_step(
         For a parameter that isn't accepted.
     """
     name = "backward-step"
-    parameters.positive(name, height=height, step=step, upstream=upstream, downstream=downstream)
+    parameters.positive(name, height=height)
+    parameters.lengths(name, "heights", height, upstream=upstream, downstream=downstream)
     parameters.within(name, "step", step, 0.05 * height, 20 * height, "0.05 to 20 heights")
     wanted = parameters.size(name, nodes, across, grading)
     corners = {"corner": 0j, "foot": -1j * step, "top": 1j * height}

@@ -49,9 +49,10 @@ def cylinder(
         Of the cylinder above the middle between the walls, in metres: up to a quarter of the height either way,
         but a quarter of the diameter is left between cylinder and wall.
     upstream : float
-        From the inlet to the cylinder's axis, in metres: at least half of the diameter and a quarter of the height.
+        From the inlet to the cylinder's axis, in metres: a quarter of to 10,000 times the height, and half
+        of the diameter more.
     downstream : float
-        From the cylinder's axis to the outlet, in metres; at least as much.
+        From the cylinder's axis to the outlet, in metres; within the same limits.
     nodes : int, optional
         Number of nodes to aim at (2,000 if across isn't given either), with near-square elements.
     across : int, optional
@@ -66,22 +67,19 @@ def cylinder(
         For a parameter that isn't accepted.
     """
     name = "cylinder"
-    parameters.positive(name, height=height, diameter=diameter, upstream=upstream, downstream=downstream)
+    parameters.positive(name, height=height)
     parameters.within(name, "diameter", diameter, 0.01 * height, 0.6 * height, "0.01 to 0.6 heights")
     most = min(height / 4, height / 2 - 0.75 * diameter)
     parameters.within(name, "offset", offset, -most, most, "for this height and diameter")
     for end, length in (("upstream", upstream), ("downstream", downstream)):
-        parameters.within(name, end, length, diameter / 2 + height / 4, math.inf, "for this height and diameter")
+        why = "a quarter to 10,000 heights and half of the diameter"
+        parameters.within(name, end, length, height / 4 + diameter / 2, 10_000 * height, why)
     wanted = parameters.size(name, nodes, across, grading)
 
     r, half = diameter / 2, height / 2
     # The box reaches as far as the walls are on the average, or half-way to the inlet or the outlet.
-    west, east, south, north = (
-        -min(half, (upstream + r) / 2),
-        min(half, (downstream + r) / 2),
-        -half - offset,
-        half - offset,
-    )
+    west, east = -min(half, (upstream + r) / 2), min(half, (downstream + r) / 2)
+    south, north = -half - offset, half - offset
     corners = {"sw": west + 1j * south, "se": east + 1j * south, "ne": east + 1j * north, "nw": west + 1j * north}
     corners |= {"inlet s": -upstream + 1j * south, "inlet n": -upstream + 1j * north}
     corners |= {"outlet s": downstream + 1j * south, "outlet n": downstream + 1j * north}
@@ -91,7 +89,12 @@ def cylinder(
         a, b = cmath.phase(corners[start]), cmath.phase(corners[stop])
         if abs(b - a) > math.pi:
             b -= math.copysign(2 * math.pi, b - a)
-        return lambda s: _on_circle(r, a + (b - a) * s)
+
+        def curve(s: Floats) -> Points:
+            φ = a + (b - a) * s
+            return r * np.cos(φ), r * np.sin(φ)
+
+        return curve
 
     def side(start: str, stop: str) -> Curve:
         return line(corners[start], corners[stop])
@@ -111,14 +114,8 @@ def cylinder(
             Block(("sw", "c-sw", "c-nw", "nw"), back, even, swapped(ruled(side("sw", "nw"), arc("sw", "nw"))), u),
             Block(("sw", "se", "c-se", "c-sw"), level, back, ruled(side("sw", "se"), arc("sw", "se")), u),
             Block(("c-nw", "c-ne", "ne", "nw"), level, out, ruled(arc("nw", "ne"), side("nw", "ne")), u),
-            Block(
-                ("c-se", "se", "ne", "c-ne"),
-                out,
-                even,
-                swapped(ruled(arc("se", "ne"), side("se", "ne"))),
-                u + max(m - l, l),
-            ),
-            bilinear(("se", "outlet s", "outlet n", "ne"), corners, after, even, u + max(m, 2 * l)),
+            Block(("c-se", "se", "ne", "c-ne"), out, even, swapped(ruled(arc("se", "ne"), side("se", "ne"))), u + m),
+            bilinear(("se", "outlet s", "outlet n", "ne"), corners, after, even, u + m + l),
         ]
 
     lengths = height, east - west, radial, upstream + west, downstream - east
@@ -129,7 +126,3 @@ def cylinder(
         "cylinder": [("c-sw", "c-se"), ("c-se", "c-ne"), ("c-ne", "c-nw"), ("c-nw", "c-sw")],
     }
     return assemble(blocks(*counts), sides, name)
-
-
-def _on_circle(r: float, φ: Floats) -> Points:
-    return r * np.cos(φ), r * np.sin(φ)

@@ -33,9 +33,9 @@ def diffuser(
     radius : float
         Of the rounded corners, in metres; limited by widths and angle.
     inlet_length : float
-        Straight before the diffuser, in metres.
+        Straight before the diffuser, in metres: 0.01 to 10,000 inlet widths.
     outlet_length : float
-        Straight after the diffuser, in metres.
+        Straight after the diffuser, in metres: 0.01 to 10,000 outlet widths.
     nodes : int, optional
         Number of nodes to aim at (2,000 if across isn't given either), with near-square elements.
     across : int, optional
@@ -49,10 +49,9 @@ def diffuser(
         For a parameter that isn't accepted.
     """
     name = "diffuser"
-    parameters.positive(
-        name, inlet_width=inlet_width, outlet_width=outlet_width, angle=angle, radius=radius,
-        inlet_length=inlet_length, outlet_length=outlet_length,
-    )  # fmt: skip
+    parameters.positive(name, inlet_width=inlet_width, outlet_width=outlet_width, radius=radius)
+    parameters.lengths(name, "inlet widths", inlet_width, inlet_length=inlet_length)
+    parameters.lengths(name, "outlet widths", outlet_width, outlet_length=outlet_length)
     least, most = 1.01 * inlet_width, 20 * inlet_width
     parameters.within(name, "outlet_width", outlet_width, least, most, "1.01 to 20 inlet widths")
     parameters.within(name, "angle", angle, 0.02, 1.0, "radians")

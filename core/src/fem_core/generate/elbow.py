@@ -32,9 +32,9 @@ def elbow(
     angle : float
         Of the bend, in radians: 0.01 to π, a U-turn.
     inlet_length : float
-        Straight before the bend, in metres.
+        Straight before the bend, in metres: 0.01 to 10,000 widths.
     outlet_length : float
-        Straight after the bend, in metres.
+        Straight after the bend, in metres: 0.01 to 10,000 widths.
     nodes : int, optional
         Number of nodes to aim at (2,000 if across isn't given either), with near-square elements.
     across : int, optional
@@ -48,7 +48,8 @@ def elbow(
         For a parameter that isn't accepted.
     """
     name = "elbow"
-    parameters.positive(name, width=width, radius=radius, inlet_length=inlet_length, outlet_length=outlet_length)
+    parameters.positive(name, width=width)
+    parameters.lengths(name, "widths", width, inlet_length=inlet_length, outlet_length=outlet_length)
     parameters.within(name, "radius", radius, 0.75 * width, 100 * width, "0.75 to 100 widths")
     parameters.within(name, "angle", angle, 0.01, math.pi, "radians")
     wanted = parameters.size(name, nodes, across, grading)

@@ -30,9 +30,9 @@ def nozzle(
     length : float
         Of the contraction, in metres: at least half of the inlet width.
     inlet_length : float
-        Straight before the contraction, in metres.
+        Straight before the contraction, in metres: 0.01 to 10,000 inlet widths.
     outlet_length : float
-        Straight after the contraction, in metres.
+        Straight after the contraction, in metres: 0.01 to 10,000 outlet widths.
     nodes : int, optional
         Number of nodes to aim at (2,000 if across isn't given either), with near-square elements.
     across : int, optional
@@ -46,10 +46,9 @@ def nozzle(
         For a parameter that isn't accepted.
     """
     name = "nozzle"
-    parameters.positive(
-        name, inlet_width=inlet_width, outlet_width=outlet_width, length=length, inlet_length=inlet_length,
-        outlet_length=outlet_length,
-    )  # fmt: skip
+    parameters.positive(name, inlet_width=inlet_width, outlet_width=outlet_width)
+    parameters.lengths(name, "inlet widths", inlet_width, inlet_length=inlet_length)
+    parameters.lengths(name, "outlet widths", outlet_width, outlet_length=outlet_length)
     parameters.within(name, "outlet_width", outlet_width, 0.05 * inlet_width, inlet_width, "0.05 to 1 inlet widths")
     least, most = inlet_width / 2, 1000 * inlet_width
     parameters.within(name, "length", length, least, most, "half of to 1000 inlet widths")

@@ -8,7 +8,7 @@ from fem_core.errors import MeshError
 #: The size of a mesh for which neither a target nor counts were given.
 DEFAULT_NODES = 2_000
 #: Fewer nodes don't make an element; more don't fit the 32-bit numbers of the lattice.
-_LEAST, _MOST = 8, 500_000_000
+_LEAST, MOST = 8, 500_000_000
 
 
 def refuse(shape: str, name: str, value: object, accepted: str) -> MeshError:
@@ -43,6 +43,12 @@ def size(shape: str, nodes: int | None, across: int | None, grading: float) -> i
     return counts(shape, nodes, across=across)
 
 
+def lengths(shape: str, unit: str, one: float, **values: float) -> None:
+    """Raise MeshError unless every length is between 0.01 and 10,000 times `one`, a `unit`."""
+    for name, value in values.items():
+        within(shape, name, value, 0.01 * one, 10_000 * one, f"0.01 to 10,000 {unit}")
+
+
 def counts(shape: str, nodes: int | None, **given: int | None) -> int | tuple[int, ...]:
     """The target number of nodes, or the element counts where all of them are `given` instead.
 
@@ -64,6 +70,6 @@ def counts(shape: str, nodes: int | None, **given: int | None) -> int | tuple[in
         raise refuse(
             shape, "nodes", nodes, f"left out where {' and '.join(given)} {'is' if len(given) == 1 else 'are'} given"
         )
-    if not _is(Integral, nodes) or not _LEAST <= nodes <= _MOST:
-        raise refuse(shape, "nodes", nodes, f"an integer between {_LEAST} and {_MOST}")
+    if not _is(Integral, nodes) or not _LEAST <= nodes <= MOST:
+        raise refuse(shape, "nodes", nodes, f"an integer between {_LEAST} and {MOST}")
     return int(nodes)

@@ -33,11 +33,11 @@ def s_bend(
     angle : float
         Of each bend, in radians: 0.01 to π/2.
     inlet_length : float
-        Straight before the bends, in metres.
+        Straight before the bends, in metres: 0.01 to 10,000 widths.
     middle_length : float
-        Straight between the bends, in metres: 0, or at least 0.01 widths.
+        Straight between the bends, in metres: 0.01 to 10,000 widths, or 0.
     outlet_length : float
-        Straight after the bends, in metres.
+        Straight after the bends, in metres: 0.01 to 10,000 widths.
     nodes : int, optional
         Number of nodes to aim at (2,000 if across isn't given either), with near-square elements.
     across : int, optional
@@ -51,11 +51,12 @@ def s_bend(
         For a parameter that isn't accepted.
     """
     name = "s-bend"
-    parameters.positive(name, width=width, radius=radius, inlet_length=inlet_length, outlet_length=outlet_length)
+    parameters.positive(name, width=width)
+    parameters.lengths(name, "widths", width, inlet_length=inlet_length, outlet_length=outlet_length)
+    if middle_length != 0:
+        parameters.lengths(name, "widths, or 0", width, middle_length=middle_length)
     parameters.within(name, "radius", radius, 0.75 * width, 100 * width, "0.75 to 100 widths")
     parameters.within(name, "angle", angle, 0.01, math.pi / 2, "radians")
-    if middle_length != 0:
-        parameters.within(name, "middle_length", middle_length, 0.01 * width, math.inf, "0.01 widths, or 0")
     wanted = parameters.size(name, nodes, across, grading)
     path = (
         Path(0.0, 0.0).line(inlet_length).arc(radius, angle).line(middle_length).arc(radius, -angle).line(outlet_length)

@@ -41,9 +41,9 @@ def s_duct(
         Of the outlet's middle above that of the inlet, in metres; negative is down. At most 0.7 length, and
         0.3 length² / the larger width.
     inlet_length : float
-        Straight before the curved part, in metres.
+        Straight before the curved part, in metres: 0.01 to 10,000 inlet widths.
     outlet_length : float
-        Straight after the curved part, in metres.
+        Straight after the curved part, in metres: 0.01 to 10,000 outlet widths.
     nodes : int, optional
         Number of nodes to aim at (2,000 if across isn't given either), with near-square elements.
     across : int, optional
@@ -57,10 +57,9 @@ def s_duct(
         For a parameter that isn't accepted.
     """
     name = "s-duct"
-    parameters.positive(
-        name, inlet_width=inlet_width, outlet_width=outlet_width, length=length, inlet_length=inlet_length,
-        outlet_length=outlet_length,
-    )  # fmt: skip
+    parameters.positive(name, inlet_width=inlet_width, outlet_width=outlet_width)
+    parameters.lengths(name, "inlet widths", inlet_width, inlet_length=inlet_length)
+    parameters.lengths(name, "outlet widths", outlet_width, outlet_length=outlet_length)
     parameters.within(name, "outlet_width", outlet_width, 0.1 * inlet_width, 10 * inlet_width, "0.1 to 10 inlet widths")
     widest = max(inlet_width, outlet_width)
     parameters.within(name, "length", length, widest / 2, 1000 * widest, "half of to 1000 times the larger width")
@@ -99,6 +98,5 @@ def smooth_channel(
         return (w0 + (w1 - w0) * S) / np.hypot(1.0, offset * slope)
 
     ends = np.cumsum([0.0, before, length / 2, length / 2, lengths[2]])  # the walls turn back half-way
-    steepest = step(ends[2])[1] * (abs(offset) + 0.5 * abs(w1 - w0))
-    turn = math.atan(float(steepest))
+    turn = math.atan(1.875 / length * (abs(offset) + 0.5 * abs(w1 - w0)))  # there S' is greatest
     return channel(name, plane, ends, np.array([0.0, turn, turn, 0.0]), size, wanted, grading)

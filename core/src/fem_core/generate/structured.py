@@ -22,6 +22,7 @@ from typing import TypeAlias
 import numpy as np
 
 from fem_core.errors import MeshError
+from fem_core.generate import parameters
 from fem_core.mesh import Boundary, Mesh
 from fem_core.types import Array, Floats, Ints
 
@@ -205,9 +206,11 @@ def assemble(blocks: Sequence[Block], named: Mapping[str, Sequence[tuple[str, st
     Raises
     ------
     MeshError
-        Where blocks don't fit together or `named` names a side that isn't exterior: a mistake in
-        the shape, not in its parameters.
+        For too many nodes. Also where blocks don't fit together or `named` names a side that isn't
+        exterior: a mistake in the shape, not in its parameters.
     """
+    if (n := count_nodes(blocks)) > parameters.MOST:
+        raise MeshError(f"{source}: this would make {n:,} nodes; at most {parameters.MOST:,} fit, give smaller counts")
     points = [block.points for block in blocks]
     x, y = (np.concatenate([point[axis].ravel() for point in points]) for axis in (0, 1))
     columns = np.concatenate([block.columns.ravel() for block in blocks])

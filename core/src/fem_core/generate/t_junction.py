@@ -34,11 +34,11 @@ def t_junction(
     angle : float
         From the direction of the main flow to that of the branch, in radians: 0.6 to 2.5; π/2 is a T.
     upstream : float
-        Length of the main channel before the branch, in metres.
+        Length of the main channel before the branch, in metres: 0.01 to 10,000 widths.
     downstream : float
-        Length of the main channel after the branch, in metres.
+        Length of the main channel after the branch, in metres: 0.01 to 10,000 widths.
     branch_length : float
-        Of the branch along its axis, in metres: at least 1.5 branch widths.
+        Of the branch along its axis, in metres: 1.5 to 10,000 branch widths.
     nodes : int, optional
         Number of nodes to aim at (2,000 if across isn't given either), with near-square elements.
     across : int, optional
@@ -52,13 +52,12 @@ def t_junction(
         For a parameter that isn't accepted.
     """
     name = "t-junction"
-    parameters.positive(
-        name, width=width, branch_width=branch_width, angle=angle, upstream=upstream, downstream=downstream,
-        branch_length=branch_length,
-    )  # fmt: skip
+    parameters.positive(name, width=width)
+    parameters.lengths(name, "widths", width, upstream=upstream, downstream=downstream)
     parameters.within(name, "branch_width", branch_width, 0.1 * width, 5 * width, "0.1 to 5 widths")
     parameters.within(name, "angle", angle, 0.6, 2.5, "radians")
-    parameters.within(name, "branch_length", branch_length, 1.5 * branch_width, math.inf, "1.5 branch widths")
+    least, most = 1.5 * branch_width, 10_000 * branch_width
+    parameters.within(name, "branch_length", branch_length, least, most, "1.5 to 10,000 branch widths")
     wanted = parameters.size(name, nodes, across, grading)
     mouth, along = branch_width / math.sin(angle), cmath.exp(1j * angle)
     tip, side = 0.5j * width + branch_length * along, -0.5j * branch_width * along

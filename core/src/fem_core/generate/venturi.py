@@ -34,7 +34,7 @@ def venturi(
     throat : float
         Distance of the walls at the throat, in metres: 0.05 to 0.99 widths.
     throat_length : float
-        Of the straight throat, in metres.
+        Of the straight throat, in metres: 0.01 to 10,000 times its width.
     convergence : float
         Of each wall against the axis before the throat, in radians: 0.02 to 1.
     divergence : float
@@ -42,9 +42,9 @@ def venturi(
     radius : float
         Of the rounded corners, in metres; limited by the angles.
     inlet_length : float
-        Straight before the throat, in metres.
+        Straight before the throat, in metres: 0.01 to 10,000 widths.
     outlet_length : float
-        Straight after the throat, in metres.
+        Straight after the throat, in metres: 0.01 to 10,000 widths.
     nodes : int, optional
         Number of nodes to aim at (2,000 if across isn't given either), with near-square elements.
     across : int, optional
@@ -58,10 +58,9 @@ def venturi(
         For a parameter that isn't accepted.
     """
     name = "venturi"
-    parameters.positive(
-        name, width=width, throat=throat, throat_length=throat_length, convergence=convergence,
-        divergence=divergence, radius=radius, inlet_length=inlet_length, outlet_length=outlet_length,
-    )  # fmt: skip
+    parameters.positive(name, width=width, throat=throat, radius=radius)
+    parameters.lengths(name, "widths", width, inlet_length=inlet_length, outlet_length=outlet_length)
+    parameters.lengths(name, "throats", throat, throat_length=throat_length)
     parameters.within(name, "throat", throat, 0.05 * width, 0.99 * width, "0.05 to 0.99 widths")
     parameters.within(name, "convergence", convergence, 0.02, 1.0, "radians")
     parameters.within(name, "divergence", divergence, 0.02, 1.0, "radians")
