@@ -2,7 +2,7 @@
 
 Around a cylinder of radius a in a stream U along x the potential is u = -U x (1 + a²/r²), with the
 velocity -∇u. On the surface the speed is 2U |sin θ|: 2U where the flow passes its widest part, and
-0 in front and behind (Milne-Thomson, Theoretical Hydrodynamics, §6.22).
+0 in front and behind (Milne-Thomson, Theoretical Hydrodynamics, ch. 6).
 
 Here the exact potential is given on the outer boundary; the cylinder itself is left without a
 condition, which makes it a wall.

@@ -6,6 +6,8 @@ functions, and the order falls (Arnold, Boffi and Falk, Approximation by quadril
 Math. Comp. 71, 2002). Refining a given mesh by halving its elements does give parallelograms.
 """
 
+from dataclasses import replace
+
 import fem_core as fem
 import numpy as np
 
@@ -32,7 +34,7 @@ def trapezoids(mesh: fem.Mesh, n: int) -> fem.Mesh:
     """The n x n squares of `mesh` with every second row of corners moved up and down in turn by h/4."""
     # At corners the first factor is 0 or 1, the second 1 or -1; at mid-sides they are half-way between.
     move = (1 - np.cos(n * np.pi * mesh.y)) / 2 * np.cos(n * np.pi * mesh.x) / (4 * n)
-    return fem.Mesh(mesh.x, mesh.y + move, mesh.quad8, mesh.boundaries)
+    return replace(mesh, y=mesh.y + move)
 
 
 def error(mesh: fem.Mesh) -> float:

@@ -2,7 +2,7 @@
 
 -Δu = 2 in the unit square with u = 0 around it is Prandtl's stress function for a twisted bar: its
 stiffness is J = 2 ∫u = 0.140577 times the fourth power of the side, and its largest shear stress, in
-the middle of a side, 0.675314 (Timoshenko and Goodier, Theory of Elasticity, §109). The same equation
+the middle of a side, 0.675314 (Timoshenko and Goodier, Theory of Elasticity, ch. 10). The same equation
 describes a membrane under pressure and the flow in a straight duct.
 """
 
