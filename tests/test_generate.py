@@ -345,6 +345,7 @@ def test_y_tube_is_valid_for_any_counts(counts):
         (duct, {"nx": 5.0, "ny": 1}, "nx must be a positive integer, not 5.0"),
         (duct, {"nodes": 0}, "nodes must be an integer between 8 and 500000000, not 0"),
         (duct, {"nodes": 1e6}, "nodes must be an integer"),
+        (duct, {"nx": 10**5, "ny": 10**5}, "this would make 30,000,400,001 nodes; at most 500,000,000 fit"),
         (duct, {"nx": 5}, "nx and ny must be given together; missing: ny"),
         (duct, {"nx": 5, "ny": 0}, "ny must be a positive integer, not 0"),
         (duct, {"nx": 5, "ny": 2, "nodes": 100}, "nodes must be left out where nx and ny are given, not 100"),
@@ -411,14 +412,14 @@ def test_mistakes_in_a_shape_are_found(t, offset, named, message):
 def test_fitted_counts_hit_the_target():
     for nodes in (5_000, 12_345, 1_358_000):
         for aspect in (1e-4, 0.1, 1.0, 3.0, 1e4):
-            a, b = fitted(nodes, (1.0, aspect), grid_nodes)
+            a, b = fitted("grid", nodes, (1.0, aspect), grid_nodes)
             assert grid_nodes(a, b) == pytest.approx(nodes, rel=0.015)
 
 
 def test_fitted_counts_keep_their_proportions_and_their_least():
-    assert fitted((4,), (1.0, 2.0, 0.01), lambda *n: 0) == (4, 8, 1)
-    assert fitted(grid_nodes(10, 30), (1.0, 3.0), grid_nodes) == (10, 30)
-    assert fitted(8, (1.0, 1.0), grid_nodes, (1, 5)) == (1, 5)
+    assert fitted("grid", (4,), (1.0, 2.0, 0.01), lambda *n: 0) == (4, 8, 1)
+    assert fitted("grid", grid_nodes(10, 30), (1.0, 3.0), grid_nodes) == (10, 30)
+    assert fitted("grid", 8, (1.0, 1.0), grid_nodes, (1, 5)) == (1, 5)
 
 
 def test_nodes_are_counted_before_they_are_made():

@@ -76,7 +76,7 @@ def annulus(
     wanted = parameters.counts(name, nodes, nr=nr, na=na)
     if not isinstance(wanted, tuple):
         lengths = math.log(outer / inner), angle
-        wanted = fitted(wanted, lengths, lambda m, n: grid_nodes(m, n) - full * (2 * m + 1), (1, least))
+        wanted = fitted(name, wanted, lengths, lambda m, n: grid_nodes(m, n) - full * (2 * m + 1), (1, least))
     m, n = wanted
     parameters.within(name, "na", n, least, math.inf, "an element may span 45°")
 

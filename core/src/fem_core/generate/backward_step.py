@@ -57,7 +57,7 @@ def backward_step(
             bilinear(("corner", "outlet corner", "outlet top", "top"), corners, after, above, u),
         ]
 
-    counts = fitted(wanted, (height, step, upstream, downstream), lambda *counts: count_nodes(blocks(*counts)))
+    counts = fitted(name, wanted, (height, step, upstream, downstream), lambda *counts: count_nodes(blocks(*counts)))
     sides = {
         "inlet": [("inlet corner", "inlet top")],
         "outlet": [("outlet foot", "outlet corner"), ("outlet corner", "outlet top")],

@@ -64,7 +64,7 @@ def channel(
         return Block(names, halved(corners), graded(m, grading), plane)
 
     least = 1, int(_least(turns).sum())
-    m, n = fitted(wanted, (1.0, τ[-1]), grid_nodes, least)
+    m, n = fitted(source, wanted, (1.0, τ[-1]), grid_nodes, least)
     sides = {"inlet": [("inlet right", "inlet left")], "outlet": [("outlet right", "outlet left")]}
     return assemble([block(m, n)], sides, source)
 

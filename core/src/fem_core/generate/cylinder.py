@@ -119,7 +119,7 @@ def cylinder(
         ]
 
     lengths = height, east - west, radial, upstream + west, downstream - east
-    counts = fitted(wanted, lengths, lambda *counts: count_nodes(blocks(*counts)))
+    counts = fitted(name, wanted, lengths, lambda *counts: count_nodes(blocks(*counts)))
     sides = {
         "inlet": [("inlet s", "inlet n")],
         "outlet": [("outlet s", "outlet n")],

@@ -42,7 +42,7 @@ def duct(
     parameters.positive("duct", length=length, height=height, grading=grading)
     parameters.within("duct", "grading", grading, 1e-3, 1e3)
     wanted = parameters.counts("duct", nodes, nx=nx, ny=ny)
-    m, n = wanted[::-1] if isinstance(wanted, tuple) else fitted(wanted, (height, length), grid_nodes)
+    m, n = wanted[::-1] if isinstance(wanted, tuple) else fitted("duct", wanted, (height, length), grid_nodes)
     block = Block(
         ("lower inlet", "lower outlet", "upper outlet", "upper inlet"),
         stations(0.0, length, n, grading),

@@ -150,12 +150,18 @@ def count_nodes(blocks: Sequence[Block]) -> int:
 
 
 def fitted(
-    wanted: int | tuple[int, ...], lengths: Sequence[float], count: Callable[..., int], least: Sequence[int] = ()
+    source: str,
+    wanted: int | tuple[int, ...],
+    lengths: Sequence[float],
+    count: Callable[..., int],
+    least: Sequence[int] = (),
 ) -> tuple[int, ...]:
     """Counts nᵢ in proportion to `lengths`, for elements that are as long as they are wide.
 
     Parameters
     ----------
+    source : str
+        The shape's name.
     wanted : int or tuple of one int
         The number of nodes to aim at, or the first count.
     lengths : positive floats
@@ -164,6 +170,11 @@ def fitted(
         The number of nodes, linear in each count.
     least : ints, optional
         The least each count may be; 1 if not given.
+
+    Raises
+    ------
+    MeshError
+        If the first count makes too many nodes.
     """
     least = least or [1] * len(lengths)
 
@@ -171,7 +182,10 @@ def fitted(
         return [max(low, round(length / h)) for low, length in zip(least, lengths, strict=True)]
 
     if isinstance(wanted, tuple):
-        return wanted[0], *of(lengths[0] / wanted[0])[1:]
+        counts = [wanted[0], *of(lengths[0] / wanted[0])[1:]]
+        if max(counts) > parameters.MOST or count(*counts) > parameters.MOST:
+            raise MeshError(f"{source}: {wanted[0]:,} elements across make over {parameters.MOST:,} nodes; give fewer")
+        return tuple(counts)
     fine, coarse = max(lengths) / wanted, 2 * max(lengths)  # count(of(fine)) >= wanted
     while coarse / fine > 1 + 1e-9:
         h = math.sqrt(fine * coarse)

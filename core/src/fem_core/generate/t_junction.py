@@ -80,7 +80,7 @@ def t_junction(
         ]
 
     lengths = width, mouth, upstream, downstream, branch_length
-    counts = fitted(wanted, lengths, lambda *counts: count_nodes(blocks(*counts)))
+    counts = fitted(name, wanted, lengths, lambda *counts: count_nodes(blocks(*counts)))
     sides = {
         "inlet": [("inlet lower", "inlet upper")],
         "outlet": [("outlet lower", "outlet upper"), ("branch left", "branch right")],

@@ -156,7 +156,7 @@ class _Shape:
         w, a = self.widths
         mean = w if w == a else (w - a) / math.log(w / a)
         lengths = 1.0, 2 * self.centre / mean, 2 * self.knots[-1] / a
-        return fitted(nodes, lengths, lambda nw, ns, na: (6 * nw + 2) * (ns + 2 * na) + 6 * nw + 1, (1, 1, 2))
+        return fitted("y-tube", nodes, lengths, lambda nw, ns, na: (6 * nw + 2) * (ns + 2 * na) + 6 * nw + 1, (1, 1, 2))
 
     def mesh(self, nw: int, ns: int, na: int) -> Mesh:
         w, a = self.widths
