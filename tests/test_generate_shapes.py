@@ -461,11 +461,8 @@ def test_elements_are_no_needles(name):
         ("venturi", {"throat_length": 0.0}, "throat_length must be between 0.005 and 5000 (0.01 to 10,000 throats)"),
         ("diffuser", {"outlet_length": float("nan")}, "outlet_length must be between 0.02 and 20000"),
         ("elbow", {"inlet_length": 1e9, "across": 10}, "inlet_length must be between 0.01 and 10000"),
-        (
-            "elbow",
-            {"across": 10**5},
-            "this would make 190,687,171,239 nodes; at most 500,000,000 fit, give smaller counts",
-        ),
+        ("elbow", {"across": 10**5}, "100,000 elements across make over 500,000,000 nodes; give fewer"),
+        ("cylinder", {"across": 10**9}, "1,000,000,000 elements across make over 500,000,000 nodes; give fewer"),
         ("backward-step", {"step": 0.01}, "step must be between 0.05 and 20"),
         ("t-junction", {"angle": 0.1}, "angle must be between 0.6 and 2.5"),
         ("t-junction", {"branch_length": 1.0}, "branch_length must be between 1.2 and 8000"),
