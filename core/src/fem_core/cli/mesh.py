@@ -96,6 +96,7 @@ def _command(shape: str, generate: Callable[..., Mesh]) -> click.Command:
     return click.Command(
         shape, callback=run, help=f"{paragraph}\n\n\b\nExample\n  fem mesh {shape} --nodes 5000 -o {shape}.h5",
         short_help=paragraph.replace("\n", " "), params=[*options, output, *extra],
+        options_metavar="[OPTIONS] -o FILE",
     )  # fmt: skip
 
 
