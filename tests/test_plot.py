@@ -133,9 +133,9 @@ def test_figures_have_a_sensible_size(aspect, panels):
     assert 2 <= height <= 16
 
 
-@pytest.mark.parametrize("shape", list(fem.generate.SHAPES))
+@pytest.mark.parametrize("shape", ["duct", "annulus", "y-tube", "cylinder"])
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
-def test_pictures_of_every_shape(shape, suffix, tmp_path):
+def test_pictures_of_shapes(shape, suffix, tmp_path):
     solution = solved(fem.generate.SHAPES[shape](nodes=300))
     path = plot_solution(solution, tmp_path / f"picture{suffix}")
     assert [file.name for file in tmp_path.iterdir()] == [f"picture{suffix}"]

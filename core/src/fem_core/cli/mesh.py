@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import math
 import re
 import time
 from collections.abc import Callable
@@ -49,10 +50,10 @@ def mesh(context: click.Context) -> None:
     Examples
       fem mesh y-tube --nodes 200000 -o tube.h5
       fem mesh duct --length 4 --height 1 --nx 40 --ny 10 -o duct.h5
-      fem mesh annulus --angle 3.14159 --nodes 5000 -o bend.h5
+      fem mesh elbow --angle 60deg --nodes 5000 -o elbow.h5
 
-    Lengths are in metres, angles in radians. Each shape has parameters of its own:
-    fem mesh SHAPE --help.
+    Lengths are in metres, angles in radians, or in degrees as in 60deg. Each shape has
+    parameters of its own: fem mesh SHAPE --help.
     """
     if context.invoked_subcommand is None:
         say(context.get_help())
@@ -70,7 +71,9 @@ def _command(shape: str, generate: Callable[..., Mesh]) -> click.Command:
         help_text = described.get(name, "")
         if default is not None:  # not by show_default, which shows all digits or, given a text, parentheses
             help_text += f"  [default: {f'{default:.6g}' if isinstance(default, float) else default}]"
-        options.append(click.Option([option, name], type=_type(hints.get(name)), default=default, help=help_text))
+        options.append(
+            click.Option([option, name], type=_type(hints.get(name), help_text), default=default, help=help_text)
+        )
     output = click.Option(["-o", "--output"], type=PATH, required=True, help="File to write (.h5).")
 
     @everywhere
@@ -93,15 +96,27 @@ def _command(shape: str, generate: Callable[..., Mesh]) -> click.Command:
     return click.Command(
         shape, callback=run, help=f"{paragraph}\n\n\b\nExample\n  fem mesh {shape} --nodes 5000 -o {shape}.h5",
         short_help=paragraph.replace("\n", " "), params=[*options, output, *extra],
+        options_metavar="[OPTIONS] -o FILE",
     )  # fmt: skip
 
 
-def _type(hint: Any) -> Any:
+def _type(hint: Any, description: str) -> Any:
     """How the text of an option becomes a parameter of this type."""
+    if "radians" in description:
+        return angle
     if get_origin(hint) is Literal:
         return click.Choice(get_args(hint))
     kinds = [hint, *get_args(hint)]
     return click.INT if int in kinds else click.FLOAT if float in kinds else click.STRING
+
+
+def angle(text: str | float) -> float:
+    """An angle in radians, or in degrees with `deg` or `°` behind it; a type of options."""
+    number = str(text).removesuffix("deg").removesuffix("°")
+    try:
+        return float(number) if number == str(text) else math.radians(float(number))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no angle: give radians, as 0.5, or degrees, as 30deg") from None
 
 
 def _described(text: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from fem_core.generate import parameters
-from fem_core.generate.structured import Block, Points, assemble, grid_counts, halved
+from fem_core.generate.structured import Block, Points, assemble, fitted, grid_nodes, halved
 from fem_core.mesh import Mesh
 from fem_core.types import Floats
 
@@ -75,7 +75,8 @@ def annulus(
     least = math.ceil(angle / _WIDEST - _CLOSED)
     wanted = parameters.counts(name, nodes, nr=nr, na=na)
     if not isinstance(wanted, tuple):
-        wanted = grid_counts(wanted, angle / math.log(outer / inner), ring=full, least=(1, least))
+        lengths = math.log(outer / inner), angle
+        wanted = fitted(name, wanted, lengths, lambda m, n: grid_nodes(m, n) - full * (2 * m + 1), (1, least))
     m, n = wanted
     parameters.within(name, "na", n, least, math.inf, "an element may span 45°")
 

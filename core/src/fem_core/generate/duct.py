@@ -1,7 +1,7 @@
 """The straight duct."""
 
 from fem_core.generate import parameters
-from fem_core.generate.structured import Block, assemble, grid_counts, stations
+from fem_core.generate.structured import Block, assemble, fitted, grid_nodes, stations
 from fem_core.mesh import Mesh
 
 
@@ -42,7 +42,7 @@ def duct(
     parameters.positive("duct", length=length, height=height, grading=grading)
     parameters.within("duct", "grading", grading, 1e-3, 1e3)
     wanted = parameters.counts("duct", nodes, nx=nx, ny=ny)
-    m, n = wanted[::-1] if isinstance(wanted, tuple) else grid_counts(wanted, length / height)
+    m, n = wanted[::-1] if isinstance(wanted, tuple) else fitted("duct", wanted, (height, length), grid_nodes)
     block = Block(
         ("lower inlet", "lower outlet", "upper outlet", "upper inlet"),
         stations(0.0, length, n, grading),

@@ -8,7 +8,7 @@ from fem_core.errors import MeshError
 #: The size of a mesh for which neither a target nor counts were given.
 DEFAULT_NODES = 2_000
 #: Fewer nodes don't make an element; more don't fit the 32-bit numbers of the lattice.
-_LEAST, _MOST = 8, 500_000_000
+_LEAST, MOST = 8, 500_000_000
 
 
 def refuse(shape: str, name: str, value: object, accepted: str) -> MeshError:
@@ -37,6 +37,18 @@ def within(shape: str, name: str, value: float, least: float, most: float, why: 
         raise refuse(shape, name, value, f"{accepted}{why and f' ({why})'}")
 
 
+def size(shape: str, nodes: int | None, across: int | None, grading: float) -> int | tuple[int, ...]:
+    """The target number of nodes, or the number of elements `across` alone; `grading` is checked as well."""
+    within(shape, "grading", grading, 0.01, 100.0)
+    return counts(shape, nodes, across=across)
+
+
+def lengths(shape: str, unit: str, one: float, **values: float) -> None:
+    """Raise MeshError unless every length is between 0.01 and 10,000 times `one`, a `unit`."""
+    for name, value in values.items():
+        within(shape, name, value, 0.01 * one, 10_000 * one, f"0.01 to 10,000 {unit}")
+
+
 def counts(shape: str, nodes: int | None, **given: int | None) -> int | tuple[int, ...]:
     """The target number of nodes, or the element counts where all of them are `given` instead.
 
@@ -55,7 +67,9 @@ def counts(shape: str, nodes: int | None, **given: int | None) -> int | tuple[in
             raise MeshError(f"{shape}: {together}; missing: {', '.join(missing)}")
         return tuple(int(count) for count in some.values())
     if some:
-        raise refuse(shape, "nodes", nodes, f"left out where {' and '.join(given)} are given")
-    if not _is(Integral, nodes) or not _LEAST <= nodes <= _MOST:
-        raise refuse(shape, "nodes", nodes, f"an integer between {_LEAST} and {_MOST}")
+        raise refuse(
+            shape, "nodes", nodes, f"left out where {' and '.join(given)} {'is' if len(given) == 1 else 'are'} given"
+        )
+    if not _is(Integral, nodes) or not _LEAST <= nodes <= MOST:
+        raise refuse(shape, "nodes", nodes, f"an integer between {_LEAST} and {MOST}")
     return int(nodes)

@@ -34,11 +34,26 @@ class Path:
 
     def line(self, length: float) -> "Path":
         """The path continued straight on."""
-        return Path(self.x, self.y, self.heading, (*self.pieces, (length, 0.0)))
+        return self._and(length, 0.0)
 
     def arc(self, radius: float, turn: float) -> "Path":
         """The path continued on a circle through the angle `turn`: positive is to the left."""
-        return Path(self.x, self.y, self.heading, (*self.pieces, (radius * abs(turn), math.copysign(1 / radius, turn))))
+        return self._and(radius * abs(turn), math.copysign(1 / radius, turn))
+
+    def ramp(self, rise: float, angle: float, radius: float) -> "Path":
+        """The path continued to a parallel line, `rise` to the left (to the right if negative).
+
+        A bend by `angle`, a straight part of the length ℓ and a bend back:
+        |rise| = 2 radius (1 - cos angle) + ℓ sin angle; `fullest` says which radius leaves ℓ = 0.
+        """
+        straight = max(0.0, abs(rise) - 2 * radius * (1 - math.cos(angle))) / math.sin(angle)
+        turn = math.copysign(angle, rise)
+        return self.arc(radius, turn).line(straight).arc(radius, -turn)
+
+    def _and(self, length: float, curvature: float) -> "Path":
+        """The path with one more piece; without it, if it has no length."""
+        pieces = (*self.pieces, (length, curvature)) if length > 0 else self.pieces
+        return Path(self.x, self.y, self.heading, pieces)
 
     @property
     def ends(self) -> Floats:
@@ -49,8 +64,13 @@ class Path:
     def length(self) -> float:
         return float(self.ends[-1])
 
-    def at(self, σ: Floats) -> Points:
-        """The points at arc lengths σ.
+    @property
+    def turns(self) -> Floats:
+        """The angle that each piece turns by, in radians, (n_pieces,)."""
+        return np.array([length * abs(curvature) for length, curvature in self.pieces])
+
+    def at(self, σ: Floats, left: Floats | float = 0.0) -> Points:
+        """The points at arc lengths σ, or at the distance `left` to the left of them.
 
         On a piece of curvature κ that starts at P with heading θ, the chord to arc length σ is
         σ sinc(κσ/2) long and points to θ + κσ/2, for lines (κ = 0) and arcs alike.
@@ -63,7 +83,13 @@ class Path:
         σ = np.asarray(σ, dtype=np.float64)
         k = np.clip(np.searchsorted(self.ends, σ, side="right") - 1, 0, len(lengths) - 1)
         dx, dy = _chord(σ - self.ends[k], κ[k], θ[k])
-        return x0[k] + dx, y0[k] + dy
+        heading = θ[k] + κ[k] * (σ - self.ends[k])
+        return x0[k] + dx - left * np.sin(heading), y0[k] + dy + left * np.cos(heading)
+
+
+def fullest(rise: float, angle: float) -> float:
+    """The radius of the two bends of a `Path.ramp` that has no straight part, in the unit of `rise`."""
+    return abs(rise) / (2 * (1 - math.cos(angle)))
 
 
 def _chord(σ: Floats, κ: Floats, θ: Floats) -> Points:

@@ -13,6 +13,8 @@ For a mesh of quadrilaterals with E elements, B boundary edges and Euler charact
 disc, 0 for a ring) the number of corners and mid-sides together is N = 3E + B + χ.
 """
 
+import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -20,6 +22,7 @@ from typing import TypeAlias
 import numpy as np
 
 from fem_core.errors import MeshError
+from fem_core.generate import parameters
 from fem_core.mesh import Boundary, Mesh
 from fem_core.types import Array, Floats, Ints
 
@@ -88,6 +91,13 @@ def stations(start: float, stop: float, n: int, ratio: float = 1.0) -> Floats:
     return halved(start + (stop - start) * (corners / corners[-1]))
 
 
+def graded(n: int, ratio: float) -> Floats:
+    """`n` intervals of [0, 1] with their midpoints, those in the middle `ratio` times as long as those at the ends."""
+    lengths = ratio ** (np.minimum(np.arange(n), np.arange(n)[::-1]) / max(1, (n - 1) // 2))
+    corners = np.concatenate([[0.0], np.cumsum(lengths)])
+    return halved(corners / corners[-1])
+
+
 def halved(corners: Floats) -> Floats:
     """`corners` (n + 1,) with the midpoints between them, (2n + 1,)."""
     values = np.empty(2 * len(corners) - 1)
@@ -106,20 +116,92 @@ def ruled(lower: Curve, upper: Curve) -> Plane:
     return plane
 
 
-def grid_counts(nodes: int, aspect: float, *, ring: bool = False, least: tuple[int, int] = (1, 1)) -> tuple[int, int]:
-    """Counts (a, b) of a grid that has about `nodes` nodes and b/a near `aspect`.
+def line(start: complex, stop: complex) -> Curve:
+    """The straight line s -> (1-s) start + s stop between two points x + iy."""
+    return lambda s: ((1 - s) * start.real + s * stop.real, (1 - s) * start.imag + s * stop.imag)
 
-    N = 3ab + 2a + 2b + 1, or 3ab + 2b where b closes to a `ring`. The smaller count is the rounded
-    ideal one and the larger makes up the number, which misses it by at most (3a + 2)/2 nodes.
+
+def bilinear(
+    names: tuple[str, str, str, str], corners: Mapping[str, complex], s: Floats, t: Floats, column: int = 0
+) -> Block:
+    """The block with straight sides between the named `corners`, points x + iy; s and t in [0, 1]."""
+    a, b, c, d = (complex(corners[name]) for name in names)
+    return Block(names, s, t, ruled(line(a, b), line(d, c)), column)
+
+
+def swapped(plane: Plane) -> Plane:
+    """`plane` with s and t exchanged."""
+    return lambda s, t: plane(t, s)
+
+
+def count_nodes(blocks: Sequence[Block]) -> int:
+    """The number of nodes N = 3E + B + χ of the mesh that `assemble` makes of `blocks`."""
+    elements, uses = 0, Counter[tuple[str, str]]()
+    along: dict[tuple[str, str], int] = {}
+    for block in blocks:
+        n_s, n_t = block.counts
+        elements += n_s * n_t
+        for pair, n in zip(_pairs(block), (n_s, n_t, n_s, n_t), strict=True):
+            key = min(pair), max(pair)
+            along[key] = n
+            uses[key] += 1
+    χ = len({corner for block in blocks for corner in block.corners}) - len(uses) + len(blocks)
+    return 3 * elements + sum(n for key, n in along.items() if uses[key] == 1) + χ
+
+
+def fitted(
+    source: str,
+    wanted: int | tuple[int, ...],
+    lengths: Sequence[float],
+    count: Callable[..., int],
+    least: Sequence[int] = (),
+) -> tuple[int, ...]:
+    """Counts nᵢ in proportion to `lengths`, for elements that are as long as they are wide.
+
+    Parameters
+    ----------
+    source : str
+        The shape's name.
+    wanted : int or tuple of one int
+        The number of nodes to aim at, or the first count.
+    lengths : positive floats
+        What each count divides, in one unit.
+    count : (*counts) -> int
+        The number of nodes, linear in each count.
+    least : ints, optional
+        The least each count may be; 1 if not given.
+
+    Raises
+    ------
+    MeshError
+        If the first count makes too many nodes.
     """
-    open_ = 0 if ring else 1
-    if aspect >= 1:
-        a = max(least[0], round((nodes / (3 * aspect)) ** 0.5))
-        b = max(least[1], round((nodes - open_ * (2 * a + 1)) / (3 * a + 2)))
-    else:
-        b = max(least[1], round((nodes * aspect / 3) ** 0.5))
-        a = max(least[0], round((nodes - 2 * b - open_) / (3 * b + 2 * open_)))
-    return a, b
+    least = least or [1] * len(lengths)
+
+    def of(h: float) -> list[int]:
+        return [max(low, round(length / h)) for low, length in zip(least, lengths, strict=True)]
+
+    if isinstance(wanted, tuple):
+        counts = [wanted[0], *of(lengths[0] / wanted[0])[1:]]
+        if max(counts) > parameters.MOST or count(*counts) > parameters.MOST:
+            raise MeshError(f"{source}: {wanted[0]:,} elements across make over {parameters.MOST:,} nodes; give fewer")
+        return tuple(counts)
+    fine, coarse = max(lengths) / wanted, 2 * max(lengths)  # count(of(fine)) >= wanted
+    while coarse / fine > 1 + 1e-9:
+        h = math.sqrt(fine * coarse)
+        fine, coarse = (h, coarse) if count(*of(h)) >= wanted else (fine, h)
+    # One more step along the largest count changes N by less than any other: it makes up the rest.
+    counts = min(of(fine), of(coarse), key=lambda counts: abs(count(*counts) - wanted))
+    k = int(np.argmax(counts))
+    more = [n + (i == k) for i, n in enumerate(counts)]
+    step = count(*more) - count(*counts)
+    counts[k] = max(least[k], counts[k] - round((count(*counts) - wanted) / step))
+    return tuple(counts)
+
+
+def grid_nodes(m: int, n: int) -> int:
+    """The number of nodes of a grid of m by n elements."""
+    return 3 * m * n + 2 * (m + n) + 1
 
 
 def assemble(blocks: Sequence[Block], named: Mapping[str, Sequence[tuple[str, str]]], source: str) -> Mesh:
@@ -138,9 +220,11 @@ def assemble(blocks: Sequence[Block], named: Mapping[str, Sequence[tuple[str, st
     Raises
     ------
     MeshError
-        Where blocks don't fit together or `named` names a side that isn't exterior: a mistake in
-        the shape, not in its parameters.
+        For too many nodes. Also where blocks don't fit together or `named` names a side that isn't
+        exterior: a mistake in the shape, not in its parameters.
     """
+    if (n := count_nodes(blocks)) > parameters.MOST:
+        raise MeshError(f"{source}: this would make {n:,} nodes; at most {parameters.MOST:,} fit, give smaller counts")
     points = [block.points for block in blocks]
     x, y = (np.concatenate([point[axis].ravel() for point in points]) for axis in (0, 1))
     columns = np.concatenate([block.columns.ravel() for block in blocks])

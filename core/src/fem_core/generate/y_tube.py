@@ -7,7 +7,7 @@ import numpy as np
 
 from fem_core.generate import parameters
 from fem_core.generate.paths import Path, eased
-from fem_core.generate.structured import Block, Curve, Points, assemble, ruled, stations
+from fem_core.generate.structured import Block, Curve, Points, assemble, fitted, ruled, stations
 from fem_core.mesh import Mesh
 from fem_core.types import Floats
 
@@ -151,21 +151,12 @@ class _Shape:
         mean: Floats = 0.5 * (self.outer_knots - self.outer_knots[0] + self.inner_knots)
         return mean
 
-    def counts(self, nodes: int) -> tuple[int, int, int]:
-        """Counts (nw, ns, na) for near-square elements and about `nodes` nodes.
-
-        With E = nw (2 ns + 4 na) elements and B = 6 nw + 2 ns + 4 na boundary edges there are
-        N = 3E + B + 1 = (6 nw + 2)(ns + 2 na) + 6 nw + 1 nodes.
-        """
+    def counts(self, nodes: int) -> tuple[int, ...]:
+        """Counts (nw, ns, na) for near-square elements and about `nodes` nodes."""
         w, a = self.widths
         mean = w if w == a else (w - a) / math.log(w / a)
-        λs, λa = 2 * self.centre / mean, 2 * self.knots[-1] / a
-        λ = λs + 2 * λa
-        # N = 6λ nw² + (2λ + 6) nw + 1
-        nw = max(1, round(((λ + 3) ** 2 + 6 * λ * (nodes - 1)) ** 0.5 / (6 * λ) - (λ + 3) / (6 * λ)))
-        total = (nodes - 6 * nw - 1) / (6 * nw + 2)
-        na = max(2, round(total * λa / λ))
-        return nw, max(1, round(total - 2 * na)), na
+        lengths = 1.0, 2 * self.centre / mean, 2 * self.knots[-1] / a
+        return fitted("y-tube", nodes, lengths, lambda nw, ns, na: (6 * nw + 2) * (ns + 2 * na) + 6 * nw + 1, (1, 1, 2))
 
     def mesh(self, nw: int, ns: int, na: int) -> Mesh:
         w, a = self.widths
