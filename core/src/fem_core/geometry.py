@@ -43,7 +43,7 @@ class Fault:
     elements, nodes : int32 (n,), (m,)
         Those it is about.
     unusable : bool
-        Whether nothing more can be said of these elements.
+        Whether nothing more can be said of these elements, or of the boundary.
     """
 
     text: str
@@ -124,7 +124,7 @@ def _coordinates(mesh: Mesh, numbers: Ints) -> Iterator[Fault]:
     finite = np.isfinite(mesh.x) & np.isfinite(mesh.y)
     if not finite.all():
         nodes, elements = np.flatnonzero(~finite).astype(np.int32), numbers[~finite[mesh.quad8].all(axis=1)]
-        yield Fault(f"nodes {name_some(nodes)} have NaN or infinite coordinates", elements, nodes, unusable=True)
+        yield Fault(f"nodes {name_some(nodes)} have NaN or infinite coordinates", elements, nodes, len(elements) > 0)
     if len(pairs := coincident_nodes(mesh)):
         named = np.array([f"{a} and {b}" for a, b in pairs])
         text = f"nodes {name_some(named)} coincide; merge them so that their elements connect"
@@ -179,7 +179,7 @@ def _boundaries(mesh: Mesh, usable: Mesh) -> Iterator[Fault]:
     """Edges of boundaries have to be edges of elements, also of those that aren't usable."""
     for name, boundary in mesh.boundaries.items():
         if name not in usable.boundaries:
-            yield Fault(f"boundary {name!r} refers to nodes outside 0…{mesh.n_nodes - 1}")
+            yield Fault(f"boundary {name!r} refers to nodes outside 0…{mesh.n_nodes - 1}", unusable=True)
             continue
         unknown = boundary.edges[~edges_among(boundary.edges, usable.matched_edges[0])]
         if len(unknown):

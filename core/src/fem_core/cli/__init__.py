@@ -10,6 +10,7 @@ import click
 
 from fem_core.cli.backends import backends
 from fem_core.cli.bench import bench
+from fem_core.cli.check import check
 from fem_core.cli.demo import demo
 from fem_core.cli.group import Fem
 from fem_core.cli.mesh import mesh
@@ -73,7 +74,7 @@ def fem(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (demo, solve, mesh, backends, verify, bench):
+for _command in (demo, solve, mesh, check, backends, verify, bench):
     fem.add_command(_command)
 
 
