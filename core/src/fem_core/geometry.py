@@ -194,7 +194,7 @@ def _boundaries(mesh: Mesh, usable: Mesh) -> Iterator[Fault]:
 
 def _in_range(boundary: Boundary, n_nodes: int) -> bool:
     numbers = np.concatenate([boundary.edges.ravel(), boundary.nodes])
-    return not len(numbers) or bool(0 <= numbers.min() and numbers.max() < n_nodes)
+    return not len(numbers) or bool(numbers.min() >= 0 and numbers.max() < n_nodes)
 
 
 def find_edges(edges: Ints, known: Ints) -> Ints:

@@ -15,7 +15,7 @@ from fem_core.errors import FemError, MeshError, ProblemError
 from fem_core.files import read_unvalidated
 from fem_core.geometry import Fault, det_jacobian, edges_among, mesh_faults, usable_part, validate_mesh
 from fem_core.hardware import available_memory
-from fem_core.mesh import Boundary, Mesh, name_some
+from fem_core.mesh import Mesh, name_some
 from fem_core.problem import Dirichlet, Problem, Robin, boundary_nodes
 from fem_core.quality import LIMITS, Quality, element_quality
 from fem_core.registry import REGISTRY
@@ -170,11 +170,15 @@ def check_mesh(mesh: Mesh | str | Path, *, boundary_tolerance: float = TOLERANCE
     (True, ['cg', 'direct'], [('inlet', 2), ('outlet', 2), ('walls', 12)])
     """
     given = mesh if isinstance(mesh, Mesh) else read_unvalidated(Path(mesh))
-    faults = list(mesh_faults(given))
-    part, numbers = usable_part(given, faults)
-    if not faults:
-        part = validate_mesh(given)
-    orphans = given.n_nodes - np.count_nonzero(np.bincount(_valid(given), minlength=given.n_nodes))
+    faults: list[Fault] = []
+    try:
+        part, numbers = validate_mesh(given), np.arange(given.n_elements, dtype=np.int32)
+    except MeshError:
+        faults += mesh_faults(given)
+        part, numbers = usable_part(given, faults)
+    used = np.zeros(given.n_nodes, dtype=bool)
+    used[_existing(given)] = True
+    orphans = given.n_nodes - int(np.count_nonzero(used))
     if not part.n_elements:
         nothing = Quality(*np.empty((3, 0)))
         return MeshCheck(
@@ -198,7 +202,7 @@ def check_mesh(mesh: Mesh | str | Path, *, boundary_tolerance: float = TOLERANCE
     )  # fmt: skip
 
 
-def _valid(mesh: Mesh) -> Ints:
+def _existing(mesh: Mesh) -> Ints:
     """Node numbers of elements, those that exist."""
     nodes = mesh.quad8.ravel()
     return nodes[(nodes >= 0) & (nodes < mesh.n_nodes)]
@@ -258,8 +262,8 @@ def _warnings(mesh: Mesh, numbers: Ints, given: Mesh, quality: Quality) -> Itera
     outlet = mesh.boundaries["outlet"]
     if len(loose := np.setdiff1d(outlet.nodes, outlet.edges)) and "outlet" not in given.boundaries:
         yield (
-            f"nodes {name_some(loose)} of the outlet are on none of its edges: u is held at a point there, and the flow is "
-            "singular; name the outlet in the mesh if it isn't at the greatest x, or widen the boundary tolerance"
+            f"nodes {name_some(loose)} of the outlet are on none of its edges: u is held at a point there, and the flow "
+            "is singular; name the outlet in the mesh if it isn't at the greatest x, or widen the boundary tolerance"
         )
     pairs = close_nodes(mesh)
     pairs = pairs[(mesh.x[pairs[:, 0]] != mesh.x[pairs[:, 1]]) | (mesh.y[pairs[:, 0]] != mesh.y[pairs[:, 1]])]

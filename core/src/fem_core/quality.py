@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -54,15 +55,21 @@ class Quality:
     @cached_property
     def badness(self) -> Floats:
         """How near each element is to a limit: 0 for a square, 1 at the limit that is next, (n_elements,)."""
-        return np.maximum.reduce([self._badness(measure) for measure in LIMITS])
+        nearest: Floats = np.maximum.reduce([self._badness(measure) for measure in LIMITS])
+        return nearest
 
     def _badness(self, measure: str) -> Floats:
-        scale: dict[str, Callable[[Floats | float], Floats]] = {
-            "jacobian": lambda value: np.subtract(1, value),
-            "aspect": np.log,
-            "skew": np.asarray,
-        }
-        return scale[measure](getattr(self, measure)) / scale[measure](LIMITS[measure])
+        values: Floats = getattr(self, measure)
+        badness: Floats = _SCALES[measure](values) / _SCALES[measure](LIMITS[measure])
+        return badness
+
+
+#: Each measure as a number that is 0 at its best and rises.
+_SCALES: Mapping[str, Callable[[Any], Any]] = {
+    "jacobian": lambda value: 1 - value,
+    "aspect": np.log,
+    "skew": lambda value: value,
+}
 
 
 def element_quality(mesh: Mesh) -> Quality:
