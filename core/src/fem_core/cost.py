@@ -88,7 +88,7 @@ def work_on(mesh: Mesh, sources: Ints) -> Work:
 
 
 def matrix_entries(mesh: Mesh) -> int:
-    """Non-zeros of the matrix, without its pattern: 28 pairs of nodes an element, 3 of them twice at each shared edge."""
+    """Non-zeros of the matrix, without its pattern: 28 pairs of nodes an element, 3 of them twice at shared edges."""
     shared = (4 * mesh.n_elements - len(mesh.exterior_edges)) // 2
     return mesh.n_nodes + 2 * (28 * mesh.n_elements - 3 * shared)
 

@@ -12,7 +12,7 @@ from fem_core import quad8 as q8
 from fem_core.errors import MeshError, OptionError
 from fem_core.geometry import coincident_nodes, det_jacobian, edges_among, find_edges, mesh_faults
 from fem_core.mesh import Boundary, Mesh, name_some
-from fem_core.types import Bools, Ints
+from fem_core.types import Ints
 
 #: Nodes of the exterior that are closer than this, relative to the extent of the mesh, are meant to be one.
 MERGE = 1e-9
@@ -126,7 +126,7 @@ def _without_duplicates(mesh: Mesh, done: list[str]) -> Mesh:
 
 def _turned(mesh: Mesh, done: list[str]) -> Mesh:
     """Elements that are clockwise at every Gauss point are walked the other way round, their boundary edges too."""
-    clockwise: Bools = (det_jacobian(mesh) < 0).all(axis=1)
+    clockwise = np.all(det_jacobian(mesh) < 0, axis=1)
     if not clockwise.any():
         return mesh
     done.append(f"turned {_count(int(np.count_nonzero(clockwise)), 'element')} round that were clockwise")
