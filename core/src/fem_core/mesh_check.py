@@ -263,7 +263,7 @@ def _warnings(mesh: Mesh, numbers: Ints, given: Mesh, quality: Quality) -> Itera
     if len(loose := np.setdiff1d(outlet.nodes, outlet.edges)) and "outlet" not in given.boundaries:
         yield (
             f"nodes {name_some(loose)} of the outlet are on none of its edges: u is held at a point there, and the "
-            "flow is singular; name the outlet in the mesh if it isn't at the greatest x, or widen the boundary tolerance"
+            "flow is singular; name the outlet if it isn't at the greatest x, or widen the boundary tolerance"
         )
     pairs = close_nodes(mesh)
     pairs = pairs[(mesh.x[pairs[:, 0]] != mesh.x[pairs[:, 1]]) | (mesh.y[pairs[:, 0]] != mesh.y[pairs[:, 1]])]

@@ -67,10 +67,8 @@ def _figure(found: "MeshCheck") -> Any:
     from matplotlib.figure import Figure
 
     mesh = found.mesh
-    used = mesh.used_nodes
-    low, high = (np.array([f(mesh.x[used], initial=e), f(mesh.y[used], initial=e)]) for f, e in ((np.min, np.inf), (np.max, -np.inf)))  # fmt: skip
-    if not mesh.n_elements:
-        low, high = np.zeros(2), np.ones(2)
+    points = np.stack([mesh.x, mesh.y], axis=1)[mesh.used_nodes] if mesh.n_elements else np.array([(0.0, 0.0), (1, 1)])
+    low, high = points.min(axis=0), points.max(axis=0)
     width, height = np.maximum(high - low, 1e-9 * (high - low).max())
     near = mesh.n_elements > _NEAR
     tall = float(np.clip((_WIDTH - 1.5) * height / width, 2.5, 9.0))
