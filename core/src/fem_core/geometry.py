@@ -87,6 +87,8 @@ def mesh_faults(mesh: Mesh) -> Iterator[Fault]:
         part, numbers = usable_part(mesh, found)
         if not part.n_elements:
             return
+        if found and look is _edges:
+            part, _ = turn_clockwise(part)  # that they are, is said; that edges don't match, follows from it
         for fault in look(part, numbers):
             found.append(fault)
             yield fault
@@ -165,9 +167,26 @@ def _counter_clockwise(mesh: Mesh) -> Mesh:
     """A mesh without faults, turned round if it is clockwise: then each of its elements is."""
     if det_jacobian(replace(mesh, quad8=mesh.quad8[:1], boundaries={})).max() > 0:
         return mesh
-    boundaries = {name: Boundary(boundary.edges[:, ::-1], boundary.nodes) for name, boundary in mesh.boundaries.items()}
-    turned = f"all {mesh.n_elements} elements were clockwise and have been re-oriented"
-    return replace(mesh, quad8=mesh.quad8[:, q8.REVERSED], boundaries=boundaries, warnings=(*mesh.warnings, turned))
+    text = f"all {mesh.n_elements} elements were clockwise and have been re-oriented"
+    return replace(turn_clockwise(mesh)[0], warnings=(*mesh.warnings, text))
+
+
+def turn_clockwise(mesh: Mesh) -> tuple[Mesh, int]:
+    """The mesh with its clockwise elements walked the other way round, boundary edges with them; how many there were.
+
+    Clockwise is an element with det J < 0 at every Gauss point.
+    """
+    clockwise = np.all(det_jacobian(mesh) < 0, axis=1)
+    if not clockwise.any():
+        return mesh, 0
+    turned = replace(mesh, quad8=np.where(clockwise[:, None], mesh.quad8[:, q8.REVERSED], mesh.quad8), boundaries={})
+    exterior = turned.matched_edges[0]
+    boundaries = {}
+    for name, boundary in mesh.boundaries.items():
+        place = find_edges(boundary.edges, exterior)
+        edges = np.where(place[:, None] >= 0, exterior[place], boundary.edges) if len(exterior) else boundary.edges
+        boundaries[name] = Boundary(edges, boundary.nodes)
+    return replace(turned, boundaries=boundaries), int(np.count_nonzero(clockwise))
 
 
 def _edges(mesh: Mesh, numbers: Ints) -> Iterator[Fault]:

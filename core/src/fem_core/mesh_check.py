@@ -189,7 +189,7 @@ def check_mesh(mesh: Mesh | str | Path, *, boundary_tolerance: float = TOLERANCE
     mending = _mending(given) if faults else ()
     faults += _problem_faults(part, sound=not faults)
     quality = element_quality(part)
-    areas: Floats = det_jacobian(part)[:, :9] @ q8.WEIGHTS_3X3
+    areas: Floats = np.abs(det_jacobian(part)[:, :9]) @ q8.WEIGHTS_3X3
     memory = available_memory()
     costs = {} if faults else _costs(part)
     if costs and memory is not None and (least := min(cost.memory for cost in costs.values())) > memory:

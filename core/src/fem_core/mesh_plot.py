@@ -28,6 +28,7 @@ _BARE = "#ff00c8"  # edges in no boundary
 _INK = "#222222"
 _QUALITY = ("#eef2f6", "#fde6b0", "#f9a03f", "#d7301f")  # from the best to the limit of poor
 _MARKS: Mapping[str, str] = MappingProxyType({"jacobian": "o", "aspect": "s", "skew": "^"})
+_PERFECT: Mapping[str, float] = MappingProxyType({"jacobian": 1.0, "aspect": 1.0, "skew": 0.0})
 
 _DRAWN = 20_000  # elements up to which each is drawn
 _VECTORS = 3_000  # … and up to which as a shape of its own in SVG
@@ -84,7 +85,7 @@ def _figure(found: "MeshCheck") -> Any:
     margin = 0.03 * max(width, height)
     axis.set_xlim(low[0] - margin, high[0] + margin)
     axis.set_ylim(low[1] - margin, high[1] + margin)
-    marked = _spread(found, 0.05 * max(width, height))
+    marked = _spread(found, max(width, height))
     for measure, element, value, x, y in marked:
         axis.plot(
             x, y, _MARKS[measure], color=_INK, markerfacecolor="white", markersize=7, markeredgewidth=1.4, zorder=7
@@ -219,13 +220,15 @@ def _draw_faulty_nodes(axis: Any, found: "MeshCheck") -> None:
         axis.plot(x, y, "x", color="#d7301f", markersize=5, zorder=5, label=f"nodes at fault ({len(nodes):,})")
 
 
-def _spread(found: "MeshCheck", apart: float) -> Iterator[tuple[str, int, float, float, float]]:
-    """The worst elements by each measure, as far as they aren't next to one that is marked already."""
+def _spread(found: "MeshCheck", size: float) -> Iterator[tuple[str, int, float, float, float]]:
+    """The worst elements by each measure, unless they are good, as far as there is room for what is written there."""
     taken = np.empty((0, 2))
     for measure in LIMITS:
         number = 0
         for element, value, x, y in found.worst(measure, 200):
-            if number < _MARKED and (np.hypot(*(taken - (x, y)).T) > apart).all():
+            across, up = np.abs(taken - (x, y)).T / size
+            good = np.isclose(value, _PERFECT[measure], atol=0.02)
+            if number < _MARKED and not good and ((across > 0.15) | (up > 0.04)).all():
                 yield measure, element, value, x, y
                 taken, number = np.append(taken, [(x, y)], axis=0), number + 1
 

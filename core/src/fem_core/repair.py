@@ -8,9 +8,8 @@ from scipy import sparse
 from scipy.sparse import csgraph
 from scipy.spatial import cKDTree
 
-from fem_core import quad8 as q8
 from fem_core.errors import MeshError, OptionError
-from fem_core.geometry import coincident_nodes, det_jacobian, edges_among, find_edges, mesh_faults
+from fem_core.geometry import coincident_nodes, edges_among, mesh_faults, turn_clockwise
 from fem_core.mesh import Boundary, Mesh, name_some
 from fem_core.types import Ints
 
@@ -107,10 +106,16 @@ def close_nodes(mesh: Mesh, tolerance: float = MERGE) -> Ints:
     Where parts of a mesh should be connected and aren't, this is where the nodes are.
     """
     exterior, faults = mesh.matched_edges
-    nodes = np.unique(np.concatenate([exterior.ravel(), *(mesh.quad8[elements].ravel() for _, elements, _ in faults)]))
+    suspect = np.zeros(mesh.n_nodes, dtype=bool)
+    for _, elements, _ in faults:
+        suspect[mesh.quad8[elements]] = True
+    if faults:  # also the nodes of their neighbours
+        suspect[mesh.quad8[suspect[mesh.quad8].any(axis=1)]] = True
+    suspect[exterior] = True
+    nodes = np.flatnonzero(suspect)
     tree = cKDTree(np.stack([mesh.x[nodes], mesh.y[nodes]], axis=1))
-    pairs: Ints = nodes[tree.query_pairs(tolerance * mesh.extent, output_type="ndarray").astype(np.int64)]
-    return pairs.reshape(-1, 2)
+    pairs = tree.query_pairs(tolerance * mesh.extent, output_type="ndarray")
+    return nodes[pairs.reshape(-1, 2)].astype(np.int32)
 
 
 def _without_duplicates(mesh: Mesh, done: list[str]) -> Mesh:
@@ -125,20 +130,11 @@ def _without_duplicates(mesh: Mesh, done: list[str]) -> Mesh:
 
 
 def _turned(mesh: Mesh, done: list[str]) -> Mesh:
-    """Elements that are clockwise at every Gauss point are walked the other way round, their boundary edges too."""
-    clockwise = np.all(det_jacobian(mesh) < 0, axis=1)
-    if not clockwise.any():
-        return mesh
-    done.append(f"turned {_count(int(np.count_nonzero(clockwise)), 'element')} round that were clockwise")
-    quad8 = np.where(clockwise[:, None], mesh.quad8[:, q8.REVERSED], mesh.quad8)
-    turned = replace(mesh, quad8=quad8, boundaries={})
-    exterior = turned.matched_edges[0]
-    boundaries = {}
-    for name, boundary in mesh.boundaries.items():
-        place = find_edges(boundary.edges, exterior)
-        edges = np.where(place[:, None] >= 0, exterior[place], boundary.edges)
-        boundaries[name] = Boundary(edges, boundary.nodes)
-    return replace(turned, boundaries=boundaries)
+    """Elements that are clockwise are walked the other way round."""
+    turned, number = turn_clockwise(mesh)
+    if number:
+        done.append(f"turned {_count(number, 'element')} round that were clockwise")
+    return turned
 
 
 def _without_orphans(mesh: Mesh, done: list[str]) -> Mesh:
