@@ -43,7 +43,7 @@ class Fault:
     elements, nodes : int32 (n,), (m,)
         Those it is about.
     unusable : bool
-        Whether nothing more can be said of these elements, or of the boundary.
+        Whether nothing more can be said of these elements, or of the boundary or mesh it is about.
     """
 
     text: str
@@ -82,7 +82,7 @@ def mesh_faults(mesh: Mesh) -> Iterator[Fault]:
     """
     found: list[Fault] = []
     if not mesh.n_elements:
-        yield Fault("the mesh has no elements")
+        yield Fault("the mesh has no elements", unusable=True)
     for look in (_connectivity, _coordinates, _orientation, _edges):
         part, numbers = usable_part(mesh, found)
         if not part.n_elements:

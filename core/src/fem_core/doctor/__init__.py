@@ -7,7 +7,7 @@ from typing import Any
 
 from fem_core import cache
 from fem_core.doctor import installation, machine
-from fem_core.doctor.advice import advice
+from fem_core.doctor.advice import advise
 from fem_core.gpus import find_gpus
 from fem_core.probe import probe as run_probe
 from fem_core.registry import REGISTRY, Listing, State
@@ -45,7 +45,7 @@ def examine(
         "plugin_failures": dict(REGISTRY.plugin_failures),
         "caches": list(_caches(listings)),
     }
-    found["advice"] = list(advice(found))
+    found["advice"] = list(advise(found))
     return found
 
 

@@ -18,7 +18,7 @@ _PLUGINS = (
 )
 
 
-def advice(found: Mapping[str, Any]) -> Iterator[str]:
+def advise(found: Mapping[str, Any]) -> Iterator[str]:
     """What to do on this machine, the most urgent first."""
     for stranger in found["strangers"]:
         yield f"{stranger}; uninstall it, then install this project by path: {install_command('core')}"
