@@ -261,6 +261,14 @@ def test_files_that_are_no_mesh_are_one_line(tmp_path):
         assert said in result.stderr
 
 
+def test_parts_that_nearly_touch_are_mended(tmp_path):
+    # No two nodes coincide exactly, so the mesh is valid; but no flow gets from one part to the other.
+    apart = replace(torn_apart(squares(4, 2, width=2.0), 1.0, shift=1e-10), boundaries={})
+    last = run("check", store(apart, tmp_path / "m.h5")).stdout.splitlines()[-1]
+    assert "nothing holds the level of u in 1 of 2 connected parts" in last
+    assert run(*last.split("this mends it:  fem ")[1].split()).exit_code == 0
+
+
 # --fix
 
 
@@ -305,7 +313,8 @@ def test_what_cannot_be_mended_writes_nothing(tmp_path):
     x[folded.quad8[4, 2]] -= 0.5
     for mesh, said in (
         (wrong_in_every_way(), "that can't be mended"),
-        (replace(folded, x=x), "not mended, nothing written"),
+        (replace(folded, x=x), "not mended, nothing written: det J <= 0"),
+        (two_parts(), "not mended, nothing written: nothing holds the level of u"),
     ):
         bad = store(mesh, tmp_path / "bad.h5")
         result = run("check", bad, "--fix", "-o", tmp_path / "good.h5")

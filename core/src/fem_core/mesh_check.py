@@ -11,7 +11,7 @@ from fem_core import quad8 as q8
 from fem_core.boundaries import TOLERANCE, complete
 from fem_core.core import Core
 from fem_core.cost import Cost, work_on
-from fem_core.errors import FemError, MeshError, ProblemError
+from fem_core.errors import MeshError, ProblemError
 from fem_core.files import read_unvalidated
 from fem_core.geometry import Fault, det_jacobian, edges_among, mesh_faults, usable_part, validate_mesh
 from fem_core.hardware import available_memory
@@ -62,7 +62,7 @@ class MeshCheck:
     memory : int or None
         Bytes that are available.
     mending : tuple of str
-        What `repair_mesh` would do, where that would leave no fault in the mesh.
+        What `repair_mesh` would do, where that would leave nothing that keeps the mesh from being solved.
     """
 
     source: str
@@ -183,11 +183,11 @@ def check_mesh(mesh: Mesh | str | Path, *, boundary_tolerance: float = TOLERANCE
         nothing = Quality(*np.empty((3, 0)))
         return MeshCheck(
             given.source, part, numbers, given.n_nodes, given.n_elements, orphans, tuple(faults), given.warnings, (),
-            nothing, np.empty(0), {}, available_memory(), _mending(given),
+            nothing, np.empty(0), {}, available_memory(), _mending(given, boundary_tolerance),
         )  # fmt: skip
     part = complete(part, boundary_tolerance)
-    mending = _mending(given) if faults else ()
     faults += _problem_faults(part, sound=not faults)
+    mending = _mending(given, boundary_tolerance) if faults else ()
     quality = element_quality(part)
     areas: Floats = np.abs(det_jacobian(part)[:, :9]) @ q8.WEIGHTS_3X3
     memory = available_memory()
@@ -224,13 +224,18 @@ def _problem_faults(mesh: Mesh, sound: bool) -> Iterator[Fault]:
             yield Fault(str(error).removeprefix(f"{mesh.source}: "))
 
 
-def _mending(mesh: Mesh) -> tuple[str, ...]:
+def solve_faults(mesh: Mesh, boundary_tolerance: float = TOLERANCE) -> list[Fault]:
+    """Why a mesh can't be solved on any machine: what is wrong with it, or else with its boundaries and parts."""
+    faults = list(mesh_faults(mesh))
+    return faults or list(_problem_faults(complete(validate_mesh(mesh), boundary_tolerance), sound=True))
+
+
+def _mending(mesh: Mesh, boundary_tolerance: float) -> tuple[str, ...]:
     try:
         mended, done = repair_mesh(mesh)
-        validate_mesh(mended)
-    except FemError:
+    except MeshError:
         return ()
-    return tuple(done)
+    return () if solve_faults(mended, boundary_tolerance) else tuple(done)
 
 
 def _costs(mesh: Mesh) -> dict[str, Cost]:

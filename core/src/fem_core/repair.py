@@ -114,8 +114,8 @@ def close_nodes(mesh: Mesh, tolerance: float = MERGE) -> Ints:
     suspect[exterior] = True
     nodes = np.flatnonzero(suspect)
     tree = cKDTree(np.stack([mesh.x[nodes], mesh.y[nodes]], axis=1))
-    pairs = tree.query_pairs(tolerance * mesh.extent, output_type="ndarray")
-    return nodes[pairs.reshape(-1, 2)].astype(np.int32)
+    pairs: Ints = nodes[tree.query_pairs(tolerance * mesh.extent, output_type="ndarray")].astype(np.int32)
+    return pairs.reshape(-1, 2)
 
 
 def _without_duplicates(mesh: Mesh, done: list[str]) -> Mesh:

@@ -93,7 +93,7 @@ def check(
     with Bars() as bars:
         if output is not None:
             bars.begin("mend")
-            done = mend(mesh, output, merge_tolerance)
+            done = mend(mesh, output, merge_tolerance, boundary_tolerance)
         bars.begin("check")
         found = check_mesh(output or mesh, boundary_tolerance=boundary_tolerance)
         if plot is not None:
@@ -110,17 +110,17 @@ def check(
         context.exit(Status.USAGE)
 
 
-def mend(mesh: Path, output: Path, tolerance: float) -> list[str]:
-    """Write the mended mesh, once it is known to be valid; says what was done."""
+def mend(mesh: Path, output: Path, merge_tolerance: float, boundary_tolerance: float) -> list[str]:
+    """Write the mended mesh, once it is known that it can be solved; says what was done."""
     from fem_core.errors import MeshError
     from fem_core.files import mesh_formats, read_unvalidated, write_mesh
-    from fem_core.geometry import mesh_faults
+    from fem_core.mesh_check import solve_faults
     from fem_core.repair import repair_mesh
 
     check_format(output, [known for known in mesh_formats() if known.write])
     check_target(output, keep=mesh)
-    mended, done = repair_mesh(read_unvalidated(mesh), tolerance)
-    for fault in mesh_faults(mended):
+    mended, done = repair_mesh(read_unvalidated(mesh), merge_tolerance)
+    for fault in solve_faults(mended, boundary_tolerance):
         raise MeshError(f"{mesh}: not mended, nothing written: {fault.text}")
     write_mesh(mended, output)
     return done or ["nothing had to be done"]
