@@ -38,7 +38,7 @@ KEYS = {
     "versions": None,
     "hardware": None,
 }
-COMMANDS = ["demo", "solve", "mesh", "backends", "verify"]
+COMMANDS = ["demo", "solve", "mesh", "check", "backends", "doctor", "verify"]
 ENDS = ("fem:solveComplete", "fem:error")
 
 

@@ -32,10 +32,13 @@ from fem_core.geometry import det_jacobian, validate_mesh
 from fem_core.hardware import available_cores, available_memory
 from fem_core.hookspecs import hookimpl
 from fem_core.mesh import Boundary, Mesh
+from fem_core.mesh_check import MeshCheck, check_mesh
 from fem_core.opening import open_backend
 from fem_core.problem import Dirichlet, Fluid, Problem, Robin
 from fem_core.progress import CancelToken, Progress
+from fem_core.quality import Quality, element_quality
 from fem_core.registry import REGISTRY
+from fem_core.repair import repair_mesh
 from fem_core.results import DerivedFields, Report, SolveResult, SolverOptions, StopReason
 from fem_core.session import Session
 from fem_core.solution import Solution
@@ -67,6 +70,7 @@ __all__ = [
     "Fluid",
     "LinearSystem",
     "Mesh",
+    "MeshCheck",
     "MeshError",
     "MeshFormat",
     "Option",
@@ -74,6 +78,7 @@ __all__ = [
     "Problem",
     "ProblemError",
     "Progress",
+    "Quality",
     "Report",
     "ResultWriter",
     "Robin",
@@ -91,11 +96,13 @@ __all__ = [
     "assemble_system",
     "available_cores",
     "available_memory",
+    "check_mesh",
     "compute_derived",
     "compute_sparsity",
     "det_jacobian",
     "element_derived",
     "element_load",
+    "element_quality",
     "element_stiffness",
     "execution",
     "generate",
@@ -105,6 +112,7 @@ __all__ = [
     "read_mesh",
     "register_backend",
     "register_plugin",
+    "repair_mesh",
     "solve",
     "solve_system",
     "solvers",

@@ -5,8 +5,9 @@ when the backend is opened.
 """
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args
 
 from fem_core.errors import BackendError, OptionError
@@ -29,6 +30,11 @@ HOOKS: Mapping[Stage, str] = {
 
 def _available() -> None:
     """Nothing to miss."""
+
+
+def _no_caches() -> Iterable[Path]:
+    """Nothing is kept."""
+    return ()
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,9 @@ class BackendInfo:
         `auto` tries the highest first.
     available : function
         Answers None, or the reason why this backend can't run here; looks at metadata only.
+    caches : function
+        Answers with the files and folders in which it keeps what it has compiled, for `fem doctor`; imports as
+        little as `available`.
     api_version : int
     """
 
@@ -98,6 +107,7 @@ class BackendInfo:
     device: str = "cpu"
     rank: int = 10
     available: Callable[[], str | None] = _available
+    caches: Callable[[], Iterable[Path]] = _no_caches
     api_version: int = API_VERSION
 
     def __post_init__(self) -> None:

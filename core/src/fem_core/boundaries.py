@@ -37,15 +37,19 @@ def with_boundaries(mesh: Mesh, tolerance: float = TOLERANCE) -> Mesh:
         If the mesh isn't valid. That no edge lies at min x leaves an empty inlet; what is wrong with
         that is for the problem to say.
     """
+    return complete(validate_mesh(mesh), tolerance)
+
+
+def complete(mesh: Mesh, tolerance: float = TOLERANCE) -> Mesh:
+    """`with_boundaries` of a mesh that may have faults; it has elements, of nodes that exist at finite places."""
     if not (isinstance(tolerance, int | float) and 0 <= tolerance <= _WIDEST):
         raise OptionError(f"boundary_tolerance must be a number from 0 to {_WIDEST:g}, not {tolerance!r}")
-    mesh = validate_mesh(mesh)
     missing = [name for name in ("inlet", "outlet", "walls") if name not in mesh.boundaries]
     if not missing:
         return mesh
     named = dict(mesh.boundaries)
     warnings = list(mesh.warnings)
-    x, edges = mesh.x[mesh.used_nodes], mesh.exterior_edges
+    x, edges = mesh.x[mesh.used_nodes], mesh.matched_edges[0]
     for name, side, limit in (("inlet", "min x", x.min()), ("outlet", "max x", x.max())):
         if name in missing:
             at, near = _side(mesh, float(limit), tolerance)
@@ -61,10 +65,11 @@ def with_boundaries(mesh: Mesh, tolerance: float = TOLERANCE) -> Mesh:
                 )
     if "walls" in missing:
         others = np.concatenate([boundary.edges for boundary in named.values()])
-        named["walls"] = Boundary.from_edges(edges[~edges_among(edges, others, mesh.n_nodes)])
+        named["walls"] = Boundary.from_edges(edges[~edges_among(edges, others)])
     detected = replace(mesh, boundaries=named, warnings=tuple(warnings))
     detected.__dict__.update({k: v for k, v in mesh.__dict__.items() if k not in detected.__dict__})
-    detected.__dict__["_validated"] = detected
+    if "_validated" in mesh.__dict__:
+        detected.__dict__["_validated"] = detected
     return detected
 
 

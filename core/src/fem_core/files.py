@@ -33,7 +33,11 @@ def read_mesh(path: str | Path, *, boundary_tolerance: float = TOLERANCE) -> Mes
 
     Raises MeshError, one line that names the file and the elements or nodes.
     """
-    path = Path(path)
+    return with_boundaries(read_unvalidated(Path(path)), boundary_tolerance)
+
+
+def read_unvalidated(path: Path) -> Mesh:
+    """The mesh as the file has it, which may not be valid. Raises MeshError where there is none."""
     reader = choose(mesh_formats(), path, MeshError)
     try:
         mesh = reader.read(path)
@@ -43,7 +47,7 @@ def read_mesh(path: str | Path, *, boundary_tolerance: float = TOLERANCE) -> Mes
         raise MeshError(f"{path}: can't be read: {type(error).__name__}: {error}") from error
     if not isinstance(mesh, Mesh):
         raise MeshError(f"{path}: the reader for {path.suffix} returned a {type(mesh).__name__}, not a Mesh")
-    return with_boundaries(mesh, boundary_tolerance)
+    return mesh
 
 
 def write_mesh(mesh: Mesh, path: str | Path) -> Path:

@@ -5,7 +5,8 @@ else is refused here, once, by naming the elements; a mesh whose elements are al
 round with a warning. No backend looks at the sign of det J again.
 """
 
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -31,6 +32,26 @@ def det_jacobian(mesh: Mesh) -> Floats:
     return det
 
 
+@dataclass(frozen=True, eq=False)
+class Fault:
+    """One way in which a mesh can't be computed on.
+
+    Parameters
+    ----------
+    text : str
+        What, where and the way out; without the mesh's name.
+    elements, nodes : int32 (n,), (m,)
+        Those it is about.
+    unusable : bool
+        Whether nothing more can be said of these elements, or of the boundary or mesh it is about.
+    """
+
+    text: str
+    elements: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int32))
+    nodes: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int32))
+    unusable: bool = False
+
+
 def validate_mesh(mesh: Mesh) -> Mesh:
     """`mesh` if it can be computed on; a re-oriented one if all its elements are clockwise.
 
@@ -41,103 +62,178 @@ def validate_mesh(mesh: Mesh) -> Mesh:
     MeshError
         Naming the first elements or nodes and how many in all: no elements, indices out of range,
         a node repeated in an element, NaN or infinite coordinates, coincident nodes, edges that
-        don't match, det J <= 0 at a Gauss point.
+        don't match, det J <= 0 at a Gauss point. It is the first of `mesh_faults`.
     """
     known: Mesh | None = mesh.__dict__.get("_validated")
     if known is None:
-        _check_connectivity(mesh)
-        _check_coordinates(mesh)
-        known = _check_orientation(mesh)
-        _check_boundaries(known)
+        for fault in mesh_faults(mesh):
+            raise MeshError(f"{mesh.source}: {fault.text}")
+        known = _counter_clockwise(mesh)
         mesh.__dict__["_validated"] = known
         known.__dict__["_validated"] = known
     return known
 
 
-def _check_connectivity(mesh: Mesh) -> None:
+def mesh_faults(mesh: Mesh) -> Iterator[Fault]:
+    """All that is wrong with a mesh, the most basic first.
+
+    Elements of which nothing more can be said, such as those of nodes that don't exist, are left out of
+    what is looked at next. A mesh whose elements are all clockwise is no fault.
+    """
+    found: list[Fault] = []
+    if not mesh.n_elements:
+        yield Fault("the mesh has no elements", unusable=True)
+    for look in (_connectivity, _coordinates, _orientation, _edges):
+        part, numbers = usable_part(mesh, found)
+        if not part.n_elements:
+            return
+        if found and look is _edges:
+            part, _ = turn_clockwise(part)  # that they are, is said; that edges don't match, follows from it
+        for fault in look(part, numbers):
+            found.append(fault)
+            yield fault
+    yield from _boundaries(mesh, part)
+
+
+def usable_part(mesh: Mesh, faults: Iterable[Fault]) -> tuple[Mesh, Ints]:
+    """The mesh of the elements of which something can be said in spite of `faults`, and their numbers."""
+    usable = np.ones(mesh.n_elements, dtype=bool)
+    for fault in faults:
+        usable[fault.elements] &= not fault.unusable
+    numbers = np.flatnonzero(usable).astype(np.int32)
+    boundaries = {name: boundary for name, boundary in mesh.boundaries.items() if _in_range(boundary, mesh.n_nodes)}
+    if len(numbers) == mesh.n_elements and len(boundaries) == len(mesh.boundaries):
+        return mesh, numbers
+    return replace(mesh, quad8=mesh.quad8[numbers], boundaries=boundaries), numbers
+
+
+def _connectivity(mesh: Mesh, numbers: Ints) -> Iterator[Fault]:
     quad8, n = mesh.quad8, mesh.n_nodes
-    if mesh.n_elements == 0:
-        raise MeshError(f"{mesh.source}: the mesh has no elements")
-    if len(bad := np.flatnonzero(((quad8 < 0) | (quad8 >= n)).any(axis=1))):
+    outside = ((quad8 < 0) | (quad8 >= n)).any(axis=1)
+    if outside.any():
+        bad = numbers[outside]
         hint = "; node numbers start at 0: are these 1-based?" if quad8.min() == 1 and quad8.max() == n else ""
-        raise MeshError(
-            f"{mesh.source}: elements {name_some(bad)} refer to nodes outside 0…{n - 1} "
-            f"(found {quad8.min()}…{quad8.max()}){hint}"
-        )
+        yield Fault(
+            f"elements {name_some(bad)} refer to nodes outside 0…{n - 1} (found {quad8.min()}…{quad8.max()}){hint}",
+            bad, unusable=True,
+        )  # fmt: skip
     ordered = np.sort(quad8, axis=1)
-    if len(bad := np.flatnonzero((ordered[:, 1:] == ordered[:, :-1]).any(axis=1))):
-        raise MeshError(f"{mesh.source}: elements {name_some(bad)} name the same node twice")
-    for name, boundary in mesh.boundaries.items():
-        numbers = np.concatenate([boundary.edges.ravel(), boundary.nodes])
-        if len(numbers) and not 0 <= numbers.min() <= numbers.max() < n:
-            raise MeshError(f"{mesh.source}: boundary {name!r} refers to nodes outside 0…{n - 1}")
+    if len(bad := numbers[(ordered[:, 1:] == ordered[:, :-1]).any(axis=1)]):
+        yield Fault(f"elements {name_some(bad)} name the same node twice", bad, unusable=True)
 
 
-def _check_boundaries(mesh: Mesh) -> None:
-    """Edges of elements have to match, and those of boundaries have to be edges of elements."""
-    exterior = mesh.exterior_edges
-    for name, boundary in mesh.boundaries.items():
-        unknown = boundary.edges[~edges_among(boundary.edges, exterior, mesh.n_nodes)]
-        if len(unknown):
-            unknown = unknown[~edges_among(unknown, mesh.quad8[:, q8.EDGES].reshape(-1, 3), mesh.n_nodes)]
-        if len(unknown):
-            raise MeshError(
-                f"{mesh.source}: boundary {name!r} has edges that no element has, such as "
-                f"{tuple(unknown[0].tolist())} ({len(unknown)} in all); an edge is its nodes (end, mid-side, end)"
-            )
+def _coordinates(mesh: Mesh, numbers: Ints) -> Iterator[Fault]:
+    finite = np.isfinite(mesh.x) & np.isfinite(mesh.y)
+    if not finite.all():
+        nodes, elements = np.flatnonzero(~finite).astype(np.int32), numbers[~finite[mesh.quad8].all(axis=1)]
+        yield Fault(f"nodes {name_some(nodes)} have NaN or infinite coordinates", elements, nodes, len(elements) > 0)
+    if len(pairs := coincident_nodes(mesh)):
+        named = np.array([f"{a} and {b}" for a, b in pairs])
+        text = f"nodes {name_some(named)} coincide; merge them so that their elements connect"
+        yield Fault(text, nodes=np.unique(pairs))
 
 
-def edges_among(edges: Ints, known: Ints, n_nodes: int) -> Bools:
-    """Whether each of `edges` is one of `known`, in either direction."""
-
-    def ends(edges: Ints) -> Array:
-        a, b = edges[:, 0].astype(np.int64), edges[:, 2].astype(np.int64)
-        return np.minimum(a, b) * n_nodes + np.maximum(a, b)
-
-    wanted, given = ends(edges), ends(known)
-    if not len(known):
-        return np.zeros(len(edges), dtype=bool)
-    order = np.argsort(given)
-    place = order[np.minimum(np.searchsorted(given, wanted, sorter=order), len(known) - 1)]
-    found: Bools = (given[place] == wanted) & (known[place, 1] == edges[:, 1])
-    return found
-
-
-def _check_coordinates(mesh: Mesh) -> None:
+def coincident_nodes(mesh: Mesh) -> Ints:
+    """Pairs of nodes in use at the same place, each with the next one there: int32 (n, 2)."""
     x, y = mesh.x, mesh.y
-    if len(bad := np.flatnonzero(~(np.isfinite(x) & np.isfinite(y)))):
-        raise MeshError(f"{mesh.source}: nodes {name_some(bad)} have NaN or infinite coordinates")
     used = mesh.used_nodes
     order = used[np.lexsort((y[used], x[used]))]
     same = (x[order[1:]] == x[order[:-1]]) & (y[order[1:]] == y[order[:-1]])
-    if same.any():
-        pairs = np.array([f"{a} and {b}" for a, b in zip(order[:-1][same], order[1:][same], strict=True)])
-        raise MeshError(f"{mesh.source}: nodes {name_some(pairs)} coincide; merge them so that their elements connect")
+    return np.stack([order[:-1][same], order[1:][same]], axis=1)
 
 
-def _check_orientation(mesh: Mesh) -> Mesh:
+def _orientation(mesh: Mesh, numbers: Ints) -> Iterator[Fault]:
     det = det_jacobian(mesh)
-    if len(bad := np.flatnonzero(~np.isfinite(det).all(axis=1))):
-        raise MeshError(
-            f"{mesh.source}: det J is too large for floating-point numbers in elements {name_some(bad)}; "
-            "give the coordinates in metres"
+    finite, negative = np.isfinite(det).all(axis=1), (det < 0).all(axis=1)
+    if len(bad := numbers[~finite]):
+        yield Fault(
+            f"det J is too large for floating-point numbers in elements {name_some(bad)}; "
+            "give the coordinates in metres",
+            bad,
         )
-    negative = (det < 0).all(axis=1)
-    if negative.all():
-        boundaries = {
-            name: Boundary(boundary.edges[:, ::-1], boundary.nodes) for name, boundary in mesh.boundaries.items()
-        }
-        turned = f"all {mesh.n_elements} elements were clockwise and have been re-oriented"
-        return replace(mesh, quad8=mesh.quad8[:, q8.REVERSED], boundaries=boundaries, warnings=(*mesh.warnings, turned))
-    if len(bad := np.flatnonzero((det <= 0).any(axis=1))):
-        clockwise = np.count_nonzero(negative)
-        raise MeshError(
-            f"{mesh.source}: det J <= 0 at a Gauss point of elements {name_some(bad)}: "
-            + (
-                f"{clockwise} are clockwise, the others are folded or degenerate"
-                if clockwise < len(bad)
-                else "they are clockwise while the other elements are counter-clockwise"
+    folded = (det <= 0).any(axis=1) & finite
+    if folded.any() and not negative.all():
+        bad, clockwise = numbers[folded], np.count_nonzero(negative)
+        kinds = (
+            f"{clockwise} are clockwise, the others are folded or degenerate"
+            if clockwise < len(bad)
+            else "they are clockwise while the other elements are counter-clockwise"
+        )
+        text = f"det J <= 0 at a Gauss point of elements {name_some(bad)}: {kinds}"
+        yield Fault(f"{text}; check the node order and the mid-side nodes", bad)
+
+
+def _counter_clockwise(mesh: Mesh) -> Mesh:
+    """A mesh without faults, turned round if it is clockwise: then each of its elements is."""
+    if det_jacobian(replace(mesh, quad8=mesh.quad8[:1], boundaries={})).max() > 0:
+        return mesh
+    text = f"all {mesh.n_elements} elements were clockwise and have been re-oriented"
+    return replace(turn_clockwise(mesh)[0], warnings=(*mesh.warnings, text))
+
+
+def turn_clockwise(mesh: Mesh) -> tuple[Mesh, int]:
+    """The mesh with its clockwise elements walked the other way round, boundary edges with them; how many there were.
+
+    Clockwise is an element with det J < 0 at every Gauss point.
+    """
+    clockwise = np.all(det_jacobian(mesh) < 0, axis=1)
+    if not clockwise.any():
+        return mesh, 0
+    turned = replace(mesh, quad8=np.where(clockwise[:, None], mesh.quad8[:, q8.REVERSED], mesh.quad8), boundaries={})
+    exterior = turned.matched_edges[0]
+    boundaries = {}
+    for name, boundary in mesh.boundaries.items():
+        place = find_edges(boundary.edges, exterior)
+        edges = np.where(place[:, None] >= 0, exterior[place], boundary.edges) if len(exterior) else boundary.edges
+        boundaries[name] = Boundary(edges, boundary.nodes)
+    return replace(turned, boundaries=boundaries), int(np.count_nonzero(clockwise))
+
+
+def _edges(mesh: Mesh, numbers: Ints) -> Iterator[Fault]:
+    for what, elements, remedy in mesh.matched_edges[1]:
+        yield Fault(f"{what}, at elements {name_some(numbers[elements])}; {remedy}", numbers[elements])
+
+
+def _boundaries(mesh: Mesh, usable: Mesh) -> Iterator[Fault]:
+    """Edges of boundaries have to be edges of elements, also of those that aren't usable."""
+    for name, boundary in mesh.boundaries.items():
+        if name not in usable.boundaries:
+            yield Fault(f"boundary {name!r} refers to nodes outside 0…{mesh.n_nodes - 1}", unusable=True)
+            continue
+        unknown = boundary.edges[~edges_among(boundary.edges, usable.matched_edges[0])]
+        if len(unknown):
+            unknown = unknown[~edges_among(unknown, mesh.quad8[:, q8.EDGES].reshape(-1, 3))]
+        if len(unknown):
+            yield Fault(
+                f"boundary {name!r} has edges that no element has, such as {tuple(unknown[0].tolist())} "
+                f"({len(unknown)} in all); an edge is its nodes (end, mid-side, end)",
+                nodes=np.unique(unknown),
             )
-            + "; check the node order and the mid-side nodes"
-        )
-    return mesh
+
+
+def _in_range(boundary: Boundary, n_nodes: int) -> bool:
+    numbers = np.concatenate([boundary.edges.ravel(), boundary.nodes])
+    return not len(numbers) or bool(numbers.min() >= 0 and numbers.max() < n_nodes)
+
+
+def find_edges(edges: Ints, known: Ints) -> Ints:
+    """Where each of `edges` (a, mid, b) stands in `known`, in either direction; -1 where it doesn't."""
+    if not len(known) or not len(edges):
+        return np.full(len(edges), -1, dtype=np.int64)
+    n = int(max(edges.max(), known.max())) + 1
+
+    def ends(edges: Ints) -> Array:
+        a, b = edges[:, 0].astype(np.int64), edges[:, 2].astype(np.int64)
+        return np.minimum(a, b) * n + np.maximum(a, b)
+
+    wanted, given = ends(edges), ends(known)
+    order = np.argsort(given)
+    place = order[np.minimum(np.searchsorted(given, wanted, sorter=order), len(known) - 1)]
+    found: Ints = np.where((given[place] == wanted) & (known[place, 1] == edges[:, 1]), place, -1)
+    return found
+
+
+def edges_among(edges: Ints, known: Ints) -> Bools:
+    """Whether each of `edges` is one of `known`, in either direction."""
+    found: Bools = find_edges(edges, known) >= 0
+    return found

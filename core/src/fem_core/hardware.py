@@ -16,10 +16,10 @@ def available_cores() -> int:
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
-    return max(1, math.ceil(min(cores, _cgroup_quota())))
+    return max(1, math.ceil(min(cores, cgroup_quota())))
 
 
-def _cgroup_quota() -> float:
+def cgroup_quota() -> float:
     """CPUs granted by cgroup v2 or v1, infinite where there is no limit."""
     for quota, period in (
         ("/sys/fs/cgroup/cpu.max", None),

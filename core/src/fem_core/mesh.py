@@ -177,30 +177,43 @@ class Mesh:
         Raises MeshError where more than two elements share an edge, where two elements share the
         corners of an edge but not its mid-side node, or where they lie on the same side of it.
         """
+        exterior, faults = self.matched_edges
+        for what, elements, remedy in faults:
+            raise MeshError(f"{self.source}: {what}, at elements {name_some(elements)}; {remedy}")
+        return exterior
+
+    @cached_property
+    def matched_edges(self) -> tuple[Ints, list[tuple[str, Ints, str]]]:
+        """The edges of one element only, and each way in which others don't match: what, elements, remedy."""
         edges = self.quad8[:, q8.EDGES].reshape(-1, 3)
         a, mid, b = edges.T
         key = np.minimum(a, b).astype(np.int64) * self.n_nodes + np.maximum(a, b)
         order = np.argsort(key, kind="stable")
         same = key[order[1:]] == key[order[:-1]]
-        if (thrice := same[1:] & same[:-1]).any():
-            raise MeshError(
-                f"{self.source}: more than two elements share an edge, at elements "
-                f"{name_some(np.unique(order[1:-1][thrice] // 4))}; merge or remove the duplicates"
+        thrice = np.append(same[1:] & same[:-1], False) if len(same) else same
+        torn = same & (mid[order[1:]] != mid[order[:-1]])
+        overlap = same & (a[order[1:]] == a[order[:-1]])
+        faults = [
+            (what, np.unique(order[1:][where] // 4).astype(np.int32), remedy)
+            for what, where, remedy in (
+                ("more than two elements share an edge", thrice, "merge or remove the duplicates"),
+                (
+                    "neighbours share the corners of an edge but not its mid-side node",
+                    torn,
+                    "merge coincident nodes first",
+                ),
+                (
+                    "neighbours lie on the same side of an edge, so they overlap",
+                    overlap,
+                    "remove the duplicates",
+                ),
             )
-        if (torn := same & (mid[order[1:]] != mid[order[:-1]])).any():
-            raise MeshError(
-                f"{self.source}: neighbours share the corners of an edge but not its mid-side node, at elements "
-                f"{name_some(np.unique(order[1:][torn] // 4))}; merge coincident nodes first"
-            )
-        if (overlap := same & (a[order[1:]] == a[order[:-1]])).any():
-            raise MeshError(
-                f"{self.source}: neighbours lie on the same side of an edge, so they overlap, at elements "
-                f"{name_some(np.unique(order[1:][overlap] // 4))}; remove the duplicates"
-            )
+            if where.any()
+        ]
         once = np.ones(len(key), dtype=bool)
         once[1:] &= ~same
         once[:-1] &= ~same
-        return edges[np.sort(order[once])]
+        return edges[np.sort(order[once])], faults
 
     @cached_property
     def components(self) -> tuple[int, Ints]:

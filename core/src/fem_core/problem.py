@@ -118,7 +118,7 @@ class Problem:
             finite, or a part of the mesh in which nothing determines the level of u.
         """
         for condition in self.robin:
-            nodes = _boundary_nodes(mesh, condition)
+            nodes = boundary_nodes(mesh, condition)
             nodal_values(condition.gamma, mesh, nodes, f"gamma on {condition.boundary!r}")
         self.fixed_on(mesh)
         self.conductivity_on(mesh)
@@ -150,7 +150,7 @@ class Problem:
         fixed[mesh.orphan_nodes] = True
         for condition in self.conditions:
             if isinstance(condition, Dirichlet):
-                nodes = _boundary_nodes(mesh, condition)
+                nodes = boundary_nodes(mesh, condition)
                 fixed[nodes] = True
                 g[nodes] = nodal_values(condition.value, mesh, nodes, f"value on {condition.boundary!r}")[nodes]
         g[mesh.orphan_nodes] = 0
@@ -161,7 +161,7 @@ class Problem:
         number, of_element = mesh.components
         held = np.zeros(mesh.n_nodes, dtype=bool)
         for condition in self.conditions:
-            nodes = _boundary_nodes(mesh, condition)
+            nodes = boundary_nodes(mesh, condition)
             if isinstance(condition, Dirichlet):
                 held[nodes] = True
             else:
@@ -211,7 +211,7 @@ def _finite(values: Floats, what: str) -> Floats:
     return values
 
 
-def _boundary_nodes(mesh: Mesh, condition: Robin | Dirichlet) -> Array:
+def boundary_nodes(mesh: Mesh, condition: Robin | Dirichlet) -> Array:
     """Nodes of the condition's boundary; refuses a boundary that isn't there or has nothing to act on."""
     boundary = mesh.boundaries.get(condition.boundary)
     if boundary is None:

@@ -10,7 +10,9 @@ import click
 
 from fem_core.cli.backends import backends
 from fem_core.cli.bench import bench
+from fem_core.cli.check import check
 from fem_core.cli.demo import demo
+from fem_core.cli.doctor import doctor
 from fem_core.cli.group import Fem
 from fem_core.cli.mesh import mesh
 from fem_core.cli.options import everywhere
@@ -55,6 +57,11 @@ def fem(context: click.Context) -> None:
       fem solve tube.h5 --backend numpy --solver direct
 
     \b
+    Is a mesh good enough? What is this machine good for?
+      fem check tube.h5 --plot tube-mesh.png
+      fem doctor
+
+    \b
     In a script: one JSON object, progress as JSON lines in a file
       fem solve tube.h5 --json --events progress.jsonl
 
@@ -73,7 +80,7 @@ def fem(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (demo, solve, mesh, backends, verify, bench):
+for _command in (demo, solve, mesh, check, backends, doctor, verify, bench):
     fem.add_command(_command)
 
 

@@ -27,7 +27,10 @@ class Prepared(Protocol):
 
 
 class LinearSolver(Protocol):
-    """A method of solving, registered through `fem_linear_solvers`."""
+    """A method of solving, registered through `fem_linear_solvers`.
+
+    It may also have `cost(work: Work) -> Cost`, which `fem check` asks what a solve would take: see `fem_core.cost`.
+    """
 
     @property
     def name(self) -> str:

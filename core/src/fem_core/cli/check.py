@@ -1,0 +1,244 @@
+"""`fem check`."""
+
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fem_core.cli.console import print_json, say, show
+from fem_core.cli.errors import Status
+from fem_core.cli.options import PATH, check_format, check_target, everywhere
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from fem_core.mesh_check import MeshCheck
+
+_FAULTS = 20  # lines of faults
+
+
+@click.command(short_help="Say whether a mesh can be solved, and how good it is.")
+@click.argument("mesh", type=PATH)
+@click.option(
+    "--boundary-tolerance",
+    type=float,
+    default=1e-9,
+    show_default=True,
+    help="Nodes this close to the ends (relative to the extent) are inlet and outlet, where the mesh names none.",
+)
+@click.option("--plot", type=PATH, help="Draw mesh, boundaries and worst elements (.png, .svg).")
+@click.option("--fix", is_flag=True, help="Mend what can be mended; -o says where to.")
+@click.option("--output", "-o", type=PATH, help="File for the mended mesh.")
+@click.option(
+    "--merge-tolerance",
+    type=float,
+    default=1e-9,
+    show_default=True,
+    help="Exterior nodes this close (relative to the extent) are merged by --fix.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@everywhere
+@click.pass_context
+def check(
+    context: click.Context,
+    mesh: Path,
+    boundary_tolerance: float,
+    plot: Path | None,
+    fix: bool,
+    output: Path | None,
+    merge_tolerance: float,
+    as_json: bool,
+) -> None:
+    """Look at MESH without solving it: sizes, boundaries, quality of the elements,
+    what a solve will take, and everything that is wrong with it. The last line says
+    whether it can be solved, and if not, why and the way out; the exit status is
+    then 2.
+
+    \b
+    Examples
+      fem check tube.h5
+      fem check tube.h5 --plot tube-mesh.png
+      fem check tube.h5 --json
+      fem check broken.h5 --fix -o mended.h5
+
+    \b
+    Measures of quality, and from where on an element is poor
+      jacobian  least over largest det J: 1 is best, under 0.033 poor
+      aspect    length over width: 1 is best, over 20 poor
+      skew      how far corners are from 90°: 0 is best, over 0.9 poor
+
+    --fix drops orphan nodes, merges coincident nodes, drops elements that are there
+    twice, turns clockwise elements round, keeps the boundaries, and says what it
+    did. It doesn't move nodes: folded elements have to be mended where they were
+    made. What is written passes fem check.
+
+    Times are estimates for the solvers of the core, from the mesh and a short
+    measurement on this machine: right within a factor of about two.
+    """
+    from fem_core.cli.progress import Bars
+    from fem_core.mesh_check import check_mesh
+
+    if fix != (output is not None):
+        raise click.UsageError(
+            "--fix and -o FILE go together: the mended mesh is written to a file of its own", context
+        )
+    if plot is not None:
+        from fem_core.plot import check_plot
+
+        check_plot(plot)
+        check_target(plot, keep=mesh)
+    done: list[str] = []
+    with Bars() as bars:
+        if output is not None:
+            bars.begin("mend")
+            done = mend(mesh, output, merge_tolerance, boundary_tolerance)
+        bars.begin("check")
+        found = check_mesh(output or mesh, boundary_tolerance=boundary_tolerance)
+        if plot is not None:
+            from fem_core.mesh_plot import plot_mesh
+
+            bars.begin("plot", "matplotlib")
+            plot_mesh(found, plot)
+    if as_json:
+        print_json({**found.to_dict(), "done": done})
+    else:
+        _print(found, [*([str(output)] if output else []), *([str(plot)] if plot else [])], done)
+        say(verdict(found, output or mesh))
+    if not found.solvable:
+        context.exit(Status.USAGE)
+
+
+def mend(mesh: Path, output: Path, merge_tolerance: float, boundary_tolerance: float) -> list[str]:
+    """Write the mended mesh, once it is known that it can be solved; says what was done."""
+    from fem_core.errors import MeshError
+    from fem_core.files import mesh_formats, read_unvalidated, write_mesh
+    from fem_core.mesh_check import solve_faults
+    from fem_core.repair import repair_mesh
+
+    check_format(output, [known for known in mesh_formats() if known.write])
+    check_target(output, keep=mesh)
+    mended, done = repair_mesh(read_unvalidated(mesh), merge_tolerance)
+    for fault in solve_faults(mended, boundary_tolerance):
+        raise MeshError(f"{mesh}: not mended, nothing written: {fault.text}")
+    write_mesh(mended, output)
+    return done or ["nothing had to be done"]
+
+
+def verdict(found: "MeshCheck", path: Path) -> str:
+    """The last line: whether the mesh can be solved, and how, or why not and the way out."""
+    name = shlex.quote(str(path))
+    if found.solvable:
+        if found.solver is None:
+            return f"{path} can be solved:  fem solve {name}"
+        takes = _seconds(found.costs[found.solver].seconds)
+        return f"{path} can be solved, in {takes}:  fem solve {name} --solver {found.solver}"
+    first, *others = found.faults
+    more = f" (and {len(others)} more)" if others else ""
+    way = ""
+    if found.mending:
+        way = f"; this mends it:  fem check {name} --fix -o {shlex.quote(str(path.with_stem(path.stem + '-mended')))}"
+    return f"{path} can't be solved: {first.text}{more}{way}"
+
+
+def _print(found: "MeshCheck", wrote: Iterable[str], done: Iterable[str]) -> None:
+    for line in done:
+        say(f"mended: {line}")
+    say(f"{found.source}: {found.nodes:,} nodes, {found.elements:,} elements{_orphans(found)}")
+    mesh = found.mesh
+    if mesh.n_elements:
+        x, y = mesh.x[mesh.used_nodes], mesh.y[mesh.used_nodes]
+        say(f"x {x.min():.6g} to {x.max():.6g} m, y {y.min():.6g} to {y.max():.6g} m, area {found.areas.sum():.6g} m²")
+        say(_components(found))
+        say()
+        _print_boundaries(found)
+        say()
+        _print_quality(found)
+    if found.costs:
+        say()
+        _print_costs(found)
+    if found.warnings or found.faults or wrote:
+        say()
+    for warning in found.warnings:
+        say(f"{click.style('warning', fg='yellow')}: {warning}")
+    for fault in found.faults[:_FAULTS]:
+        say(f"{click.style('fault', fg='red')}: {fault.text}")
+    if len(found.faults) > _FAULTS:
+        say(f"… {len(found.faults) - _FAULTS} more faults: --json lists all")
+    for path in wrote:
+        say(f"wrote {path}")
+    say()
+
+
+def _orphans(found: "MeshCheck") -> str:
+    if not found.orphan_nodes:
+        return ""
+    return f"; {found.orphan_nodes:,} orphan nodes belong to no element and are held at 0"
+
+
+def _components(found: "MeshCheck") -> str:
+    parts = found.components()
+    if len(parts) == 1:
+        return "all elements are connected"
+    first = [f"{n:,} (from element {element})" for n, element in parts[:5]]
+    more = f", … {len(parts) - 5:,} more" if len(parts) > 5 else ""
+    return f"{len(parts):,} parts that aren't connected, of so many elements: {', '.join(first)}{more}"
+
+
+def _table(*columns: str) -> "Table":
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for number, heading in enumerate(columns):
+        table.add_column(heading, justify="right" if number and not heading.startswith("at") else "left", no_wrap=True)
+    return table
+
+
+def _print_boundaries(found: "MeshCheck") -> None:
+    from rich.text import Text
+
+    table = _table("boundary", "edges", "nodes", "length/m", "x/m", "y/m", "named by")
+    for one in found.boundaries:
+        sides = (" to ".join(dict.fromkeys(f"{v:.4g}" for v in side or ())) for side in (one.x, one.y))
+        table.add_row(Text(one.name), f"{one.edges:,}", f"{one.nodes:,}", f"{one.length:.5g}", *sides, one.named_by)
+    show(table)
+
+
+def _print_quality(found: "MeshCheck") -> None:
+    table = _table("quality", "worst", "median", "poor", "at elements")
+    for measure, one in found.to_dict()["quality"].items():
+        elements = ", ".join(str(worst["element"]) for worst in one["elements"])
+        table.add_row(measure, f"{one['worst']:.3g}", f"{one['median']:.3g}", f"{one['poor']:,}", elements)
+    show(table)
+
+
+def _print_costs(found: "MeshCheck") -> None:
+    from rich.text import Text
+
+    table = _table("a solve by", "takes", "memory", "at that")
+    for name, cost in sorted(found.costs.items(), key=lambda item: item[1].seconds):
+        steps = f"some {_rounded(cost.iterations):,} iterations" if cost.iterations else ""
+        room = "" if found.fits(name) else "more than is available"
+        note = ", ".join(part for part in (steps, room) if part)
+        table.add_row(Text(name), _seconds(cost.seconds), _bytes(cost.memory), Text(note))
+    show(table)
+    if found.memory is not None:
+        say(f"({_bytes(found.memory)} are available)")
+
+
+def _rounded(number: int) -> int:
+    """To two digits."""
+    return int(float(f"{number:.1e}"))
+
+
+def _seconds(seconds: float) -> str:
+    if seconds < 0.1:
+        return "a moment"
+    if seconds < 100:
+        return f"about {float(f'{seconds:.1e}'):.2g} s"
+    return f"about {seconds / 60:.0f} min" if seconds < 6000 else f"about {seconds / 3600:.1f} h"
+
+
+def _bytes(number: float) -> str:
+    return f"{number / 1e6:.0f} MB" if number < 1e9 else f"{number / 1e9:.1f} GB"

@@ -1,0 +1,152 @@
+"""`fem doctor`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from fem_core.cli.console import print_json, say, show
+from fem_core.cli.errors import Status
+from fem_core.cli.options import everywhere
+
+
+@click.command(short_help="Say what this machine has, what works, what to do.")
+@click.option("--probe/--no-probe", default=True, show_default=True, help="Solve a small problem with each backend.")
+@click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds that each backend may take.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@everywhere
+@click.pass_context
+def doctor(context: click.Context, probe: bool, timeout: float, as_json: bool) -> None:
+    """Examine this installation and this machine: Python and packages, cores,
+    memory, shared memory, BLAS and threads, GPUs, each backend by a real solve in a
+    process of its own, caches. It ends with advice.
+
+    \b
+    Examples
+      fem doctor
+      fem doctor --no-probe
+      fem doctor --json > doctor.json
+
+    The probe also compiles what backends compile, so that it is in their caches
+    when the first real run comes; with --timeout 300 on a slow machine.
+
+    Send the output along when you report a problem. It names paths and variables
+    of threads and GPUs, and nothing else of yours.
+
+    The exit status is 3 if no backend works.
+    """
+    from fem_core.cli.progress import Bars
+    from fem_core.doctor import examine
+
+    with Bars() as bars:
+        bars.begin("examine")
+        found = examine(probe=probe, timeout=timeout, on_probe=lambda name: bars.begin(f"probe {name}"))
+    if as_json:
+        print_json(found)
+    else:
+        _print(found)
+    if not any(one["state"] == "ready" and one["works"] is not False for one in found["backends"]):
+        context.exit(Status.BACKEND)
+
+
+def _print(found: Mapping[str, Any]) -> None:
+    _section("Python", _python(found["python"]))
+    _section("Packages", {name: version or "not installed" for name, version in found["versions"].items()})
+    _section("Machine", _machine(found))
+    _section("Threads", _threads(found["threading"]))
+    _section("GPUs", _gpus(found["gpus"]))
+    _section("Backends", {one["name"]: _state(one) for one in found["backends"]})
+    _section("Caches", {one["owner"]: _cache(one) for one in found["caches"]})
+    say(click.style("Advice", bold=True))
+    for line in found["advice"]:
+        say(f"  - {line}")
+
+
+def _section(title: str, facts: Mapping[str, str]) -> None:
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, fact in facts.items():
+        table.add_row(Text(name), Text(fact))
+    say(click.style(title, bold=True))
+    show(Padding(table, (0, 0, 0, 2)))
+    say()
+
+
+def _python(python: Mapping[str, Any]) -> dict[str, str]:
+    kind = "" if not python["free_threaded"] else f", free-threaded, GIL {'on' if python['gil'] else 'off'}"
+    return {
+        "version": f"{python['implementation']} {python['version']}{kind}",
+        "executable": python["executable"],
+        "environment": python["environment"] or "none: packages are those of the system's Python",
+        "platform": python["platform"],
+    }
+
+
+def _machine(found: Mapping[str, Any]) -> dict[str, str]:
+    cores, memory, shared = found["cores"], found["memory"], found["shared_memory"]
+    limits = (
+        f"machine {cores['machine']}, affinity {cores['affinity'] or 'none'}, cgroup {cores['cgroup_quota'] or 'none'}"
+    )
+    return {
+        "processor": cores["cpu"],
+        "cores": f"{cores['usable']} usable ({limits})",
+        "memory": f"{_bytes(memory['available'])} available of {_bytes(memory['total'])}",
+        "shared memory": shared["reason"]
+        or f"{shared['path']}: {_bytes(shared['free'])} free of {_bytes(shared['total'])}",
+    }
+
+
+def _threads(threading: Mapping[str, Any]) -> dict[str, str]:
+    facts = {f"BLAS of {name}": text for name, text in threading["blas"].items()}
+    if threading["libraries"] is None:
+        facts["loaded"] = "unknown: threadpoolctl isn't installed"
+    else:
+        facts["loaded"] = ", ".join(map(_library, threading["libraries"])) or "none"
+    if threading["numba_layers"] is not None:
+        layers = [name if not reason else f"{name} missing" for name, reason in threading["numba_layers"].items()]
+        facts["Numba's layers"] = ", ".join(layers) or "unknown"
+    facts["variables"] = ", ".join(f"{name}={value}" for name, value in threading["variables"].items()) or "none"
+    return facts
+
+
+def _library(one: Mapping[str, Any]) -> str:
+    layer = f" ({one['threading_layer']})" if one["threading_layer"] else ""
+    return f"{one['internal_api']}{layer} with {one['num_threads']} threads"
+
+
+def _gpus(gpus: Mapping[str, Any]) -> dict[str, str]:
+    facts = {"driver": f"{gpus['driver'] or 'unknown version'}, for CUDA up to {gpus['cuda']}"} if gpus["cuda"] else {}
+    for number, one in enumerate(gpus["devices"]):
+        facts[f"device {number}"] = f"{one['name']}, {_bytes(one['memory'])}, capability {one['compute_capability']}"
+    return facts if gpus["devices"] else {**facts, "none": gpus["reason"]}
+
+
+def _state(one: Mapping[str, Any]) -> str:
+    took = f" in {one['seconds']:.1f} s" if one["seconds"] is not None else ""
+    if one["works"] is None:
+        return f"{one['state']}{': ' * bool(one['reason'])}{one['reason']} ({one['distribution']})"
+    if one["works"]:
+        return f"works: solved a small duct{took} ({one['distribution']})"
+    return f"does not work: {one['reason']} ({one['distribution']})"
+
+
+def _cache(one: Mapping[str, Any]) -> str:
+    limit = "" if one["limit"] is None else f" of {_bytes(one['limit'])}" if one["limit"] else "; off (FEM_CACHE_MB)"
+    if not one["files"]:
+        return f"{one['what']}: empty{limit}"
+    return f"{one['what']}: {_bytes(one['bytes'])}{limit} in {_files(one['files'])}, {one['path']}"
+
+
+def _files(number: int) -> str:
+    return f"{number:,} file" + ("s" if number != 1 else "")
+
+
+def _bytes(number: float | None) -> str:
+    if number is None:
+        return "unknown"
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"

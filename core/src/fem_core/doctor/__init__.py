@@ -1,0 +1,90 @@
+"""What is installed, what this machine has, what works and what to do: the library behind `fem doctor`."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from fem_core import cache
+from fem_core.doctor import installation, machine
+from fem_core.doctor.advice import advise
+from fem_core.gpus import find_gpus
+from fem_core.probe import probe as run_probe
+from fem_core.registry import REGISTRY, Listing, State
+
+__all__ = ["examine"]
+
+
+def examine(
+    *, probe: bool = True, timeout: float = 60.0, on_probe: Callable[[str], object] | None = None
+) -> dict[str, Any]:
+    """Everything `fem doctor` says, as plain data: see its sections for the keys.
+
+    Parameters
+    ----------
+    probe : bool
+        Solve a small problem with each backend that is ready, in a process of its own; this also fills the
+        caches of those that compile.
+    timeout : float
+        Seconds that each may take.
+    on_probe : function of a backend's name, optional
+        Told before each.
+    """
+    listings = REGISTRY.listings()
+    found: dict[str, Any] = {
+        "python": machine.python(),
+        "versions": installation.versions(),
+        "missing_extras": installation.missing_extras(),
+        "strangers": installation.strangers(),
+        "cores": machine.cores(),
+        "memory": machine.memory(),
+        "shared_memory": machine.shared_memory(),
+        "threading": machine.threading(),
+        "gpus": find_gpus(),
+        "backends": [_backend(one, probe, timeout, on_probe) for one in listings],
+        "plugin_failures": dict(REGISTRY.plugin_failures),
+        "caches": list(_caches(listings)),
+    }
+    found["advice"] = list(advise(found))
+    return found
+
+
+def _backend(
+    one: Listing, probe: bool, timeout: float, on_probe: Callable[[str], object] | None = None
+) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "name": one.name,
+        "state": str(one.state),
+        "reason": one.reason,
+        "distribution": one.distribution,
+        "rank": one.info.rank if one.info else None,
+        "works": None,
+        "seconds": None,
+    }
+    if probe and one.state is State.READY:
+        if on_probe:
+            on_probe(one.name)
+        start = time.perf_counter()
+        reason = run_probe(one.name, timeout)
+        found |= {"works": reason is None, "reason": reason or "", "seconds": time.perf_counter() - start}
+    return found
+
+
+def _caches(listings: Iterable[Listing]) -> Iterator[dict[str, Any]]:
+    """The core's patterns and what backends keep, each with its files and bytes."""
+    yield {"owner": "fem-core", "limit": cache.limit()} | _size("sparsity patterns", [cache.folder()])
+    for one in listings:
+        if one.info and one.state is State.READY:
+            try:
+                paths = list(one.info.caches())
+                if paths:
+                    yield {"owner": one.name, "limit": None} | _size("compiled code", paths)
+            except Exception as error:
+                reason = f"caches() raised {type(error).__name__}: {error}"
+                yield {"owner": one.name, "limit": None, "what": reason, "path": "", "files": 0, "bytes": 0}
+
+
+def _size(what: str, paths: list[Path]) -> dict[str, Any]:
+    files = [file for path in paths for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()]
+    folder = paths[0] if paths[0].is_dir() or len(paths) == 1 else paths[0].parent
+    return {"what": what, "path": str(folder), "files": len(files), "bytes": sum(file.stat().st_size for file in files)}

@@ -1,0 +1,79 @@
+"""What to do on this machine, from what was found."""
+
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from fem_core.doctor.installation import checkout, install_command, version
+
+_SMALL = 1 << 30  # bytes that arrays of a mesh of some 1.5 million nodes take in shared memory
+
+#: Plugins of this project: folder in plugins/, what for, and whether for machines with a GPU.
+_PLUGINS = (
+    ("fem-numba", "compiles every stage", False),
+    ("fem-mp-shm", "spreads assembly over processes", False),
+    ("fem-cupy", "computes on the GPU", True),
+    ("fem-cuda", "computes on the GPU", True),
+)
+
+
+def advise(found: Mapping[str, Any]) -> Iterator[str]:
+    """What to do on this machine, the most urgent first."""
+    for stranger in found["strangers"]:
+        yield f"{stranger}; uninstall it, then install this project by path: {install_command('core')}"
+    for name, failure in found["plugin_failures"].items():
+        yield f"the plugin {name} is left out ({failure}); repair or uninstall it"
+    working = [one for one in found["backends"] if one["state"] == "ready" and one["works"] is not False]
+    for one in found["backends"]:
+        if one["works"] is False:
+            yield f"{one['name']} can't be used: {one['reason']}"
+        elif one["state"] in ("failed", "incompatible", "conflict"):
+            yield f"{one['name']} is {one['state']}: {one['reason']}"
+    if working:
+        best = max(working, key=lambda one: one["rank"] or 0)
+        yield f"take --backend {best['name']}, which auto chooses here"
+    else:
+        yield f"no backend works; install the core again: {install_command('core')}"
+    yield from _installable(found)
+    yield from _limits(found)
+
+
+def _installable(found: Mapping[str, Any]) -> Iterator[str]:
+    cores, gpu = found["cores"]["usable"], bool(found["gpus"]["devices"])
+    root = checkout()
+    for name, what, for_gpu in _PLUGINS:
+        known = root is None or (root / "plugins" / name).is_dir()
+        if known and version(name) is None and (gpu if for_gpu else cores > 1):
+            yield f"{name} {what} and isn't installed: {install_command('core', f'plugins/{name}')}"
+    for extra, names in found["missing_extras"].items():
+        yield f"for the extra {extra!r}: {shlex.quote(sys.executable)} -m pip install {' '.join(names)}"
+
+
+def _limits(found: Mapping[str, Any]) -> Iterator[str]:
+    cores, memory, shared = found["cores"], found["memory"], found["shared_memory"]
+    if cores["machine"] and cores["usable"] < cores["machine"]:
+        why = (
+            "its affinity" if (cores["affinity"] or cores["machine"]) <= cores["usable"] else "the quota of its cgroup"
+        )
+        yield f"this process may use {cores['usable']} of {cores['machine']} cores, by {why}"
+    wide = [one for one in found["threading"]["libraries"] or () if (one["num_threads"] or 1) > cores["usable"]]
+    if wide:
+        name = wide[0]["internal_api"]
+        usable, started = cores["usable"], wide[0]["num_threads"]
+        yield f"{name} would start {started} threads on {usable} cores: set OMP_NUM_THREADS={usable}"
+    if memory["largest_mesh"]:
+        sizes = " and ".join(f"{_millions(n)} nodes with {name}" for name, n in memory["largest_mesh"].items())
+        yield f"the memory is enough for about {sizes}"
+    if shared["path"] is None or not shared["writable"]:
+        yield f"{shared['reason']}: mp-shm shares files instead, which is slower"
+    elif shared["free"] < _SMALL:
+        left = shared["free"] / 1e6
+        yield f"{shared['path']} has {left:.0f} MB left: mp-shm shares files instead for large meshes, which is slower"
+    patterns = found["caches"][0]
+    if patterns["limit"] == 0 and patterns["bytes"]:
+        yield f"FEM_CACHE_MB isn't set, so {patterns['path']} isn't used; it may be deleted"
+
+
+def _millions(nodes: int) -> str:
+    return f"{nodes / 1e6:.2g} million" if nodes < 1e8 else "100 million"

@@ -1,0 +1,287 @@
+"""All that can be said of a mesh before it is solved, also of one that validation refuses."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fem_core import quad8 as q8
+from fem_core.boundaries import TOLERANCE, complete
+from fem_core.core import Core
+from fem_core.cost import Cost, work_on
+from fem_core.errors import MeshError, ProblemError
+from fem_core.files import read_unvalidated
+from fem_core.geometry import Fault, det_jacobian, edges_among, mesh_faults, usable_part, validate_mesh
+from fem_core.hardware import available_memory
+from fem_core.mesh import Mesh, name_some
+from fem_core.problem import Dirichlet, Problem, Robin, boundary_nodes
+from fem_core.quality import LIMITS, Quality, element_quality
+from fem_core.registry import REGISTRY
+from fem_core.repair import close_nodes, repair_mesh
+from fem_core.types import Floats, Ints
+
+_LISTED = 1000  # elements or nodes of a fault in JSON
+_CONDITIONS = (Robin("inlet", 2.5), Dirichlet("outlet"))
+
+
+@dataclass(frozen=True)
+class BoundaryFound:
+    """A boundary in figures: edges, nodes, length in metres, least and greatest x and y, and who named it."""
+
+    name: str
+    named_by: str
+    edges: int
+    nodes: int
+    length: float
+    x: tuple[float, float] | None
+    y: tuple[float, float] | None
+
+
+@dataclass(frozen=True, eq=False)
+class MeshCheck:
+    """What `check_mesh` found.
+
+    Parameters
+    ----------
+    source : str
+    mesh : Mesh
+        As it is solved: valid, with its boundaries. Where there are faults, the elements that something can be said of.
+    numbers : int32 (mesh.n_elements,)
+        The numbers of its elements in the mesh that was checked.
+    nodes, elements, orphan_nodes : int
+        Of the mesh that was checked.
+    faults : tuple of Fault
+        Why it can't be solved; empty if it can.
+    warnings, boundaries, quality
+    areas : float64 (mesh.n_elements,)
+        Of the elements, in m².
+    costs : mapping
+        What a solve takes by each solver that can tell, by its name; empty where there are faults.
+    memory : int or None
+        Bytes that are available.
+    mending : tuple of str
+        What `repair_mesh` would do, where that would leave nothing that keeps the mesh from being solved.
+    """
+
+    source: str
+    mesh: Mesh
+    numbers: Ints
+    nodes: int
+    elements: int
+    orphan_nodes: int
+    faults: tuple[Fault, ...]
+    warnings: tuple[str, ...]
+    boundaries: tuple[BoundaryFound, ...]
+    quality: Quality
+    areas: Floats
+    costs: Mapping[str, Cost]
+    memory: int | None
+    mending: tuple[str, ...]
+
+    @property
+    def solvable(self) -> bool:
+        return not self.faults
+
+    @property
+    def solver(self) -> str | None:
+        """The quickest of the solvers whose memory is there."""
+        able = {name: cost for name, cost in self.costs.items() if self.fits(name)}
+        return min(able, key=lambda name: able[name].seconds, default=None)
+
+    def fits(self, solver: str) -> bool:
+        """Whether a solver's memory is there."""
+        return self.memory is None or self.costs[solver].memory <= self.memory
+
+    def components(self) -> list[tuple[int, int]]:
+        """Of each connected part its number of elements and its first element, the largest part first."""
+        if not self.mesh.n_elements:
+            return []
+        _, first, count = np.unique(self.mesh.components[1], return_index=True, return_counts=True)
+        order = np.argsort(-count, kind="stable")
+        return [(int(count[i]), int(self.numbers[first[i]])) for i in order]
+
+    def worst(self, measure: str, number: int = 5) -> list[tuple[int, float, float, float]]:
+        """The elements of the worst values of `jacobian`, `aspect` or `skew`: number, value, x and y of the middle."""
+        found = []
+        for element in self.quality.worst(measure, number):
+            corners = self.mesh.quad8[element, :4]
+            x, y = self.mesh.x[corners].mean(), self.mesh.y[corners].mean()
+            value = getattr(self.quality, measure)[element]
+            found.append((int(self.numbers[element]), float(value), float(x), float(y)))
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data, as `fem check --json` prints it."""
+        mesh, used = self.mesh, self.mesh.used_nodes
+        box = [[float(a[used].min()), float(a[used].max())] for a in (mesh.x, mesh.y)] if len(used) else [None, None]
+        return {
+            "source": self.source,
+            "solvable": self.solvable,
+            "mesh": {
+                "nodes": self.nodes,
+                "elements": self.elements,
+                "orphan_nodes": self.orphan_nodes,
+                "x": box[0],
+                "y": box[1],
+                "area": float(self.areas.sum()),
+            },
+            "components": [{"elements": n, "first_element": first} for n, first in self.components()],
+            "boundaries": [asdict(boundary) for boundary in self.boundaries],
+            "quality": {measure: self._measure(measure) for measure in LIMITS} if mesh.n_elements else {},
+            "costs": {name: {**asdict(cost), "fits": self.fits(name)} for name, cost in self.costs.items()},
+            "memory_available": self.memory,
+            "solver": self.solver,
+            "warnings": list(self.warnings),
+            "faults": [
+                {
+                    "text": fault.text,
+                    "elements": fault.elements[:_LISTED].tolist(),
+                    "nodes": fault.nodes[:_LISTED].tolist(),
+                    "n_elements": len(fault.elements),
+                    "n_nodes": len(fault.nodes),
+                }
+                for fault in self.faults
+            ],
+            "mending": list(self.mending),
+        }
+
+    def _measure(self, measure: str) -> dict[str, Any]:
+        values = getattr(self.quality, measure)
+        worst = [dict(zip(("element", "value", "x", "y"), one, strict=True)) for one in self.worst(measure)]
+        return {
+            "worst": worst[0]["value"],
+            "median": float(np.median(values)),
+            "limit": LIMITS[measure],
+            "poor": int(np.count_nonzero(self.quality.poor(measure))),
+            "elements": worst,
+        }
+
+
+def check_mesh(mesh: Mesh | str | Path, *, boundary_tolerance: float = TOLERANCE) -> MeshCheck:
+    """Look at a mesh or mesh file without solving it; faults are collected, not raised.
+
+    Raises MeshError where a file can't be read as a mesh at all.
+
+    >>> import fem_core as fem
+    >>> check = fem.check_mesh(fem.generate.duct(length=3, nx=6, ny=2))
+    >>> check.solvable, sorted(check.costs), [(one.name, one.edges) for one in check.boundaries]
+    (True, ['cg', 'direct'], [('inlet', 2), ('outlet', 2), ('walls', 12)])
+    """
+    given = mesh if isinstance(mesh, Mesh) else read_unvalidated(Path(mesh))
+    faults: list[Fault] = []
+    try:
+        part, numbers = validate_mesh(given), np.arange(given.n_elements, dtype=np.int32)
+    except MeshError:
+        faults += mesh_faults(given)
+        part, numbers = usable_part(given, faults)
+    used = np.zeros(given.n_nodes, dtype=bool)
+    used[_existing(given)] = True
+    orphans = given.n_nodes - int(np.count_nonzero(used))
+    if not part.n_elements:
+        nothing = Quality(*np.empty((3, 0)))
+        return MeshCheck(
+            given.source, part, numbers, given.n_nodes, given.n_elements, orphans, tuple(faults), given.warnings, (),
+            nothing, np.empty(0), {}, available_memory(), _mending(given, boundary_tolerance),
+        )  # fmt: skip
+    part = complete(part, boundary_tolerance)
+    faults += _problem_faults(part, sound=not faults)
+    mending = _mending(given, boundary_tolerance) if faults else ()
+    quality = element_quality(part)
+    areas: Floats = np.abs(det_jacobian(part)[:, :9]) @ q8.WEIGHTS_3X3
+    memory = available_memory()
+    costs = {} if faults else _costs(part)
+    if costs and memory is not None and (least := min(cost.memory for cost in costs.values())) > memory:
+        text = f"a solve needs {least / 1e9:.1f} GB of memory and {memory / 1e9:.1f} GB are available"
+        faults.append(Fault(f"{text}; take a coarser mesh or another machine"))
+    return MeshCheck(
+        given.source, part, numbers, given.n_nodes, given.n_elements, orphans, tuple(faults),
+        (*part.warnings, *_warnings(part, numbers, given, quality)),
+        tuple(_boundaries(part, given)), quality, areas, costs, memory, mending,
+    )  # fmt: skip
+
+
+def _existing(mesh: Mesh) -> Ints:
+    """Node numbers of elements, those that exist."""
+    nodes = mesh.quad8.ravel()
+    return nodes[(nodes >= 0) & (nodes < mesh.n_nodes)]
+
+
+def _problem_faults(mesh: Mesh, sound: bool) -> Iterator[Fault]:
+    """What keeps the default problem from being solved on `mesh`."""
+    lost = False
+    for condition in _CONDITIONS:
+        try:
+            boundary_nodes(mesh, condition)
+        except ProblemError as error:
+            lost = True
+            yield Fault(str(error).removeprefix(f"{mesh.source}: "))
+    if sound and not lost:
+        try:
+            Problem(_CONDITIONS).on(mesh)
+        except ProblemError as error:
+            yield Fault(str(error).removeprefix(f"{mesh.source}: "))
+
+
+def solve_faults(mesh: Mesh, boundary_tolerance: float = TOLERANCE) -> list[Fault]:
+    """Why a mesh can't be solved on any machine: what is wrong with it, or else with its boundaries and parts."""
+    faults = list(mesh_faults(mesh))
+    return faults or list(_problem_faults(complete(validate_mesh(mesh), boundary_tolerance), sound=True))
+
+
+def _mending(mesh: Mesh, boundary_tolerance: float) -> tuple[str, ...]:
+    try:
+        mended, done = repair_mesh(mesh)
+    except MeshError:
+        return ()
+    return () if solve_faults(mended, boundary_tolerance) else tuple(done)
+
+
+def _costs(mesh: Mesh) -> dict[str, Cost]:
+    """Of the solvers that can tell."""
+    solvers = Core(REGISTRY.extensions("fem_linear_solvers")).solvers
+    work = work_on(mesh, mesh.boundaries["outlet"].nodes)
+    return {name: solver.cost(work) for name, solver in solvers.items() if hasattr(solver, "cost")}
+
+
+def _boundaries(mesh: Mesh, given: Mesh) -> Iterator[BoundaryFound]:
+    for name, boundary in mesh.boundaries.items():
+        nodes, edges = boundary.nodes, boundary.edges
+        x, y = mesh.x[edges] @ q8.EDGE_DN.T, mesh.y[edges] @ q8.EDGE_DN.T
+        box = [(float(a[nodes].min()), float(a[nodes].max())) if len(nodes) else None for a in (mesh.x, mesh.y)]
+        named_by = "the mesh" if name in given.boundaries else "position"
+        length = float((np.hypot(x, y) @ q8.EDGE_WEIGHTS).sum())
+        yield BoundaryFound(name, named_by, len(edges), len(nodes), length, *box)
+
+
+def _warnings(mesh: Mesh, numbers: Ints, given: Mesh, quality: Quality) -> Iterator[str]:
+    """What a person should know who solves on `mesh`, beside what is in its own warnings."""
+    exterior = mesh.matched_edges[0]
+    named = np.concatenate([boundary.edges for boundary in mesh.boundaries.values()])
+    if len(bare := exterior[~edges_among(exterior, named)]):
+        yield f"{len(bare)} exterior edges are in no boundary, such as {tuple(bare[0].tolist())}: nothing flows through"
+    for name in ("inlet", "outlet"):
+        if inside := int(np.count_nonzero(~edges_among(mesh.boundaries[name].edges, exterior))):
+            yield f"{inside} edges of the {name} lie inside the mesh, where fluid passes on both sides"
+    outlet = mesh.boundaries["outlet"]
+    if len(loose := np.setdiff1d(outlet.nodes, outlet.edges)) and "outlet" not in given.boundaries:
+        yield (
+            f"nodes {name_some(loose)} of the outlet are on none of its edges: u is held at a point there, and the "
+            "flow is singular; name the outlet if it isn't at the greatest x, or widen the boundary tolerance"
+        )
+    pairs = close_nodes(mesh)
+    pairs = pairs[(mesh.x[pairs[:, 0]] != mesh.x[pairs[:, 1]]) | (mesh.y[pairs[:, 0]] != mesh.y[pairs[:, 1]])]
+    if len(pairs):
+        a, b = pairs[0]
+        yield f"{len(pairs)} pairs of nodes nearly coincide, such as {a} and {b}: elements there aren't connected"
+    suspect = np.flatnonzero(quality.jacobian <= 0)
+    folded = numbers[suspect[(det_jacobian(replace(mesh, quad8=mesh.quad8[suspect])) > 0).all(axis=1)]]
+    if len(folded):
+        yield f"elements {name_some(folded)} are folded at a corner, though not at a Gauss point: mid-sides lie far off"
+    poor = np.logical_or.reduce([quality.poor(measure) for measure in LIMITS])
+    if poor.any():
+        yield (
+            f"{np.count_nonzero(poor)} of {len(poor)} elements are poor: {name_some(numbers[poor])}; "
+            "cg takes longer and gradients are less accurate there"
+        )

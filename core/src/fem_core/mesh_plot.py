@@ -1,0 +1,259 @@
+"""A picture of a checked mesh: elements coloured by quality, boundaries by name, the worst elements marked.
+
+Readable from a few elements to millions: where elements would be smaller than some pixels, each pixel shows the
+worst element in it, and panels below show the worst elements from near.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fem_core import quad8 as q8
+from fem_core.atomic import replacing
+from fem_core.geometry import edges_among
+from fem_core.plot import check_plot
+from fem_core.quality import LIMITS
+from fem_core.types import Array, Floats, Ints
+
+if TYPE_CHECKING:
+    from fem_core.mesh_check import MeshCheck
+
+#: Colours of the boundaries everybody has; the others take those of _OTHERS in turn.
+_COLOURS: Mapping[str, str] = MappingProxyType({"inlet": "#1f5fd0", "outlet": "#00875a", "walls": "#222222"})
+_OTHERS = ("#8e24aa", "#b7791f", "#0097a7", "#c2185b", "#5d4037", "#607d8b")
+_BARE = "#ff00c8"  # edges in no boundary
+_INK = "#222222"
+_QUALITY = ("#eef2f6", "#fde6b0", "#f9a03f", "#d7301f")  # from the best to the limit of poor
+_MARKS: Mapping[str, str] = MappingProxyType({"jacobian": "o", "aspect": "s", "skew": "^"})
+_PERFECT: Mapping[str, float] = MappingProxyType({"jacobian": 1.0, "aspect": 1.0, "skew": 0.0})
+
+_DRAWN = 20_000  # elements up to which each is drawn
+_VECTORS = 3_000  # … and up to which as a shape of its own in SVG
+_NEAR = 1_500  # elements from which on the worst are shown from near as well
+_MARKED = 2  # elements marked for each measure
+_PIXELS = 1500  # along the longer side
+_WIDTH, _DPI = 12.0, 150  # inches, dots per inch
+
+
+def plot_mesh(found: "MeshCheck", path: str | Path) -> Path:
+    """Draw the mesh that `check_mesh` looked at, as far as it has elements that can be drawn.
+
+    Parameters
+    ----------
+    path
+        Ends in .png or .svg; the file appears whole or not at all.
+
+    Raises
+    ------
+    FemError
+        For another ending, or if Matplotlib is missing.
+    """
+    path = Path(path)
+    check_plot(path)
+    figure = _figure(found)
+    kind = path.suffix.lower().lstrip(".")
+    metadata = {"Software": None} if kind == "png" else {"Date": None, "Creator": "fem-core"}
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=kind, metadata=metadata, facecolor="white")
+    return path
+
+
+def _figure(found: "MeshCheck") -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import LinearSegmentedColormap, Normalize
+    from matplotlib.figure import Figure
+
+    mesh = found.mesh
+    points = np.stack([mesh.x, mesh.y], axis=1)[mesh.used_nodes] if mesh.n_elements else np.array([(0.0, 0.0), (1, 1)])
+    low, high = points.min(axis=0), points.max(axis=0)
+    width, height = np.maximum(high - low, 1e-9 * (high - low).max())
+    near = mesh.n_elements > _NEAR
+    tall = float(np.clip((_WIDTH - 1.5) * height / width, 2.5, 9.0))
+    figure = Figure(figsize=(_WIDTH, tall + 1.4 + 3.6 * near), dpi=_DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(1 + near, len(LIMITS), height_ratios=[tall, 3.2][: 1 + near])
+    axis = figure.add_subplot(grid[0, :])
+    colours = ScalarMappable(Normalize(0, 1), LinearSegmentedColormap.from_list("quality", _QUALITY))
+
+    _draw_elements(axis, found, colours, low, high)
+    _draw_boundaries(axis, found, 2.0)
+    _draw_faulty_nodes(axis, found)
+    margin = 0.03 * max(width, height)
+    axis.set_xlim(low[0] - margin, high[0] + margin)
+    axis.set_ylim(low[1] - margin, high[1] + margin)
+    marked = _spread(found, max(width, height))
+    for measure, element, value, x, y in marked:
+        axis.plot(
+            x, y, _MARKS[measure], color=_INK, markerfacecolor="white", markersize=7, markeredgewidth=1.4, zorder=7
+        )
+        left = x > low[0] + 0.75 * width
+        axis.annotate(
+            f"{element}: {measure} {value:.3g}", (x, y), (-10 if left else 10, 9), textcoords="offset points",
+            ha="right" if left else "left", fontsize=8, color=_INK, zorder=6,
+            bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "#999999", "alpha": 0.9},
+        )  # fmt: skip
+    _dress(axis)
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=6, fontsize=9, frameon=False, borderaxespad=0.2)
+    poor = bool((found.quality.badness > 1).any()) if mesh.n_elements else False
+    bar = figure.colorbar(colours, ax=axis, extend="max" if poor else "neither", pad=0.01, fraction=0.03, aspect=30)
+    bar.set_label("elements: 0 perfect, 1 poor", fontsize=9, color=_INK)
+    bar.ax.tick_params(labelsize=8, colors="#666666")
+    bar.outline.set_visible(False)
+    for column, measure in enumerate(LIMITS if near else ()):
+        _draw_near(figure.add_subplot(grid[1, column]), found, measure, colours)
+    figure.suptitle(_title(found), fontsize=11, color=_INK)
+    return figure
+
+
+def _title(found: "MeshCheck") -> str:
+    ends = "can be solved" if found.solvable else f"CAN'T BE SOLVED: {len(found.faults)} faults"
+    if len(found.faults) == 1:
+        ends = ends.removesuffix("s")
+    return f"{found.source}: {found.nodes:,} nodes, {found.elements:,} elements; {ends}"
+
+
+def _dress(axis: Any) -> None:
+    axis.set_aspect("equal")
+    axis.tick_params(labelsize=8, colors="#666666")
+    for side in axis.spines.values():
+        side.set_visible(False)
+    axis.set_xlabel("x in m", fontsize=8, color="#666666")
+    axis.set_ylabel("y in m", fontsize=8, color="#666666")
+
+
+def _draw_elements(axis: Any, found: "MeshCheck", colours: Any, low: Floats, high: Floats) -> None:
+    mesh = found.mesh
+    if not mesh.n_elements:
+        axis.text(0.5, 0.5, "no element can be drawn", ha="center", transform=axis.transAxes, color=_INK)
+    elif mesh.n_elements <= _DRAWN:
+        line = float(np.clip(0.6 * (1000 / mesh.n_elements) ** 0.5, 0.15, 0.6))
+        _draw_shapes(axis, found, np.arange(mesh.n_elements), colours, line)
+    else:
+        pixel = float((high - low).max()) / _PIXELS
+        image = _worst_by_pixel(found, low, pixel, np.ceil((high - low) / pixel).astype(int) + 1)
+        rows, columns = image.shape
+        extent = (low[0], low[0] + columns * pixel, low[1], low[1] + rows * pixel)
+        axis.imshow(image, colours.cmap, colours.norm, origin="lower", extent=extent, interpolation="nearest")
+
+
+def _draw_shapes(axis: Any, found: "MeshCheck", elements: Array, colours: Any, line: float) -> None:
+    """Elements one by one, with curved sides."""
+    from matplotlib.collections import PolyCollection
+
+    mesh = found.mesh
+    parts = 8 if len(elements) <= _VECTORS else 2
+    outlines = _lines(found, mesh.quad8[elements][:, q8.EDGES], parts)[:, :, :-1].reshape(len(elements), -1, 2)
+    axis.add_collection(
+        PolyCollection(
+            list(outlines), facecolors=colours.to_rgba(found.quality.badness[elements]), edgecolors="#7a8794",
+            linewidths=line, rasterized=len(elements) > _VECTORS,
+        )
+    )  # fmt: skip
+
+
+def _lines(found: "MeshCheck", edges: Ints, parts: int) -> Floats:
+    """Quadratic edges (…, 3) as lines of points, (…, parts + 1, 2)."""
+    t = np.linspace(-1, 1, parts + 1)
+    N = np.stack([0.5 * t * (t - 1), 1 - t**2, 0.5 * t * (t + 1)])
+    return np.stack([found.mesh.x[edges] @ N, found.mesh.y[edges] @ N], axis=-1)
+
+
+def _worst_by_pixel(found: "MeshCheck", low: Floats, pixel: float, size: Ints) -> Floats:
+    """The greatest badness in each pixel, NaN where there is no element: (rows, columns)."""
+    mesh, badness = found.mesh, found.quality.badness
+    image = np.full(int(size[0] * size[1]), np.nan)
+    x, y = (mesh.x - low[0]) / pixel, (mesh.y - low[1]) / pixel
+    corners = mesh.quad8[:, :4]
+    across = np.maximum(np.ptp(x[corners], axis=1), np.ptp(y[corners], axis=1))
+    parts = 2 ** np.ceil(np.log2(np.maximum(1.5 * across, 2.0))).astype(int)  # points closer than pixels
+    for k in np.unique(parts):
+        t = (np.arange(k) + 0.5) * (2 / k) - 1
+        N = q8.shape(*(a.ravel() for a in np.meshgrid(t, t))).T
+        group = np.flatnonzero(parts == k)
+        group = group[np.argsort(badness[group])]  # of several in a pixel the last one stays: the worst
+        for some in np.array_split(group, 1 + len(group) * k * k // 2_000_000):
+            nodes = mesh.quad8[some]
+            column, row = (np.clip(a[nodes] @ N, 0, n - 1).astype(int) for a, n in ((x, size[0]), (y, size[1])))
+            at, value = (row * size[0] + column).ravel(), np.repeat(badness[some], k * k)
+            higher = ~(image[at] >= value)
+            image[at[higher]] = value[higher]
+    return image.reshape(size[1], size[0])
+
+
+def _draw_boundaries(axis: Any, found: "MeshCheck", line: float) -> None:
+    from matplotlib.collections import LineCollection
+
+    mesh = found.mesh
+    if not mesh.n_elements:
+        return
+    parts = 8 if mesh.n_elements <= _DRAWN else 2
+    others = iter(_OTHERS * (1 + len(mesh.boundaries)))
+    named = np.concatenate([boundary.edges for boundary in mesh.boundaries.values()])
+    exterior = mesh.matched_edges[0]
+    shown = {
+        name: (boundary.edges, _COLOURS.get(name) or next(others), "solid")
+        for name, boundary in mesh.boundaries.items()
+    }
+    if len(bare := exterior[~edges_among(exterior, named)]):
+        shown["in no boundary"] = bare, _BARE, "dotted"
+    for name, (edges, colour, style) in shown.items():
+        axis.add_collection(
+            LineCollection(
+                list(_lines(found, edges, parts)), colors=colour, linewidths=line if name != "walls" else 0.6 * line,
+                linestyles=style, capstyle="round", zorder=3 if name == "walls" else 4,
+                label=f"{name} ({len(edges):,} edges)",
+            )
+        )  # fmt: skip
+
+
+def _draw_faulty_nodes(axis: Any, found: "MeshCheck") -> None:
+    nodes = np.concatenate([np.empty(0, dtype=np.int32), *(fault.nodes for fault in found.faults)])
+    nodes = nodes[(nodes >= 0) & (nodes < found.mesh.n_nodes)]
+    nodes = nodes[np.isfinite(found.mesh.x[nodes]) & np.isfinite(found.mesh.y[nodes])]
+    if len(nodes):
+        x, y = found.mesh.x[nodes], found.mesh.y[nodes]
+        axis.plot(x, y, "x", color="#d7301f", markersize=5, zorder=5, label=f"nodes at fault ({len(nodes):,})")
+
+
+def _spread(found: "MeshCheck", size: float) -> Iterator[tuple[str, int, float, float, float]]:
+    """The worst elements by each measure, unless they are good, as far as there is room for what is written there."""
+    taken = np.empty((0, 2))
+    for measure in LIMITS:
+        number = 0
+        for element, value, x, y in found.worst(measure, 200):
+            across, up = np.abs(taken - (x, y)).T / size
+            good = np.isclose(value, _PERFECT[measure], atol=0.02)
+            if number < _MARKED and not good and ((across > 0.15) | (up > 0.04)).all():
+                yield measure, element, value, x, y
+                taken, number = np.append(taken, [(x, y)], axis=0), number + 1
+
+
+def _draw_near(axis: Any, found: "MeshCheck", measure: str, colours: Any) -> None:
+    """The worst element by a measure and those around it."""
+    from matplotlib.patches import Polygon
+
+    mesh = found.mesh
+    worst = int(found.quality.worst(measure, 1)[0])
+    nodes = mesh.quad8[worst]
+    middle = np.array([mesh.x[nodes[:4]].mean(), mesh.y[nodes[:4]].mean()])
+    half = 3.5 * max(np.ptp(mesh.x[nodes]), np.ptp(mesh.y[nodes]))
+    corners = mesh.quad8[:, :4]
+    x, y = np.abs(mesh.x[corners] - middle[0]).min(axis=1), np.abs(mesh.y[corners] - middle[1]).min(axis=1)
+    around = np.flatnonzero((x < 1.5 * half) & (y < 1.2 * half))[:_VECTORS]
+    _draw_shapes(axis, found, around, colours, 0.5)
+    outline = _lines(found, nodes[q8.EDGES], 8)[:, :-1].reshape(-1, 2)
+    axis.add_patch(Polygon(outline, fill=False, edgecolor=_INK, linewidth=1.8, zorder=5))
+    _draw_boundaries(axis, found, 2.5)
+    axis.set_xlim(middle[0] - 1.4 * half, middle[0] + 1.4 * half)
+    axis.set_ylim(middle[1] - half, middle[1] + half)
+    _dress(axis)
+    axis.locator_params(nbins=4)
+    axis.set_title(
+        f"element {found.numbers[worst]}: {measure} {getattr(found.quality, measure)[worst]:.3g}",
+        fontsize=9, color=_INK,
+    )  # fmt: skip

@@ -1,0 +1,162 @@
+"""Mending what can be mended in a mesh without guessing: coincident nodes, duplicates, orphan nodes, orientation."""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse import csgraph
+from scipy.spatial import cKDTree
+
+from fem_core.errors import MeshError, OptionError
+from fem_core.geometry import coincident_nodes, edges_among, mesh_faults, turn_clockwise
+from fem_core.mesh import Boundary, Mesh, name_some
+from fem_core.types import Ints
+
+#: Nodes of the exterior that are closer than this, relative to the extent of the mesh, are meant to be one.
+MERGE = 1e-9
+_WIDEST = 1e-3  # beyond it small elements would collapse
+
+
+def repair_mesh(mesh: Mesh, tolerance: float = MERGE) -> tuple[Mesh, list[str]]:
+    """A mended mesh and what was done to it, a sentence each.
+
+    In this order: nodes in no element are dropped; nodes at the same place become one, and elements of the same
+    nodes too; elements that are clockwise are turned round. Named boundaries keep what remains of
+    them: an edge that was exterior and now lies inside, because two parts were joined there, leaves its boundary.
+
+    Parameters
+    ----------
+    tolerance
+        Relative to the extent. Nodes on the exterior at most so far apart coincide, others only if they are at exactly
+        the same place.
+
+    Raises
+    ------
+    MeshError
+        For what can't be mended: an element of nodes that don't exist or are named twice or aren't finite.
+        Folded elements are left as they are, and `validate_mesh` still refuses them.
+
+    >>> import fem_core as fem, numpy as np
+    >>> one = fem.generate.duct(length=1, nx=2, ny=2)  # twice, side by side, with nodes of their own
+    >>> x, y = np.append(one.x, one.x + 1), np.append(one.y, one.y)
+    >>> apart = fem.Mesh(x, y, np.concatenate([one.quad8, one.quad8 + one.n_nodes]))
+    >>> joined, done = fem.repair_mesh(apart)
+    >>> done
+    ['merged 5 nodes with others at the same place']
+    >>> joined.components[0]
+    1
+    """
+    if not 0 <= tolerance <= _WIDEST:
+        raise OptionError(f"the tolerance of merging must be a number from 0 to {_WIDEST:g}, not {tolerance!r}")
+    done: list[str] = []
+    mesh = _counted_from_zero(mesh, done)
+    for fault in mesh_faults(mesh):
+        if fault.unusable:
+            raise MeshError(f"{mesh.source}: {fault.text}; that can't be mended")
+    for step in (_without_orphans, partial(_merged, tolerance=tolerance), _without_duplicates, _turned):
+        mesh = step(mesh, done)
+    return mesh, done
+
+
+def _counted_from_zero(mesh: Mesh, done: list[str]) -> Mesh:
+    """Node numbers from 1 to the number of nodes become those from 0."""
+    if not (mesh.n_elements and mesh.quad8.min() == 1 and mesh.quad8.max() == mesh.n_nodes):
+        return mesh
+    done.append("counted nodes from 0: the numbers began with 1")
+    boundaries = {name: Boundary(b.edges - 1, b.nodes - 1) for name, b in mesh.boundaries.items()}
+    return replace(mesh, quad8=mesh.quad8 - 1, boundaries=boundaries)
+
+
+def _merged(mesh: Mesh, done: list[str], tolerance: float) -> Mesh:
+    """Coincident nodes become the one with the lowest number."""
+    pairs = np.concatenate([coincident_nodes(mesh), close_nodes(mesh, tolerance)])
+    if not len(pairs):
+        return mesh
+    graph = sparse.coo_array((np.ones(len(pairs), dtype=bool), pairs.T), shape=(mesh.n_nodes, mesh.n_nodes))
+    _, first, group = np.unique(
+        csgraph.connected_components(graph, directed=False)[1], return_index=True, return_inverse=True
+    )
+    one = first[group].astype(np.int32)
+    quad8 = one[mesh.quad8]
+    ordered = np.sort(quad8, axis=1)
+    if len(bad := np.flatnonzero((ordered[:, 1:] == ordered[:, :-1]).any(axis=1))):
+        raise MeshError(
+            f"{mesh.source}: nodes of the same element lie so close that they would be merged, in elements "
+            f"{name_some(bad)}; take a smaller tolerance"
+        )
+    merged = int(np.count_nonzero(one != np.arange(mesh.n_nodes)))
+    done.append(f"merged {_count(merged, 'node')} with others at the same place")
+    joined = replace(mesh, quad8=quad8, boundaries={})
+    boundaries = {}
+    for name, boundary in mesh.boundaries.items():
+        edges, nodes = one[boundary.edges], one[boundary.nodes]
+        inside = edges_among(boundary.edges, mesh.matched_edges[0]) & ~edges_among(edges, joined.matched_edges[0])
+        if inside.any():
+            left = _count(int(np.count_nonzero(inside)), "edge")
+            done.append(f"took {left} out of boundary {name!r}: they lie inside now")
+            nodes = np.setdiff1d(nodes, np.setdiff1d(edges[inside], edges[~inside]))
+        boundaries[name] = Boundary(edges[~inside], nodes)
+    return _compact(replace(joined, boundaries=boundaries))
+
+
+def close_nodes(mesh: Mesh, tolerance: float = MERGE) -> Ints:
+    """Pairs of nodes at most tolerance x extent apart, on edges that no other element has or that don't match: (n, 2).
+
+    Where parts of a mesh should be connected and aren't, this is where the nodes are.
+    """
+    exterior, faults = mesh.matched_edges
+    suspect = np.zeros(mesh.n_nodes, dtype=bool)
+    for _, elements, _ in faults:
+        suspect[mesh.quad8[elements]] = True
+    if faults:  # also the nodes of their neighbours
+        suspect[mesh.quad8[suspect[mesh.quad8].any(axis=1)]] = True
+    suspect[exterior] = True
+    nodes = np.flatnonzero(suspect)
+    tree = cKDTree(np.stack([mesh.x[nodes], mesh.y[nodes]], axis=1))
+    pairs: Ints = nodes[tree.query_pairs(tolerance * mesh.extent, output_type="ndarray")].astype(np.int32)
+    return pairs.reshape(-1, 2)
+
+
+def _without_duplicates(mesh: Mesh, done: list[str]) -> Mesh:
+    """Of elements that have the same nodes, the first remains."""
+    if not mesh.matched_edges[1]:
+        return mesh
+    kept = np.sort(np.unique(np.sort(mesh.quad8, axis=1), axis=0, return_index=True)[1])
+    if len(kept) == mesh.n_elements:
+        return mesh
+    done.append(f"dropped {_count(mesh.n_elements - len(kept), 'element')} of the same nodes as another")
+    return replace(mesh, quad8=mesh.quad8[kept])
+
+
+def _turned(mesh: Mesh, done: list[str]) -> Mesh:
+    """Elements that are clockwise are walked the other way round."""
+    turned, number = turn_clockwise(mesh)
+    if number:
+        done.append(f"turned {_count(number, 'element')} round that were clockwise")
+    return turned
+
+
+def _without_orphans(mesh: Mesh, done: list[str]) -> Mesh:
+    """Nodes in no element are dropped."""
+    if not len(mesh.orphan_nodes):
+        return mesh
+    done.append(f"dropped {_count(len(mesh.orphan_nodes), 'node')} that belong to no element")
+    return _compact(mesh)
+
+
+def _compact(mesh: Mesh) -> Mesh:
+    """The mesh without its orphan nodes; the others keep their order."""
+    used = mesh.used_nodes
+    number = np.full(mesh.n_nodes, -1, dtype=np.int32)
+    number[used] = np.arange(len(used), dtype=np.int32)
+    boundaries = {}
+    for name, boundary in mesh.boundaries.items():
+        nodes = number[boundary.nodes]
+        edges = number[boundary.edges]
+        boundaries[name] = Boundary(edges[(edges >= 0).all(axis=1)], nodes[nodes >= 0])
+    return replace(mesh, x=mesh.x[used], y=mesh.y[used], quad8=number[mesh.quad8], boundaries=boundaries)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("s" if number != 1 else "")
