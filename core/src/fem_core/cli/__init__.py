@@ -14,6 +14,7 @@ from fem_core.cli.demo import demo
 from fem_core.cli.group import Fem
 from fem_core.cli.mesh import mesh
 from fem_core.cli.options import everywhere
+from fem_core.cli.plot import plot
 from fem_core.cli.solve import solve
 from fem_core.cli.verify import verify
 
@@ -73,7 +74,7 @@ def fem(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (demo, solve, mesh, backends, verify, bench):
+for _command in (demo, solve, plot, mesh, backends, verify, bench):
     fem.add_command(_command)
 
 

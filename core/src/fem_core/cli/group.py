@@ -19,7 +19,7 @@ from fem_core.registry import REGISTRY
 _log = logging.getLogger(__name__)
 
 #: Headings of `fem --help`; a command that isn't here is a plugin's.
-SECTIONS = {"Solving": ("demo", "solve"), "Meshes": ("mesh",), "Backends": ("backends", "verify", "bench")}
+SECTIONS = {"Solving": ("demo", "solve", "plot"), "Meshes": ("mesh",), "Backends": ("backends", "verify", "bench")}
 
 _STATUS = """\
 0 solved; 2 bad input or usage; 3 backend unavailable or lost;
