@@ -22,7 +22,7 @@ def write_result(solution: "Solution", path: Path) -> None:
     arrays: dict[str, Any] = {"x": mesh.x, "y": mesh.y, "quad8": mesh.quad8}
     for name, boundary in mesh.boundaries.items():
         arrays[f"boundaries/{name}/edges"], arrays[f"boundaries/{name}/nodes"] = boundary.edges, boundary.nodes
-    arrays |= {name: getattr(solution, name) for name in UNITS}
+    arrays |= {name: np.asarray(getattr(solution, name), dtype=np.float64) for name in UNITS}
     with path.open("wb") as file:  # given a path, NumPy would add its ending
         np.savez(
             file,

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 #: What a mesh is coloured by: title and colour map. All maps are even in lightness, for any eye and in print.
 MAPS = {
     "potential": ("potential u in m²/s", "viridis"),
-    "speed": ("speed |∇u| in m/s, and streamlines", "inferno"),
+    "speed": ("speed |∇u| in m/s", "inferno"),
     "velocity": ("velocity -∇u in m/s", "inferno"),
     "pressure": ("pressure in Pa", "cividis"),
 }
 
 DPI = 150
 _WIDTH, _HEIGHT = 13.5, 9.0  # of a figure, in inches, at most
-_NARROW = 7.0  # at least, for the title
+_NARROW, _PANEL = 7.0, 2.6  # width of figure and panel at least, for their titles
 _BESIDE, _ABOVE, _TITLE = 1.5, 0.85, 0.55  # room of a panel for axis and colour bar, for title and axis; of the figure
 _LEVELS = 24  # lines of equal potential, about
 _CONTOURED = 500  # pixels along the longer side that contours are taken from
@@ -45,17 +45,19 @@ def draw(solution: "Solution", fields: Sequence[str]) -> Any:
     box = Box(*(float(f(a[used])) for a in (mesh.x, mesh.y) for f in (np.min, np.max)))
     columns, width, height = layout(box.aspect, len(fields))
     rows = -(-len(fields) // columns)
-    size = max(columns * (width + _BESIDE), _NARROW), rows * (height + _ABOVE) + _TITLE
+    size = max(columns * max(width + _BESIDE, _PANEL), _NARROW), rows * (height + _ABOVE) + _TITLE
     engine = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08, wspace=0.02, hspace=0.03)
     figure = Figure(figsize=size, dpi=DPI, layout=engine)
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(rows, columns)
-    picture = _Picture(solution, box, width) if set(fields) != {"convergence"} else None
+    narrow = width < 2 * _PANEL
+    picture = _Picture(solution, box, width, narrow) if set(fields) != {"convergence"} else None
     for number, name in enumerate(fields):
         row, column = divmod(number, columns)
         if name == "convergence":
             last = number == len(fields) - 1  # takes what is left of its row
-            _draw_convergence(figure.add_subplot(grid[row, column:] if last else grid[row, column]), solution)
+            panel = figure.add_subplot(grid[row, column:] if last else grid[row, column])
+            _draw_convergence(panel, solution, narrow)
         elif picture:
             picture.draw(figure.add_subplot(grid[row, column]), name)
     figure.suptitle(_title(solution), fontsize=11, color=_INK)
@@ -89,8 +91,8 @@ class Box:
 class _Picture:
     """What the panels of one mesh share."""
 
-    def __init__(self, solution: "Solution", box: Box, width: float) -> None:
-        self._solution, self._box = solution, box
+    def __init__(self, solution: "Solution", box: Box, width: float, narrow: bool) -> None:
+        self._solution, self._box, self._narrow = solution, box, narrow
         mesh = solution.mesh
         self._triangles = Triangles(mesh)
         columns = max(2, round(width * DPI))
@@ -109,7 +111,10 @@ class _Picture:
         edge = PathPatch(self._outline, facecolor="none", edgecolor=_INK, linewidth=0.9, joinstyle="round", zorder=3)
         axis.add_patch(edge)
         if name == "potential":
-            values, image = solution.u[solution.mesh.used_nodes], self._raster.nodal(solution.u)
+            values, image = (
+                solution.u[solution.mesh.used_nodes],
+                self._raster.pointwise(self._triangles.nodal(solution.u)),
+            )
             ends = float(values.min()), float(values.max())
             low, high, extend = *ends, "neither"
             title += self._contours(axis, image, low, high, edge)
@@ -127,7 +132,7 @@ class _Picture:
         )  # fmt: skip
         shown.set_clip_path(edge)
         if name == "speed":
-            self._streamlines(axis)
+            title += self._streamlines(axis)
         if name == "velocity":
             self._arrows(axis)
         self._frame(axis, title, shown, extend)
@@ -137,6 +142,9 @@ class _Picture:
         margin = 0.012 * max(box.right - box.left, box.high - box.low)
         axis.set_xlim(box.left - margin, box.right + margin)
         axis.set_ylim(box.low - margin, box.high + margin)
+        axis.set_anchor("W")
+        if self._narrow:
+            title = title.replace(", ", "\n", 1)
         axis.set_title(title, fontsize=9.5, color=_INK, loc="left")
         axis.set_xlabel("x in m", fontsize=8, color=_PALE)
         axis.set_ylabel("y in m", fontsize=8, color=_PALE)
@@ -156,30 +164,30 @@ class _Picture:
             return ""
         levels = MaxNLocator(_LEVELS, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
         stride = max(1, max(image.shape) // _CONTOURED)
+        rows, columns = (np.append(np.arange(0, n - 1, min(stride, n // 2)), n - 1) for n in image.shape)
         x, y = (
-            start + (np.arange(n) + 0.5) * size
-            for start, n, size in zip(self._corner, image.shape[::-1], self._pixel, strict=True)
+            start + (np.concatenate([[0], some[1:-1] + 0.5, [some[-1] + 1]])) * size  # to the very sides
+            for start, some, size in zip(self._corner, (columns, rows), self._pixel, strict=True)
         )
         lines = axis.contour(
-            x[::stride], y[::stride], image[::stride, ::stride],
+            x, y, image[np.ix_(rows, columns)],
             levels=levels, colors="white", linewidths=0.7, alpha=0.75, zorder=0.5,
         )  # fmt: skip
         lines.set_clip_path(edge)
         return f", lines every {levels[1] - levels[0]:g}"
 
-    def _streamlines(self, axis: Any) -> None:
+    def _streamlines(self, axis: Any) -> str:
         from matplotlib.collections import LineCollection
         from matplotlib.patheffects import Normal, Stroke
 
-        mesh = self._solution.mesh
-        v = flow.nodal_velocity(mesh, self._solution.u)
-        if not np.isfinite(v).all():  # a run that diverged
-            return
-        starts = (flow.inflow(mesh, self._solution.problem, v) - self._corner) / self._pixel - 0.5
-        lines = flow.streamlines(
-            self._raster, self._raster.nodal(v[:, 0]), self._raster.nodal(v[:, 1]), starts, self._pixel
-        )
-        lines = [self._corner + (line + 0.5) * self._pixel for line in lines]
+        mesh, problem = self._solution.mesh, self._solution.problem
+        k = self._raster.elemental(problem.conductivity_on(mesh))
+        qx, qy = (-k * self._raster.pointwise(part) for part in self._triangles.gradient(self._solution.u))
+        if not (np.isfinite(qx) & np.isfinite(qy)).all():  # a run that diverged
+            return ""
+        lines = flow.Streamlines(self._raster, qx, qy, self._corner, self._pixel).through(mesh, problem)
+        if not lines:
+            return ""
         around = [Stroke(linewidth=1.7, foreground=_INK, alpha=0.5), Normal()]
         thin = [flow.thinned(line, 0.1 * float(self._pixel.min())) for line in lines]
         axis.add_collection(LineCollection(thin, colors="white", linewidths=0.8, path_effects=around), autolim=False)
@@ -189,6 +197,7 @@ class _Picture:
             width=0.1 * _HEAD, headwidth=8, headlength=10, headaxislength=8,
             color="white", edgecolor=_INK, linewidth=0.3, zorder=2.5,
         )  # fmt: skip
+        return ", and streamlines"
 
     def _arrows(self, axis: Any) -> None:
         at, drawn, cell = flow.arrows(self._solution.mesh, self._solution.velocity, self._triangles)
@@ -215,14 +224,15 @@ def scale(values: Floats) -> tuple[float, float, str]:
     return low, high, {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[below, above]
 
 
-def _draw_convergence(axis: Any, solution: "Solution") -> None:
+def _draw_convergence(axis: Any, solution: "Solution", narrow: bool) -> None:
     """The true residual of the equilibrated system over the iterations, on a logarithmic axis."""
     report = solution.report
     last = float(report.solver["relative_residual"])
     points = {0: 1.0} | {int(i): float(r) for i, r in report.history if r > 0}  # 1 is the residual of x = 0
     if report.iterations and last > 0:
         points[report.iterations] = last
-    title = f"{report.solver['method']}: relative residual {last:.1e} after {report.iterations:,} iterations"
+    title = f"{report.solver['method']}: relative residual {last:.1e}"
+    title += ("\n" if narrow else " ") + f"after {report.iterations:,} iterations"
     axis.set_title(title, fontsize=9.5, color=_INK, loc="left")
     if not report.iterations:
         axis.set_axis_off()

@@ -4,12 +4,11 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from fem_core import quad8 as q8
 from fem_core.mesh import Mesh
-from fem_core.plot.outline import bezier, kept
+from fem_core.plot.outline import bezier, chains, kept
 from fem_core.plot.raster import Raster, Triangles
 from fem_core.problem import Dirichlet, Problem
-from fem_core.types import Array, Floats
+from fem_core.types import Array, Floats, Ints
 
 _APART = 0.04  # streamlines where the flow enters, over the mesh's size
 _LEAST, _MOST = 4, 24  # streamlines
@@ -17,103 +16,101 @@ _SLOW = 1e-3  # over the largest speed: where a streamline ends
 _HEADS = 0.3  # arrow heads along a streamline, over the mesh's size
 _ARROWS = 20  # along the longer side
 _LONGEST = 0.7  # arrow, over the distance to the next
-_BLOCK = 8192  # elements at once
-
-#: ∂N/∂ξ at the eight nodes, then ∂N/∂η: (8, 16).
-_DN = np.ascontiguousarray(q8.shape_gradient(*q8.NODES.T).transpose(2, 1, 0).reshape(8, -1))
 
 
-def nodal_velocity(mesh: Mesh, u: Floats) -> Floats:
-    """-∇u at the nodes, the mean of the elements around, weighted by det J there: (n_nodes, 2); 0 at orphan nodes.
-
-    det J ∇u = (u_ξ y_η - u_η y_ξ, u_η x_ξ - u_ξ x_η), so that nothing is divided by det J where it is nearly 0.
-    """
-    total = np.zeros((3, mesh.n_nodes))
-    for start in range(0, mesh.n_elements, _BLOCK):
-        nodes = mesh.quad8[start : start + _BLOCK]
-        (x_ξ, x_η), (y_ξ, y_η), (u_ξ, u_η) = (np.split(a[nodes] @ _DN, 2, axis=1) for a in (mesh.x, mesh.y, u))
-        det = x_ξ * y_η - x_η * y_ξ
-        parts = (y_ξ * u_η - y_η * u_ξ, x_η * u_ξ - x_ξ * u_η, det)
-        for sum_, part in zip(total, parts, strict=True):
-            # Beyond the Gauss points an element may be folded, a little.
-            sum_ += np.bincount(nodes.ravel(), np.where(det > 0, part, 0.0).ravel(), minlength=mesh.n_nodes)
-    v: Floats = (total[:2] / np.where(total[2] > 0, total[2], 1.0)).T
-    return v
-
-
-def inflow(mesh: Mesh, problem: Problem, velocity: Floats) -> Floats:
-    """Points through which equal parts of the flow enter, (n, 2).
-
-    Their number is even, so that none is on the line along which a symmetrical flow parts. It enters
-    through boundaries with a condition: there is no flow through the others.
-    """
-    exterior, held = mesh.exterior_edges, np.zeros(mesh.n_nodes, dtype=bool)
-    open_ = np.zeros(len(exterior), dtype=bool)
-    for condition in problem.conditions:
-        boundary = mesh.boundaries[condition.boundary]
-        held[:] = False
-        held[boundary.nodes if isinstance(condition, Dirichlet) else boundary.edges] = True
-        open_ |= held[exterior].all(axis=1)
-    edges = exterior[open_]
-    a, b = (np.stack([mesh.x[nodes], mesh.y[nodes]], axis=1) for nodes in (edges[:, 0], edges[:, 2]))
-    along = b - a
-    v = 0.5 * (velocity[edges[:, 0]] + velocity[edges[:, 2]])
-    flux = along[:, 0] * v[:, 1] - along[:, 1] * v[:, 0]  # inwards
-    entering = np.flatnonzero(flux > 1e-6 * np.abs(flux).max(initial=0.0))
-    if not len(entering):
-        return np.zeros((0, 2))
-    entering = entering[np.lexsort((a[entering, 0], a[entering, 1]))]
-    width = float(np.hypot(*along[entering].T).sum())
-    number = 2 * int(np.clip(round(0.5 * width / (_APART * mesh.extent)), _LEAST // 2, _MOST // 2))
-    total = np.cumsum(flux[entering])
-    at = (np.arange(number) + 0.5) / number * total[-1]
-    place = np.searchsorted(total, at)
-    edge = entering[place]
-    t = 1 - (total[place] - at) / flux[edge]
-    up = np.where(along[edge, 1] >= 0, t, 1 - t)[:, None]  # edges of either direction, walked upwards
-    return np.asarray(a[edge] + up * along[edge])
-
-
-def streamlines(raster: Raster, vx: Floats, vy: Floats, starts: Floats, pixel: Floats) -> list[Floats]:
-    """Lines along the velocity from points of the picture, both in pixels; they end at the boundary or where it stands.
-
-    Steps of one pixel by the midpoint rule, all lines at once.
+class Streamlines:
+    """Lines along the flux q = -k ∇u; between two neighbours passes the same part of the flow.
 
     Parameters
     ----------
-    vx, vy : (rows, columns)
-    starts : (n, 2)
-        Column and row.
-    pixel : (2,)
-        Size of a pixel.
+    qx, qy : (rows, columns)
+        The flux at the raster's pixels.
+    corner, pixel : (2,)
+        Where the raster begins, and the size of its pixels, in metres.
     """
-    rows, columns = raster.inside.shape
-    slowest = _SLOW * float(np.hypot(vx, vy)[raster.inside].max(initial=0.0))
 
-    def direction(at: Floats) -> Floats:
-        v = np.stack([ndimage.map_coordinates(part, at.T[::-1], order=1, mode="nearest") for part in (vx, vy)], axis=1)
-        speed = np.hypot(*v.T)[:, None]
-        step = np.where(speed > slowest, v / np.maximum(speed, 1e-300) * (pixel.min() / pixel), 0.0)
-        return np.asarray(step)
+    def __init__(self, raster: Raster, qx: Floats, qy: Floats, corner: Floats, pixel: Floats) -> None:
+        self._inside, self._corner, self._pixel = raster.inside, corner, pixel
+        self._q = np.stack([qx, qy])
+        self._least = _SLOW * float(np.hypot(qx, qy)[raster.inside].max(initial=0.0))
 
-    # A start is on the boundary itself, and so in no pixel of the mesh: a few steps are free.
-    at, going = starts.copy(), np.arange(len(starts))
-    steps = [starts]
-    for step in range(8 * (rows + columns)):
-        half = at[going] + 0.5 * direction(at[going])
-        moved = at[going] + direction(half)
-        i, j = (np.clip(np.rint(c).astype(int), 0, n - 1) for c, n in zip(moved.T, (columns, rows), strict=True))
-        on = raster.inside[j, i] | (step < 3)
-        on &= (moved >= -0.5).all(axis=1) & (moved <= np.array([columns, rows]) - 0.5).all(axis=1)
-        on &= (moved != at[going]).any(axis=1)
-        going = going[on]
-        if not len(going):
-            break
-        at[going] = moved[on]
-        steps.append(np.full_like(at, np.nan))
-        steps[-1][going] = at[going]
-    lines = [line[np.isfinite(line[:, 0])] for line in np.stack(steps, axis=1)]
-    return [line for line in lines if len(line) > 2]
+    def through(self, mesh: Mesh, problem: Problem) -> list[Floats]:
+        """Lines from where the flow enters, or to where it leaves if a source feeds it: (n, 2) each, in metres."""
+        edges, inwards = self._open_edges(mesh, problem)
+        entering, leaving = float(inwards.clip(0).sum()), float(-inwards.clip(None, 0).sum())
+        sign = 1 if entering > 0.99 * leaving else -1
+        flux = (sign * inwards).clip(0)
+        if not flux.sum() > 0:
+            return []
+        a, b = _ends(mesh, edges)
+        width = float(np.hypot(*(b - a)[flux > 0].T).sum())
+        # An even number, so that none is on the line along which a symmetrical flow parts.
+        number = 2 * int(np.clip(round(0.5 * width / (_APART * mesh.extent)), _LEAST // 2, _MOST // 2))
+        total = np.cumsum(flux)
+        at = (np.arange(number) + 0.5) / number * total[-1]
+        edge = np.searchsorted(total, at)
+        t = 1 - ((total[edge] - at) / flux[edge])[:, None]
+        starts = (a[edge] + t * (b[edge] - a[edge]) - self._corner) / self._pixel - 0.5
+        lines = [self._corner + (line + 0.5) * self._pixel for line in self._from(starts, sign)]
+        return [line[::sign] for line in lines]
+
+    def _open_edges(self, mesh: Mesh, problem: Problem) -> tuple[Ints, Floats]:
+        """The edges of boundaries with a condition, one after the other, and the flux that enters by each.
+
+        There is no flow through the others.
+        """
+        exterior = mesh.exterior_edges
+        on = np.zeros(len(exterior), dtype=bool)
+        for condition in problem.conditions:
+            boundary = mesh.boundaries[condition.boundary]
+            held = np.zeros(mesh.n_nodes, dtype=bool)
+            held[boundary.nodes if isinstance(condition, Dirichlet) else boundary.edges] = True
+            on |= held[exterior].all(axis=1)
+        edges = exterior[on]
+        edges = edges[[number for chain in chains(edges) for number in chain]]
+        a, b = _ends(mesh, edges)
+        rows, columns = self._inside.shape
+        i, j = np.rint((0.5 * (a + b) - self._corner) / self._pixel - 0.5).astype(int).T
+        q = self._q[:, j.clip(0, rows - 1), i.clip(0, columns - 1)]
+        along = b - a
+        return edges, along[:, 0] * q[1] - along[:, 1] * q[0]
+
+    def _direction(self, at: Floats) -> Floats:
+        """A step of one pixel along the flux, (n, 2); none where there is no flux."""
+        q = np.stack([ndimage.map_coordinates(part, at.T[::-1], order=1, mode="nearest") for part in self._q], axis=1)
+        size = np.hypot(*q.T)[:, None]
+        unit = np.divide(q, size, out=np.zeros_like(q), where=size > self._least)
+        step: Floats = unit * (self._pixel.min() / self._pixel)
+        return step
+
+    def _from(self, starts: Floats, sign: int) -> list[Floats]:
+        """Lines from points of the picture, all in pixels, to the boundary or where the flow stands: midpoint rule."""
+        rows, columns = self._inside.shape
+        # A start is on the boundary itself, and so in no pixel of the mesh: a few steps are free.
+        at, heading, going = starts.copy(), sign * self._direction(starts), np.arange(len(starts))
+        steps = [starts]
+        for step in range(8 * (rows + columns)):
+            half = at[going] + 0.5 * sign * self._direction(at[going])
+            ahead = sign * self._direction(half)
+            moved = at[going] + ahead
+            i, j = np.rint(moved).astype(int).T
+            on = self._inside[j.clip(0, rows - 1), i.clip(0, columns - 1)] | (step < 3)
+            on &= (moved >= -0.5).all(axis=1) & (moved <= np.array([columns, rows]) - 0.5).all(axis=1)
+            on &= (ahead * heading[going]).sum(axis=1) > 0  # it neither stands nor turns back
+            going = going[on]
+            if not len(going):
+                break
+            at[going], heading[going] = moved[on], ahead[on]
+            steps.append(np.full_like(at, np.nan))
+            steps[-1][going] = at[going]
+        lines = [line[np.isfinite(line[:, 0])] for line in np.stack(steps, axis=1)]
+        return [line for line in lines if len(line) > 2]
+
+
+def _ends(mesh: Mesh, edges: Ints) -> tuple[Floats, Floats]:
+    """Points a and b of edges (a, mid, b): (n, 2) each."""
+    a, b = (np.stack([mesh.x[nodes], mesh.y[nodes]], axis=1) for nodes in (edges[:, 0], edges[:, 2]))
+    return a, b
 
 
 def heads(lines: list[Floats], size: float) -> tuple[Floats, Floats]:
@@ -156,8 +153,7 @@ def arrows(mesh: Mesh, velocity: Floats, triangles: Triangles) -> tuple[Floats, 
     drawn = v * (_LONGEST * cell / top)
     # Discs along an arrow, of the radius of its head, must keep off the boundary, given as close points.
     edges = mesh.exterior_edges
-    b, c = bezier(mesh, edges)
-    a = np.stack([mesh.x[edges[:, 0]], mesh.y[edges[:, 0]]], axis=1)
+    (a, b), (_, c) = _ends(mesh, edges), bezier(mesh, edges)
     t = np.linspace(0, 1, max(2, int(np.ceil(10 * np.hypot(*(b - a).T).max() / cell))) + 1)[:, None, None]
     boundary: Array = ((1 - t) ** 2 * a + 2 * t * (1 - t) * c + t**2 * b).reshape(-1, 2)
     discs = at[:, None] + np.linspace(-0.5, 0.5, 7)[:, None] * drawn[:, None]

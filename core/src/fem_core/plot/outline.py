@@ -27,7 +27,7 @@ def outline(mesh: Mesh, pixel: float) -> Any:
     from matplotlib.path import Path
 
     edges = mesh.exterior_edges
-    loops = _loops(edges)
+    loops = chains(edges)
     ends, controls = bezier(mesh, edges)
     vertices, codes = [], []
     for loop in loops:
@@ -50,26 +50,26 @@ def element_sides(mesh: Mesh) -> Any:
     return Path(np.stack([starts, controls, ends], axis=1).reshape(-1, 2), codes)
 
 
-def _loops(edges: Ints) -> list[list[int]]:
-    """Numbers of the edges in the order in which they follow each other, closed curve by closed curve.
+def chains(edges: Ints) -> list[list[int]]:
+    """Numbers of the edges (a, mid, b) in the order in which they follow each other: open chains, then closed ones.
 
-    Where curves touch in a node, any of the edges that leave it may follow: the area is the same.
+    Where chains touch in a node, any of the edges that leave it may follow: the area inside is the same.
     """
     leaving: dict[int, list[int]] = {}
     for number, a in enumerate(edges[:, 0].tolist()):
         leaving.setdefault(a, []).append(number)
     ends = edges[:, 2].tolist()
-    loops = []
-    while leaving:
-        node = next(iter(leaving))
-        loop: list[int] = []
+    found = []
+    for node in [*sorted(leaving.keys() - set(ends)), *leaving]:
         while node in leaving:
-            loop.append(leaving[node].pop())
-            if not leaving[node]:
-                del leaving[node]
-            node = ends[loop[-1]]
-        loops.append(loop)
-    return loops
+            chain: list[int] = []
+            while node in leaving:
+                chain.append(leaving[node].pop())
+                if not leaving[node]:
+                    del leaving[node]
+                node = ends[chain[-1]]
+            found.append(chain)
+    return found
 
 
 def _thinned(path: Any, pixel: float) -> Any:

@@ -33,8 +33,8 @@ class Triangles:
         self.parts = int(np.clip((_TRIANGLES / (2 * mesh.n_elements)) ** 0.5, 1, _FINEST))
         t = np.linspace(-1, 1, self.parts + 1)
         η, ξ = (a.ravel() for a in np.meshgrid(t, t, indexing="ij"))
-        self._N = q8.shape(ξ, η)
-        self._quad8 = mesh.quad8
+        self._N, self._dN = q8.shape(ξ, η), q8.shape_gradient(ξ, η)
+        self._mesh, self._quad8 = mesh, mesh.quad8
         self.points = len(ξ)
         self.x, self.y = self.nodal(mesh.x), self.nodal(mesh.y)
         i = (np.arange(self.parts)[:, None] * (self.parts + 1) + np.arange(self.parts)).ravel()
@@ -48,6 +48,18 @@ class Triangles:
         if self.parts == 1:
             return np.ravel(values[self._quad8[:, [0, 1, 3, 2]]])
         return np.ravel(values[self._quad8] @ self._N.T)
+
+    def gradient(self, values: Floats) -> tuple[Floats, Floats]:
+        """∂/∂x and ∂/∂y of a field with a value per node, at the points.
+
+        0 where an element is folded, as it may be beyond its Gauss points, a little.
+        """
+        d_ξ, d_η = self._dN[:, 0].T, self._dN[:, 1].T
+        x, y, u = (a[self._quad8] for a in (self._mesh.x, self._mesh.y, values))
+        x_ξ, x_η, y_ξ, y_η, u_ξ, u_η = (np.ravel(a @ d) for a in (x, y, u) for d in (d_ξ, d_η))
+        det = x_ξ * y_η - x_η * y_ξ
+        inverse = np.divide(1.0, det, out=np.zeros_like(det), where=det > 0)
+        return (u_ξ * y_η - u_η * y_ξ) * inverse, (u_η * x_ξ - u_ξ * x_η) * inverse
 
     def elements(self, triangles: Array) -> Array:
         """The elements of the triangles of these numbers."""
@@ -112,9 +124,9 @@ class Raster:
         shown = of_pixel[nearest[0] * columns + nearest[1]]
         self._corners, self._weights = triangles.corners[triangle[shown]], weights[shown]
 
-    def nodal(self, values: Floats) -> Floats:
-        """A field with a value per node: (rows, columns)."""
-        image: Floats = np.einsum("ijk,ijk->ij", self._triangles.nodal(values)[self._corners], self._weights)
+    def pointwise(self, values: Floats) -> Floats:
+        """A field given at the points of the triangles: (rows, columns)."""
+        image: Floats = np.einsum("ijk,ijk->ij", values[self._corners], self._weights)
         return image
 
     def elemental(self, values: Floats) -> Floats:
