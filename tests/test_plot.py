@@ -306,7 +306,7 @@ def test_panels_lie_beside_each_other_where_that_makes_them_larger():
     assert layout(3.0, 4)[0] == 2
 
 
-@pytest.mark.parametrize(("shape", "suffix"), zip(fem.generate.SHAPES, cycle([".png", ".svg"])))
+@pytest.mark.parametrize(("shape", "suffix"), list(zip(fem.generate.SHAPES, cycle([".png", ".svg"]), strict=False)))
 def test_pictures_of_every_shape(shape, suffix, tmp_path):
     solution = solved(fem.generate.SHAPES[shape](nodes=300))
     path = plot_solution(solution, tmp_path / f"picture{suffix}")
