@@ -38,7 +38,7 @@ KEYS = {
     "versions": None,
     "hardware": None,
 }
-COMMANDS = ["demo", "solve", "mesh", "check", "backends", "doctor", "verify"]
+COMMANDS = ["demo", "solve", "plot", "mesh", "check", "backends", "doctor", "verify"]
 ENDS = ("fem:solveComplete", "fem:error")
 
 
@@ -143,7 +143,7 @@ def test_python_m_is_the_same_command():
         (["solve", "{mesh}", "--gamma", "nan"], 2, "not finite at nodes"),
         (["solve", "{mesh}", "--conductivity", "-1"], 2, "elements 0, 1, 2"),
         (["solve", "{mesh}", "--dirichlet", "no"], 2, "'penalty', 'eliminate'"),
-        (["solve", "{mesh}", "--output", "u.vtu"], 2, "known: .h5"),
+        (["solve", "{mesh}", "--output", "u.vtk"], 2, "known: .csv, .h5"),
         (["solve", "{mesh}", "--output", "no/u.h5"], 2, "no folder 'no'"),
         (["solve", "{mesh}", "--output", "{folder}"], 2, "unknown ending"),
         (["solve", "{mesh}", "--output", "{mesh}"], 2, "that is the mesh itself"),
@@ -151,6 +151,12 @@ def test_python_m_is_the_same_command():
         (["solve", "{mesh}", "--events", "no/events"], 2, "no folder 'no'"),
         (["solve", "{mesh}", "--plot", "u.jpg"], 2, ".png or .svg"),
         (["solve", "{mesh}", "--plot", "no/u.png"], 2, "no folder 'no'"),
+        (["solve", "{mesh}", "--plot", "{folder}/u.png", "--field", "vorticity"], 2, "can't plot vorticity; fields: "),
+        (["plot", "{mesh}", "-o", "{folder}/u.png"], 2, "a mesh without a solution"),
+        (["plot", "nowhere.h5"], 2, "there is no such file"),
+        (["plot", "result.vtu", "-o", "{folder}/u.png"], 2, "known: .h5"),
+        (["plot", "{mesh}", "--field", "u"], 2, "can't plot u; fields: potential, speed"),
+        (["plot", "{mesh}", "-o", "u.jpg"], 2, ".png or .svg"),
         (["mesh", "cube", "-o", "x.h5"], 2, "shapes: duct, elbow, "),
         (["mesh", "duct", "-o", "x.vtu"], 2, "known: .h5"),
         (["mesh", "duct", "-o", "no/x.h5"], 2, "no folder 'no'"),

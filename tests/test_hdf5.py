@@ -354,8 +354,8 @@ def interrupted(request, monkeypatch):
         path.write_bytes(b"half of it")
         raise request.param
 
-    for name in ("_MESH", "_RESULT"):
-        monkeypatch.setattr(files, name, replace(getattr(files, name), write=torn))
+    monkeypatch.setattr(files, "_MESH", replace(files._MESH, write=torn))
+    monkeypatch.setattr(files, "_RESULTS", [replace(writer, write=torn) for writer in files._RESULTS])
     return type(request.param), FemError
 
 

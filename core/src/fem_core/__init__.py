@@ -41,7 +41,7 @@ from fem_core.registry import REGISTRY
 from fem_core.repair import repair_mesh
 from fem_core.results import DerivedFields, Report, SolveResult, SolverOptions, StopReason
 from fem_core.session import Session
-from fem_core.solution import Solution
+from fem_core.solution import Solution, read_solution
 from fem_core.sparsity import Sparsity, compute_sparsity
 from fem_core.system import LinearSystem, apply_conditions
 
@@ -110,6 +110,7 @@ __all__ = [
     "list_backends",
     "open_backend",
     "read_mesh",
+    "read_solution",
     "register_backend",
     "register_plugin",
     "repair_mesh",

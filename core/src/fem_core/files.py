@@ -1,12 +1,15 @@
 """Reading and writing files by their ending."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from fem_core.atomic import replacing
 from fem_core.boundaries import TOLERANCE, with_boundaries
 from fem_core.errors import FemError, MeshError
-from fem_core.formats import MeshFormat, ResultWriter, choose, hdf5
+from fem_core.formats import MeshFormat, ResultWriter, choose, csv, hdf5, npz_results, vtu
+from fem_core.geometry import validate_mesh
 from fem_core.mesh import Mesh
 from fem_core.registry import REGISTRY
 
@@ -15,7 +18,13 @@ if TYPE_CHECKING:
 
 _SUFFIXES = (".h5", ".hdf5")
 _MESH = MeshFormat(_SUFFIXES, "HDF5 with x, y, quad8 and named boundaries", hdf5.read, hdf5.write_mesh)
-_RESULT = ResultWriter(_SUFFIXES, "HDF5: mesh, fields and report", hdf5.write_result)
+_RESULTS = (
+    ResultWriter(_SUFFIXES, "HDF5: all there is, for ParaView too", hdf5.write_result, hdf5.read_result),
+    ResultWriter((".vtu",), "VTU: grid and fields, for ParaView", vtu.write_result),
+    ResultWriter((".npz",), "NumPy: arrays by name", npz_results.write_result),
+    ResultWriter((".csv",), "CSV: a row per element", csv.write_elements),
+    ResultWriter((".nodes.csv",), "CSV: a row per node", csv.write_nodes),
+)
 
 
 def mesh_formats() -> list[MeshFormat]:
@@ -25,7 +34,7 @@ def mesh_formats() -> list[MeshFormat]:
 
 def result_writers() -> list[ResultWriter]:
     """The core's and the plugins' result formats; the core's come first."""
-    return [_RESULT, *REGISTRY.extensions("fem_result_writers")]
+    return [*_RESULTS, *REGISTRY.extensions("fem_result_writers")]
 
 
 def read_mesh(path: str | Path, *, boundary_tolerance: float = TOLERANCE) -> Mesh:
@@ -72,3 +81,26 @@ def write_result(solution: "Solution", path: Path) -> Path:
         except Exception as error:
             raise FemError(f"{path}: can't be written: {type(error).__name__}: {error}") from error
     return path
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """The arguments of the `Solution` in a result file, once its mesh is valid and the fields fit it.
+
+    Raises FemError, one line that names the file.
+    """
+    able = [known for known in result_writers() if known.read]
+    read = choose(able, path, FemError).read
+    assert read
+    try:
+        found = dict(read(path))
+        mesh = found["mesh"] = validate_mesh(found["mesh"])
+        n, m = mesh.n_nodes, mesh.n_elements
+        for name, shape in (("u", (n,)), ("velocity", (m, 2)), ("speed", (m,)), ("pressure", (m,))):
+            field = found[name] = np.asarray(found[name], dtype=np.float64)
+            if field.shape != shape:
+                raise FemError(f"{path}: {name!r} has shape {field.shape}, the mesh wants {shape}")
+    except FemError:
+        raise
+    except Exception as error:
+        raise FemError(f"{path}: can't be read: {type(error).__name__}: {error}") from error
+    return found

@@ -3,7 +3,7 @@
 import json
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -174,6 +174,26 @@ class Report:
             "versions": dict(self.versions),
             "hardware": dict(self.hardware),
         }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], history: Iterable[tuple[int, float]] = ()) -> "Report":
+        """The report that `to_dict` gave, read back from JSON: null is NaN again.
+
+        Raises KeyError where something is missing.
+        """
+
+        def numbers(name: str) -> dict[str, Any]:
+            return {key: math.nan if value is None else value for key, value in values[name].items()}
+
+        return cls(
+            **{name: values[name] for name in ("backend", "providers", "mesh", "host_copies", "versions", "hardware")},
+            seconds=values["stages"],
+            solver=numbers("solver"),
+            solution=numbers("solution"),
+            history=tuple(history),
+            warnings=tuple(values["warnings"]),
+            notes=tuple(values["notes"]),
+        )
 
 
 def summarise(u: Floats, used: Any, derived: DerivedFields) -> dict[str, float]:

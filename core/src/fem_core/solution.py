@@ -1,8 +1,10 @@
 """The outcome of a run."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fem_core.files import read_result, write_result
 from fem_core.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.results import Report
@@ -38,10 +40,27 @@ class Solution:
 
         Raises FemError for an ending nobody writes, OSError if the file can't be written.
         """
-        from fem_core.files import write_result
-
         return write_result(self, Path(path))
+
+    def plot(self, path: str | Path, fields: str | Sequence[str] = ("potential", "speed")) -> Path:
+        """Draw fields into a .png or .svg: `potential`, `speed`, `velocity`, `pressure`, `convergence` or `all`.
+
+        Needs the extra `plot`. For errors, and for what is drawn, see `fem_core.plot.plot_solution`.
+        """
+        from fem_core.plot import plot_solution
+
+        return plot_solution(self, path, fields)
 
     def __repr__(self) -> str:
         state = "converged" if self.report.converged else self.report.solver["stop_reason"]
         return f"<Solution on {self.mesh.source}: {len(self.u)} nodes, {state}, {self.report.iterations} iterations>"
+
+
+def read_solution(path: str | Path) -> Solution:
+    """The solution that was written to an HDF5 file, every number as it was.
+
+    Functions among the problem's coefficients come back as their values at the nodes.
+
+    Raises FemError, one line that names the file and what is wrong with it.
+    """
+    return Solution(**read_result(Path(path)))

@@ -16,6 +16,7 @@ from fem_core.cli.doctor import doctor
 from fem_core.cli.group import Fem
 from fem_core.cli.mesh import mesh
 from fem_core.cli.options import everywhere
+from fem_core.cli.plot import plot
 from fem_core.cli.solve import solve
 from fem_core.cli.verify import verify
 
@@ -80,7 +81,7 @@ def fem(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (demo, solve, mesh, check, backends, doctor, verify, bench):
+for _command in (demo, solve, plot, mesh, check, backends, doctor, verify, bench):
     fem.add_command(_command)
 
 

@@ -75,6 +75,21 @@ def backend_options(default: str | None, metavar: str = "NAME[,NAME]|auto") -> C
     return add
 
 
+def field_option(command: F) -> F:
+    """--field, of a picture."""
+    from fem_core.plot import DEFAULT, FIELDS
+
+    return click.option(
+        "--field",
+        "fields",
+        metavar="NAME",
+        multiple=True,
+        default=DEFAULT,
+        show_default=", ".join(DEFAULT),
+        help=f"What is drawn: {', '.join(FIELDS)} or all; may be repeated.",
+    )(command)
+
+
 def as_mapping(options: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """Backend options as keyword arguments. Raises OptionError for one given twice, or that no backend can have."""
     given: dict[str, Any] = {}

@@ -13,7 +13,7 @@ import click
 
 from fem_core.cli.console import print_json, settings
 from fem_core.cli.errors import Status
-from fem_core.cli.options import PATH, as_mapping, backend_options, check_format, check_target, everywhere
+from fem_core.cli.options import PATH, as_mapping, backend_options, check_format, check_target, everywhere, field_option
 from fem_core.events import Event, json_lines
 from fem_core.problem import Dirichlet, Problem, Robin
 from fem_core.progress import CancelToken
@@ -52,8 +52,16 @@ _DEFAULT = SolverOptions()
     show_default=True,
     help="Nodes this close to the ends (relative to the extent) are inlet and outlet, where the mesh names none.",
 )
-@click.option("--output", "-o", "outputs", type=PATH, multiple=True, help="Write the result (.h5); may be repeated.")
+@click.option(
+    "--output",
+    "-o",
+    "outputs",
+    type=PATH,
+    multiple=True,
+    help="Write the result (.h5, .vtu, .npz, .csv, .nodes.csv); may be repeated.",
+)
 @click.option("--plot", "plots", type=PATH, multiple=True, help="Draw the flow (.png, .svg); may be repeated.")
+@field_option
 @click.option("--events", metavar="FILE|-", help="Write every event as a line of JSON; - is stdout.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 @everywhere
@@ -77,6 +85,7 @@ def solve(
     boundary_tolerance: float,
     outputs: Sequence[Path],
     plots: Sequence[Path],
+    fields: Sequence[str],
     events: str | None,
     as_json: bool,
 ) -> None:
@@ -90,6 +99,7 @@ def solve(
     Examples
       fem solve tube.h5
       fem solve tube.h5 --solver direct --output result.h5 --plot tube.png
+      fem solve tube.h5 --output result.vtu --plot tube.svg --field pressure
       fem solve tube.h5 --backend numpy --option batch_size=2048
       fem solve tube.h5 --rtol 1e-10 --gamma 1.0 --json
       fem solve tube.h5 --events - | grep solveProgress
@@ -111,7 +121,7 @@ def solve(
             dirichlet="eliminate" if dirichlet == "eliminate" else "penalty",
         )
         method = SolverOptions(solver, rtol, atol, maxiter, monitor)
-        check_outputs(outputs, plots, mesh)
+        check_outputs(outputs, plots, mesh, fields)
         given = as_mapping(options)
 
         from fem_core.cli.progress import Bars, Logged
@@ -138,7 +148,7 @@ def solve(
             for plot in plots:
                 bars.begin("plot", "matplotlib")
                 try:
-                    wrote.append(draw(solution, plot))
+                    wrote.append(draw(solution, plot, fields))
                 except Exception as error:  # the report of what is solved comes first
                     trouble = error
         if as_json and lines.on_stdout:
@@ -155,26 +165,27 @@ def solve(
         context.exit(Status.NOT_CONVERGED)
 
 
-def check_outputs(outputs: Sequence[Path], plots: Sequence[Path], mesh: Path | None = None) -> None:
+def check_outputs(outputs: Sequence[Path], plots: Sequence[Path], mesh: Path, fields: Sequence[str]) -> None:
     """Raise FemError, before any work, for a file that couldn't be written in the end."""
     from fem_core.files import result_writers
 
     for path in outputs:
         check_format(path, result_writers())
         check_target(path, keep=mesh)
-    for plot in plots:
-        from fem_core.plot import check_plot
+    from fem_core.plot import check_fields, check_plot
 
+    check_fields(fields)
+    for plot in plots:
         check_plot(plot)
         check_target(plot, keep=mesh)
 
 
-def draw(solution: "Solution", path: Path) -> str:
+def draw(solution: "Solution", path: Path, fields: Sequence[str] = ()) -> str:
     """Draw the picture; answers with what was written and how long it took."""
-    from fem_core.plot import plot_solution
+    from fem_core.plot import DEFAULT, plot_solution
 
     start = time.perf_counter()
-    plot_solution(solution, path)
+    plot_solution(solution, path, fields or DEFAULT)
     return f"{path} ({time.perf_counter() - start:.1f} s)"
 
 

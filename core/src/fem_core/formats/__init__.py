@@ -1,15 +1,19 @@
 """Mesh and result files, chosen by their ending; more formats come through the extension hooks."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fem_core.errors import FemError
 from fem_core.mesh import Mesh
 
 if TYPE_CHECKING:
     from fem_core.solution import Solution
+
+
+#: The fields of a solution and their units, in the order in which files hold them.
+UNITS = {"u": "m2/s", "velocity": "m/s", "speed": "m/s", "pressure": "Pa"}
 
 
 @dataclass(frozen=True)
@@ -34,21 +38,36 @@ class MeshFormat:
 
 @dataclass(frozen=True)
 class ResultWriter:
-    """A kind of result file; `write` is given a temporary path that is renamed when it returns."""
+    """A kind of result file.
+
+    Parameters
+    ----------
+    suffixes : tuple of str
+        Endings, with the dot.
+    summary : str
+    write : function of a solution and a path
+        Is given a temporary path, which is renamed when it returns.
+    read : function of a path, optional
+        Returns the arguments of `Solution`, for `read_solution`.
+    """
 
     suffixes: tuple[str, ...]
     summary: str
     write: Callable[["Solution", Path], None]
+    read: Callable[[Path], Mapping[str, Any]] | None = None
 
 
 F = TypeVar("F", bound=MeshFormat | ResultWriter)
 
 
 def choose(formats: Iterable[F], path: Path, error: type[FemError]) -> F:
-    """The format for the ending of `path`; refuses others by naming the accepted ones."""
-    known: list[str] = []
-    for candidate in formats:
-        known += candidate.suffixes
-        if path.suffix.lower() in candidate.suffixes:
-            return candidate
-    raise error(f"{path}: unknown ending {path.suffix or '(none)'!r}; known: {', '.join(sorted(known)) or 'none'}")
+    """The format for the ending of `path`, the longest that fits; refuses others by naming the accepted ones."""
+    by_suffix: dict[str, F] = {}
+    for known in formats:
+        for suffix in known.suffixes:
+            by_suffix.setdefault(suffix, known)
+    name = path.name.lower()
+    for suffix in sorted(by_suffix, key=len, reverse=True):
+        if path.suffix and name.endswith(suffix):
+            return by_suffix[suffix]
+    raise error(f"{path}: unknown ending {path.suffix or '(none)'!r}; known: {', '.join(sorted(by_suffix)) or 'none'}")

@@ -1,14 +1,15 @@
 """HDF5: meshes with `x`, `y`, `quad8` at the root, and results beside the mesh in the same file.
 
-Named boundaries are groups `boundaries/NAME` with `edges` and `nodes`; a result adds the group
-`solution` (u, velocity, speed, pressure) with the report as a JSON attribute. A result file can
-therefore be read as a mesh again.
+Named boundaries are groups `boundaries/NAME` with `edges` and `nodes`. A result adds the group
+`solution` (u, velocity, speed, pressure, the problem, the report as a JSON attribute), so that it can
+be read as a mesh again, and the group `VTKHDF`, so that ParaView opens it.
 
 Files are taken from strangers: links out of the file, external or virtual storage and datasets far
 larger than what is stored for them are refused before anything is read.
 """
 
 import io
+import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fem_core.errors import MeshError
+from fem_core.errors import FemError, MeshError
+from fem_core.formats import UNITS, vtk
 from fem_core.mesh import Boundary, Mesh
-from fem_core.results import to_json
+from fem_core.problem import Dirichlet, Fluid, Problem, Robin, nodal_values
+from fem_core.results import Report, to_json
+from fem_core.types import Floats, Ints, Value
 
 if TYPE_CHECKING:
     from fem_core.solution import Solution
@@ -134,12 +138,90 @@ def write_mesh(mesh: Mesh, path: Path) -> None:
 
 
 def write_result(solution: "Solution", path: Path) -> None:
-    """Write the mesh, the fields and the report."""
+    """Write the mesh, the fields, the problem and the report, and the grid for ParaView, which shares the fields."""
     with _new(path) as file:
         _write_mesh(file, solution.mesh)
         group = file.create_group("solution")
-        for name in ("u", "velocity", "speed", "pressure"):
+        for name, units in UNITS.items():
             group[name] = getattr(solution, name)
+            group[name].attrs["units"] = units
         group.attrs["converged"] = solution.report.converged
         group.attrs["report"] = to_json(solution.report.to_dict())
         group["history"] = np.reshape(np.array(solution.report.history, dtype=np.float64), (-1, 2))
+        _write_problem(group.create_group("problem"), solution.problem, solution.mesh)
+        _write_vtkhdf(file, solution)
+
+
+def _write_problem(group: Any, problem: Problem, mesh: Mesh) -> None:
+    """Functions are written as their values at the nodes, which is all that a solver takes of them."""
+
+    def write(group: Any, name: str, value: Value, nodes: Ints) -> None:
+        group[name] = nodal_values(value, mesh, nodes, name) if callable(value) else np.asarray(value, dtype=np.float64)
+
+    for number, condition in enumerate(problem.conditions):
+        member = group.create_group(f"conditions/{number}")
+        member.attrs["kind"], member.attrs["boundary"] = type(condition).__name__, condition.boundary
+        for name in ("gamma", "p") if isinstance(condition, Robin) else ("value",):
+            write(member, name, getattr(condition, name), mesh.boundaries[condition.boundary].nodes)
+    group["conductivity"] = np.asarray(problem.conductivity, dtype=np.float64)
+    write(group, "source", problem.source, mesh.used_nodes)
+    group.attrs["dirichlet"] = problem.dirichlet
+    group.attrs["p0"], group.attrs["rho"] = problem.fluid.p0, problem.fluid.rho
+
+
+def _write_vtkhdf(file: Any, solution: "Solution") -> None:
+    """The group that VTK's own reader takes: https://docs.vtk.org/en/latest/vtk_file_formats/vtkhdf_file_format."""
+    mesh, fields = solution.mesh, file["solution"]
+    group = file.create_group("VTKHDF")
+    group.attrs["Version"] = (1, 0)  # what a grid in one piece needs; every reader since knows it
+    group.attrs["Type"] = np.bytes_("UnstructuredGrid")
+    connectivity, offsets, types = vtk.cells(mesh)
+    for name, number in (("Points", mesh.n_nodes), ("Cells", mesh.n_elements), ("ConnectivityIds", connectivity.size)):
+        group[f"NumberOf{name}"] = np.array([number], dtype=np.int64)
+    group["Points"], group["Connectivity"] = vtk.points(mesh), connectivity
+    group["Offsets"], group["Types"] = offsets, types
+    group["PointData/u"] = fields["u"]  # a hard link
+    for name in ("speed", "pressure"):
+        group[f"CellData/{name}"] = fields[name]
+    group["CellData/velocity"] = vtk.vectors(solution.velocity)
+    group["FieldData/converged"] = np.array([solution.report.converged], dtype=np.int32)
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """What `write_result` wrote, as the arguments of `Solution`. Raises FemError naming the file."""
+    import h5py
+
+    mesh = read(path)
+    with h5py.File(path, "r") as file:
+        if "solution" not in file:
+            raise FemError(f"{path}: a mesh without a solution; `fem solve MESH --output FILE` makes one")
+        try:
+            group = _group(file, "solution", path)
+            fields: dict[str, Floats] = {name: _dataset(group, name, path) for name in UNITS}
+            history = tuple((int(i), float(r)) for i, r in _dataset(group, "history", path))
+            report = Report.from_dict(json.loads(group.attrs["report"]), history)
+            problem = _read_problem(_group(group, "problem", path), path)
+        except FemError:
+            raise
+        except Exception as error:
+            raise FemError(f"{path}: damaged result ({type(error).__name__}: {_first_line(error)})") from None
+    return {"mesh": mesh, "problem": problem, **fields, "report": report}
+
+
+def _read_problem(group: Any, path: Path) -> Problem:
+    def read(group: Any, name: str) -> Any:
+        value = _dataset(group, name, path)
+        return float(value) if np.ndim(value) == 0 else value
+
+    conditions: list[Robin | Dirichlet] = []
+    members = _group(group, "conditions", path) if "conditions" in group else {}
+    for name in sorted(members, key=int):
+        member = _group(members, name, path)
+        boundary = member.attrs["boundary"]
+        if member.attrs["kind"] == "Robin":
+            conditions.append(Robin(boundary, read(member, "gamma"), read(member, "p")))
+        else:
+            conditions.append(Dirichlet(boundary, read(member, "value")))
+    fluid = Fluid(float(group.attrs["p0"]), float(group.attrs["rho"]))
+    dirichlet = group.attrs["dirichlet"]
+    return Problem(tuple(conditions), read(group, "conductivity"), read(group, "source"), dirichlet, fluid)

@@ -1,0 +1,48 @@
+"""`fem plot`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from fem_core.cli.console import say
+from fem_core.cli.options import PATH, check_target, everywhere, field_option
+
+
+@click.command(short_help="Draw a saved result.")
+@click.argument("result", type=PATH)
+@click.option(
+    "--output",
+    "-o",
+    "outputs",
+    type=PATH,
+    multiple=True,
+    show_default="RESULT with the ending .png",
+    help="The picture (.png, .svg); may be repeated.",
+)
+@field_option
+@everywhere
+def plot(result: Path, outputs: Sequence[Path], fields: Sequence[str]) -> None:
+    """Draw RESULT, an HDF5 file that fem solve --output has written.
+
+    \b
+    Examples
+      fem plot result.h5
+      fem plot result.h5 -o flow.svg --field speed
+      fem plot result.h5 -o all.png --field all
+
+    Lines of equal potential are at round values. Between two streamlines passes
+    the same part of the flow. Speed and pressure are constant in each element.
+    """
+    from fem_core.cli.solve import draw
+    from fem_core.plot import check_fields, check_plot
+    from fem_core.solution import read_solution
+
+    fields = check_fields(fields)
+    outputs = outputs or [result.with_suffix(".png")]
+    for path in outputs:
+        check_plot(path)
+        check_target(path, keep=result)
+    solution = read_solution(result)
+    for path in outputs:
+        say(f"wrote {draw(solution, path, fields)}")

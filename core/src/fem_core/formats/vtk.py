@@ -1,0 +1,30 @@
+"""A mesh in VTK's terms: what the files for ParaView (VTKHDF, VTU) have in common."""
+
+import numpy as np
+
+from fem_core.mesh import Mesh
+from fem_core.types import Array, Floats
+
+_QUADRATIC_QUAD = 23  # its nodes are in our order
+
+
+def points(mesh: Mesh) -> Floats:
+    """The nodes in space, at z = 0: (n_nodes, 3)."""
+    return vectors(np.stack([mesh.x, mesh.y], axis=1))
+
+
+def vectors(plane: Floats) -> Floats:
+    """Vectors of the plane, (n, 2), in space, which is where VTK draws arrows: (n, 3)."""
+    space = np.zeros((len(plane), 3))
+    space[:, :2] = plane
+    return space
+
+
+def cells(mesh: Mesh) -> tuple[Array, Array, Array]:
+    """Nodes of the cells one after the other, where each cell's begin (and the last's end), and types.
+
+    int64 (8 n_elements,), int64 (n_elements + 1,), uint8 (n_elements,).
+    """
+    n = mesh.n_elements
+    offsets = np.arange(0, 8 * n + 1, 8, dtype=np.int64)
+    return mesh.quad8.ravel().astype(np.int64), offsets, np.full(n, _QUADRATIC_QUAD, dtype=np.uint8)
