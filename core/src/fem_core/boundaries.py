@@ -61,7 +61,7 @@ def with_boundaries(mesh: Mesh, tolerance: float = TOLERANCE) -> Mesh:
                 )
     if "walls" in missing:
         others = np.concatenate([boundary.edges for boundary in named.values()])
-        named["walls"] = Boundary.from_edges(edges[~edges_among(edges, others, mesh.n_nodes)])
+        named["walls"] = Boundary.from_edges(edges[~edges_among(edges, others)])
     detected = replace(mesh, boundaries=named, warnings=tuple(warnings))
     detected.__dict__.update({k: v for k, v in mesh.__dict__.items() if k not in detected.__dict__})
     detected.__dict__["_validated"] = detected

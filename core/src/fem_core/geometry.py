@@ -77,9 +77,9 @@ def _check_boundaries(mesh: Mesh) -> None:
     """Edges of elements have to match, and those of boundaries have to be edges of elements."""
     exterior = mesh.exterior_edges
     for name, boundary in mesh.boundaries.items():
-        unknown = boundary.edges[~edges_among(boundary.edges, exterior, mesh.n_nodes)]
+        unknown = boundary.edges[~edges_among(boundary.edges, exterior)]
         if len(unknown):
-            unknown = unknown[~edges_among(unknown, mesh.quad8[:, q8.EDGES].reshape(-1, 3), mesh.n_nodes)]
+            unknown = unknown[~edges_among(unknown, mesh.quad8[:, q8.EDGES].reshape(-1, 3))]
         if len(unknown):
             raise MeshError(
                 f"{mesh.source}: boundary {name!r} has edges that no element has, such as "
@@ -87,19 +87,26 @@ def _check_boundaries(mesh: Mesh) -> None:
             )
 
 
-def edges_among(edges: Ints, known: Ints, n_nodes: int) -> Bools:
-    """Whether each of `edges` is one of `known`, in either direction."""
+def find_edges(edges: Ints, known: Ints) -> Ints:
+    """Where each of `edges` (a, mid, b) stands in `known`, in either direction; -1 where it doesn't."""
+    if not len(known) or not len(edges):
+        return np.full(len(edges), -1, dtype=np.int64)
+    n = int(max(edges.max(), known.max())) + 1
 
     def ends(edges: Ints) -> Array:
         a, b = edges[:, 0].astype(np.int64), edges[:, 2].astype(np.int64)
-        return np.minimum(a, b) * n_nodes + np.maximum(a, b)
+        return np.minimum(a, b) * n + np.maximum(a, b)
 
     wanted, given = ends(edges), ends(known)
-    if not len(known):
-        return np.zeros(len(edges), dtype=bool)
     order = np.argsort(given)
     place = order[np.minimum(np.searchsorted(given, wanted, sorter=order), len(known) - 1)]
-    found: Bools = (given[place] == wanted) & (known[place, 1] == edges[:, 1])
+    found: Ints = np.where((given[place] == wanted) & (known[place, 1] == edges[:, 1]), place, -1)
+    return found
+
+
+def edges_among(edges: Ints, known: Ints) -> Bools:
+    """Whether each of `edges` is one of `known`, in either direction."""
+    found: Bools = find_edges(edges, known) >= 0
     return found
 
 

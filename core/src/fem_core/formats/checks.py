@@ -1,0 +1,76 @@
+"""What every reader of strangers' files checks before it believes one, and what writers check of a mesh."""
+
+import importlib.util
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fem_core.errors import MeshError
+from fem_core.geometry import find_edges
+from fem_core.mesh import Mesh, name_some
+from fem_core.quad8 import EDGES
+from fem_core.types import Array, Floats, Ints
+
+#: Data over 1 MiB may be at most this many times larger than what is stored of it.
+MAX_RATIO = 256
+SMALL = 1 << 20
+
+
+def check_claim(path: Path, what: str, claimed: int, stored: int) -> None:
+    """Refuse a bomb, before memory is asked for: `claimed` bytes to be unpacked from `stored` ones."""
+    if claimed > SMALL and claimed > MAX_RATIO * stored:
+        raise MeshError(f"{path}: {what} claims {claimed:,} bytes but stores {stored:,}; refused")
+
+
+def check_plane(path: Path, points: Floats) -> None:
+    """Refuse points, (n, 2 or more), that aren't in the plane z = 0."""
+    if points.shape[1] > 2 and len(bad := np.flatnonzero(points[:, 2])):
+        raise MeshError(f"{path}: nodes {name_some(bad)} have z other than 0; the mesh must lie in the plane of x and y")
+
+
+def check_names(path: Path, mesh: Mesh) -> None:
+    """Refuse names of boundaries that a text format can't hold."""
+    for name in mesh.boundaries:
+        if not name.isprintable() or set(name) & set('",=') or name != name.strip() or len(name) > 80:
+            raise MeshError(
+                f"{path}: a boundary called {name!r} can't be written to {path.suffix}: a name there has at most 80 "
+                'characters, and no comma, = or "'
+            )
+
+
+def require(path: Path, extra: str, packages: Sequence[str]) -> None:
+    """Raise MeshError, naming the extra, unless all `packages` are installed."""
+    if any(importlib.util.find_spec(package) is None for package in packages):
+        remedy = f"{shlex.quote(sys.executable)} -m pip install {' '.join(packages)}"
+        raise MeshError(f"{path}: {path.suffix} needs {' and '.join(packages)}, the extra `{extra}`: {remedy}")
+
+
+def positions(path: Path, numbers: Ints, wanted: Ints) -> Ints:
+    """Where each of `wanted` stands in `numbers`, the node numbers of a file: int32 of the shape of `wanted`."""
+    n = len(numbers)
+    if n and numbers[-1] - numbers[0] == n - 1 and (np.diff(numbers) == 1).all():
+        found, known = wanted - numbers[0], (wanted >= numbers[0]) & (wanted <= numbers[-1])
+    else:
+        order = np.argsort(numbers, kind="stable")
+        ordered = numbers[order]
+        if len(twice := ordered[1:][ordered[1:] == ordered[:-1]]):
+            raise MeshError(f"{path}: nodes {name_some(twice)} are defined twice")
+        place = np.minimum(np.searchsorted(ordered, wanted), max(n - 1, 0))
+        known = ordered[place] == wanted if n else np.zeros(wanted.shape, dtype=bool)
+        found = order[place] if n else place
+    if not known.all():
+        raise MeshError(f"{path}: nodes {name_some(np.unique(wanted[~known]))} are referred to but not defined")
+    return found.astype(np.int32)
+
+
+def as_elements_have(edges: Ints, quad8: Ints) -> Ints:
+    """`edges` (a, mid, b), each in the direction of an element that has it; others stay as they are."""
+    if not len(edges):
+        return edges
+    known: Array = quad8[:, EDGES].reshape(-1, 3)
+    place = find_edges(edges, known)
+    turned: Ints = np.where(place[:, None] >= 0, known[place], edges)
+    return turned
