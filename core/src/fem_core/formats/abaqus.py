@@ -11,7 +11,6 @@ Sets of other elements are left alone. What one name has of each is joined.
 """
 
 import re
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from fem_core.errors import MeshError
-from fem_core.formats.checks import SMALL, as_elements_have, check_names, check_plane, positions
+from fem_core.formats.checks import SMALL, as_elements_have, check_names, check_plane, numbers, positions
 from fem_core.geometry import find_edges
 from fem_core.mesh import Boundary, Mesh, name_some
 from fem_core.quad8 import EDGES
@@ -79,16 +78,12 @@ class _Block:
         """The data as rows, each of as many numbers as the first line has, which must be one of `columns`."""
         width, parts = 0, []
         for piece in self.pieces():
-            if not piece.strip():
-                continue  # NumPy would make a number of it
-            if not width:
+            if not width and piece.strip():
                 width = len([word for word in piece.strip().split(b"\n", 1)[0].split(b",") if word.strip()])
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", DeprecationWarning)  # NumPy's way to say that this isn't a number
-                try:
-                    parts.append(np.fromstring(piece.translate(_TO_NUMBERS[dtype]), dtype=dtype, sep=" "))
-                except DeprecationWarning:
-                    raise self.fail("something that isn't a number") from None
+            try:
+                parts.append(numbers(piece.translate(_TO_NUMBERS[dtype]), dtype))
+            except ValueError as error:
+                raise self.fail(str(error)) from None
         if len(columns) == 1:
             width = columns[0]  # lines of elements may be broken
         values = _joined(parts, np.empty(0, dtype=dtype))
@@ -112,10 +107,10 @@ def read(path: Path) -> Mesh:
     for rows in model.nodes:
         check_plane(path, rows[:, 1:])
     table = _joined([rows[:, :3] for rows in model.nodes])
-    numbers, x, y = table[:, 0].astype(np.int64), table[:, 1], table[:, 2]
+    labels, x, y = table[:, 0].astype(np.int64), table[:, 1], table[:, 2]
     quads = _joined(model.quads)
-    quad8 = positions(path, numbers, quads[:, 1:])
-    return Mesh(x, y, quad8, _boundaries(path, model, quad8, numbers, quads[:, 0]), path.name)
+    quad8 = positions(path, labels, quads[:, 1:])
+    return Mesh(x, y, quad8, _boundaries(path, model, quad8, labels, quads[:, 0]), path.name)
 
 
 def _model(path: Path) -> _Model:
@@ -235,8 +230,8 @@ def _members(model: _Model, block: _Block, sets: dict[str, list[Ints]]) -> list[
     return [np.array(single, dtype=np.int64), *found]
 
 
-def _boundaries(path: Path, model: _Model, quad8: Ints, numbers: Ints, elements: Ints) -> dict[str, Boundary]:
-    """The sets and surfaces that make boundaries; `numbers` are those of the nodes, `elements` of the quadrilaterals."""
+def _boundaries(path: Path, model: _Model, quad8: Ints, labels: Ints, elements: Ints) -> dict[str, Boundary]:
+    """The sets and surfaces that make boundaries; `labels` are the numbers of the nodes, `elements` of the quadrilaterals."""
     sides = quad8[:, EDGES]
     edges: dict[str, list[Ints]] = {}
     nodes: dict[str, Ints] = {}
@@ -245,8 +240,8 @@ def _boundaries(path: Path, model: _Model, quad8: Ints, numbers: Ints, elements:
         edges.setdefault(name, []).extend(rows)
     if model.lines:
         lines = _joined(model.lines)
-        at = positions(path, numbers, lines[:, 1:])
-        is_middle = np.zeros(len(numbers), dtype=bool)
+        at = positions(path, labels, lines[:, 1:])
+        is_middle = np.zeros(len(labels), dtype=bool)
         is_middle[quad8[:, 4:]] = True
         second = is_middle[at[:, 1]]  # Abaqus' own order is end, middle, end; some programs write the middle last
         at = as_elements_have(np.where(second[:, None], at, at[:, [0, 2, 1]]), quad8)
@@ -254,14 +249,14 @@ def _boundaries(path: Path, model: _Model, quad8: Ints, numbers: Ints, elements:
             if len(chosen := at[np.isin(lines[:, 0], _joined(parts))]):
                 edges.setdefault(name, []).append(chosen)
     if model.node_sets:
-        exterior = Mesh(numbers, numbers, quad8, source=path.name).exterior_edges
-        outer = np.zeros(len(numbers), dtype=bool)
+        exterior = Mesh(labels, labels, quad8, source=path.name).exterior_edges
+        outer = np.zeros(len(labels), dtype=bool)
         outer[exterior] = True
         for name, parts in model.node_sets.items():
-            members = positions(path, numbers, _joined(parts))
+            members = positions(path, labels, _joined(parts))
             if outer[members].all():
                 nodes[name] = members
-                inside = np.zeros(len(numbers), dtype=bool)
+                inside = np.zeros(len(labels), dtype=bool)
                 inside[members] = True
                 if name not in edges:
                     edges[name] = [exterior[inside[exterior].all(axis=1)]]

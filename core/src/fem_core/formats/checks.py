@@ -3,6 +3,7 @@
 import importlib.util
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,6 +47,18 @@ def require(path: Path, extra: str, packages: Sequence[str]) -> None:
     if any(importlib.util.find_spec(package) is None for package in packages):
         remedy = f"{shlex.quote(sys.executable)} -m pip install {' '.join(packages)}"
         raise MeshError(f"{path}: {path.suffix} needs {' and '.join(packages)}, the extra `{extra}`: {remedy}")
+
+
+def numbers(text: bytes, dtype: type) -> Array:
+    """The numbers in `text`, separated by white space. Raises ValueError where something else stands."""
+    if not text or text.isspace():  # NumPy would make a number of it
+        return np.empty(0, dtype=dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)
+        try:
+            return np.fromstring(text, dtype=dtype, sep=" ")
+        except DeprecationWarning:
+            raise ValueError("something that isn't a number") from None
 
 
 def positions(path: Path, numbers: Ints, wanted: Ints) -> Ints:

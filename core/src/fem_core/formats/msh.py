@@ -14,7 +14,7 @@ from typing import IO
 import numpy as np
 
 from fem_core.errors import MeshError
-from fem_core.formats.checks import as_elements_have, check_names, check_plane, positions
+from fem_core.formats.checks import as_elements_have, check_names, check_plane, numbers, positions
 from fem_core.mesh import Boundary, Mesh
 from fem_core.types import Array, Ints
 
@@ -196,8 +196,10 @@ class _Reader:
     def rows_text(self, n: int) -> Iterator[tuple[int, Array, Array]]:
         """The elements on the next `n` lines, each `number type n_tags tags… nodes…`: type, tags, nodes."""
         lines = [self.file.readline(_LINE_LENGTH) for _ in range(n)]
-        text = b"".join(lines)
-        flat = np.fromstring(text, dtype=np.int64, sep=" ") if text.strip() else np.empty(0, dtype=np.int64)
+        try:
+            flat = numbers(b"".join(lines), int)
+        except ValueError as error:
+            raise self.fail(str(error)) from None
         start = rows = 0
         while start < len(flat):
             kind, tags = self.head(flat[start + 1 : start + 3])
@@ -229,11 +231,11 @@ class _Reader:
             yield kind, block[:, 1 : 1 + tags], block[:, 1 + tags :]
         self.file.seek(begin + 4 * start)
 
-    def head(self, numbers: Array) -> tuple[int, int]:
+    def head(self, row: Array) -> tuple[int, int]:
         """Type and number of tags of the next element."""
-        if len(numbers) < 2 or not 0 <= numbers[1] < 1000:
+        if len(row) < 2 or not 0 <= row[1] < 1000:
             raise self.fail("fewer elements than announced, or damaged ones")
-        return self.known(int(numbers[0])), int(numbers[1])
+        return self.known(int(row[0])), int(row[1])
 
     def known(self, kind: int) -> int:
         if kind not in _NODES:
