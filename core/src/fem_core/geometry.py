@@ -87,20 +87,20 @@ def _check_boundaries(mesh: Mesh) -> None:
             )
 
 
-def find_edges(edges: Ints, known: Ints) -> Ints:
+def find_edges(edges: Array, known: Array) -> Array:
     """Where each of `edges` (a, mid, b) stands in `known`, in either direction; -1 where it doesn't."""
     if not len(known) or not len(edges):
         return np.full(len(edges), -1, dtype=np.int64)
     n = int(max(edges.max(), known.max())) + 1
 
-    def ends(edges: Ints) -> Array:
+    def ends(edges: Array) -> Array:
         a, b = edges[:, 0].astype(np.int64), edges[:, 2].astype(np.int64)
         return np.minimum(a, b) * n + np.maximum(a, b)
 
     wanted, given = ends(edges), ends(known)
     order = np.argsort(given)
     place = order[np.minimum(np.searchsorted(given, wanted, sorter=order), len(known) - 1)]
-    found: Ints = np.where((given[place] == wanted) & (known[place, 1] == edges[:, 1]), place, -1)
+    found: Array = np.where((given[place] == wanted) & (known[place, 1] == edges[:, 1]), place, -1)
     return found
 
 

@@ -71,7 +71,9 @@ def _command(shape: str, generate: Callable[..., Mesh]) -> click.Command:
         if default is not None:  # not by show_default, which shows all digits or, given a text, parentheses
             help_text += f"  [default: {f'{default:.6g}' if isinstance(default, float) else default}]"
         options.append(click.Option([option, name], type=_type(hints.get(name)), default=default, help=help_text))
-    output = click.Option(["-o", "--output"], type=PATH, required=True, help="File to write (.h5).")
+    output = click.Option(
+        ["-o", "--output"], type=PATH, required=True, help="File to write (.h5, .msh, .vtu, .inp, .npz, .xlsx)."
+    )
 
     @everywhere
     def run(output: Path, **parameters: Any) -> None:

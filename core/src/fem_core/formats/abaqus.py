@@ -22,7 +22,7 @@ from fem_core.formats.checks import SMALL, as_elements_have, check_names, check_
 from fem_core.geometry import find_edges
 from fem_core.mesh import Boundary, Mesh, name_some
 from fem_core.quad8 import EDGES
-from fem_core.types import Array, Ints
+from fem_core.types import Array
 
 _QUADS = {"CPS8", "CPS8R", "CPE8", "CPE8R", "DC2D8", "S8R", "S8R5"}
 _LINES = {"T2D3", "T3D3", "B22", "B32", "DC1D3"}
@@ -36,11 +36,11 @@ class _Model:
 
     def __init__(self, size: int) -> None:
         self.nodes: list[Array] = []  # number, x, y[, z]
-        self.quads: list[Ints] = []  # number, nodes
-        self.lines: list[Ints] = []
-        self.node_sets: dict[str, list[Ints]] = {}
-        self.element_sets: dict[str, list[Ints]] = {}
-        self.surfaces: dict[str, list[tuple[Ints, int]]] = {}  # elements and their side, from 0
+        self.quads: list[Array] = []  # number, nodes
+        self.lines: list[Array] = []
+        self.node_sets: dict[str, list[Array]] = {}
+        self.element_sets: dict[str, list[Array]] = {}
+        self.surfaces: dict[str, list[tuple[Array, int]]] = {}  # elements and their side, from 0
         self.instances = 0
         self.allowed = SMALL + size  # members that sets may have without being written out one by one
 
@@ -199,7 +199,7 @@ def _spend(model: _Model, block: _Block, members: int) -> None:
         raise block.fail("sets far larger than the file; refused")
 
 
-def _named(model: _Model, block: _Block, word: str, sets: dict[str, list[Ints]]) -> list[Ints]:
+def _named(model: _Model, block: _Block, word: str, sets: dict[str, list[Array]]) -> list[Array]:
     """The member that `word` numbers, or those of the set of this name."""
     if re.fullmatch(r"[0-9]{1,18}", word):
         return [np.array([int(word)])]
@@ -210,9 +210,9 @@ def _named(model: _Model, block: _Block, word: str, sets: dict[str, list[Ints]])
     raise block.fail(f"neither a number nor a set above it: {word[:80]!r}")
 
 
-def _members(model: _Model, block: _Block, sets: dict[str, list[Ints]]) -> list[Ints]:
+def _members(model: _Model, block: _Block, sets: dict[str, list[Array]]) -> list[Array]:
     """Numbers, names of sets, or with GENERATE first, last and step."""
-    found: list[Ints] = []
+    found: list[Array] = []
     single: list[int] = []
     for row in block.words():
         numbers = [int(word) for word in row if re.fullmatch(r"[0-9]{1,18}", word)]
@@ -230,14 +230,13 @@ def _members(model: _Model, block: _Block, sets: dict[str, list[Ints]]) -> list[
     return [np.array(single, dtype=np.int64), *found]
 
 
-def _boundaries(path: Path, model: _Model, quad8: Ints, labels: Ints, elements: Ints) -> dict[str, Boundary]:
-    """The sets and surfaces that make boundaries; `labels` are the numbers of the nodes, `elements` of the quadrilaterals."""
+def _boundaries(path: Path, model: _Model, quad8: Array, labels: Array, elements: Array) -> dict[str, Boundary]:
+    """The sets and surfaces that make boundaries, given what numbers the file has for nodes and elements."""
     sides = quad8[:, EDGES]
-    edges: dict[str, list[Ints]] = {}
-    nodes: dict[str, Ints] = {}
-    for name, parts in model.surfaces.items():
-        rows = [sides[_index(path, elements, members, name), side] for members, side in parts]
-        edges.setdefault(name, []).extend(rows)
+    edges: dict[str, list[Array]] = {}
+    nodes: dict[str, Array] = {}
+    for name, faces in model.surfaces.items():
+        edges[name] = [sides[_index(path, elements, members, name), side] for members, side in faces]
     if model.lines:
         lines = _joined(model.lines)
         at = positions(path, labels, lines[:, 1:])
@@ -249,7 +248,7 @@ def _boundaries(path: Path, model: _Model, quad8: Ints, labels: Ints, elements: 
             if len(chosen := at[np.isin(lines[:, 0], _joined(parts))]):
                 edges.setdefault(name, []).append(chosen)
     if model.node_sets:
-        exterior = Mesh(labels, labels, quad8, source=path.name).exterior_edges
+        exterior = Mesh(labels * 0.0, labels * 0.0, quad8, source=path.name).exterior_edges
         outer = np.zeros(len(labels), dtype=bool)
         outer[exterior] = True
         for name, parts in model.node_sets.items():
@@ -260,15 +259,15 @@ def _boundaries(path: Path, model: _Model, quad8: Ints, labels: Ints, elements: 
                 inside[members] = True
                 if name not in edges:
                     edges[name] = [exterior[inside[exterior].all(axis=1)]]
-    return {name: _boundary(edges.get(name, []), nodes.get(name)) for name in {**edges, **nodes}}
+    return {name: _boundary(edges.get(name, []), nodes.get(name)) for name in dict.fromkeys([*edges, *nodes])}
 
 
-def _boundary(edges: list[Ints], nodes: Ints | None) -> Boundary:
+def _boundary(edges: list[Array], nodes: Array | None) -> Boundary:
     own = np.concatenate([np.empty((0, 3), dtype=np.int32), *edges])
     return Boundary(own, np.concatenate([own.ravel(), [] if nodes is None else nodes]).astype(np.int32))
 
 
-def _index(path: Path, elements: Ints, members: Ints, name: str) -> Ints:
+def _index(path: Path, elements: Array, members: Array, name: str) -> Array:
     order = np.argsort(elements, kind="stable")
     place = order[np.minimum(np.searchsorted(elements, members, sorter=order), len(order) - 1)]
     if len(unknown := members[elements[place] != members]):
@@ -278,11 +277,13 @@ def _index(path: Path, elements: Ints, members: Ints, name: str) -> Ints:
 
 def write(mesh: Mesh, path: Path) -> None:
     """Write `mesh` as DC2D8, each boundary as a node set and a surface of element sides."""
-    check_names(path, mesh)
+    check_names(mesh)
     known = mesh.quad8[:, EDGES].reshape(-1, 3)
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.write("*NODE\n")
-        file.writelines(f"{i}, {x!r}, {y!r}\n" for i, (x, y) in enumerate(zip(mesh.x.tolist(), mesh.y.tolist()), 1))
+        file.writelines(
+            f"{i}, {x!r}, {y!r}\n" for i, (x, y) in enumerate(np.stack([mesh.x, mesh.y], axis=1).tolist(), 1)
+        )
         file.write("*ELEMENT, TYPE=DC2D8\n")
         rows = (mesh.quad8 + 1).tolist()
         file.writelines(f"{i}, {', '.join(map(str, row))}\n" for i, row in enumerate(rows, 1))

@@ -13,7 +13,7 @@ from fem_core.errors import MeshError
 from fem_core.geometry import find_edges
 from fem_core.mesh import Mesh, name_some
 from fem_core.quad8 import EDGES
-from fem_core.types import Array, Floats, Ints
+from fem_core.types import Array, Floats
 
 #: Data over 1 MiB may be at most this many times larger than what is stored of it.
 MAX_RATIO = 256
@@ -29,24 +29,27 @@ def check_claim(path: Path, what: str, claimed: int, stored: int) -> None:
 def check_plane(path: Path, points: Floats) -> None:
     """Refuse points, (n, 2 or more), that aren't in the plane z = 0."""
     if points.shape[1] > 2 and len(bad := np.flatnonzero(points[:, 2])):
-        raise MeshError(f"{path}: nodes {name_some(bad)} have z other than 0; the mesh must lie in the plane of x and y")
+        raise MeshError(
+            f"{path}: nodes {name_some(bad)} have z other than 0; the mesh must lie in the plane of x and y"
+        )
 
 
-def check_names(path: Path, mesh: Mesh) -> None:
+def check_names(mesh: Mesh) -> None:
     """Refuse names of boundaries that a text format can't hold."""
     for name in mesh.boundaries:
         if not name.isprintable() or set(name) & set('",=') or name != name.strip() or len(name) > 80:
             raise MeshError(
-                f"{path}: a boundary called {name!r} can't be written to {path.suffix}: a name there has at most 80 "
-                'characters, and no comma, = or "'
+                f"a boundary called {name!r} can't be written in this format: a name has at most 80 characters, "
+                'no comma, no = and no "'
             )
 
 
-def require(path: Path, extra: str, packages: Sequence[str]) -> None:
-    """Raise MeshError, naming the extra, unless all `packages` are installed."""
-    if any(importlib.util.find_spec(package) is None for package in packages):
-        remedy = f"{shlex.quote(sys.executable)} -m pip install {' '.join(packages)}"
-        raise MeshError(f"{path}: {path.suffix} needs {' and '.join(packages)}, the extra `{extra}`: {remedy}")
+def lacking(suffix: str, extra: str, packages: Sequence[str]) -> str:
+    """What to install before files of this ending can be used; empty if all `packages` are there."""
+    if all(importlib.util.find_spec(package) for package in packages):
+        return ""
+    remedy = f"{shlex.quote(sys.executable)} -m pip install {' '.join(packages)}"
+    return f"{suffix} needs {' and '.join(packages)}, the extra `{extra}`: {remedy}"
 
 
 def numbers(text: bytes, dtype: type) -> Array:
@@ -61,7 +64,7 @@ def numbers(text: bytes, dtype: type) -> Array:
             raise ValueError("something that isn't a number") from None
 
 
-def positions(path: Path, numbers: Ints, wanted: Ints) -> Ints:
+def positions(path: Path, numbers: Array, wanted: Array) -> Array:
     """Where each of `wanted` stands in `numbers`, the node numbers of a file: int32 of the shape of `wanted`."""
     n = len(numbers)
     if n and numbers[-1] - numbers[0] == n - 1 and (np.diff(numbers) == 1).all():
@@ -76,14 +79,15 @@ def positions(path: Path, numbers: Ints, wanted: Ints) -> Ints:
         found = order[place] if n else place
     if not known.all():
         raise MeshError(f"{path}: nodes {name_some(np.unique(wanted[~known]))} are referred to but not defined")
-    return found.astype(np.int32)
+    indices: Array = found.astype(np.int32)
+    return indices
 
 
-def as_elements_have(edges: Ints, quad8: Ints) -> Ints:
+def as_elements_have(edges: Array, quad8: Array) -> Array:
     """`edges` (a, mid, b), each in the direction of an element that has it; others stay as they are."""
     if not len(edges):
         return edges
     known: Array = quad8[:, EDGES].reshape(-1, 3)
     place = find_edges(edges, known)
-    turned: Ints = np.where(place[:, None] >= 0, known[place], edges)
+    turned: Array = np.where(place[:, None] >= 0, known[place], edges)
     return turned

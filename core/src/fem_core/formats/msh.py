@@ -9,14 +9,14 @@ import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
 from fem_core.errors import MeshError
 from fem_core.formats.checks import as_elements_have, check_names, check_plane, numbers, positions
 from fem_core.mesh import Boundary, Mesh
-from fem_core.types import Array, Ints
+from fem_core.types import Array
 
 _POINT, _LINE, _QUAD = 15, 8, 16
 _NODES = {_POINT: 1, _LINE: 3, _QUAD: 8}
@@ -48,9 +48,9 @@ class _Reader:
         self.binary, self.order, self.size_t = False, "<", 8
         self.names: dict[tuple[int, int], str] = {}
         self.groups: dict[tuple[int, int], list[int]] = {}  # physical tags by dimension and tag of an entity (4.1)
-        self.tags: Ints = np.empty(0, dtype=np.int64)
+        self.tags: Array = np.empty(0, dtype=np.int64)
         self.points = np.empty((0, 3))
-        self.found: dict[tuple[int, int], list[Ints]] = {}  # nodes of elements by type and physical tag, 0 for none
+        self.found: dict[tuple[int, int], list[Array]] = {}  # nodes of elements by type and physical tag, 0 for none
 
     def mesh(self) -> Mesh:
         version = self.header()
@@ -104,8 +104,13 @@ class _Reader:
         """`count` numbers of the kind int (i), size_t (u) or double (d); or nodes of format 2.2 (n), binary only."""
         if self.binary:
             o = self.order
-            types = {"i": o + "i4", "u": f"{o}u{self.size_t}", "d": o + "f8", "n": [("tag", o + "i4"), ("x", o + "f8", 3)]}
-            dtype = np.dtype(types[kind])  # type: ignore[arg-type]
+            types: dict[str, Any] = {
+                "i": "i4",
+                "u": f"u{self.size_t}",
+                "d": "f8",
+                "n": [("tag", o + "i4"), ("x", o + "f8", 3)],
+            }
+            dtype = np.dtype(types[kind]).newbyteorder(o)
             needed = count * dtype.itemsize
         else:
             dtype = np.dtype("f8" if kind == "d" else "i8")
@@ -240,7 +245,9 @@ class _Reader:
     def known(self, kind: int) -> int:
         if kind not in _NODES:
             what = _REFUSED.get(kind, "elements")
-            raise MeshError(f"{self.path}: {what} (gmsh type {kind}), but only 8-node quadrilaterals are solved: {_WAY_OUT}")
+            raise MeshError(
+                f"{self.path}: {what} (gmsh type {kind}), but only 8-node quadrilaterals are solved: {_WAY_OUT}"
+            )
         return kind
 
     # both
@@ -255,8 +262,8 @@ class _Reader:
             quad8 = quad8[np.sort(np.unique(quad8, axis=0, return_index=True)[1])]
         check_plane(self.path, self.points)
         none = np.empty(0, dtype=np.int32)
-        edges: dict[str, Ints] = {}
-        nodes: dict[str, list[Ints]] = {}
+        edges: dict[str, Array] = {}
+        nodes: dict[str, list[Array]] = {}
         for (kind, tag), found in self.found.items():
             if tag and kind == _LINE:
                 lines = np.concatenate(found)[:, [0, 2, 1]]
@@ -290,7 +297,7 @@ def alike(flat: Array, width: int, head: slice) -> Array:
 
 def write(mesh: Mesh, path: Path) -> None:
     """Write `mesh` in format 4.1, binary: a physical group for each boundary, and `elements`."""
-    check_names(path, mesh)
+    check_names(mesh)
     numbered = list(enumerate(mesh.boundaries.items(), start=1))
     curves = [(k, boundary.edges) for k, (_, boundary) in numbered if len(boundary.edges)]
     points = [(k, np.setdiff1d(boundary.nodes, boundary.edges)) for k, (_, boundary) in numbered]
@@ -307,7 +314,7 @@ def write(mesh: Mesh, path: Path) -> None:
     def doubles(*values: Array) -> bytes:
         return np.ascontiguousarray(np.stack(values, axis=-1), dtype=np.float64).tobytes()
 
-    def entity(tag: int, physical: int, nodes: Ints, is_point: bool = False) -> bytes:
+    def entity(tag: int, physical: int, nodes: Array, is_point: bool = False) -> bytes:
         low, high = ((f(mesh.x[nodes]), f(mesh.y[nodes]), 0.0) for f in (np.min, np.max))
         box = low if is_point else low + high
         return ints(tag) + doubles(*np.array(box)) + sizes(1) + ints(physical) + (b"" if is_point else sizes(0))

@@ -21,13 +21,16 @@ import numpy as np
 from fem_core.errors import MeshError
 from fem_core.formats.checks import as_elements_have, check_claim, check_names, check_plane, numbers
 from fem_core.mesh import Boundary, Mesh
-from fem_core.types import Array, Ints
+from fem_core.types import Array
 
 _VERTEX, _EDGE, _QUAD = 1, 21, 23
 _REFUSED = {3: "lines", 5: "triangles", 9: "4-node quadrilaterals", 22: "6-node triangles", 28: "9-node quadrilaterals"}
 _KINDS = {f"{k}{8 * n}": f"{c}{n}" for k, c in (("Float", "f"), ("Int", "i"), ("UInt", "u")) for n in (1, 2, 4, 8)}
 _PREFIX = "boundary:"
-_DECOMPRESSORS: dict[str, Any] = {"vtkZLibDataCompressor": zlib.decompressobj, "vtkLZMADataCompressor": lzma.LZMADecompressor}
+_DECOMPRESSORS: dict[str, Any] = {
+    "vtkZLibDataCompressor": zlib.decompressobj,
+    "vtkLZMADataCompressor": lzma.LZMADecompressor,
+}
 
 
 def read(path: Path) -> Mesh:
@@ -42,9 +45,11 @@ def read(path: Path) -> Mesh:
     nodes = grid.array("Cells", "connectivity", int(ends[-1]))
     if unknown := set(np.unique(types).tolist()) - {_VERTEX, _EDGE, _QUAD}:
         what = _REFUSED.get(min(unknown), "cells")
-        raise MeshError(f"{path}: {what} (VTK type {min(unknown)}), but only 8-node quadrilaterals (type {_QUAD}) are solved")
+        raise MeshError(
+            f"{path}: {what} (VTK type {min(unknown)}), but only 8-node quadrilaterals (type {_QUAD}) are solved"
+        )
 
-    def cells(kind: int, width: int) -> tuple[Ints, Ints]:
+    def cells(kind: int, width: int) -> tuple[Array, Array]:
         chosen = np.flatnonzero(types == kind)
         if (np.diff(ends)[chosen] != width).any():
             raise MeshError(f"{path}: a cell of type {kind} has {width} nodes, but one here has another number")
@@ -222,7 +227,7 @@ class _Source:
 
 def write(mesh: Mesh, path: Path) -> None:
     """Write `mesh`, its boundaries as quadratic edges and arrays."""
-    check_names(path, mesh)
+    check_names(mesh)
     edges = np.concatenate([np.empty((0, 3), np.int32), *(boundary.edges for boundary in mesh.boundaries.values())])
     n, m = mesh.n_elements, len(edges)
     types = np.repeat(np.array([_QUAD, _EDGE], dtype=np.uint8), [n, m])
@@ -240,7 +245,12 @@ def write(mesh: Mesh, path: Path) -> None:
     cells = {"connectivity": connectivity, "offsets": np.cumsum(np.repeat([8, 3], [n, m])), "types": types}
     appended: list[Array] = []
     parts = ""
-    for part, arrays in (("PointData", at_points), ("CellData", in_cells), ("Points", {"Points": points}), ("Cells", cells)):
+    for part, arrays in (
+        ("PointData", at_points),
+        ("CellData", in_cells),
+        ("Points", {"Points": points}),
+        ("Cells", cells),
+    ):
         parts += f"<{part}>\n"
         for name, values in arrays.items():
             offset = sum(8 + array.nbytes for array in appended)
