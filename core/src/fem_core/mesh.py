@@ -177,22 +177,22 @@ class Mesh:
         Raises MeshError where more than two elements share an edge, where two elements share the
         corners of an edge but not its mid-side node, or where they lie on the same side of it.
         """
-        edges = self.quad8[:, q8.EDGES].reshape(-1, 3)
-        a, mid, b = edges.T
+        a, b, mid = (self.quad8[:, nodes].ravel() for nodes in (q8.EDGES[:, 0], q8.EDGES[:, 2], q8.EDGES[:, 1]))
         key = np.minimum(a, b).astype(np.int64) * self.n_nodes + np.maximum(a, b)
         order = np.argsort(key, kind="stable")
-        same = key[order[1:]] == key[order[:-1]]
+        key, mid_, a_ = key[order], mid[order], a[order]
+        same = key[1:] == key[:-1]
         if (thrice := same[1:] & same[:-1]).any():
             raise MeshError(
                 f"{self.source}: more than two elements share an edge, at elements "
                 f"{name_some(np.unique(order[1:-1][thrice] // 4))}; merge or remove the duplicates"
             )
-        if (torn := same & (mid[order[1:]] != mid[order[:-1]])).any():
+        if (torn := same & (mid_[1:] != mid_[:-1])).any():
             raise MeshError(
                 f"{self.source}: neighbours share the corners of an edge but not its mid-side node, at elements "
                 f"{name_some(np.unique(order[1:][torn] // 4))}; merge coincident nodes first"
             )
-        if (overlap := same & (a[order[1:]] == a[order[:-1]])).any():
+        if (overlap := same & (a_[1:] == a_[:-1])).any():
             raise MeshError(
                 f"{self.source}: neighbours lie on the same side of an edge, so they overlap, at elements "
                 f"{name_some(np.unique(order[1:][overlap] // 4))}; remove the duplicates"
@@ -200,7 +200,8 @@ class Mesh:
         once = np.ones(len(key), dtype=bool)
         once[1:] &= ~same
         once[:-1] &= ~same
-        return edges[np.sort(order[once])]
+        exterior = np.sort(order[once])
+        return np.stack([a[exterior], mid[exterior], b[exterior]], axis=1)
 
     @cached_property
     def components(self) -> tuple[int, Ints]:

@@ -85,9 +85,12 @@ def positions(path: Path, numbers: Array, wanted: Array) -> Array:
 
 def as_elements_have(edges: Array, quad8: Array) -> Array:
     """`edges` (a, mid, b), each in the direction of an element that has it; others stay as they are."""
-    if not len(edges):
-        return edges
-    known: Array = quad8[:, EDGES].reshape(-1, 3)
+    is_middle = np.zeros(max(quad8.max(initial=0), edges.max(initial=0)) + 1, dtype=bool)
+    is_middle[edges[:, 1]] = True
+    element, side = np.nonzero(is_middle[quad8[:, 4:]])
+    known = quad8[element[:, None], EDGES[side]]
     place = find_edges(edges, known)
-    turned: Array = np.where(place[:, None] >= 0, known[place], edges)
+    found = place >= 0
+    turned: Array = edges.copy()
+    turned[found] = known[place[found]]
     return turned

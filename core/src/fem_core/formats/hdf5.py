@@ -97,7 +97,10 @@ def _dataset(group: Any, name: str, path: Path) -> Any:
         size = items * data.dtype.itemsize  # a chunk is unpacked as a whole
         if size > _SMALL and size > _MAX_RATIO * stored:
             raise MeshError(f"{path}: {name!r} {what} {size:,} bytes but stores {stored:,}; refused")
-    return data[()]
+    values = data[()]
+    if isinstance(values, np.ndarray):
+        values.flags.writeable = False  # nobody else has it: the mesh takes it as it is
+    return values
 
 
 def _first_line(error: BaseException) -> str:

@@ -103,14 +103,8 @@ class _Reader:
     def take(self, kind: str, count: int) -> Array:
         """`count` numbers of the kind int (i), size_t (u) or double (d); or nodes of format 2.2 (n), binary only."""
         if self.binary:
-            o = self.order
-            types: dict[str, Any] = {
-                "i": "i4",
-                "u": f"u{self.size_t}",
-                "d": "f8",
-                "n": [("tag", o + "i4"), ("x", o + "f8", 3)],
-            }
-            dtype = np.dtype(types[kind]).newbyteorder(o)
+            types: dict[str, Any] = {"i": "i4", "u": f"u{self.size_t}", "d": "f8", "n": [("tag", "i4"), ("x", "f8", 3)]}
+            dtype = np.dtype(types[kind]).newbyteorder(self.order)
             needed = count * dtype.itemsize
         else:
             dtype = np.dtype("f8" if kind == "d" else "i8")

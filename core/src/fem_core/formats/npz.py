@@ -63,7 +63,9 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> Any
     if math.prod(shape) * dtype.itemsize > member.file_size:
         raise MeshError(f"{what} claims the shape {shape} of {dtype} but holds {member.file_size:,} bytes")
     with archive.open(member) as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
+        values = np.lib.format.read_array(file, allow_pickle=False)
+    values.flags.writeable = False  # nobody else has it: the mesh takes it as it is
+    return values
 
 
 def write(mesh: Mesh, path: Path) -> None:
