@@ -131,7 +131,8 @@ def _mixed(bits: Array) -> Array:
     """Numbers that look random, different ones for different ones."""
     for _ in range(2):
         bits = (bits ^ (bits >> np.uint64(32))) * _MIX
-    return bits ^ (bits >> np.uint64(29))
+    mixed: Array = bits ^ (bits >> np.uint64(29))
+    return mixed
 
 
 def _check_coincidence(mesh: Mesh) -> None:

@@ -76,20 +76,25 @@ class _Block:
 
     def numbers(self, dtype: type, columns: Sequence[int]) -> Array:
         """The data as rows, each of as many numbers as the first line has, which must be one of `columns`."""
-        width, parts = 0, []
+        most = sum(self.raw.count(b",", *extent) + self.raw.count(b"\n", *extent) + 1 for extent in self.extents)
+        values: Array = np.empty(most, dtype=dtype)
+        used = width = 0
         for piece in self.pieces():
             if not width and piece.strip():
                 width = len([word for word in piece.strip().split(b"\n", 1)[0].split(b",") if word.strip()])
             try:
-                parts.append(numbers(piece.translate(_TO_NUMBERS[dtype]), dtype))
+                found = numbers(piece.translate(_TO_NUMBERS[dtype]), dtype)
             except ValueError as error:
                 raise self.fail(str(error)) from None
+            if used + len(found) > most:
+                raise self.fail("numbers without a comma between them")
+            values[used : used + len(found)] = found
+            used += len(found)
         if len(columns) == 1:
             width = columns[0]  # lines of elements may be broken
-        values = _joined(parts, np.empty(0, dtype=dtype))
-        if len(values) and (width not in columns or len(values) % width):
+        if used and (width not in columns or used % width):
             raise self.fail(f"rows of {' or '.join(map(str, columns))} numbers were expected")
-        return values.reshape(-1, width or columns[0])
+        return values[:used].reshape(-1, width or columns[0])
 
     def words(self) -> Iterator[list[str]]:
         """The data as lines of words."""
@@ -104,13 +109,13 @@ def read(path: Path) -> Mesh:
     model = _model(path)
     if not model.nodes or not model.quads:
         raise MeshError(f"{path}: there are no {'8-node elements of the plane' if model.nodes else 'nodes'}")
-    for rows in model.nodes:
-        check_plane(path, rows[:, 1:])
-    table = _joined([rows[:, :3] for rows in model.nodes])
-    labels, x, y = table[:, 0].astype(np.int64), table[:, 1], table[:, 2]
-    quads = _joined(model.quads)
-    quad8 = positions(path, labels, quads[:, 1:])
-    return Mesh(x, y, quad8, _boundaries(path, model, quad8, labels, quads[:, 0]), path.name)
+    labels = np.concatenate([rows[:, 0].astype(np.int64) for rows in model.nodes])
+    x, y = (np.concatenate([rows[:, column] for rows in model.nodes]) for column in (1, 2))
+    model.nodes.clear()
+    elements = np.concatenate([rows[:, 0] for rows in model.quads])
+    quad8 = np.concatenate([positions(path, labels, rows[:, 1:]) for rows in model.quads])
+    model.quads.clear()
+    return Mesh(x, y, quad8, _boundaries(path, model, quad8, labels, elements), path.name)
 
 
 def _model(path: Path) -> _Model:
@@ -119,12 +124,6 @@ def _model(path: Path) -> _Model:
     for block in _blocks(path, raw):
         _add(model, block)
     return model
-
-
-def _joined(parts: list[Array], empty: Array | None = None) -> Array:
-    if len(parts) == 1:
-        return parts[0]  # without a copy
-    return np.concatenate(parts if empty is None else [empty, *parts])
 
 
 def _blocks(path: Path, raw: bytes) -> Iterator[_Block]:
@@ -163,6 +162,7 @@ def _add(model: _Model, block: _Block) -> None:
     match block.keyword:
         case "NODE":
             model.nodes.append(block.numbers(float, (3, 4)))
+            check_plane(block.path, model.nodes[-1][:, 1:], model.nodes[-1][:, 0].astype(np.int64))
             if name := block.parameters.get("NSET"):
                 model.node_sets.setdefault(name, []).append(model.nodes[-1][:, 0].astype(np.int64))
         case "ELEMENT":
@@ -238,21 +238,22 @@ def _boundaries(path: Path, model: _Model, quad8: Array, labels: Array, elements
     for name, faces in model.surfaces.items():
         edges[name] = [sides[_index(path, elements, members, name), side] for members, side in faces]
     if model.lines:
-        lines = _joined(model.lines)
+        lines = np.concatenate(model.lines)
         at = positions(path, labels, lines[:, 1:])
         is_middle = np.zeros(len(labels), dtype=bool)
         is_middle[quad8[:, 4:]] = True
         second = is_middle[at[:, 1]]  # Abaqus' own order is end, middle, end; some programs write the middle last
         at = as_elements_have(np.where(second[:, None], at, at[:, [0, 2, 1]]), quad8)
         for name, parts in model.element_sets.items():
-            if len(chosen := at[np.isin(lines[:, 0], _joined(parts))]):
+            if len(chosen := at[np.isin(lines[:, 0], np.concatenate(parts))]):
                 edges.setdefault(name, []).append(chosen)
     if model.node_sets:
-        exterior = Mesh(labels * 0.0, labels * 0.0, quad8, source=path.name).exterior_edges
+        element, side = np.nonzero(np.bincount(quad8[:, 4:].ravel())[quad8[:, 4:]] == 1)  # mid-sides of one element
+        exterior = quad8[element[:, None], EDGES[side]]
         outer = np.zeros(len(labels), dtype=bool)
         outer[exterior] = True
         for name, parts in model.node_sets.items():
-            members = positions(path, labels, _joined(parts))
+            members = positions(path, labels, np.concatenate(parts))
             if outer[members].all():
                 nodes[name] = members
                 inside = np.zeros(len(labels), dtype=bool)

@@ -19,6 +19,8 @@ from fem_core.types import Array, Floats
 MAX_RATIO = 256
 SMALL = 1 << 20
 
+_ROWS = 1 << 14
+
 
 def check_claim(path: Path, what: str, claimed: int, stored: int) -> None:
     """Refuse a bomb, before memory is asked for: `claimed` bytes to be unpacked from `stored` ones."""
@@ -26,11 +28,11 @@ def check_claim(path: Path, what: str, claimed: int, stored: int) -> None:
         raise MeshError(f"{path}: {what} claims {claimed:,} bytes but stores {stored:,}; refused")
 
 
-def check_plane(path: Path, points: Floats) -> None:
-    """Refuse points, (n, 2 or more), that aren't in the plane z = 0."""
+def check_plane(path: Path, points: Floats, labels: Array) -> None:
+    """Refuse points, (n, 2 or more), that aren't in the plane z = 0; `labels` are their numbers in the file."""
     if points.shape[1] > 2 and len(bad := np.flatnonzero(points[:, 2])):
         raise MeshError(
-            f"{path}: nodes {name_some(bad)} have z other than 0; the mesh must lie in the plane of x and y"
+            f"{path}: nodes {name_some(labels[bad])} have z other than 0; the mesh must lie in the plane of x and y"
         )
 
 
@@ -66,21 +68,21 @@ def numbers(text: bytes, dtype: type) -> Array:
 
 def positions(path: Path, numbers: Array, wanted: Array) -> Array:
     """Where each of `wanted` stands in `numbers`, the node numbers of a file: int32 of the shape of `wanted`."""
-    n = len(numbers)
-    if n and numbers[-1] - numbers[0] == n - 1 and (np.diff(numbers) == 1).all():
-        found, known = wanted - numbers[0], (wanted >= numbers[0]) & (wanted <= numbers[-1])
-    else:
-        order = np.argsort(numbers, kind="stable")
-        ordered = numbers[order]
-        if len(twice := ordered[1:][ordered[1:] == ordered[:-1]]):
-            raise MeshError(f"{path}: nodes {name_some(twice)} are defined twice")
-        place = np.minimum(np.searchsorted(ordered, wanted), max(n - 1, 0))
-        known = ordered[place] == wanted if n else np.zeros(wanted.shape, dtype=bool)
-        found = order[place] if n else place
-    if not known.all():
-        raise MeshError(f"{path}: nodes {name_some(np.unique(wanted[~known]))} are referred to but not defined")
-    indices: Array = found.astype(np.int32)
-    return indices
+    in_a_row = bool((np.diff(numbers) == 1).all())
+    order = np.empty(0, dtype=np.int64) if in_a_row else np.argsort(numbers, kind="stable")
+    ordered = numbers if in_a_row else numbers[order]
+    if len(twice := ordered[1:][ordered[1:] == ordered[:-1]]):
+        raise MeshError(f"{path}: nodes {name_some(twice)} are defined twice")
+    found = np.empty(wanted.shape, dtype=np.int32)
+    for start in range(0, len(wanted), _ROWS):  # piece by piece, for the sake of memory
+        piece = wanted[start : start + _ROWS].astype(np.int64)
+        place = piece - ordered[0] if in_a_row and len(ordered) else np.searchsorted(ordered, piece)
+        place = np.clip(place, 0, max(0, len(ordered) - 1))
+        known = ordered[place] == piece if len(ordered) else np.zeros(piece.shape, dtype=bool)
+        if not known.all():
+            raise MeshError(f"{path}: nodes {name_some(np.unique(piece[~known]))} are referred to but not defined")
+        found[start : start + _ROWS] = place if in_a_row else order[place]
+    return found
 
 
 def as_elements_have(edges: Array, quad8: Array) -> Array:

@@ -166,7 +166,7 @@ class _Reader:
             dimension, entity, kind = self.ints("i", 3)
             (n,) = self.ints("u", 1)
             width = 1 + _NODES[self.known(kind)]
-            nodes = positions(self.path, self.tags, self.take("u", n * width).reshape(n, width)[:, 1:].astype(np.int64))
+            nodes = positions(self.path, self.tags, self.take("u", n * width).reshape(n, width)[:, 1:])
             groups = self.groups.get((dimension, entity), []) if kind != _QUAD else []
             for tag in groups or [0]:
                 self.found.setdefault((kind, abs(tag)), []).append(nodes)
@@ -189,7 +189,7 @@ class _Reader:
                 left -= len(nodes)
                 group = np.abs(tags[:, 0]) if tags.shape[1] else np.zeros(len(nodes), dtype=np.int64)
                 for tag in np.unique(group):
-                    chosen = positions(self.path, self.tags, nodes[group == tag].astype(np.int64))
+                    chosen = positions(self.path, self.tags, nodes[group == tag])
                     self.found.setdefault((kind, int(tag)), []).append(chosen)
 
     def rows_text(self, n: int) -> Iterator[tuple[int, Array, Array]]:
@@ -254,7 +254,7 @@ class _Reader:
         quad8 = np.concatenate(quads)
         if len(quads) > 1:  # format 2.2 repeats an element for each physical group that it is in
             quad8 = quad8[np.sort(np.unique(quad8, axis=0, return_index=True)[1])]
-        check_plane(self.path, self.points)
+        check_plane(self.path, self.points, self.tags)
         none = np.empty(0, dtype=np.int32)
         edges: dict[str, Array] = {}
         nodes: dict[str, list[Array]] = {}

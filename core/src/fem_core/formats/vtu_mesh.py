@@ -56,7 +56,7 @@ def read(path: Path) -> Mesh:
         return chosen, nodes[ends[chosen][:, None] + np.arange(width)].astype(np.int64)
 
     quad8, (at, edges) = cells(_QUAD, 8)[1], cells(_EDGE, 3)
-    check_plane(path, points)
+    check_plane(path, points, np.arange(n))
     edges = as_elements_have(edges[:, [0, 2, 1]], quad8)
     boundaries = {}
     for name in dict.fromkeys(name for _, name in grid.arrays if name.startswith(_PREFIX)):
