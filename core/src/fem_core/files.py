@@ -46,6 +46,9 @@ def read_mesh(path: str | Path, *, boundary_tolerance: float = TOLERANCE) -> Mes
         raise MeshError(f"{path}: not a file")
     try:
         mesh = reader.read(path)
+    except MeshError as error:  # of the mesh itself, which knows the file's name at most
+        text = str(error).removeprefix(f"{path.name}: ")
+        raise MeshError(text if text.startswith(str(path)) else f"{path}: {text}") from None
     except (FemError, MemoryError):
         raise
     except FileNotFoundError:

@@ -59,10 +59,10 @@ def numbers(text: bytes, dtype: type) -> Array:
     if not text or text.isspace():  # NumPy would make a number of it
         return np.empty(0, dtype=dtype)
     with warnings.catch_warnings():
-        warnings.simplefilter("error", DeprecationWarning)
+        warnings.simplefilter("error", DeprecationWarning)  # what NumPy gives instead of an error before 2.3
         try:
             return np.fromstring(text, dtype=dtype, sep=" ")
-        except DeprecationWarning:
+        except (DeprecationWarning, ValueError):
             raise ValueError("something that isn't a number") from None
 
 

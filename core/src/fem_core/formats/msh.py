@@ -27,7 +27,10 @@ _REFUSED = {
     9: "6-node triangles",
     10: "9-node quadrilaterals",
 }
-_WAY_OUT = "before meshing, set Mesh.ElementOrder=2, Mesh.SecondOrderIncomplete=1 and Mesh.RecombineAll=1"
+_WAY_OUT = (
+    "before meshing, set Mesh.ElementOrder=2, Mesh.SecondOrderIncomplete=1 and Mesh.RecombineAll=1, "
+    "and Mesh.SubdivisionAlgorithm=1 if triangles remain"
+)
 _LINES = 1 << 15  # lines of text that are read at once
 _LINE_LENGTH = 1 << 12
 
@@ -35,7 +38,7 @@ _LINE_LENGTH = 1 << 12
 def read(path: Path) -> Mesh:
     """The mesh in a file of gmsh's. Raises MeshError naming the file and what was found."""
     with path.open("rb") as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of NumPy's, about text that isn't a number: counted here
+        warnings.simplefilter("ignore", DeprecationWarning)  # what NumPy gives before 2.3 where the text isn't a number
         return _Reader(file, path).mesh()
 
 
@@ -111,7 +114,10 @@ class _Reader:
             needed = 2 * count - 1  # a digit and a space for each
         if not 0 <= needed <= self.size - self.file.tell() and count:
             raise self.fail(f"{count:,} numbers are announced, the file is too short for them")
-        values = np.fromfile(self.file, dtype, count, sep="" if self.binary else " ")
+        try:
+            values = np.fromfile(self.file, dtype, count, sep="" if self.binary else " ")
+        except ValueError:  # of NumPy, from 2.3 on
+            raise self.fail(f"{count:,} numbers are announced, but something else is there") from None
         if len(values) < count:
             raise self.fail(f"{count:,} numbers are announced, but only {len(values):,} are there")
         return values
