@@ -143,7 +143,6 @@ def test_physical_groups_of_gmsh_become_boundaries(name):
     ring = mesh.boundaries["the cylinder"].nodes
     np.testing.assert_allclose(np.hypot(mesh.x[ring] - 1, mesh.y[ring] - 0.5), 0.2, rtol=1e-12)
     solution = fem.solve(mesh, solver="direct")
-    assert -solution.u[mesh.boundaries["outlet"].nodes].max() == 0
     assert solution.u.max() > 2.5 * 3  # the cylinder is in the way
 
 
@@ -408,14 +407,12 @@ def test_what_is_wrong_with_a_workbook_is_said(tmp_path, sheet, row, cells, said
 
 
 def test_a_workbook_without_its_libraries_names_the_extra(tmp_path, monkeypatch):
-    # Both ways; nothing is left behind.
+    # To write one needs nothing.
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     (tmp_path / "mesh.xlsx").touch()
     said = "mesh.xlsx: .xlsx needs openpyxl and defusedxml, the extra `xlsx`: "
     assert said in refusal(tmp_path / "mesh.xlsx")
-    with pytest.raises(MeshError, match="the extra `xlsx`"):
-        write_mesh(MESH, tmp_path / "other.xlsx")
-    assert [path.name for path in tmp_path.iterdir()] == ["mesh.xlsx"]
+    assert write_mesh(MESH, tmp_path / "other.xlsx").exists()
 
 
 def test_a_mesh_too_large_for_a_sheet(tmp_path, monkeypatch):

@@ -55,7 +55,7 @@ def read_mesh(path: str | Path, *, boundary_tolerance: float = TOLERANCE) -> Mes
         raise MeshError(f"{path}: there is no such file; `fem mesh` makes one") from None
     except OSError as error:
         raise MeshError(f"{path}: can't be read: {error.strerror or error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # some libraries leave the interpreter over a bad file
         text = " ".join(f"{type(error).__name__}: {error}".split())
         raise MeshError(f"{path}: can't be read: {text}") from error
     if not isinstance(mesh, Mesh):

@@ -42,7 +42,7 @@ class _Model:
         self.element_sets: dict[str, list[Array]] = {}
         self.surfaces: dict[str, list[tuple[Array, int]]] = {}  # elements and their side, from 0
         self.instances = 0
-        self.allowed = SMALL + size  # members that sets may have without being written out one by one
+        self.allowed = (SMALL + 2 * size) // 8  # members that sets may have without being written out one by one
 
 
 @dataclass

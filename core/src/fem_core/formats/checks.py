@@ -22,10 +22,10 @@ SMALL = 1 << 20
 _ROWS = 1 << 14
 
 
-def check_claim(path: Path, what: str, claimed: int, stored: int) -> None:
+def check_claim(path: Path, what: str, claimed: int, stored: int, verb: str = "claims") -> None:
     """Refuse a bomb, before memory is asked for: `claimed` bytes to be unpacked from `stored` ones."""
     if claimed > SMALL and claimed > MAX_RATIO * stored:
-        raise MeshError(f"{path}: {what} claims {claimed:,} bytes but stores {stored:,}; refused")
+        raise MeshError(f"{path}: {what} {verb} {claimed:,} bytes but stores {stored:,}; refused")
 
 
 def check_plane(path: Path, points: Floats, labels: Array) -> None:

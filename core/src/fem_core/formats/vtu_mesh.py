@@ -11,6 +11,7 @@ import re
 import sys
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 from xml.parsers import expat
@@ -29,7 +30,7 @@ _KINDS = {f"{k}{8 * n}": f"{c}{n}" for k, c in (("Float", "f"), ("Int", "i"), ("
 _PREFIX = "boundary:"
 _DECOMPRESSORS: dict[str, Any] = {
     "vtkZLibDataCompressor": zlib.decompressobj,
-    "vtkLZMADataCompressor": lzma.LZMADecompressor,
+    "vtkLZMADataCompressor": partial(lzma.LZMADecompressor, memlimit=80 << 20),  # the highest level needs 65 MiB
 }
 
 

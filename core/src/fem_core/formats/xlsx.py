@@ -5,12 +5,15 @@ columns name, a, mid, b: a row per edge, or with a alone per node that isn't on 
 Workbooks are zipped XML: what they unpack to is judged before, and defusedxml refuses entities.
 """
 
+import io
 import warnings
 import zipfile
 from array import array
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 import numpy as np
 
@@ -21,9 +24,11 @@ from fem_core.types import Array
 
 _NEEDS = (".xlsx", "xlsx", ("openpyxl", "defusedxml"))
 _MILLI = 1000.0
-_NODES = [f"N{i}" for i in range(1, 9)]
-_EDGES = ["name", "a", "mid", "b"]
+_MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+_OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml"
 _MOST_ROWS = 1 << 20  # of a sheet, headings included
+_MOST_EMPTY = 1000
 
 
 def read(path: Path) -> Mesh:
@@ -76,6 +81,10 @@ def _rows(path: Path, book: Any, sheet: str, columns: int) -> Iterator[tuple[int
     for number, row in enumerate(book[sheet].iter_rows(max_col=columns, max_row=_MOST_ROWS, values_only=True), start=1):
         if all(cell is None for cell in row):
             empty += 1
+            if empty > _MOST_EMPTY:
+                raise MeshError(
+                    f"{path}: sheet {sheet!r}: row {number} is the last of {empty:,} empty ones; delete them"
+                )
         elif empty:
             raise MeshError(f"{path}: sheet {sheet!r}: row {number - 1} is empty, but rows follow it")
         else:
@@ -132,31 +141,62 @@ def _boundaries(path: Path, book: Any) -> dict[str, Boundary]:
 
 def write(mesh: Mesh, path: Path) -> None:
     """Write `mesh` with its named boundaries; coordinates in millimetres may change in their last digit."""
-    if problem := lacking(*_NEEDS):
-        raise MeshError(problem)
     if mesh.n_nodes >= _MOST_ROWS:  # which are more than its elements
         raise MeshError(f"a sheet holds {_MOST_ROWS - 1:,} rows, but the mesh has {mesh.n_nodes:,} nodes; write .h5")
     check_names(mesh)
-    import openpyxl
+    coordinates = (np.stack([mesh.x, mesh.y], axis=1) * _MILLI).tolist()
+    sheets = {
+        "coord": ([["X", "Y"]], coordinates),
+        "conec": ([[f"N{i}" for i in range(1, 9)]], (mesh.quad8 + 1).tolist()),
+        "boundaries": ([["name", "a", "mid", "b"]], _boundary_rows(mesh)),
+    }
+    parts = {
+        "[Content_Types].xml": '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">'
+        '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
+        f'<Default Extension="xml" ContentType="{_TYPE}.worksheet+xml"/>'
+        f'<Override PartName="/xl/workbook.xml" ContentType="{_TYPE}.sheet.main+xml"/></Types>',
+        "_rels/.rels": _relations({"officeDocument": ["xl/workbook.xml"]}),
+        "xl/_rels/workbook.xml.rels": _relations(
+            {"worksheet": [f"worksheets/sheet{i + 1}.xml" for i in range(len(sheets))]}
+        ),
+        "xl/workbook.xml": f'<workbook xmlns="{_MAIN}" xmlns:r="{_OFFICE}"><sheets>'
+        + "".join(f'<sheet name="{name}" sheetId="{i}" r:id="r{i}"/>' for i, name in enumerate(sheets, start=1))
+        + "</sheets></workbook>",
+    }
+    for i, (heads, rows) in enumerate(sheets.values(), start=1):
+        lines = ("".join(map(_cell, row)) for row in chain(heads, rows))
+        body = "".join(f"<row>{line}</row>\n" for line in lines)
+        parts[f"xl/worksheets/sheet{i}.xml"] = f'<worksheet xmlns="{_MAIN}"><sheetData>{body}</sheetData></worksheet>'
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in parts.items():
+            archive.writestr(name, f'<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n{text}')
+    path.write_bytes(stream.getvalue())
 
-    def sheets() -> Iterator[tuple[str, list[str], Iterator[list[Any]]]]:
-        coordinates = np.stack([mesh.x, mesh.y], axis=1) * _MILLI
-        yield "coord", ["X", "Y"], iter(coordinates.tolist())
-        yield "conec", _NODES, iter((mesh.quad8 + 1).tolist())
-        yield "boundaries", _EDGES, boundaries()
 
-    def boundaries() -> Iterator[list[Any]]:
-        for name, boundary in mesh.boundaries.items():
-            further = np.setdiff1d(boundary.nodes, boundary.edges)
-            yield from ([name, *edge] for edge in (boundary.edges + 1).tolist())
-            yield from ([name, node] for node in (further + 1).tolist())
-            if not len(boundary.nodes):
-                yield [name]
+def _cell(value: str | float) -> str:
+    return (
+        f'<c t="inlineStr"><is><t>{escape(value)}</t></is></c>'
+        if isinstance(value, str)
+        else f"<c><v>{value!r}</v></c>"
+    )
 
-    book = openpyxl.Workbook(write_only=True)
-    for name, heads, rows in sheets():
-        sheet = book.create_sheet(name)
-        sheet.append(heads)
-        for row in rows:
-            sheet.append(row)
-    book.save(path)
+
+def _relations(targets: dict[str, list[str]]) -> str:
+    links = "".join(
+        f'<Relationship Id="r{i}" Type="{_OFFICE}/{kind}" Target="{target}"/>'
+        for kind, names in targets.items()
+        for i, target in enumerate(names, start=1)
+    )
+    return (
+        f'<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">{links}</Relationships>'
+    )
+
+
+def _boundary_rows(mesh: Mesh) -> Iterator[list[Any]]:
+    for name, boundary in mesh.boundaries.items():
+        further = np.setdiff1d(boundary.nodes, boundary.edges)
+        yield from ([name, *edge] for edge in (boundary.edges + 1).tolist())
+        yield from ([name, node] for node in (further + 1).tolist())
+        if not len(boundary.nodes):
+            yield [name]
