@@ -32,10 +32,11 @@ def _det_blocks(mesh: Mesh) -> Iterator[Floats]:
     z = np.stack([mesh.x, mesh.y], axis=1).view(np.complex128)[:, 0]  # fetching a node is what costs: do it once
     for start in range(0, mesh.n_elements, _BLOCK):
         nodes = z.take(mesh.quad8[start : start + _BLOCK].T)
-        x_ξ, x_η = np.split(_DN @ np.ascontiguousarray(nodes.real), 2)
-        y_ξ, y_η = np.split(_DN @ np.ascontiguousarray(nodes.imag), 2)
         with np.errstate(over="ignore", invalid="ignore"):
-            yield x_ξ * y_η - x_η * y_ξ
+            x_ξ, x_η = np.split(_DN @ np.ascontiguousarray(nodes.real), 2)
+            y_ξ, y_η = np.split(_DN @ np.ascontiguousarray(nodes.imag), 2)
+            det = x_ξ * y_η - x_η * y_ξ
+        yield det
 
 
 def validate_mesh(mesh: Mesh) -> Mesh:

@@ -44,6 +44,8 @@ def read(path: Path) -> Mesh:
     if (np.diff(ends) < 0).any():
         raise MeshError(f"{path}: the cells' offsets don't grow")
     nodes = grid.array("Cells", "connectivity", int(ends[-1]))
+    if len(nodes) and not 0 <= nodes.min() <= nodes.max() < n:
+        raise MeshError(f"{path}: cells refer to points outside 0…{n - 1} (found {nodes.min()}…{nodes.max()})")
     if unknown := set(np.unique(types).tolist()) - {_VERTEX, _EDGE, _QUAD}:
         what = _REFUSED.get(min(unknown), "cells")
         raise MeshError(
