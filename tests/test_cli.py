@@ -152,7 +152,7 @@ def test_python_m_is_the_same_command():
         (["solve", "{mesh}", "--plot", "u.jpg"], 2, ".png or .svg"),
         (["solve", "{mesh}", "--plot", "no/u.png"], 2, "no folder 'no'"),
         (["mesh", "cube", "-o", "x.h5"], 2, "shapes: duct, annulus, y-tube"),
-        (["mesh", "duct", "-o", "x.vtu"], 2, "known: .h5"),
+        (["mesh", "duct", "-o", "x.stl"], 2, "known: .h5"),
         (["mesh", "duct", "-o", "no/x.h5"], 2, "no folder 'no'"),
         (["mesh", "duct", "--nodes", "2", "-o", "{folder}/x.h5"], 2, "nodes must be"),
         (["mesh", "annulus", "--flow", "up", "-o", "{folder}/x.h5"], 2, "'radial', 'around'"),

@@ -298,6 +298,7 @@ GMSH_2, GMSH_4, TEXT_VTU = DATA / "channel-2.2-text.msh", DATA / "channel-4.1-te
         (GMSH_4, b'"inlet"', b"inlet", '$PhysicalNames: a dimension, a tag and a "name" were expected'),
         (GMSH_4, b"\n1.2 0.5 0\n", b"\n1.2 0.5 0.25\n", "have z other than 0"),
         (GMSH_4, b"\n1.2 0.5 0\n", b"\n1.2 half 0\n", "$Nodes: "),
+        (GMSH_2, b"\n5 1.2 ", b"\n4.5 1.2 ", "the numbers of nodes must be whole"),
         (GMSH_2, b"\n5 1.2 ", b"\n4 1.2 ", "nodes 4 are defined twice"),
         (GMSH_2, b" 16 2 9 1 ", b" 10 2 9 1 ", "9-node quadrilaterals (gmsh type 10), but only 8-node quadrilaterals"),
         (GMSH_2, b" 16 2 9 1 ", b" 9 2 9 1 ", "set Mesh.ElementOrder=2, Mesh.SecondOrderIncomplete=1 and Mesh.Recom"),
@@ -338,6 +339,7 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path, source, old, new, said):
         ("*NODE\n1, 0, 0\n", "there are no 8-node elements of the plane"),
         ("*HEADING\n", "there are no nodes"),
         ("*NODE\n1, 0, 0\n2, 1\n", "line 1: *NODE: rows of 3 or 4 numbers were expected"),
+        ("*NODE\nnan, 0, 0\n", "the numbers of nodes must be whole"),
         ("*NODE\n1, 0, zero\n", "line 1: *NODE: something that isn't a number"),
         ("*NODE\n1, 0, 0, 1\n", "nodes 1 have z other than 0"),
         (

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from fem_core.errors import MeshError
-from fem_core.formats.checks import SMALL, as_elements_have, check_names, check_plane, numbers, positions
+from fem_core.formats.checks import SMALL, as_elements_have, check_names, check_plane, node_labels, numbers, positions
 from fem_core.geometry import find_edges
 from fem_core.mesh import Boundary, Mesh, name_some
 from fem_core.quad8 import EDGES
@@ -35,7 +35,7 @@ class _Model:
     """What the blocks of a file add up to; node and element numbers are the file's."""
 
     def __init__(self, size: int) -> None:
-        self.nodes: list[Array] = []  # number, x, y[, z]
+        self.nodes: list[tuple[Array, Array]] = []  # numbers; x and y
         self.quads: list[Array] = []  # number, nodes
         self.lines: list[Array] = []
         self.node_sets: dict[str, list[Array]] = {}
@@ -109,8 +109,8 @@ def read(path: Path) -> Mesh:
     model = _model(path)
     if not model.nodes or not model.quads:
         raise MeshError(f"{path}: there are no {'8-node elements of the plane' if model.nodes else 'nodes'}")
-    labels = np.concatenate([rows[:, 0].astype(np.int64) for rows in model.nodes])
-    x, y = (np.concatenate([rows[:, column] for rows in model.nodes]) for column in (1, 2))
+    labels = np.concatenate([labels for labels, _ in model.nodes])
+    x, y = (np.concatenate([points[:, column] for _, points in model.nodes]) for column in (0, 1))
     model.nodes.clear()
     elements = np.concatenate([rows[:, 0] for rows in model.quads])
     quad8 = np.concatenate([positions(path, labels, rows[:, 1:]) for rows in model.quads])
@@ -161,10 +161,12 @@ def _add(model: _Model, block: _Block) -> None:
     """Take what `block` holds of a mesh."""
     match block.keyword:
         case "NODE":
-            model.nodes.append(block.numbers(float, (3, 4)))
-            check_plane(block.path, model.nodes[-1][:, 1:], model.nodes[-1][:, 0].astype(np.int64))
+            rows = block.numbers(float, (3, 4))
+            labels = node_labels(block.path, rows[:, 0])
+            check_plane(block.path, rows[:, 1:], labels)
+            model.nodes.append((labels, rows[:, 1:3]))
             if name := block.parameters.get("NSET"):
-                model.node_sets.setdefault(name, []).append(model.nodes[-1][:, 0].astype(np.int64))
+                model.node_sets.setdefault(name, []).append(labels)
         case "ELEMENT":
             kind = block.name("TYPE").upper()
             if kind not in _QUADS | _LINES:

@@ -66,6 +66,13 @@ def numbers(text: bytes, dtype: type) -> Array:
             raise ValueError("something that isn't a number") from None
 
 
+def node_labels(path: Path, column: Floats) -> Array:
+    """The numbers of nodes that were read beside their coordinates, int64."""
+    if not (np.isfinite(column) & (np.floor(column) == column) & (np.abs(column) < 2**53)).all():
+        raise MeshError(f"{path}: the numbers of nodes must be whole")
+    return column.astype(np.int64)
+
+
 def positions(path: Path, numbers: Array, wanted: Array) -> Array:
     """Where each of `wanted` stands in `numbers`, the node numbers of a file: int32 of the shape of `wanted`."""
     in_a_row = bool((np.diff(numbers) == 1).all())

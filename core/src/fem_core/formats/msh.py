@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 
 from fem_core.errors import MeshError
-from fem_core.formats.checks import as_elements_have, check_names, check_plane, numbers, positions
+from fem_core.formats.checks import as_elements_have, check_names, check_plane, node_labels, numbers, positions
 from fem_core.mesh import Boundary, Mesh
 from fem_core.types import Array
 
@@ -186,7 +186,7 @@ class _Reader:
             self.tags, self.points = rows["tag"].astype(np.int64), rows["x"]
         else:
             rows = self.take("d", 4 * n).reshape(n, 4)
-            self.tags, self.points = rows[:, 0].astype(np.int64), rows[:, 1:]
+            self.tags, self.points = node_labels(self.path, rows[:, 0]), rows[:, 1:]
 
     def elements_2(self) -> None:
         left = self.count()
@@ -261,19 +261,19 @@ class _Reader:
         if len(quads) > 1:  # format 2.2 repeats an element for each physical group that it is in
             quad8 = quad8[np.sort(np.unique(quad8, axis=0, return_index=True)[1])]
         check_plane(self.path, self.points, self.tags)
-        none = np.empty(0, dtype=np.int32)
-        edges: dict[str, Array] = {}
+        edges: dict[str, list[Array]] = {}
         nodes: dict[str, list[Array]] = {}
         for (kind, tag), found in self.found.items():
             if tag and kind == _LINE:
-                lines = np.concatenate(found)[:, [0, 2, 1]]
-                edges[self.names.get((1, tag), str(tag))] = as_elements_have(lines, quad8)
+                lines = as_elements_have(np.concatenate(found)[:, [0, 2, 1]], quad8)
+                edges.setdefault(self.names.get((1, tag), str(tag)), []).append(lines)
             elif tag and kind == _POINT:
-                nodes[self.names.get((0, tag), f"point {tag}")] = found
-        boundaries = {
-            name: Boundary(own, np.concatenate([own.ravel(), *(part.ravel() for part in nodes.get(name, []))]))
-            for name, own in ({name: none.reshape(0, 3) for name in nodes} | edges).items()
-        }
+                nodes.setdefault(self.names.get((0, tag), f"point {tag}"), []).extend(found)
+        boundaries = {}
+        for name in dict.fromkeys([*edges, *nodes]):
+            own = np.concatenate([np.empty((0, 3), dtype=np.int32), *edges.get(name, [])])
+            further = [part.ravel() for part in nodes.get(name, [])]
+            boundaries[name] = Boundary(own, np.concatenate([own.ravel(), *further]))
         lost = [name for (dimension, _), name in self.names.items() if dimension == 1 and name not in boundaries]
         warning = (
             f"the physical groups {', '.join(lost)} have no lines in the file, so they are no boundaries "
