@@ -46,7 +46,7 @@ if unknown := set(HARDWARE) - {row["id"] for row in ROWS}:
     raise SystemExit(f"FEM_HARDWARE names no row of hardware.toml: {', '.join(sorted(unknown))}")
 
 
-def sources(extras: str = "plot,testing") -> list[str]:
+def sources(extras: str = "plot,testing,xlsx") -> list[str]:
     """Arguments for pip: the core with `extras` and every plugin, editable, by path."""
     paths = [f"./core[{extras}]" if extras else "./core", *(f"./{path.relative_to(ROOT)}" for path in PLUGINS)]
     return [argument for path in paths for argument in ("--editable", path)]
@@ -134,6 +134,13 @@ def lowest(session: nox.Session) -> None:
     session.run("uv", "pip", "list", "--python", session.virtualenv.location)
     # Old versions of what we need deprecate things among themselves.
     session.run("python", "-m", "pytest", "-W", "ignore::DeprecationWarning", *session.posargs)
+
+
+@nox.session(python=LOWEST)
+def fuzz(session: nox.Session) -> None:
+    """Fuzz the readers of mesh files, 10 seconds a format; more with `-- --seconds 600`."""
+    session.install("--editable", "./core[xlsx]", *GROUPS["fuzz"])
+    session.run("python", "tests/fuzz_readers.py", *session.posargs)
 
 
 @nox.session

@@ -158,7 +158,7 @@ def test_python_m_is_the_same_command():
         (["plot", "{mesh}", "--field", "u"], 2, "can't plot u; fields: potential, speed"),
         (["plot", "{mesh}", "-o", "u.jpg"], 2, ".png or .svg"),
         (["mesh", "cube", "-o", "x.h5"], 2, "shapes: duct, elbow, "),
-        (["mesh", "duct", "-o", "x.vtu"], 2, "known: .h5"),
+        (["mesh", "duct", "-o", "x.stl"], 2, "known: .h5"),
         (["mesh", "duct", "-o", "no/x.h5"], 2, "no folder 'no'"),
         (["mesh", "duct", "--nodes", "2", "-o", "{folder}/x.h5"], 2, "nodes must be"),
         (["mesh", "annulus", "--flow", "up", "-o", "{folder}/x.h5"], 2, "'radial', 'around'"),

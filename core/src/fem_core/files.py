@@ -8,7 +8,20 @@ import numpy as np
 from fem_core.atomic import replacing
 from fem_core.boundaries import TOLERANCE, with_boundaries
 from fem_core.errors import FemError, MeshError
-from fem_core.formats import MeshFormat, ResultWriter, choose, csv, hdf5, npz_results, vtu
+from fem_core.formats import (
+    MeshFormat,
+    ResultWriter,
+    abaqus,
+    choose,
+    csv,
+    hdf5,
+    msh,
+    npz,
+    npz_results,
+    vtu,
+    vtu_mesh,
+    xlsx,
+)
 from fem_core.geometry import validate_mesh
 from fem_core.mesh import Mesh
 from fem_core.registry import REGISTRY
@@ -18,6 +31,13 @@ if TYPE_CHECKING:
 
 _SUFFIXES = (".h5", ".hdf5")
 _MESH = MeshFormat(_SUFFIXES, "HDF5 with x, y, quad8 and named boundaries", hdf5.read, hdf5.write_mesh)
+_MORE_MESHES = (
+    MeshFormat((".npz",), "NumPy: x, y, quad8 and named boundaries", npz.read, npz.write),
+    MeshFormat((".msh",), "gmsh 2.2 and 4.1: physical groups are boundaries", msh.read, msh.write),
+    MeshFormat((".vtu",), "VTU: for ParaView, PyVista and meshio", vtu_mesh.read, vtu_mesh.write),
+    MeshFormat((".inp",), "Abaqus: sets and surfaces are boundaries", abaqus.read, abaqus.write),
+    MeshFormat((".xlsx",), "Excel: sheets coord (in mm) and conec (the extra xlsx)", xlsx.read, xlsx.write),
+)
 _RESULTS = (
     ResultWriter(_SUFFIXES, "HDF5: all there is, for ParaView too", hdf5.write_result, hdf5.read_result),
     ResultWriter((".vtu",), "VTU: grid and fields, for ParaView", vtu.write_result),
@@ -29,7 +49,7 @@ _RESULTS = (
 
 def mesh_formats() -> list[MeshFormat]:
     """The core's and the plugins' mesh formats; the core's come first."""
-    return [_MESH, *REGISTRY.extensions("fem_mesh_readers")]
+    return [_MESH, *_MORE_MESHES, *REGISTRY.extensions("fem_mesh_readers")]
 
 
 def result_writers() -> list[ResultWriter]:
@@ -48,12 +68,22 @@ def read_mesh(path: str | Path, *, boundary_tolerance: float = TOLERANCE) -> Mes
 def read_unvalidated(path: Path) -> Mesh:
     """The mesh as the file has it, which may not be valid. Raises MeshError where there is none."""
     reader = choose(mesh_formats(), path, MeshError)
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise MeshError(f"{path}: not a file")
     try:
         mesh = reader.read(path)
-    except FemError:
+    except MeshError as error:  # of the mesh itself, which knows the file's name at most
+        text = str(error).removeprefix(f"{path.name}: ")
+        raise MeshError(text if text.startswith(str(path)) else f"{path}: {text}") from None
+    except (FemError, MemoryError):
         raise
-    except Exception as error:
-        raise MeshError(f"{path}: can't be read: {type(error).__name__}: {error}") from error
+    except FileNotFoundError:
+        raise MeshError(f"{path}: there is no such file; `fem mesh` makes one") from None
+    except OSError as error:
+        raise MeshError(f"{path}: can't be read: {error.strerror or error}") from error
+    except (Exception, SystemExit) as error:  # some libraries leave the interpreter over a bad file
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        raise MeshError(f"{path}: can't be read: {text}") from error
     if not isinstance(mesh, Mesh):
         raise MeshError(f"{path}: the reader for {path.suffix} returned a {type(mesh).__name__}, not a Mesh")
     return mesh
@@ -66,7 +96,10 @@ def write_mesh(mesh: Mesh, path: str | Path) -> Path:
     write = choose(able, path, MeshError).write
     assert write
     with replacing(path) as temporary:
-        write(mesh, temporary)
+        try:
+            write(mesh, temporary)
+        except MeshError as error:
+            raise MeshError(f"{path}: {error}") from None
     return path
 
 

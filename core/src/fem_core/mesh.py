@@ -185,14 +185,14 @@ class Mesh:
     @cached_property
     def matched_edges(self) -> tuple[Ints, list[tuple[str, Ints, str]]]:
         """The edges of one element only, and each way in which others don't match: what, elements, remedy."""
-        edges = self.quad8[:, q8.EDGES].reshape(-1, 3)
-        a, mid, b = edges.T
+        a, mid, b = (self.quad8[:, nodes].ravel() for nodes in q8.EDGES.T)
         key = np.minimum(a, b).astype(np.int64) * self.n_nodes + np.maximum(a, b)
         order = np.argsort(key, kind="stable")
-        same = key[order[1:]] == key[order[:-1]]
+        key, mid_, a_ = key[order], mid[order], a[order]
+        same = key[1:] == key[:-1]
         thrice = np.append(same[1:] & same[:-1], False) if len(same) else same
-        torn = same & (mid[order[1:]] != mid[order[:-1]])
-        overlap = same & (a[order[1:]] == a[order[:-1]])
+        torn = same & (mid_[1:] != mid_[:-1])
+        overlap = same & (a_[1:] == a_[:-1])
         faults = [
             (what, np.unique(order[1:][where] // 4).astype(np.int32), remedy)
             for what, where, remedy in (
@@ -213,7 +213,8 @@ class Mesh:
         once = np.ones(len(key), dtype=bool)
         once[1:] &= ~same
         once[:-1] &= ~same
-        return edges[np.sort(order[once])], faults
+        exterior = np.sort(order[once])
+        return np.stack([a[exterior], mid[exterior], b[exterior]], axis=1), faults
 
     @cached_property
     def components(self) -> tuple[int, Ints]:

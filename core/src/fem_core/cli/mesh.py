@@ -74,7 +74,9 @@ def _command(shape: str, generate: Callable[..., Mesh]) -> click.Command:
         options.append(
             click.Option([option, name], type=_type(hints.get(name), help_text), default=default, help=help_text)
         )
-    output = click.Option(["-o", "--output"], type=PATH, required=True, help="File to write (.h5).")
+    output = click.Option(
+        ["-o", "--output"], type=PATH, required=True, help="File to write (.h5, .msh, .vtu, .inp, .npz, .xlsx)."
+    )
 
     @everywhere
     def run(output: Path, **parameters: Any) -> None:

@@ -1,0 +1,105 @@
+"""What every reader of strangers' files checks before it believes one, and what writers check of a mesh."""
+
+import importlib.util
+import shlex
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fem_core.errors import MeshError
+from fem_core.geometry import find_edges
+from fem_core.mesh import Mesh, name_some
+from fem_core.quad8 import EDGES
+from fem_core.types import Array, Floats
+
+#: Data over 1 MiB may be at most this many times larger than what is stored of it.
+MAX_RATIO = 256
+SMALL = 1 << 20
+
+_ROWS = 1 << 14
+
+
+def check_claim(path: Path, what: str, claimed: int, stored: int, verb: str = "claims") -> None:
+    """Refuse a bomb, before memory is asked for: `claimed` bytes to be unpacked from `stored` ones."""
+    if claimed > SMALL and claimed > MAX_RATIO * stored:
+        raise MeshError(f"{path}: {what} {verb} {claimed:,} bytes but stores {stored:,}; refused")
+
+
+def check_plane(path: Path, points: Floats, labels: Array) -> None:
+    """Refuse points, (n, 2 or more), that aren't in the plane z = 0; `labels` are their numbers in the file."""
+    if points.shape[1] > 2 and len(bad := np.flatnonzero(points[:, 2])):
+        raise MeshError(
+            f"{path}: nodes {name_some(labels[bad])} have z other than 0; the mesh must lie in the plane of x and y"
+        )
+
+
+def check_names(mesh: Mesh) -> None:
+    """Refuse names of boundaries that a text format can't hold."""
+    for name in mesh.boundaries:
+        if not name.isprintable() or set(name) & set('",=') or name != name.strip() or len(name) > 80:
+            raise MeshError(
+                f"a boundary called {name!r} can't be written in this format: a name has at most 80 characters, "
+                'no comma, no = and no "'
+            )
+
+
+def lacking(suffix: str, extra: str, packages: Sequence[str]) -> str:
+    """What to install before files of this ending can be used; empty if all `packages` are there."""
+    if all(importlib.util.find_spec(package) for package in packages):
+        return ""
+    remedy = f"{shlex.quote(sys.executable)} -m pip install {' '.join(packages)}"
+    return f"{suffix} needs {' and '.join(packages)}, the extra `{extra}`: {remedy}"
+
+
+def numbers(text: bytes, dtype: type) -> Array:
+    """The numbers in `text`, separated by white space. Raises ValueError where something else stands."""
+    if not text or text.isspace():  # NumPy would make a number of it
+        return np.empty(0, dtype=dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)  # what NumPy gives instead of an error before 2.3
+        try:
+            return np.fromstring(text, dtype=dtype, sep=" ")
+        except (DeprecationWarning, ValueError):
+            raise ValueError("something that isn't a number") from None
+
+
+def node_labels(path: Path, column: Floats) -> Array:
+    """The numbers of nodes that were read beside their coordinates, int64."""
+    if not (np.isfinite(column) & (np.floor(column) == column) & (np.abs(column) < 2**53)).all():
+        raise MeshError(f"{path}: the numbers of nodes must be whole")
+    return column.astype(np.int64)
+
+
+def positions(path: Path, numbers: Array, wanted: Array) -> Array:
+    """Where each of `wanted` stands in `numbers`, the node numbers of a file: int32 of the shape of `wanted`."""
+    in_a_row = bool((np.diff(numbers) == 1).all())
+    order = np.empty(0, dtype=np.int64) if in_a_row else np.argsort(numbers, kind="stable")
+    ordered = numbers if in_a_row else numbers[order]
+    if len(twice := ordered[1:][ordered[1:] == ordered[:-1]]):
+        raise MeshError(f"{path}: nodes {name_some(twice)} are defined twice")
+    found = np.empty(wanted.shape, dtype=np.int32)
+    for start in range(0, len(wanted), _ROWS):  # piece by piece, for the sake of memory
+        piece = wanted[start : start + _ROWS].astype(np.int64)
+        place = piece - ordered[0] if in_a_row and len(ordered) else np.searchsorted(ordered, piece)
+        place = np.clip(place, 0, max(0, len(ordered) - 1))
+        known = ordered[place] == piece if len(ordered) else np.zeros(piece.shape, dtype=bool)
+        if not known.all():
+            raise MeshError(f"{path}: nodes {name_some(np.unique(piece[~known]))} are referred to but not defined")
+        found[start : start + _ROWS] = place if in_a_row else order[place]
+    return found
+
+
+def as_elements_have(edges: Array, quad8: Array) -> Array:
+    """`edges` (a, mid, b), each in the direction of an element that has it; others stay as they are."""
+    is_middle = np.zeros(max(quad8.max(initial=0), edges.max(initial=0)) + 1, dtype=bool)
+    is_middle[edges[:, 1]] = True
+    element, side = np.nonzero(is_middle[quad8[:, 4:]])
+    known = quad8[element[:, None], EDGES[side]]
+    place = find_edges(edges, known)
+    found = place >= 0
+    turned: Array = edges.copy()
+    turned[found] = known[place[found]]
+    return turned

@@ -1,0 +1,77 @@
+"""NumPy's archive: `x`, `y`, `quad8`, and `boundaries/NAME/edges` and `…/nodes`; never a pickle."""
+
+import math
+import re
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fem_core.errors import MeshError
+from fem_core.formats.checks import SMALL, check_claim
+from fem_core.mesh import Boundary, Mesh
+
+_MEMBER = re.compile(r"(x|y|quad8|boundaries/([^/]+)/(edges|nodes))\.npy")
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+def read(path: Path) -> Mesh:
+    """The mesh in an archive; other arrays in it are left alone. Raises MeshError naming the file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {member.filename: member for member in archive.infolist() if _MEMBER.fullmatch(member.filename)}
+            _check_sizes(path, list(members.values()))
+            found = {name.removesuffix(".npy"): _array(archive, member, path) for name, member in members.items()}
+    except zipfile.BadZipFile as error:
+        raise MeshError(f"{path}: not a readable .npz file ({error})") from None
+    except (EOFError, zlib.error, NotImplementedError) as error:
+        raise MeshError(f"{path}: damaged .npz file ({error})") from None
+    for name in ("x", "y", "quad8"):
+        if name not in found:
+            raise MeshError(f"{path}: there is no {name!r}; found: {', '.join(found) or 'nothing'}")
+    names = dict.fromkeys(match[2] for name in members if (match := _MEMBER.fullmatch(name)) and match[2])
+    none = np.empty(0, dtype=np.int32)
+    boundaries = {
+        name: Boundary(found.get(f"boundaries/{name}/edges", none), found.get(f"boundaries/{name}/nodes", none))
+        for name in names
+    }
+    return Mesh(found["x"], found["y"], found["quad8"], boundaries, source=path.name)
+
+
+def _check_sizes(path: Path, members: list[zipfile.ZipInfo]) -> None:
+    for member in members:
+        check_claim(path, repr(member.filename), member.file_size, member.compress_size)
+    total = sum(member.file_size for member in members)  # members may overlap in the file
+    check_claim(path, "the archive", max(0, total - SMALL), path.stat().st_size)
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> Any:
+    """One array, whose shape must fit what the member holds."""
+    what = f"{path}: {member.filename!r}"
+    try:
+        with archive.open(member) as file:
+            version = np.lib.format.read_magic(file)
+            if version not in _HEADERS:
+                raise MeshError(f"{what} is of NumPy's format {version}; 1.0 and 2.0 are read")
+            shape, _, dtype = _HEADERS[version](file)
+    except ValueError as error:
+        raise MeshError(f"{what} is not an array of NumPy ({error})") from None
+    if dtype.kind not in "iuf":
+        raise MeshError(f"{what} must hold numbers, not {dtype}")
+    if math.prod(shape) * dtype.itemsize > member.file_size:
+        raise MeshError(f"{what} claims the shape {shape} of {dtype} but holds {member.file_size:,} bytes")
+    with archive.open(member) as file:
+        values = np.lib.format.read_array(file, allow_pickle=False)
+    values.flags.writeable = False  # nobody else has it: the mesh takes it as it is
+    return values
+
+
+def write(mesh: Mesh, path: Path) -> None:
+    """Write `mesh` with its named boundaries."""
+    arrays = {"x": mesh.x, "y": mesh.y, "quad8": mesh.quad8}
+    for name, boundary in mesh.boundaries.items():
+        arrays[f"boundaries/{name}/edges"], arrays[f"boundaries/{name}/nodes"] = boundary.edges, boundary.nodes
+    with path.open("wb") as file:  # given a path, NumPy would add its ending
+        np.savez(file, **arrays)  # type: ignore[arg-type]

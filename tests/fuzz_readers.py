@@ -1,0 +1,98 @@
+"""Fuzzes the readers of mesh files, guided by coverage: `python tests/fuzz_readers.py [--seconds N] [SUFFIX …]`.
+
+For each format a process of its own starts from good files, changes them so that new lines of the reader
+are reached, and ends with a mesh or a FemError each time: anything else, a warning, 10 seconds or 1 GB is
+a fault, and what caused it is kept in the folder `fuzz-faults`. Needs atheris.
+"""
+
+import argparse
+import contextlib
+import io
+import subprocess
+import sys
+import tempfile
+import warnings
+import zipfile
+from pathlib import Path
+
+SUFFIXES = (".h5", ".npz", ".msh", ".vtu", ".inp", ".xlsx")
+#: The part of a zipped file that is fuzzed: behind a checksum nothing would get through.
+PARTS = {".npz": "x.npy", ".xlsx": "xl/worksheets/sheet1.xml"}
+
+
+def good_files(suffix: str) -> list[bytes]:
+    import fem_core as fem
+
+    mesh = fem.generate.duct(nx=2, ny=1)
+    with tempfile.TemporaryDirectory() as folder:
+        ours = fem.write_mesh(mesh, Path(folder) / f"mesh{suffix}").read_bytes()
+    return [ours, *(path.read_bytes() for path in sorted((Path(__file__).parent / "data").glob(f"*{suffix}")))]
+
+
+def fuzz(suffix: str, seconds: int, faults: Path) -> None:
+    """Fuzz one format; leaves the interpreter."""
+    import atheris
+
+    with atheris.instrument_imports(include=["fem_core.formats", "fem_core.mesh", "fem_core.geometry"]):
+        import fem_core as fem
+        import fem_core.files
+
+    samples, part = good_files(suffix), PARTS.get(suffix)
+    whole = {}
+    if part:
+        with zipfile.ZipFile(io.BytesIO(samples[0])) as archive:
+            whole = {name: archive.read(name) for name in archive.namelist()}
+        samples = [whole[part]]
+    warnings.simplefilter("error")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        corpus, path = folder / "corpus", folder / f"mesh{suffix}"
+        corpus.mkdir()
+        for i, sample in enumerate(samples):
+            (corpus / str(i)).write_bytes(sample)
+
+        def one(data: bytes) -> None:
+            if part:
+                with zipfile.ZipFile(path, "w") as archive:
+                    for member, content in whole.items():
+                        archive.writestr(member, data if member == part else content)
+            else:
+                path.write_bytes(data)
+            with contextlib.suppress(fem.FemError):
+                fem_core.files.read_mesh(path)
+
+        limits = [f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=1024", "-max_len=20000"]
+        quiet = ["-verbosity=0", "-print_final_stats=1", f"-artifact_prefix={faults / suffix[1:]}-"]
+        atheris.Setup([sys.argv[0], *limits, *quiet, str(corpus)], one)
+        atheris.Fuzz()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("suffixes", nargs="*", metavar="SUFFIX", help=f"some of {', '.join(SUFFIXES)}; by default all")
+    parser.add_argument("--seconds", type=int, default=10, help="for each format (default: %(default)s)")
+    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    suffixes = arguments.suffixes or SUFFIXES
+    if unknown := set(suffixes) - set(SUFFIXES):
+        parser.error(f"no format {', '.join(sorted(unknown))}; formats: {', '.join(SUFFIXES)}")
+    faults = Path("fuzz-faults").resolve()
+    faults.mkdir(exist_ok=True)
+    if arguments.alone:
+        fuzz(suffixes[0], arguments.seconds, faults)
+    failed = []
+    for suffix in suffixes:
+        command = [sys.executable, __file__, "--alone", "--seconds", str(arguments.seconds), suffix]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=arguments.seconds + 60)
+        runs = [line.split()[-1] for line in ended.stderr.splitlines() if "number_of_executed_units" in line]
+        print(f"{suffix}: {'FAULT' if ended.returncode else 'sound'} after {runs[-1] if runs else 'some'} files")
+        if ended.returncode:
+            failed.append(suffix)
+            print(ended.stderr[-5000:])
+    if not failed and not any(faults.iterdir()):
+        faults.rmdir()
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
