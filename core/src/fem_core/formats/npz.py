@@ -1,5 +1,6 @@
 """NumPy's archive: `x`, `y`, `quad8`, and `boundaries/NAME/edges` and `…/nodes`; never a pickle."""
 
+import io
 import math
 import re
 import zipfile
@@ -73,5 +74,7 @@ def write(mesh: Mesh, path: Path) -> None:
     arrays = {"x": mesh.x, "y": mesh.y, "quad8": mesh.quad8}
     for name, boundary in mesh.boundaries.items():
         arrays[f"boundaries/{name}/edges"], arrays[f"boundaries/{name}/nodes"] = boundary.edges, boundary.nodes
-    with path.open("wb") as file:  # given a path, NumPy would add its ending
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+    whole = io.BytesIO()  # on a full disk, a half-written archive complains once more when it is thrown away
+    np.savez(whole, **arrays)  # type: ignore[arg-type]
+    with whole.getbuffer() as content, path.open("wb") as file:
+        file.write(content)
