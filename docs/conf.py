@@ -16,12 +16,14 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx.ext.mathjax",
     "sphinx.ext.apidoc",
+    "sphinx_click",
 ]
 exclude_patterns = ["_build", "api/modules.rst"]
 suppress_warnings = ["ref.python"]  # a name that several modules have, in a signature
 
 myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]
 myst_heading_anchors = 3
+smartquotes = False  # --nodes is no dash
 
 # One page for each module, from its docstrings; what is re-exported is documented where it is defined.
 apidoc_modules = [
@@ -54,5 +56,18 @@ def as_written(app: Any, what: str, name: str, obj: object, options: Any, lines:
             lines[i] = "".join(words)
 
 
+def commands_as_code(app: Any, context: Any, lines: list[str]) -> None:
+    """Show what a command's help indents as it is: sphinx-click makes verses of it, "| " before each line."""
+    found: list[str] = []
+    code = False
+    for line in lines:
+        if line.startswith("|  ") and not code:
+            found += ["", ".. code-block:: text", ""]
+        code = line.startswith("|  ")
+        found.append(line.removeprefix("| "))
+    lines[:] = found
+
+
 def setup(app: Any) -> None:
+    app.connect("sphinx-click-process-description", commands_as_code)
     app.connect("autodoc-process-docstring", as_written, priority=400)  # before Napoleon, which writes markup
