@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -72,6 +73,7 @@ def test_python(page, tmp_path, monkeypatch):
     # In order and in one namespace: that of a module, so that what is defined there can be imported by name.
     monkeypatch.chdir(tmp_path)
     fem.write_mesh(fem.generate.y_tube(nodes=2000), "y_tube.h5")  # as README's `fem mesh` would
+    shutil.copy(ROOT / "tests" / "data" / "channel-4.1-text.msh", "channel.msh")  # as gmsh would
     module = types.ModuleType(f"page_{page.stem}")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     for block in blocks(page):
@@ -143,6 +145,32 @@ def test_commands_are_understood(page):
             assert found, f"{page.name}: fem {shlex.join(words)}: there is no {name}"
             command = found
         command.make_context(command.name, arguments, parent=context)
+
+
+def test_what_the_page_on_gmsh_has_gmsh_do(tmp_path):
+    # Its script makes a mesh with the names it says; without one of the options it is refused, and the option is named.
+    gmsh = pytest.importorskip("gmsh", exc_type=ImportError)
+    script = next(one.text for one in blocks(ROOT / "docs" / "gmsh.md") if one.text.startswith("// channel.geo"))
+    file, mesh = tmp_path / "channel.geo", tmp_path / "channel.msh"
+
+    def made(text: str) -> fem.Mesh:
+        file.write_text(text, encoding="utf-8")
+        gmsh.initialize(interruptible=False)
+        try:
+            gmsh.option.setNumber("General.Terminal", 0)
+            gmsh.open(str(file))
+            gmsh.model.mesh.generate(2)
+            gmsh.write(str(mesh))
+        finally:
+            gmsh.finalize()
+        return fem.read_mesh(mesh)
+
+    channel = made(script)
+    assert set(channel.boundaries) == set(re.findall(r'Physical Curve\("(.*)"\)', script))
+    assert fem.solve(channel, backend="numpy", solver="direct").speed.max() > 2.5
+    for option in ("ElementOrder", "SecondOrderIncomplete"):
+        with pytest.raises(fem.MeshError, match=f"Mesh.{option}="):
+            made(re.sub(rf"Mesh.{option} = .*\n", "", script))
 
 
 # writing a backend
