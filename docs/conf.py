@@ -1,7 +1,9 @@
 """Configuration of the documentation: `nox -s docs` builds it, with warnings as errors."""
 
+import ast
 import re
 from importlib.metadata import version as version_of
+from pathlib import Path
 from typing import Any
 
 project = "fem-core"
@@ -68,6 +70,19 @@ def commands_as_code(app: Any, context: Any, lines: list[str]) -> None:
     lines[:] = found
 
 
+def with_examples(app: Any, page: str, source: list[str]) -> None:
+    """Put all examples on the page `gallery`: what their docstrings say, and the code."""
+    if page != "gallery":
+        return
+    for path in sorted(Path(app.srcdir, "..", "examples").glob("ex*.py")):
+        text = path.read_text(encoding="utf-8")
+        docstring = ast.parse(text).body[0]
+        title, _, physics = ast.get_docstring(ast.parse(text)).partition("\n")
+        code = "\n".join(text.splitlines()[docstring.end_lineno :]).strip()
+        source[0] += f"\n## {title.removesuffix('.')}\n\n`{path.name}`\n{physics}\n\n```python\n{code}\n```\n"
+
+
 def setup(app: Any) -> None:
+    app.connect("source-read", with_examples)
     app.connect("sphinx-click-process-description", commands_as_code)
     app.connect("autodoc-process-docstring", as_written, priority=400)  # before Napoleon, which writes markup
