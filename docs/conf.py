@@ -1,7 +1,9 @@
 """Configuration of the documentation: `nox -s docs` builds it, with warnings as errors."""
 
+import ast
 import re
 from importlib.metadata import version as version_of
+from pathlib import Path
 from typing import Any
 
 project = "fem-core"
@@ -16,12 +18,14 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx.ext.mathjax",
     "sphinx.ext.apidoc",
+    "sphinx_click",
 ]
 exclude_patterns = ["_build", "api/modules.rst"]
 suppress_warnings = ["ref.python"]  # a name that several modules have, in a signature
 
 myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]
 myst_heading_anchors = 3
+smartquotes = False  # --nodes is no dash
 
 # One page for each module, from its docstrings; what is re-exported is documented where it is defined.
 apidoc_modules = [
@@ -54,5 +58,31 @@ def as_written(app: Any, what: str, name: str, obj: object, options: Any, lines:
             lines[i] = "".join(words)
 
 
+def commands_as_code(app: Any, context: Any, lines: list[str]) -> None:
+    """Show what a command's help indents as it is: sphinx-click makes verses of it, "| " before each line."""
+    found: list[str] = []
+    code = False
+    for line in lines:
+        if line.startswith("|  ") and not code:
+            found += ["", ".. code-block:: text", ""]
+        code = line.startswith("|  ")
+        found.append(line.removeprefix("| "))
+    lines[:] = found
+
+
+def with_examples(app: Any, page: str, source: list[str]) -> None:
+    """Put all examples on the page `gallery`: what their docstrings say, and the code."""
+    if page != "gallery":
+        return
+    for path in sorted(Path(app.srcdir, "..", "examples").glob("ex*.py")):
+        text = path.read_text(encoding="utf-8")
+        docstring = ast.parse(text).body[0]
+        title, _, physics = ast.get_docstring(ast.parse(text)).partition("\n")
+        code = "\n".join(text.splitlines()[docstring.end_lineno :]).strip()
+        source[0] += f"\n## {title.removesuffix('.')}\n\n`{path.name}`\n{physics}\n\n```python\n{code}\n```\n"
+
+
 def setup(app: Any) -> None:
+    app.connect("source-read", with_examples)
+    app.connect("sphinx-click-process-description", commands_as_code)
     app.connect("autodoc-process-docstring", as_written, priority=400)  # before Napoleon, which writes markup

@@ -1,9 +1,12 @@
 """The documentation is true: its Python runs, its commands are commands, its links lead somewhere."""
 
+import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import tomllib
 import types
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +14,7 @@ from typing import NamedTuple
 import click
 import fem_core as fem
 import pytest
+from fakes.distributions import Shelf
 from fem_core import hookspecs, results
 from fem_core.cli import fem as command_line
 from fem_core.testing import CHECKS, EXECUTOR_CHECKS
@@ -69,6 +73,7 @@ def test_python(page, tmp_path, monkeypatch):
     # In order and in one namespace: that of a module, so that what is defined there can be imported by name.
     monkeypatch.chdir(tmp_path)
     fem.write_mesh(fem.generate.y_tube(nodes=2000), "y_tube.h5")  # as README's `fem mesh` would
+    shutil.copy(ROOT / "tests" / "data" / "channel-4.1-text.msh", "channel.msh")  # as gmsh would
     module = types.ModuleType(f"page_{page.stem}")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     for block in blocks(page):
@@ -109,12 +114,17 @@ def smaller(words: list[str]) -> list[str]:
     return words
 
 
+#: Pages whose commands are a session from beginning to end, in an empty folder.
+SESSIONS = [README, ROOT / "docs" / "tutorial.md"]
+
+
 def test_the_readme_has_commands():
     assert {words[0] for words in commands(README)} == {"demo", "mesh", "solve", "backends"}
 
 
-def test_commands_of_the_readme_run_one_after_the_other(tmp_path):
-    for words in commands(README):
+@pytest.mark.parametrize("page", SESSIONS, ids=name)
+def test_commands_run_one_after_the_other(page, tmp_path):
+    for words in commands(page):
         command = [sys.executable, "-m", "fem_core", *smaller(words)]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
         if "--plot" in words and done.returncode and "matplotlib" in done.stderr:
@@ -135,6 +145,64 @@ def test_commands_are_understood(page):
             assert found, f"{page.name}: fem {shlex.join(words)}: there is no {name}"
             command = found
         command.make_context(command.name, arguments, parent=context)
+
+
+def test_what_the_page_on_gmsh_has_gmsh_do(tmp_path):
+    # Its script makes a mesh with the names it says; without one of the options it is refused, and the option is named.
+    gmsh = pytest.importorskip("gmsh", exc_type=ImportError)
+    script = next(one.text for one in blocks(ROOT / "docs" / "gmsh.md") if one.text.startswith("// channel.geo"))
+    file, mesh = tmp_path / "channel.geo", tmp_path / "channel.msh"
+
+    def made(text: str) -> fem.Mesh:
+        file.write_text(text, encoding="utf-8")
+        gmsh.initialize(interruptible=False)
+        try:
+            gmsh.option.setNumber("General.Terminal", 0)
+            gmsh.open(str(file))
+            gmsh.model.mesh.generate(2)
+            gmsh.write(str(mesh))
+        finally:
+            gmsh.finalize()
+        return fem.read_mesh(mesh)
+
+    channel = made(script)
+    assert set(channel.boundaries) == set(re.findall(r'Physical Curve\("(.*)"\)', script))
+    assert fem.solve(channel, backend="numpy", solver="direct").speed.max() > 2.5
+    for option in ("ElementOrder", "SecondOrderIncomplete"):
+        with pytest.raises(fem.MeshError, match=f"Mesh.{option}="):
+            made(re.sub(rf"Mesh.{option} = .*\n", "", script))
+
+
+# writing a backend
+
+
+def test_a_backend_from_an_empty_folder(tmp_path):
+    # As the page says: its files, what `fem backends` then shows, and its commands; but for pip, which needs a network.
+    page = ROOT / "docs" / "backends.md"
+    shelf = Shelf(tmp_path)
+    project = next(tomllib.loads(one.text) for one in blocks(page) if one.language == "toml")
+    files = {}
+    for one in blocks(page):
+        if path := re.match(r"# ((?:src|tests)/\S+)\n", one.text):
+            files[path[1].removeprefix("src/")] = one.text
+    assert set(files) == {"fem_mine/__init__.py", "fem_mine/backend.py", "tests/test_mine.py"}
+    assert project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == ["src/fem_mine"]
+    shelf.add(project["project"]["name"], files, project["project"]["entry-points"]["fem.backends"])
+    listed = {one["name"]: one for one in json.loads(shelf.run("-m", "fem_core", "backends", "--json").stdout)}
+    assert (listed["mine"]["state"], listed["mine"]["distribution"]) == ("ready", "fem-mine 1.0")
+    verify, some, kit = re.findall(
+        r"^(?:fem|pytest) (.*--(?:fem-)?backend mine.*)$", page.read_text("utf-8"), re.MULTILINE
+    )
+    own = f"{tmp_path / 'tests'} -k matrix"
+    for command, words, said in (
+        ("fem_core", f"{verify} --examples 2", "mine conforms"),
+        ("fem_core", f"{some} --examples 2", "mine was checked in part: 2 passed"),
+        ("pytest", f"-p no:cacheprovider {kit} --fem-examples 2", " passed"),
+        ("pytest", f"-p no:cacheprovider {own}", "1 passed"),
+    ):
+        done = shelf.run("-m", command, *words.split())
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert said in done.stdout
 
 
 # links
