@@ -8,8 +8,7 @@ INFO = BackendInfo(
     name="numba",
     summary="every stage compiled, parallel over the cores",
     factory="fem_numba.backend:Numba",
-    stages=("solve_system",),
-    solver_methods=("cg",),
+    stages=("compute_sparsity", "assemble_system", "apply_bc", "compute_derived"),
     options=(Option("threads", int, None, "threads; by default the cores this process may use", minimum=1),),
     rank=20,
 )
