@@ -8,7 +8,8 @@ INFO = BackendInfo(
     name="numba",
     summary="every stage compiled, parallel over the cores",
     factory="fem_numba.backend:Numba",
-    stages=("compute_sparsity", "assemble_system", "apply_bc", "compute_derived"),
+    stages=("compute_sparsity", "assemble_system", "apply_bc", "solve_system", "compute_derived"),
+    solver_methods=("cg",),
     options=(Option("threads", int, None, "threads; by default the cores this process may use", minimum=1),),
     rank=20,
 )

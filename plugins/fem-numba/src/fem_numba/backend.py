@@ -12,12 +12,14 @@ from fem_core import (
     Problem,
     Progress,
     SolveResult,
+    SolverOptions,
     Sparsity,
     available_cores,
     hookimpl,
 )
 
 from fem_numba import assembly, conditions, derived, jit, sparsity
+from fem_numba.cg import ConjugateGradients
 from fem_numba.sparsity import Pattern
 
 
@@ -34,6 +36,7 @@ class Numba(Backend):
         self._asked = threads
         self.threads = threads or available_cores()
         self._foreign: tuple[weakref.ref[Sparsity], Pattern] | None = None
+        self._cg = ConjugateGradients()
 
     def open(self) -> None:
         most = jit.most_threads()
@@ -48,6 +51,7 @@ class Numba(Backend):
 
     def close(self) -> None:
         self._foreign = None
+        self._cg.forget()
 
     @hookimpl
     def fem_sparsity(self, mesh: Mesh, progress: Progress) -> Pattern:
@@ -63,6 +67,12 @@ class Numba(Backend):
     def fem_apply_bc(self, system: LinearSystem, mesh: Mesh, problem: Problem, progress: Progress) -> LinearSystem:
         progress.check()
         return conditions.apply(system.to_host(), mesh, problem, self.threads)
+
+    @hookimpl
+    def fem_solve(
+        self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress
+    ) -> SolveResult:
+        return self._cg.solve(system.to_host(), mesh, problem, options, progress, self.threads)
 
     @hookimpl
     def fem_compute_derived(

@@ -1,9 +1,9 @@
 """The reference conjugate gradients, compiled: same steps, same stopping rule, same reports.
 
-The equilibrated matrix is A = 1 + Σ_e A_e with D K D = A: each coupling of two nodes is kept by one element that has
-both, its 28 couplings and 8 node numbers side by side with those of seven others, so that eight elements are multiplied
-at once. That is 240 bytes an element where CSR takes 12 for each of 47 entries, and it holds the same numbers: they are
-those of the assembled matrix, boundary conditions included. Since its diagonal is 1, the preconditioner is the identity.
+The equilibrated matrix is A = D K D = 1 + Σ_e A_e. Each coupling of two nodes is kept by one element that has both; an
+element's 28 couplings and 8 node numbers stand beside those of seven others, so that eight are multiplied at once. That is
+240 bytes an element where CSR takes 12 for each of 47 entries, and the numbers are those of the assembled matrix, boundary
+conditions included. As the diagonal is 1, the preconditioner is the identity.
 
 A step is two passes over the chunks of `renumber`. The first completes x and p of the step before, multiplies, and sums
 p·Ap; the second updates r and sums r·r. Sums are taken chunk by chunk, so any number of threads gives the same bits.
@@ -230,7 +230,7 @@ def residual(
 class ConjugateGradients:
     """`cg` on any system whose matrix couples nodes of the same element only, which is every assembled one.
 
-    The layout is kept for a topology and pattern, the scaled couplings for a matrix. Others are solved by the core's `cg`.
+    The layout is kept for a topology and pattern, the scaled couplings for a matrix. Other systems go to the core's `cg`.
     """
 
     name = "cg"
@@ -244,17 +244,19 @@ class ConjugateGradients:
         self._prepared: tuple[object, Prepared] | None = None
 
     def solve(
-        self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress, threads: int
+        self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress,
+        threads: int,
     ) -> SolveResult:  # fmt: skip
         """u, the lift included. Raises SolveError before `apply_bc` and where the diagonal isn't positive."""
         if system.lift is None:
             raise SolveError("the system has no boundary conditions yet; call apply_bc first")
         refuse_extra(self.name, options)
-        w = self._prepare(system, mesh, problem, options, threads, progress).solve(system.rhs, options, progress)
+        w = self._prepare(system, mesh, problem, options, progress, threads).solve(system.rhs, options, progress)
         return replace(w, u=system.lift + w.u)
 
     def _prepare(
-        self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions, threads: int, progress: Progress
+        self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress,
+        threads: int,
     ) -> Prepared:  # fmt: skip
         K = system.matrix
         with parallel(threads):
