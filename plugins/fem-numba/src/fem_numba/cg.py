@@ -1,9 +1,9 @@
 """The reference conjugate gradients, compiled: same steps, same stopping rule, same reports.
 
 The equilibrated matrix is A = D K D = 1 + Σ_e A_e. Each coupling of two nodes is kept by one element that has both; an
-element's 28 couplings and 8 node numbers stand beside those of seven others, so that eight are multiplied at once. That is
-240 bytes an element where CSR takes 12 for each of 47 entries, and the numbers are those of the assembled matrix, boundary
-conditions included. As the diagonal is 1, the preconditioner is the identity.
+element's 28 couplings and 8 node numbers stand beside those of seven others, so that eight are multiplied at once. That
+is 240 bytes an element where CSR takes 12 for each of 47 entries, and the numbers are those of the assembled matrix,
+boundary conditions included. As the diagonal is 1, the preconditioner is the identity.
 
 A step is two passes over the chunks of `renumber`. The first completes x and p of the step before, multiplies, and sums
 p·Ap; the second updates r and sums r·r. Sums are taken chunk by chunk, so any number of threads gives the same bits.
@@ -230,7 +230,7 @@ def residual(
 class ConjugateGradients:
     """`cg` on any system whose matrix couples nodes of the same element only, which is every assembled one.
 
-    The layout is kept for a topology and pattern, the scaled couplings for a matrix. Other systems go to the core's `cg`.
+    The layout is kept for a topology and pattern, the scaled couplings for a matrix. The core's `cg` takes the others.
     """
 
     name = "cg"
