@@ -8,7 +8,7 @@ from numba import prange
 
 from fem_numba.element import LANES, load, stiffness
 from fem_numba.jit import In, Out, compiled, f8, i4, i8, u2, u4
-from fem_numba.parts import NONE, Parts
+from fem_numba.parts import FIRST, NONE
 from fem_numba.sparsity import Pattern
 from fem_numba.threads import parallel
 
@@ -27,7 +27,7 @@ def assemble(mesh: Mesh, problem: Problem, pattern: Pattern, threads: int, progr
             last = min(first + _CHUNK * threads, parts.n_parts)
             sum_stiffness(
                 mesh.x, mesh.y, k, parts.ends, parts.elements, parts.nodes, parts.rows, parts.local,
-                parts.bounds, parts.own, pattern.indptr, values, scratch, first, last,
+                values, scratch, first, last,
             )  # fmt: skip
             if s is not None:
                 sum_load(mesh.x, mesh.y, s, parts.ends, parts.elements, parts.nodes, parts.rows, rhs, scratch, first, last)
@@ -36,12 +36,12 @@ def assemble(mesh: Mesh, problem: Problem, pattern: Pattern, threads: int, progr
 
 
 @compiled(
-    In[f8, 1], In[f8, 1], In[f8, 1], In[i4, 1], In[i4, 1], In[u4, 2], In[u4, 2], In[u2, 3], In[i4, 1], In[i4, 1],
-    In[i4, 1], Out[f8, 1], Out[f8, 2], i8, i8, parallel=True,
+    In[f8, 1], In[f8, 1], In[f8, 1], In[i4, 1], In[i4, 1], In[u4, 2], In[u4, 2], In[u2, 3], Out[f8, 1],
+    Out[f8, 2], i8, i8, parallel=True,
 )  # fmt: skip
 def sum_stiffness(
     x: Floats, y: Floats, k: Floats, ends: Ints, elements: Ints, nodes: Array, rows: Array, local: Array,
-    bounds: Ints, own: Ints, indptr: Ints, values: Floats, scratch: Floats, first: int, last: int,
+    values: Floats, scratch: Floats, first: int, last: int,
 ) -> None:  # fmt: skip
     """The CSR values of the rows of parts first … last - 1."""
     threads = scratch.shape[0]
@@ -51,9 +51,6 @@ def sum_stiffness(
         K = room[32 * LANES :]
         a, b = thread * (last - first) // threads, (thread + 1) * (last - first) // threads
         for p in range(first + a, first + b):
-            for q in range(bounds[p], bounds[p + 1]):
-                for slot in range(indptr[own[q]], indptr[own[q] + 1]):
-                    values[slot] = 0.0
             for block in range(ends[p], ends[p + 1], LANES):
                 for lane in range(LANES):
                     q = min(block + lane, ends[p + 1] - 1)  # the last block is filled up
@@ -68,7 +65,11 @@ def sum_stiffness(
                         row = rows[q, i]
                         if row != NONE:
                             for j in range(8):
-                                values[row + local[q, i, j]] += K[(8 * i + j) * LANES + lane]
+                                place = local[q, i, j]
+                                if place & FIRST:
+                                    values[row + (place & (FIRST - 1))] = K[(8 * i + j) * LANES + lane]
+                                else:
+                                    values[row + place] += K[(8 * i + j) * LANES + lane]
 
 
 @compiled(

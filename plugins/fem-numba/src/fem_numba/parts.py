@@ -10,16 +10,20 @@ from dataclasses import dataclass
 
 import numpy as np
 from fem_core import Mesh
-from fem_core.types import Array, Floats, Ints
+from fem_core.types import Array, Bools, Floats, Ints
 from numba import prange
 
-from fem_numba.jit import In, Out, compiled, f8, i4, i8, inlined, u2, u4
+from fem_numba.jit import In, Out, b1, compiled, f8, i4, i8, inlined, u2, u4
 
 #: Elements in a part, without those that it shares.
-PART = 512
+PART = 1024
 
 #: In place of the row of a node that another part owns.
 NONE = 2**32 - 1
+
+#: Added to an entry's place in its row where it is the first, in element order, that goes there: it is stored, not added,
+#: so that nobody has to clear the values before.
+FIRST = 2**15
 
 _BITS = 10  # of each coordinate on the Morton curve
 
@@ -51,8 +55,6 @@ class Parts:
 
     Parameters
     ----------
-    bounds, own : int32
-        The rows of each part, as in `Order`.
     ends : int32 (n_parts + 1,)
         The elements of part p are ends[p] … ends[p + 1] of the following.
     elements : int32 (m,)
@@ -60,11 +62,9 @@ class Parts:
     rows : uint32 (m, 8)
         Where the row of each node begins in the CSR values; NONE for those of other parts.
     local : uint16 (m, 8, 8)
-        Place of entry (i, j) in the row of node i.
+        Place of entry (i, j) in the row of node i, FIRST added to the first that goes there.
     """
 
-    bounds: Ints
-    own: Ints
     ends: Ints
     elements: Ints
     nodes: Array
@@ -73,7 +73,7 @@ class Parts:
 
     @property
     def n_parts(self) -> int:
-        return len(self.bounds) - 1
+        return len(self.ends) - 1
 
 
 def order(mesh: Mesh, starts: Ints, incident: Ints) -> Order:
@@ -88,7 +88,7 @@ def order(mesh: Mesh, starts: Ints, incident: Ints) -> Order:
 
 
 def parts(mesh: Mesh, starts: Ints, incident: Ints, order: Order, indptr: Ints, local: Array, threads: int) -> Parts:
-    """The parts' elements; `local` (n_elements, 8, 8) as in `Parts`."""
+    """The parts' elements; `local` (n_elements, 8, 8): the place of each entry in its row."""
     ends = np.zeros(order.n_parts + 1, dtype=np.int32)
     found = starts, incident, order.bounds, order.nodes, mesh.n_elements
     count_elements(*found, ends[1:], threads)
@@ -97,8 +97,9 @@ def parts(mesh: Mesh, starts: Ints, incident: Ints, order: Order, indptr: Ints, 
     list_elements(*found, ends, elements, threads)
     nodes, rows = (np.empty((len(elements), 8), dtype=np.uint32) for _ in range(2))
     places = np.empty((len(elements), 8, 8), dtype=np.uint16)
-    place(mesh.quad8, order.owner, indptr, local, ends, elements, nodes, rows, places)
-    return Parts(order.bounds, order.nodes, ends, elements, nodes, rows, places)
+    taken = np.zeros(indptr[-1], dtype=bool)
+    place(mesh.quad8, order.owner, indptr, local, ends, elements, nodes, rows, places, taken)
+    return Parts(ends, elements, nodes, rows, places)
 
 
 @inlined
@@ -198,19 +199,24 @@ def list_elements(
 
 
 @compiled(
-    In[i4, 2], In[i4, 1], In[i4, 1], In[u2, 3], In[i4, 1], In[i4, 1], Out[u4, 2], Out[u4, 2], Out[u2, 3], parallel=True
-)
+    In[i4, 2], In[i4, 1], In[i4, 1], In[u2, 3], In[i4, 1], In[i4, 1], Out[u4, 2], Out[u4, 2], Out[u2, 3], Out[b1, 1],
+    parallel=True,
+)  # fmt: skip
 def place(
     quad8: Ints, owner: Ints, indptr: Ints, local: Array, ends: Ints, elements: Ints,
-    nodes: Array, rows: Array, places: Array,
+    nodes: Array, rows: Array, places: Array, taken: Bools,
 ) -> None:  # fmt: skip
-    """Fills what `Parts` has."""
+    """Fills what `Parts` has; `taken` (nnz,) is false."""
     for p in prange(ends.size - 1):
         for q in range(ends[p], ends[p + 1]):
             e = elements[q]
             for i in range(8):
                 node = quad8[e, i]
                 nodes[q, i] = node
-                rows[q, i] = indptr[node] if owner[node] == p else NONE
-                for j in range(8):
-                    places[q, i, j] = local[e, i, j]
+                rows[q, i] = NONE
+                if owner[node] == p:
+                    rows[q, i] = indptr[node]
+                    for j in range(8):
+                        slot = rows[q, i] + local[e, i, j]
+                        places[q, i, j] = local[e, i, j] + (0 if taken[slot] else FIRST)
+                        taken[slot] = True

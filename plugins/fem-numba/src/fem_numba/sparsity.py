@@ -13,7 +13,7 @@ from fem_core.types import Array, Ints
 from numba import prange
 
 from fem_numba.jit import In, Out, compiled, i4, i8, inlined, u2, u4
-from fem_numba.parts import NONE, Parts, order, parts
+from fem_numba.parts import FIRST, NONE, Parts, order, parts
 from fem_numba.threads import parallel
 
 _END = np.int32(2**31 - 1)
@@ -92,7 +92,7 @@ def _adjacency(mesh: Mesh, threads: int) -> tuple[Ints, Ints]:
 
 def _require_int32(mesh: Mesh, lengths: Ints) -> None:
     """Raises BackendError where places in a row or in the values don't fit their types."""
-    if lengths.max() > 2**16 or lengths.sum(dtype=np.int64) > 2**31 - 1:
+    if lengths.max() > FIRST or lengths.sum(dtype=np.int64) > 2**31 - 1:
         raise BackendError(f"{mesh.source}: the matrix has too many entries for 32-bit indices")
 
 
@@ -225,4 +225,4 @@ def fill_slots(elements: Ints, rows: Array, local: Array, slots: Ints) -> None:
         for i in range(8):
             if rows[q, i] != NONE:
                 for j in range(8):
-                    slots[elements[q], i, j] = rows[q, i] + local[q, i, j]
+                    slots[elements[q], i, j] = rows[q, i] + (local[q, i, j] & (FIRST - 1))
