@@ -2,7 +2,7 @@
 
 Bytes are those that an iteration can't do without in this form: of each element 28 couplings and 8 places, of each used
 node x, r and p read and written, r read once more, q written and read. Memory that is fetched only to be overwritten
-isn't counted, neither here nor in the triad a = b + 3 c. Vectors that stay in the cache make more than the triad possible.
+isn't counted, neither here nor in the triad a = b + 3 c. What stays in the cache makes more than the triad possible.
 """
 
 import json
@@ -77,13 +77,12 @@ def measure(mesh: fem.Mesh, steps: int, repeats: int) -> dict[str, float]:
     moved = mesh.n_elements * (28 * 8 + 8 * 2) + 9 * 8 * len(mesh.used_nodes)
     rate, bandwidth = moved / all_ / 1e6, 3 * a.nbytes / best["triad"] / 1e9
     csr_rate = (12 * e.A.nnz + 4 * mesh.n_nodes + 9 * 8 * mesh.n_nodes) / all_ / 1e6
-    print(
-        f"SciPy {scipy_ms:.3f} ms, numba {one:.3f} on 1 thread, {all_:.3f} on {THREADS}: {all_ / scipy_ms:.3f} of SciPy's"
-    )
+    share = all_ / scipy_ms
+    print(f"SciPy {scipy_ms:.3f} ms, numba {one:.3f} on 1 thread, {all_:.3f} on {THREADS}: {share:.3f} of SciPy's")
     print(f"{moved / 1e6:.1f} MB: {rate:.1f} GB/s, triad {bandwidth:.1f}: {100 * rate / bandwidth:.0f} %")
     print(f"a CSR matrix would have to be read at {csr_rate:.1f} GB/s for that: {100 * csr_rate / bandwidth:.0f} %")
     return {
-        "scipy_ms": scipy_ms, "numba_1_ms": one, f"numba_{THREADS}_ms": all_, "of_scipy": all_ / scipy_ms,
+        "scipy_ms": scipy_ms, "numba_1_ms": one, f"numba_{THREADS}_ms": all_, "of_scipy": share,
         "GB/s": rate, "triad": bandwidth, "of_triad": rate / bandwidth, "as_csr_of_triad": csr_rate / bandwidth,
     }  # fmt: skip
 
