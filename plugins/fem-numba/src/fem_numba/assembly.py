@@ -8,6 +8,7 @@ from numba import prange
 
 from fem_numba.element import LANES, load, stiffness
 from fem_numba.jit import In, Out, compiled, f8, i4, i8, u2, u4
+from fem_numba.memory import Recycled
 from fem_numba.parts import FIRST, NONE
 from fem_numba.sparsity import Pattern
 from fem_numba.threads import parallel
@@ -16,10 +17,12 @@ from fem_numba.threads import parallel
 _CHUNK = 256
 
 
-def assemble(mesh: Mesh, problem: Problem, pattern: Pattern, threads: int, progress: Progress) -> LinearSystem:
+def assemble(
+    mesh: Mesh, problem: Problem, pattern: Pattern, threads: int, memory: Recycled, progress: Progress
+) -> LinearSystem:
     """K and f of `problem` on `mesh`, before boundary conditions."""
     n, parts, k, s = mesh.n_elements, pattern.parts, problem.conductivity_on(mesh), problem.source_on(mesh)
-    values, rhs = np.empty(pattern.nnz), np.zeros(mesh.n_nodes)
+    values, rhs = memory.empty(pattern.nnz), np.zeros(mesh.n_nodes)
     values[pattern.indptr[mesh.orphan_nodes]] = 0
     scratch = np.empty((threads, 32 * LANES + 64 * LANES))
     with parallel(threads):
@@ -30,7 +33,9 @@ def assemble(mesh: Mesh, problem: Problem, pattern: Pattern, threads: int, progr
                 values, scratch, first, last,
             )  # fmt: skip
             if s is not None:
-                sum_load(mesh.x, mesh.y, s, parts.ends, parts.elements, parts.nodes, parts.rows, rhs, scratch, first, last)
+                sum_load(
+                    mesh.x, mesh.y, s, parts.ends, parts.elements, parts.nodes, parts.rows, rhs, scratch, first, last
+                )
             progress.assembly(n * last // parts.n_parts, n)
     return LinearSystem(csr(pattern.indptr, pattern.indices, values), rhs)
 

@@ -20,6 +20,7 @@ from fem_core import (
 
 from fem_numba import assembly, conditions, derived, jit, sparsity
 from fem_numba.cg import ConjugateGradients
+from fem_numba.memory import Recycled
 from fem_numba.sparsity import Pattern
 
 
@@ -35,6 +36,7 @@ class Numba(Backend):
     def __init__(self, threads: int | None = None) -> None:
         self._asked = threads
         self.threads = threads or available_cores()
+        self._memory = Recycled()
         self._foreign: tuple[weakref.ref[Sparsity], Pattern] | None = None
         self._cg = ConjugateGradients()
 
@@ -50,6 +52,7 @@ class Numba(Backend):
         jit.compile_all()
 
     def close(self) -> None:
+        self._memory = Recycled()
         self._foreign = None
         self._cg.forget()
 
@@ -61,12 +64,12 @@ class Numba(Backend):
     def fem_assemble(
         self, mesh: Mesh, problem: Problem, sparsity: Sparsity | Pattern, progress: Progress
     ) -> LinearSystem:
-        return assembly.assemble(mesh, problem, self._own(sparsity, mesh), self.threads, progress)
+        return assembly.assemble(mesh, problem, self._own(sparsity, mesh), self.threads, self._memory, progress)
 
     @hookimpl
     def fem_apply_bc(self, system: LinearSystem, mesh: Mesh, problem: Problem, progress: Progress) -> LinearSystem:
         progress.check()
-        return conditions.apply(system.to_host(), mesh, problem, self.threads)
+        return conditions.apply(system.to_host(), mesh, problem, self.threads, self._memory)
 
     @hookimpl
     def fem_solve(

@@ -1,8 +1,8 @@
 """Compiled functions kept on disk: an entry is whole or it isn't there, and a bad one is compiled again.
 
-Numba's own cache takes a changed helper in another module for no change, and fails where a file is truncated or no folder
-can be written to. Here an entry belongs to the sources of the whole package, begins with the digest of the rest, and
-whatever goes wrong with it is no more than a warning.
+Numba's own cache takes a changed helper in another module for no change, and fails where a file is truncated or no
+folder can be written to. Here an entry belongs to the sources of the whole package, begins with the digest of the rest,
+and whatever goes wrong with it is no more than a warning.
 """
 
 import hashlib

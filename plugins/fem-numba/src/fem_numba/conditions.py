@@ -9,16 +9,17 @@ from fem_core.types import Bools, Floats, Ints
 from numba import prange
 
 from fem_numba.jit import In, Out, b1, compiled, f8, i4, inlined
+from fem_numba.memory import Recycled
 from fem_numba.threads import parallel
 
-_T, _W = tuple(q8.EDGE_DN[:, 1] / -2), tuple(q8.EDGE_WEIGHTS)  # dN/dt = t - ½, -2t, t + ½
+_T, _W = tuple(q8.EDGE_DN[:, 1] / -2), tuple(q8.EDGE_WEIGHTS)  # points and weights: dN/dt of the mid-side is -2t
 
 
-def apply(system: LinearSystem, mesh: Mesh, problem: Problem, threads: int) -> LinearSystem:
+def apply(system: LinearSystem, mesh: Mesh, problem: Problem, threads: int, memory: Recycled) -> LinearSystem:
     """As `fem_core.system.apply_conditions`: Robin terms added, Dirichlet values lifted, fixed nodes held."""
     require_bare(system, mesh)
     K, rhs = system.matrix, system.rhs.copy()
-    values = np.empty_like(K.data)
+    values = memory.empty(K.nnz)
     with parallel(threads):
         copy(K.data, values)
         for condition in problem.robin:
@@ -43,7 +44,7 @@ def apply(system: LinearSystem, mesh: Mesh, problem: Problem, threads: int) -> L
 @inlined
 def position(indptr: Ints, indices: Ints, row: int, column: int) -> int:
     """Where entry (row, column) is in the CSR values, by bisection."""
-    low, high = indptr[row], indptr[row + 1]
+    low, high = int(indptr[row]), int(indptr[row + 1])
     while low < high:
         middle = (low + high) // 2
         if indices[middle] < column:
@@ -55,6 +56,7 @@ def position(indptr: Ints, indices: Ints, row: int, column: int) -> int:
 
 @compiled(In[f8, 1], Out[f8, 1], parallel=True)
 def copy(a: Floats, b: Floats) -> None:
+    """Fill b with a."""
     for s in prange(a.size):
         b[s] = a[s]
 
@@ -66,7 +68,7 @@ def add_robin(
     """∫ p N_i N_j ds added to the matrix and ∫ γ N_i ds to the right-hand side, by 3 Gauss points on each edge."""
     for n in range(edges.shape[0]):
         a, mid, b = edges[n]
-        for t, w in zip(_T, _W):  # noqa: B905: Numba's has no `strict`
+        for t, w in zip(_T, _W):  # noqa: B905 (Numba's has no `strict`)
             N = 0.5 * t * (t - 1), 1 - t * t, 0.5 * t * (t + 1)
             dx = (t - 0.5) * x[a] - 2 * t * x[mid] + (t + 0.5) * x[b]
             dy = (t - 0.5) * y[a] - 2 * t * y[mid] + (t + 0.5) * y[b]
@@ -92,6 +94,7 @@ def subtract_product(indptr: Ints, indices: Ints, values: Floats, g: Floats, rhs
 
 @compiled(In[i4, 1], In[i4, 1], Out[f8, 1], In[i4, 1], f8)
 def penalize(indptr: Ints, indices: Ints, values: Floats, fixed: Ints, penalty: float) -> None:
+    """Add the penalty to the diagonal of fixed nodes."""
     for r in fixed:
         values[position(indptr, indices, r, r)] += penalty
 

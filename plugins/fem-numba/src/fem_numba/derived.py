@@ -22,7 +22,18 @@ def derive(mesh: Mesh, problem: Problem, u: Floats, threads: int, progress: Prog
         for first in range(0, n, _CHUNK):
             last = min(first + _CHUNK, n)
             fields(
-                mesh.x, mesh.y, u, mesh.quad8, fluid.p0, 0.5 * fluid.rho, velocity, speed, pressure, scratch, first, last
+                mesh.x,
+                mesh.y,
+                u,
+                mesh.quad8,
+                fluid.p0,
+                0.5 * fluid.rho,
+                velocity,
+                speed,
+                pressure,
+                scratch,
+                first,
+                last,
             )
             progress.derived(last, n)
     return DerivedFields(velocity, speed, pressure)

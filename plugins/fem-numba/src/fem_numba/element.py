@@ -1,16 +1,17 @@
 """Element matrices and fields, for `LANES` elements at once: the innermost loop runs over elements.
 
 The map of an element is x(ξ, η) = Σ c_m φ_m with φ = 1, ξ, η, ξ², ξη, η², ξ²η, ξη². Two things make this basis cheap.
-Its coefficients are sums and differences of nodal values (`_coefficients`, with the scales left out). And with ξ and η
-in units of a Gauss point's coordinate √(3/5), the 3x3 points lie at -1, 0 and 1, where ξ³ = ξ and ξ⁴ = ξ²: of the metric
-M = w k det J J⁻¹J⁻ᵀ only the nine moments Σ M ξᵃηᵇ (a, b = 0, 1, 2) are needed. So
+Its coefficients are sums and differences of nodal values (`coefficients`, with the scales left out). And with ξ and η
+in units of a Gauss point's coordinate √(3/5), the 3x3 points lie at -1, 0 and 1, where ξ³ = ξ and ξ⁴ = ξ²: of the
+metric M = w k det J J⁻¹J⁻ᵀ only the nine moments Σ M ξᵃηᵇ (a, b = 0, 1, 2) are needed. So
 
     K̂_mn = Σ_q (∂φ_m)ᵀ M ∂φ_n   is a sum of a few moments,   and   Ke = Tᵀ K̂ T   takes it to the nodes,
 
-where T is `_coefficients` again. That is 530 operations and 9 divisions for the 36 entries; a product of metrics with a table
-takes 2,500.
+where T is `coefficients` again. That is some 580 operations for the 36 entries, and 9 divisions; a product of metrics
+with a table takes 2,500.
 
-Blocks are always full, so that an element's operations don't depend on the elements beside it.
+Arrays are flat and their rows LANES long, which lets the compiler see that no two overlap. Blocks are always full: an
+element's operations don't depend on the elements beside it.
 """
 
 import math
@@ -33,7 +34,9 @@ A2, B2, C2 = 1 / math.sqrt(12), 1 / 12, 1 / math.sqrt(432)  # the same of the 2x
 
 
 @inlined
-def coefficients(a0, a1, a2, a3, a4, a5, a6, a7):
+def coefficients(
+    a0: float, a1: float, a2: float, a3: float, a4: float, a5: float, a6: float, a7: float
+) -> tuple[float, ...]:
     """Unscaled coefficients of ξ, η, ξ², ξη, η², ξ²η, ξη²; those of the map are A, B and C times these."""
     south, north = a0 + a1, a2 + a3
     east_south, east_north = a1 - a0, a2 - a3
@@ -51,7 +54,7 @@ def coefficients(a0, a1, a2, a3, a4, a5, a6, a7):
 
 
 @inlined
-def nodal(c1, c2, c3, c4, c5, c6, c7):
+def nodal(c1: float, c2: float, c3: float, c4: float, c5: float, c6: float, c7: float) -> tuple[float, ...]:
     """The transpose of `coefficients`: from a row of K̂ (in the unscaled basis) to the nodes."""
     even = c3 + c5
     p, m, g, h = even + c4, even - c4, c7 + c6, c7 - c6
@@ -60,7 +63,7 @@ def nodal(c1, c2, c3, c4, c5, c6, c7):
 
 
 @inlined
-def derivatives(c1, c2, c3, c4, c5, c6, c7):
+def derivatives(c1: float, c2: float, c3: float, c4: float, c5: float, c6: float, c7: float) -> tuple[float, ...]:
     """∂/∂ξ, then ∂/∂η, at the points (ξ, η) = (-1, -1), (0, -1), (1, -1), (-1, 0), … of scaled coordinates."""
     c1, c2, c4, c6, c7 = A * c1, A * c2, B * c4, C * c6, C * c7
     c3, c5 = 2 * B * c3, 2 * B * c5
@@ -78,7 +81,7 @@ def derivatives(c1, c2, c3, c4, c5, c6, c7):
 
 
 @inlined
-def metric(w, x_ξ, x_η, y_ξ, y_η):
+def metric(w: float, x_ξ: float, x_η: float, y_ξ: float, y_η: float) -> tuple[float, ...]:
     """M11, M12 and M22 of w det J J⁻¹J⁻ᵀ, and det J."""
     det = x_ξ * y_η - x_η * y_ξ
     g = w / det
@@ -86,7 +89,9 @@ def metric(w, x_ξ, x_η, y_ξ, y_η):
 
 
 @inlined
-def moments(f0, f1, f2, f3, f4, f5, f6, f7, f8):
+def moments(
+    f0: float, f1: float, f2: float, f3: float, f4: float, f5: float, f6: float, f7: float, f8: float
+) -> tuple[float, ...]:
     """Σ f ξᵃηᵇ over the points -1, 0, 1 in both directions: ab = 00, 10, 20, 01, 11, 21, 02, 12, 22."""
     e0, e1, e2 = f0 + f2, f3 + f5, f6 + f8
     d0, d1, d2 = f2 - f0, f5 - f3, f8 - f6
@@ -96,25 +101,39 @@ def moments(f0, f1, f2, f3, f4, f5, f6, f7, f8):
 
 
 @inlined
-def stiffness(x, y, k, K):
-    """Ke = ∫ k ∇N_i·∇N_j dΩ by 3x3 Gauss points, its upper triangle row by row.
+def stiffness(x: Floats, y: Floats, k: Floats, K: Floats) -> None:
+    """Ke = ∫ k ∇N_i·∇N_j dΩ by 3x3 Gauss points.
 
     Parameters
     ----------
-    x, y : (8, LANES)
-        Coordinates of the nodes, a column for each element.
+    x, y : (8 LANES,)
+        Coordinates of the nodes: those of node i of all elements from i LANES on.
     k : (LANES,)
         Conductivity.
-    K : (36, LANES)
-        To be filled.
+    K : (64 LANES,)
+        To be filled: entry (i, j) of all elements from (8 i + j) LANES on.
     """
     L = LANES
     for e in range(L):
         p1, p2, p3, p4, p5, p6, p7 = coefficients(
-            x[0 * L + e], x[1 * L + e], x[2 * L + e], x[3 * L + e], x[4 * L + e], x[5 * L + e], x[6 * L + e], x[7 * L + e]
+            x[0 * L + e],
+            x[1 * L + e],
+            x[2 * L + e],
+            x[3 * L + e],
+            x[4 * L + e],
+            x[5 * L + e],
+            x[6 * L + e],
+            x[7 * L + e],
         )
         q1, q2, q3, q4, q5, q6, q7 = coefficients(
-            y[0 * L + e], y[1 * L + e], y[2 * L + e], y[3 * L + e], y[4 * L + e], y[5 * L + e], y[6 * L + e], y[7 * L + e]
+            y[0 * L + e],
+            y[1 * L + e],
+            y[2 * L + e],
+            y[3 * L + e],
+            y[4 * L + e],
+            y[5 * L + e],
+            y[6 * L + e],
+            y[7 * L + e],
         )
         (
             u0, u1, u2, u3, u4, u5, u6, u7, u8, v0, v1, v2, v3, v4, v5, v6, v7, v8,
@@ -257,7 +276,7 @@ def load(x: Floats, y: Floats, s: Floats, f: Floats) -> None:
         south, north = s0 - s2 + s5, s0 + s2 + s5
         odd_south, odd, odd_north = s1 - s4 + s7, s1, s1 + s4 + s7
         even_south, even, even_north = south + s3 - s6, s0 + s3, north + s3 + s6
-        m00, m10, m20, m01, m11, m21, m02, m12, m22 = moments(
+        m00, m10, m20, m01, m11, m21, m02, m12, _ = moments(
             W00 * (u0 * z0 - v0 * w0) * (even_south - odd_south),
             W01 * (u1 * z1 - v1 * w1) * south,
             W00 * (u2 * z2 - v2 * w2) * (even_south + odd_south),
@@ -275,7 +294,9 @@ def load(x: Floats, y: Floats, s: Floats, f: Floats) -> None:
 
 
 @inlined
-def corner_derivatives(c1: float, c2: float, c3: float, c4: float, c5: float, c6: float, c7: float) -> tuple[float, ...]:
+def corner_derivatives(
+    c1: float, c2: float, c3: float, c4: float, c5: float, c6: float, c7: float
+) -> tuple[float, ...]:
     """∂/∂ξ, then ∂/∂η, at the 2x2 points (-1, -1), (1, -1), (-1, 1), (1, 1) of coordinates scaled by 1/√3."""
     c1, c2, c4, c6, c7 = A2 * c1, A2 * c2, B2 * c4, C2 * c6, C2 * c7
     c3, c5 = 2 * B2 * c3, 2 * B2 * c5

@@ -1,9 +1,9 @@
 """How the work is cut: each part owns rows of the matrix, and computes every element that touches them.
 
 Elements lie along a Morton curve through their first nodes, and are cut into parts of equal size. A node belongs to the
-first part that has it. Elements on the border between parts are computed in each of them: so threads never meet, no row
-has two writers, no contribution waits for another, and a row is summed in element order whoever does it and when. What a
-part writes stays in its core's cache meanwhile.
+first part that has it. Elements on the border between parts are computed in each of them: so threads never meet, no
+row has two writers, no contribution waits for another, and a row is summed in element order whoever does it and when.
+What a part writes stays in its core's cache meanwhile.
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from fem_core.types import Array, Bools, Floats, Ints
 from numba import prange
 
 from fem_numba.jit import In, Out, b1, compiled, f8, i4, i8, inlined, u2, u4
+from fem_numba.memory import empty
 
 #: Elements in a part, without those that it shares.
 PART = 1024
@@ -21,8 +22,8 @@ PART = 1024
 #: In place of the row of a node that another part owns.
 NONE = 2**32 - 1
 
-#: Added to an entry's place in its row where it is the first, in element order, that goes there: it is stored, not added,
-#: so that nobody has to clear the values before.
+#: Added to an entry's place in its row where it is the first, in element order, that goes there: it is stored, not
+#: added, so that nobody has to clear the values before.
 FIRST = 2**15
 
 _BITS = 10  # of each coordinate on the Morton curve
@@ -95,8 +96,8 @@ def parts(mesh: Mesh, starts: Ints, incident: Ints, order: Order, indptr: Ints, 
     np.cumsum(ends, out=ends)
     elements = np.empty(ends[-1], dtype=np.int32)
     list_elements(*found, ends, elements, threads)
-    nodes, rows = (np.empty((len(elements), 8), dtype=np.uint32) for _ in range(2))
-    places = np.empty((len(elements), 8, 8), dtype=np.uint16)
+    nodes, rows = (empty((len(elements), 8), np.uint32) for _ in range(2))
+    places = empty((len(elements), 8, 8), np.uint16)
     taken = np.zeros(indptr[-1], dtype=bool)
     place(mesh.quad8, order.owner, indptr, local, ends, elements, nodes, rows, places, taken)
     return Parts(ends, elements, nodes, rows, places)
@@ -113,7 +114,7 @@ def spread(a: int) -> int:
 
 @compiled(In[i4, 2], In[f8, 1], In[f8, 1], Out[i4, 1])
 def cut(quad8: Ints, x: Floats, y: Floats, part: Ints) -> None:
-    """The part of each element: PART of them along the curve, sorted by the digits of its number (Knuth, vol. 3, 5.2.5)."""
+    """The part of each element: PART of them along the curve, sorted digit by digit (Knuth, vol. 3, 5.2.5)."""
     n = quad8.shape[0]
     left, right, low, high = np.inf, -np.inf, np.inf, -np.inf
     for e in range(n):
@@ -163,9 +164,7 @@ def own(starts: Ints, incident: Ints, part: Ints, owner: Ints, bounds: Ints, nod
 
 
 @compiled(In[i4, 1], In[i4, 1], In[i4, 1], In[i4, 1], i8, Out[i4, 1], i8, parallel=True)
-def count_elements(
-    starts: Ints, incident: Ints, bounds: Ints, nodes: Ints, n: int, counts: Ints, threads: int
-) -> None:
+def count_elements(starts: Ints, incident: Ints, bounds: Ints, nodes: Ints, n: int, counts: Ints, threads: int) -> None:
     """How many of the n elements touch the rows of each part."""
     n_parts = bounds.size - 1
     for thread in prange(threads):

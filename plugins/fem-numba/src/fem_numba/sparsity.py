@@ -13,6 +13,7 @@ from fem_core.types import Array, Ints
 from numba import prange
 
 from fem_numba.jit import In, Out, compiled, i4, i8, inlined, u2, u4
+from fem_numba.memory import empty
 from fem_numba.parts import FIRST, NONE, Parts, order, parts
 from fem_numba.threads import parallel
 
@@ -45,7 +46,7 @@ class Pattern:
 
     @cached_property
     def _host(self) -> Sparsity:
-        slots = np.empty((self.n_elements, 8, 8), dtype=np.int32)
+        slots = empty((self.n_elements, 8, 8), np.int32)
         fill_slots(self.parts.elements, self.parts.rows, self.parts.local, slots)
         return Sparsity(self.indptr, self.indices, slots)
 
@@ -57,18 +58,22 @@ def compute_pattern(mesh: Mesh, threads: int, progress: Progress) -> Pattern:
         starts, incident = _adjacency(mesh, threads)
         cut = order(mesh, starts, incident)
         progress.check()
-        keys = np.empty((n, 9), dtype=np.int32)
+        keys = empty((n, 9), np.uint32)
         sort_nodes(mesh.quad8, keys)
-        local = np.empty((n, 8, 8), dtype=np.uint16)
+        local = empty((n, 8, 8), np.uint16)
         indptr = np.ones(n_nodes + 1, dtype=np.int32)  # an orphan's row has its diagonal
         indptr[0] = 0
-        merge(starts, incident, keys, cut.bounds, cut.nodes, local, indptr[1:])
+        u4, flat = np.uint32, local.reshape(-1)
+        merge(starts, incident.view(u4), keys.reshape(-1), cut.bounds, cut.nodes.view(u4), flat, indptr[1:])
         _require_int32(mesh, indptr)
         progress.check()
         np.cumsum(indptr, out=indptr)
-        indices = np.empty(indptr[-1], dtype=np.int32)
+        indices = empty(indptr[-1], np.int32)
         indices[indptr[mesh.orphan_nodes]] = mesh.orphan_nodes
-        fill(starts, incident, mesh.quad8, local, cut.bounds, cut.nodes, indptr, indices)
+        fill(
+            starts, incident.view(u4), mesh.quad8.reshape(-1), flat, cut.bounds, cut.nodes.view(u4), indptr.view(u4),
+            indices,
+        )  # fmt: skip
         progress.check()
         return Pattern(indptr, indices, parts(mesh, starts, incident, cut, indptr, local, threads), n)
 
@@ -85,7 +90,7 @@ def pattern_of(sparsity: Sparsity, mesh: Mesh, threads: int) -> Pattern:
 
 def _adjacency(mesh: Mesh, threads: int) -> tuple[Ints, Ints]:
     starts = np.zeros(mesh.n_nodes + 2, dtype=np.int32)
-    incident = np.empty(8 * mesh.n_elements, dtype=np.int32)
+    incident = empty(8 * mesh.n_elements, np.int32)
     adjacency(mesh.quad8, starts, incident, threads)
     return starts, incident
 
@@ -130,11 +135,12 @@ def adjacency(quad8: Ints, starts: Ints, incident: Ints, threads: int) -> None:
 
 @inlined
 def ordered(a: int, b: int) -> tuple[int, int]:
+    """A comparator of a sorting network."""
     return min(a, b), max(a, b)
 
 
-@compiled(In[i4, 2], Out[i4, 2], parallel=True)
-def sort_nodes(quad8: Ints, keys: Ints) -> None:
+@compiled(In[i4, 2], Out[u4, 2], parallel=True)
+def sort_nodes(quad8: Ints, keys: Array) -> None:
     """8 node + j for the nodes of each element, ascending, then _END: 19 comparisons (Knuth, vol. 3, 5.3.4)."""
     for e in prange(quad8.shape[0]):
         a, b, c, d = 8 * quad8[e, 0], 8 * quad8[e, 1] + 1, 8 * quad8[e, 2] + 2, 8 * quad8[e, 3] + 3
@@ -163,11 +169,9 @@ def sort_nodes(quad8: Ints, keys: Ints) -> None:
         keys[e, 8] = _END
 
 
-@compiled(In[i4, 1], In[i4, 1], In[i4, 2], In[i4, 1], In[i4, 1], Out[u2, 3], Out[i4, 1], parallel=True)
-def merge(
-    starts: Ints, incident: Ints, keys: Ints, bounds: Ints, nodes: Ints, local: Array, lengths: Ints
-) -> None:
-    """Each element entry's place in its row, (n_elements, 8, 8), and the rows' lengths, (n_nodes,).
+@compiled(In[i4, 1], In[u4, 1], In[u4, 1], In[i4, 1], In[u4, 1], Out[u2, 1], Out[i4, 1], parallel=True)
+def merge(starts: Ints, incident: Array, keys: Array, bounds: Ints, nodes: Array, local: Array, lengths: Ints) -> None:
+    """Each element entry's place in its row, (64 n_elements,), and the rows' lengths, (n_nodes,).
 
     The rows are taken part by part: rows of neighbours need the same elements.
     """
@@ -175,47 +179,52 @@ def merge(
     for r in range(lengths.size):
         most = max(most, starts[r + 1] - starts[r])
     for part in prange(bounds.size - 1):
-        at = np.empty(most, np.int32)
-        head = np.empty(most, np.int32)
-        place = np.empty((most, 9), np.int32)  # of each node of each list, and of its end
+        at = np.empty(most, np.uint32)  # of each list's head among the keys
+        head = np.empty(most, np.uint32)
+        place = np.empty(9 * most, np.uint16)  # of each node of each list, and of its end
+        to = np.empty(most, np.uint32)  # where each list's next place is written
         for q in range(bounds[part], bounds[part + 1]):
             r = nodes[q]
             s = starts[r]
             lists = starts[r + 1] - s
             for m in range(lists):
-                at[m] = 0
-                head[m] = keys[incident[s + m] >> 3, 0]
+                at[m] = 9 * (incident[s + m] >> 3)
+                head[m] = keys[at[m]] >> 3
+                to[m] = 9 * m
             length = 0
             while True:
-                node = head[0] >> 3
+                node = head[0]
                 for m in range(1, lists):
-                    node = min(node, head[m] >> 3)
+                    node = min(node, head[m])
                 if node == _END >> 3:
                     break
-                for m in range(lists):
-                    place[m, at[m]] = length
-                    at[m] += head[m] >> 3 == node
-                    head[m] = keys[incident[s + m] >> 3, at[m]]
+                for m in range(lists):  # without branches: what is written for no reason is written again
+                    place[to[m]] = length
+                    hit = np.uint32(head[m] == node)
+                    to[m] += hit
+                    at[m] += hit
+                    head[m] = keys[at[m]] >> 3
                 length += 1
             for m in range(lists):
-                e, i = incident[s + m] >> 3, incident[s + m] & 7
+                row, first = 8 * incident[s + m], 9 * (incident[s + m] >> 3)
                 for k in range(8):
-                    local[e, i, keys[e, k] & 7] = place[m, k]
+                    local[row + (keys[first + k] & 7)] = place[9 * m + k]
             lengths[r] = length
 
 
-@compiled(In[i4, 1], In[i4, 1], In[i4, 2], In[u2, 3], In[i4, 1], In[i4, 1], In[i4, 1], Out[i4, 1], parallel=True)
+@compiled(In[i4, 1], In[u4, 1], In[i4, 1], In[u2, 1], In[i4, 1], In[u4, 1], In[u4, 1], Out[i4, 1], parallel=True)
 def fill(
-    starts: Ints, incident: Ints, quad8: Ints, local: Array, bounds: Ints, nodes: Ints, indptr: Ints, indices: Ints
+    starts: Ints, incident: Array, quad8: Ints, local: Array, bounds: Ints, nodes: Array, indptr: Array, indices: Ints
 ) -> None:
-    """The columns of each row."""
+    """The columns of each row; `quad8` and `local` are flat."""
     for part in prange(bounds.size - 1):
         for q in range(bounds[part], bounds[part + 1]):
             r = nodes[q]
+            row = indptr[r]
             for m in range(starts[r], starts[r + 1]):
-                e, i = incident[m] >> 3, incident[m] & 7
-                for j in range(8):
-                    indices[indptr[r] + local[e, i, j]] = quad8[e, j]
+                entry, element = 8 * incident[m], incident[m] & ~np.uint32(7)
+                for j in range(np.uint32(8)):
+                    indices[row + local[entry + j]] = quad8[element + j]
 
 
 @compiled(In[i4, 1], In[u4, 2], In[u2, 3], Out[i4, 3], parallel=True)
