@@ -54,12 +54,7 @@ def apply_conditions(system: LinearSystem, mesh: Mesh, problem: Problem) -> Line
     The right-hand side is f + ∫γv - K ĝ and zero at fixed nodes, with either treatment. The pattern
     of the matrix is kept.
     """
-    if system.lift is not None:
-        raise ProblemError(
-            "the system has its boundary conditions already; apply them to what assemble_system returned"
-        )
-    if system.n_nodes != mesh.n_nodes:
-        raise ProblemError(f"{mesh.source}: the system has {system.n_nodes} nodes, the mesh {mesh.n_nodes}")
+    require_bare(system, mesh)
     K = system.matrix
     values, rhs = K.data.copy(), system.rhs.copy()
     for condition in problem.robin:
@@ -85,6 +80,16 @@ def apply_conditions(system: LinearSystem, mesh: Mesh, problem: Problem) -> Line
         values[held[K.indices] | np.repeat(held, np.diff(K.indptr))] = 0
         values[diagonal] = 1
     return replace(system, matrix=_with_values(K, values), rhs=rhs, fixed=fixed, lift=lift)
+
+
+def require_bare(system: LinearSystem, mesh: Mesh) -> None:
+    """Raises ProblemError if `system` has its boundary conditions already or isn't that of `mesh`."""
+    if system.lift is not None:
+        raise ProblemError(
+            "the system has its boundary conditions already; apply them to what assemble_system returned"
+        )
+    if system.n_nodes != mesh.n_nodes:
+        raise ProblemError(f"{mesh.source}: the system has {system.n_nodes} nodes, the mesh {mesh.n_nodes}")
 
 
 def _with_values(K: "sparse.csr_array", values: Floats) -> "sparse.csr_array":

@@ -1,0 +1,97 @@
+"""An iteration of fem-numba's conjugate gradients beside one of SciPy's, on the same equilibrated matrix.
+
+Bytes are those that an iteration can't do without in this form: of each element 28 couplings and 8 places, of each used
+node x, r and p read and written, r read once more, q written and read. Memory that is fetched only to be overwritten
+isn't counted, neither here nor in the triad a = b + 3 c. What stays in the cache makes more than the triad possible.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from functools import partial
+
+import fem_core as fem
+import numpy as np
+
+THREADS = 2
+
+
+def run(repeats: int) -> dict[str, object]:
+    """In an interpreter of its own: here Numba is kept to one thread."""
+    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_NUM_THREADS"}
+    command = [sys.executable, __file__, str(repeats)]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    *table, figures = done.stdout.splitlines()
+    print("\n".join(table))
+    return json.loads(figures)
+
+
+def measure(mesh: fem.Mesh, steps: int, repeats: int) -> dict[str, float]:
+    """Medians in ms an iteration, GB/s, and their ratios."""
+    from fem_core.bench import side_by_side
+    from fem_core.solvers import Equilibrated
+    from fem_numba import jit
+    from fem_numba.cg import ConjugateGradients
+    from fem_numba.threads import parallel
+    from numba import njit, prange
+    from scipy.sparse.linalg import cg
+
+    @njit(parallel=True)
+    def triad(a, b, c):
+        for i in prange(a.size):
+            a[i] = b[i] + 3.0 * c[i]
+
+    jit.compile_all()
+    problem = fem.Problem.potential_flow(mesh)
+    system = fem.apply_bc(fem.assemble_system(mesh, problem, backend="numpy"), mesh, problem)
+    e = Equilibrated.of(system)
+    solver = ConjugateGradients()
+
+    def numba(steps: int, threads: int) -> None:
+        solver.solve(system, mesh, problem, fem.SolverOptions(maxiter=steps), fem.Progress(), threads)
+
+    def scipy() -> None:
+        cg(e.A, e.d * system.rhs, rtol=1e-8, atol=0.0, maxiter=steps)
+
+    a, b, c = (np.ones(20_000_000) for _ in range(3))
+
+    def stream() -> None:
+        with parallel(THREADS):
+            triad(a, b, c)
+
+    timings = side_by_side(
+        {
+            "scipy": scipy,
+            "prepared 1": partial(numba, 0, 1),
+            "numba 1": partial(numba, steps, 1),
+            f"prepared {THREADS}": partial(numba, 0, THREADS),
+            f"numba {THREADS}": partial(numba, steps, THREADS),
+            "triad": stream,
+        },
+        repeats,
+    )
+    best = {name: timing.median for name, timing in timings.items()}
+    scipy_ms = 1e3 * best["scipy"] / steps
+    one, all_ = (1e3 * (best[f"numba {n}"] - best[f"prepared {n}"]) / steps for n in (1, THREADS))
+    moved = mesh.n_elements * (28 * 8 + 8 * 2) + 9 * 8 * len(mesh.used_nodes)
+    rate, bandwidth = moved / all_ / 1e6, 3 * a.nbytes / best["triad"] / 1e9
+    csr_rate = (12 * e.A.nnz + 4 * mesh.n_nodes + 9 * 8 * mesh.n_nodes) / all_ / 1e6
+    share = all_ / scipy_ms
+    print(f"SciPy {scipy_ms:.3f} ms, numba {one:.3f} on 1 thread, {all_:.3f} on {THREADS}: {share:.3f} of SciPy's")
+    print(f"{moved / 1e6:.1f} MB: {rate:.1f} GB/s, triad {bandwidth:.1f}: {100 * rate / bandwidth:.0f} %")
+    print(f"a CSR matrix would have to be read at {csr_rate:.1f} GB/s for that: {100 * csr_rate / bandwidth:.0f} %")
+    return {
+        "scipy_ms": scipy_ms, "numba_1_ms": one, f"numba_{THREADS}_ms": all_, "of_scipy": share,
+        "GB/s": rate, "triad": bandwidth, "of_triad": rate / bandwidth, "as_csr_of_triad": csr_rate / bandwidth,
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    from meshes import y_tube_195k
+
+    figures = {}
+    for name, mesh, steps in (("195k", y_tube_195k(), 200), ("1.36M", fem.generate.y_tube(nodes=1_358_000), 50)):
+        print(f"-- {name}: {mesh.n_elements} elements")
+        figures[name] = measure(mesh, steps, int(sys.argv[1]))
+    print(json.dumps(figures))

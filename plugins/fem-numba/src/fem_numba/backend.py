@@ -1,0 +1,93 @@
+"""The backend: each stage is a module of compiled functions."""
+
+import weakref
+from typing import Any
+
+from fem_core import (
+    Backend,
+    BackendUnavailable,
+    DerivedFields,
+    LinearSystem,
+    Mesh,
+    Problem,
+    Progress,
+    SolveResult,
+    SolverOptions,
+    Sparsity,
+    available_cores,
+    hookimpl,
+)
+
+from fem_numba import assembly, conditions, derived, jit, sparsity
+from fem_numba.cg import ConjugateGradients
+from fem_numba.memory import Recycled
+from fem_numba.sparsity import Pattern
+
+
+class Numba(Backend):
+    """`numba`: everything compiled.
+
+    Parameters
+    ----------
+    threads : int, optional
+        By default the cores this process may use.
+    """
+
+    def __init__(self, threads: int | None = None) -> None:
+        self._asked = threads
+        self.threads = threads or available_cores()
+        self._memory = Recycled()
+        self._foreign: tuple[weakref.ref[Sparsity], Pattern] | None = None
+        self._cg = ConjugateGradients()
+
+    def open(self) -> None:
+        most = jit.most_threads()
+        if self._asked and self._asked > most:
+            raise BackendUnavailable(
+                f"threads={self._asked}, but Numba was started with {most}; set NUMBA_NUM_THREADS before Python starts"
+            )
+        self.threads = min(self.threads, most)
+
+    def compile(self) -> None:
+        jit.compile_all()
+
+    def close(self) -> None:
+        self._memory = Recycled()
+        self._foreign = None
+        self._cg.forget()
+
+    @hookimpl
+    def fem_sparsity(self, mesh: Mesh, progress: Progress) -> Pattern:
+        return sparsity.compute_pattern(mesh, self.threads, progress)
+
+    @hookimpl
+    def fem_assemble(
+        self, mesh: Mesh, problem: Problem, sparsity: Sparsity | Pattern, progress: Progress
+    ) -> LinearSystem:
+        return assembly.assemble(mesh, problem, self._own(sparsity, mesh), self.threads, self._memory, progress)
+
+    @hookimpl
+    def fem_apply_bc(self, system: LinearSystem, mesh: Mesh, problem: Problem, progress: Progress) -> LinearSystem:
+        progress.check()
+        return conditions.apply(system.to_host(), mesh, problem, self.threads, self._memory)
+
+    @hookimpl
+    def fem_solve(
+        self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress
+    ) -> SolveResult:
+        return self._cg.solve(system.to_host(), mesh, problem, options, progress, self.threads)
+
+    @hookimpl
+    def fem_compute_derived(
+        self, mesh: Mesh, problem: Problem, result: SolveResult, progress: Progress
+    ) -> DerivedFields:
+        return derived.derive(mesh, problem, result.to_host().u, self.threads, progress)
+
+    def _own(self, pattern: Any, mesh: Mesh) -> Pattern:
+        """`pattern` as this backend reads it; of others the last one is kept."""
+        if isinstance(pattern, Pattern):
+            return pattern
+        host: Sparsity = pattern.to_host()
+        if self._foreign is None or self._foreign[0]() is not host:
+            self._foreign = weakref.ref(host), sparsity.pattern_of(host, mesh, self.threads)
+        return self._foreign[1]

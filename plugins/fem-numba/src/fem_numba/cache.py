@@ -1,0 +1,86 @@
+"""Compiled functions kept on disk: an entry is whole or it isn't there, and a bad one is compiled again.
+
+Numba's own cache takes a changed helper in another module for no change, and fails where a file is truncated or no
+folder can be written to. Here an entry belongs to the sources of the whole package, begins with the digest of the rest,
+and whatever goes wrong with it is no more than a warning.
+"""
+
+import hashlib
+import logging
+import os
+import pickle
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numba
+import platformdirs
+from fem_core.atomic import replacing
+from numba.core import caching
+from numba.core.compiler import CompileResult
+
+_log = logging.getLogger(__name__)
+
+_DIGEST = 32
+
+
+def folder() -> Path:
+    """Where entries are kept: NUMBA_CACHE_DIR, or the user's cache."""
+    return Path(os.environ.get("NUMBA_CACHE_DIR") or platformdirs.user_cache_dir("fem-core")) / "fem-numba"
+
+
+@cache
+def _stamp() -> bytes:
+    """Digest of everything that compiled code depends on beside its processor."""
+    digest = hashlib.blake2b(f"{numba.__version__} {sys.version} {sys.platform}".encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.digest()
+
+
+class Cache(caching._Cache):  # type: ignore[misc]
+    """The entries of one function, in place of the cache that its dispatcher has."""
+
+    def __init__(self, function: Any) -> None:
+        self._name = f"{function.__module__}.{function.__qualname__}"
+
+    @property
+    def cache_path(self) -> str:
+        return str(folder())
+
+    def enable(self) -> None: ...
+
+    def disable(self) -> None: ...
+
+    def flush(self) -> None: ...
+
+    def _path(self, signature: Any, codegen: Any) -> Path:
+        key = hashlib.blake2b(_stamp() + repr((self._name, signature, codegen.magic_tuple())).encode(), digest_size=16)
+        return folder() / f"{self._name}-{key.hexdigest()}.bin"
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The compiled function, or None if there is none that can be used."""
+        target_context.refresh()
+        path = self._path(sig, target_context.codegen())
+        try:
+            if not path.exists():
+                return None
+            content = path.read_bytes()
+            if hashlib.blake2b(content[_DIGEST:], digest_size=_DIGEST).digest() != content[:_DIGEST]:
+                raise ValueError("it is damaged")
+            return CompileResult._rebuild(target_context, *pickle.loads(content[_DIGEST:]))
+        except Exception as error:
+            _log.warning("%s can't be used and is compiled again: %s", path, error)
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep a compiled function; a disk that is full or read-only is no error."""
+        path = self._path(sig, data.codegen)
+        try:
+            content = caching.dumps(data._reduce())
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as temporary:
+                temporary.write_bytes(hashlib.blake2b(content, digest_size=_DIGEST).digest() + content)
+        except Exception as error:
+            _log.warning("what was compiled isn't kept, and will be compiled again next time: %s", error)

@@ -1,0 +1,359 @@
+"""The reference conjugate gradients, compiled: same steps, same stopping rule, same reports.
+
+The equilibrated matrix is A = D K D = 1 + Σ_e A_e. Each coupling of two nodes is kept by one element that has both; an
+element's 28 couplings and 8 node numbers stand beside those of seven others, so that eight are multiplied at once. That
+is 240 bytes an element where CSR takes 12 for each of 47 entries, and the numbers are those of the assembled matrix,
+boundary conditions included. As the diagonal is 1, the preconditioner is the identity.
+
+A step is two passes over the chunks of `renumber`. The first completes x and p of the step before, multiplies, and sums
+p·Ap; the second updates r and sums r·r. Sums are taken chunk by chunk, so any number of threads gives the same bits.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numba
+import numpy as np
+from fem_core import LinearSystem, Mesh, Problem, Progress, SolveError, SolveResult, SolverOptions, StopReason
+from fem_core.mesh import name_some
+from fem_core.solvers import ConjugateGradients as Reference
+from fem_core.solvers import Equilibrated, Prepared
+from fem_core.solvers.base import History, dot, norm, refuse_extra
+from fem_core.solvers.cg import RemainingTime
+from fem_core.types import Array, Floats, Ints
+from numba import prange
+
+from fem_numba.jit import In, Out, compiled, f8, i4, i8, inlined, u2, u4
+from fem_numba.renumber import CHUNK, LANES, Layout
+from fem_numba.threads import parallel
+
+_BLOCKS = CHUNK // LANES
+
+#: Node updates in one compiled call: some 0.05 s, after which Python may hear Ctrl-C.
+_UPDATES = 10_000_000
+
+#: Loops whose sums may be taken in the width of the registers: the same for every thread, and faster.
+_vectorised = numba.njit(error_model="numpy", fastmath={"contract", "reassoc"})
+
+
+@inlined
+def _multiply(v: Floats, at: Array, p: Floats, q: Floats, w: Floats, lanes: int) -> None:
+    """q += A_e p for the elements of one block.
+
+    Parameters
+    ----------
+    v : (28 LANES,)
+        Couplings 01, 02, … 67.
+    at : (8 LANES,)
+        Places of their nodes.
+    w : (16 LANES,)
+        To work in.
+    lanes : int
+        LANES: the compiler makes vectors of a loop only if it doesn't know that the loop is short.
+    """
+    L = LANES
+    for k in range(8 * L):
+        w[k] = p[at[k]]
+    for e in range(lanes):
+        p0, p1, p2, p3 = w[e], w[L + e], w[2 * L + e], w[3 * L + e]
+        p4, p5, p6, p7 = w[4 * L + e], w[5 * L + e], w[6 * L + e], w[7 * L + e]
+        a01, a02, a03, a04 = v[e], v[L + e], v[2 * L + e], v[3 * L + e]
+        a05, a06, a07, a12 = v[4 * L + e], v[5 * L + e], v[6 * L + e], v[7 * L + e]
+        a13, a14, a15, a16 = v[8 * L + e], v[9 * L + e], v[10 * L + e], v[11 * L + e]
+        a17, a23, a24, a25 = v[12 * L + e], v[13 * L + e], v[14 * L + e], v[15 * L + e]
+        a26, a27, a34, a35 = v[16 * L + e], v[17 * L + e], v[18 * L + e], v[19 * L + e]
+        a36, a37, a45, a46 = v[20 * L + e], v[21 * L + e], v[22 * L + e], v[23 * L + e]
+        a47, a56, a57, a67 = v[24 * L + e], v[25 * L + e], v[26 * L + e], v[27 * L + e]
+        w[8 * L + e] = a01 * p1 + a02 * p2 + a03 * p3 + a04 * p4 + a05 * p5 + a06 * p6 + a07 * p7
+        w[9 * L + e] = a01 * p0 + a12 * p2 + a13 * p3 + a14 * p4 + a15 * p5 + a16 * p6 + a17 * p7
+        w[10 * L + e] = a02 * p0 + a12 * p1 + a23 * p3 + a24 * p4 + a25 * p5 + a26 * p6 + a27 * p7
+        w[11 * L + e] = a03 * p0 + a13 * p1 + a23 * p2 + a34 * p4 + a35 * p5 + a36 * p6 + a37 * p7
+        w[12 * L + e] = a04 * p0 + a14 * p1 + a24 * p2 + a34 * p3 + a45 * p5 + a46 * p6 + a47 * p7
+        w[13 * L + e] = a05 * p0 + a15 * p1 + a25 * p2 + a35 * p3 + a45 * p4 + a56 * p6 + a57 * p7
+        w[14 * L + e] = a06 * p0 + a16 * p1 + a26 * p2 + a36 * p3 + a46 * p4 + a56 * p5 + a67 * p7
+        w[15 * L + e] = a07 * p0 + a17 * p1 + a27 * p2 + a37 * p3 + a47 * p4 + a57 * p5 + a67 * p6
+    for k in range(8 * L):
+        q[at[k]] += w[8 * L + k]
+
+
+@inlined
+def _multiply_chunk(c: int, v: Floats, local: Array, p: Floats, q: Floats, lanes: int) -> None:
+    """q += Σ A_e p over the elements of chunk c, in its segments p and q."""
+    w = np.empty(16 * LANES)
+    for k in range(c * _BLOCKS, min((c + 1) * _BLOCKS, local.size // (8 * LANES))):
+        _multiply(v[k * 28 * LANES : (k + 1) * 28 * LANES], local[k * 8 * LANES : (k + 1) * 8 * LANES], p, q, w, lanes)
+
+
+@_vectorised
+def _advance(α: float, β: float, x: Floats, r: Floats, p: Floats, q: Floats) -> None:
+    """x += α p of the last step; p = r + β p and q = p."""
+    for i in range(r.size):
+        x[i] += α * p[i]
+        p[i] = r[i] + β * p[i]
+        q[i] = p[i]
+
+
+@_vectorised
+def _complete(α: float, x: Floats, p: Floats) -> None:
+    """x += α p."""
+    for i in range(x.size):
+        x[i] += α * p[i]
+
+
+@_vectorised
+def _dot(a: Floats, b: Floats) -> float:
+    total = 0.0
+    for i in range(a.size):
+        total += a[i] * b[i]
+    return total
+
+
+@_vectorised
+def _retreat(α: float, r: Floats, q: Floats) -> float:
+    """r -= α q; r·r."""
+    total = 0.0
+    for i in range(r.size):
+        r[i] -= α * q[i]
+        total += r[i] * r[i]
+    return total
+
+
+@compiled(In[f8, 1], In[i4, 1], In[f8, 1], In[i4, 2], In[i4, 1], Out[f8, 1], parallel=True)
+def fill(values: Floats, entries: Ints, d: Floats, quad8: Ints, order: Ints, v: Floats) -> None:
+    """The couplings d_i K_ij d_j of each block, zero where another element keeps them."""
+    for q in prange(order.size):
+        k = 0
+        for i in range(8):
+            for j in range(i + 1, 8):
+                to = (q // LANES * 28 + k) * LANES + q % LANES
+                at = entries[to]
+                v[to] = values[at] * d[quad8[order[q], i]] * d[quad8[order[q], j]] if at >= 0 else 0.0
+                k += 1
+
+
+@compiled(In[i8, 1], Out[i8, 1], parallel=True)
+def digest(words: Array, out: Array) -> None:
+    """64 bits for each part of an array, by multiplication and shifts (not proof against malice)."""
+    parts = out.size
+    for part in prange(parts):
+        h = np.uint64(0x9E3779B97F4A7C15)
+        for k in range(part * words.size // parts, (part + 1) * words.size // parts):
+            h = (h ^ np.uint64(words[k])) * np.uint64(0xBF58476D1CE4E5B9)
+            h ^= h >> np.uint64(29)
+        out[part] = np.int64(h)
+
+
+@compiled(
+    i8, f8, In[f8, 1], In[u2, 1], In[i4, 1], In[i4, 1], In[u4, 1], In[i4, 1], In[u4, 1], In[u4, 1],
+    Out[f8, 1], Out[f8, 1], Out[f8, 1], Out[f8, 1], Out[f8, 1], Out[f8, 1], i8, parallel=True,
+)  # fmt: skip
+def iterate(
+    steps: int, target: float, v: Floats, local: Array, base: Ints, own: Ints, source: Array,
+    seam_starts: Ints, seam_to: Array, seam_from: Array,
+    x: Floats, r: Floats, p: Floats, q: Floats, sums: Floats, state: Floats, lanes: int,
+) -> int:  # fmt: skip
+    """At most `steps` steps, until √ρ < target, ρ isn't finite or p·Ap <= 0; how many were taken.
+
+    Parameters
+    ----------
+    sums : (n_chunks,)
+        To work in.
+    state : (3,)
+        ρ = r·r, β, and p·Ap of the last step; carried from call to call.
+    """
+    ρ, β, α, pAp = state[0], state[1], 0.0, state[2]
+    done = 0
+    while done < steps and math.isfinite(ρ) and not math.sqrt(ρ) < target:
+        for c in prange(own.size):
+            first, halo, last = base[c], base[c] + own[c], base[c + 1]
+            _advance(α, β, x[first:halo], r[first:halo], p[first:halo], q[first:halo])
+            p_c, q_c = p[first:last], q[first:last]
+            for i in range(halo, last):
+                p[i] = r[source[i]] + β * p[i]
+                q[i] = 0.0
+            _multiply_chunk(c, v, local, p_c, q_c, lanes)
+            sums[c] = _dot(p_c, q_c)
+        pAp, α = 0.0, 0.0
+        for c in range(own.size):
+            pAp += sums[c]
+        if pAp <= 0:
+            break
+        α = ρ / pAp
+        for c in prange(own.size):
+            for k in range(seam_starts[c], seam_starts[c + 1]):
+                q[seam_to[k]] += q[seam_from[k]]
+            first, halo = base[c], base[c] + own[c]
+            sums[c] = _retreat(α, r[first:halo], q[first:halo])
+        ρ_before, ρ = ρ, 0.0
+        for c in range(own.size):
+            ρ += sums[c]
+        β = ρ / ρ_before
+        done += 1
+    for c in prange(own.size):
+        first, halo = base[c], base[c] + own[c]
+        _complete(α, x[first:halo], p[first:halo])
+    state[0], state[1], state[2] = ρ, β, pAp
+    return done
+
+
+@compiled(
+    In[f8, 1], In[u2, 1], In[i4, 1], In[i4, 1], In[u4, 1], In[i4, 1], In[u4, 1], In[u4, 1],
+    In[f8, 1], Out[f8, 1], Out[f8, 1], Out[f8, 1], i8, parallel=True,
+)  # fmt: skip
+def residual(
+    v: Floats, local: Array, base: Ints, own: Ints, source: Array, seam_starts: Ints, seam_to: Array, seam_from: Array,
+    b: Floats, x: Floats, q: Floats, sums: Floats, lanes: int,
+) -> float:  # fmt: skip
+    """‖b - A x‖; q is overwritten."""
+    for c in prange(own.size):
+        first, halo, last = base[c], base[c] + own[c], base[c + 1]
+        for i in range(first, halo):
+            q[i] = x[i]
+        for i in range(halo, last):
+            x[i] = x[source[i]]
+            q[i] = 0.0
+        _multiply_chunk(c, v, local, x[first:last], q[first:last], lanes)
+    for c in prange(own.size):
+        for k in range(seam_starts[c], seam_starts[c + 1]):
+            q[seam_to[k]] += q[seam_from[k]]
+        total = 0.0
+        for i in range(base[c], base[c] + own[c]):
+            total += (b[i] - q[i]) ** 2
+        sums[c] = total
+    total = 0.0
+    for c in range(own.size):
+        total += sums[c]
+    return math.sqrt(total)
+
+
+class ConjugateGradients:
+    """`cg` on any system whose matrix couples nodes of the same element only, which is every assembled one.
+
+    The layout is kept for a topology and pattern, the scaled couplings for a matrix. The core's `cg` takes the others.
+    """
+
+    name = "cg"
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop what is kept from solve to solve."""
+        self._layout: tuple[object, Layout] | None = None
+        self._prepared: tuple[object, Prepared] | None = None
+
+    def solve(
+        self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress,
+        threads: int,
+    ) -> SolveResult:  # fmt: skip
+        """u, the lift included. Raises SolveError before `apply_bc` and where the diagonal isn't positive."""
+        if system.lift is None:
+            raise SolveError("the system has no boundary conditions yet; call apply_bc first")
+        refuse_extra(self.name, options)
+        w = self._prepare(system, mesh, problem, options, progress, threads).solve(system.rhs, options, progress)
+        return replace(w, u=system.lift + w.u)
+
+    def _prepare(
+        self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress,
+        threads: int,
+    ) -> Prepared:  # fmt: skip
+        K = system.matrix
+        with parallel(threads):
+            pattern = mesh.fingerprint, _digest(K.indptr), _digest(K.indices)
+            matrix = pattern, _digest(K.data), _digest(system.fixed), bool(system.rhs[mesh.orphan_nodes].any()), threads
+            if self._prepared is None or self._prepared[0] != matrix:
+                self._prepared = None  # before its successor takes memory
+                if self._layout is None or self._layout[0] != pattern:
+                    self._layout = None
+                    self._layout = pattern, Layout.of(mesh, K.indptr, K.indices)
+                layout = self._layout[1]
+                if layout.complete and not system.rhs[mesh.orphan_nodes].any():
+                    self._prepared = matrix, _Prepared.of(layout, system, mesh, threads)
+                else:
+                    self._prepared = matrix, Reference().prepare(system, mesh, problem, options)
+        if not isinstance(self._prepared[1], _Prepared):
+            progress.remark("numba: solved by the core's cg, the matrix couples nodes that share no element")
+        return self._prepared[1]
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    layout: Layout
+    v: Floats
+    equilibrated: Equilibrated
+    threads: int
+
+    @classmethod
+    def of(cls, layout: Layout, system: LinearSystem, mesh: Mesh, threads: int) -> "_Prepared":
+        K = system.matrix
+        diagonal = K.diagonal()
+        if len(bad := np.flatnonzero(~((diagonal > 0) & np.isfinite(diagonal)))):
+            raise SolveError(f"the matrix has no positive diagonal entry at nodes {name_some(bad)}")
+        d = 1 / np.sqrt(diagonal)
+        v = np.zeros(len(layout.entries))
+        fill(K.data, layout.entries, d, mesh.quad8, layout.order, v)
+        scaled: Any = _Scaled(K, d)
+        return cls(layout, v, Equilibrated(K, scaled, d, system.fixed), threads)
+
+    def solve(self, rhs: Floats, options: SolverOptions, progress: Progress) -> SolveResult:
+        at = self.layout
+        b = at.scatter(self.equilibrated.d * rhs)
+        norm_b = norm(b)
+        target = max(options.rtol * norm_b, options.atol)
+        remaining = RemainingTime(target / norm_b if norm_b else 1.0)
+        history: History = []
+
+        x, r, p, q = np.zeros(at.size), b.copy(), np.zeros(at.size), np.zeros(at.size)
+        sums, state = np.zeros(len(at.own)), np.array([dot(b, b), 0.0, 1.0])
+        seams = at.seam_starts, at.seam_to, at.seam_from
+        finite = x.copy()  # x when it was last known to be finite
+        iteration, reason = 0, StopReason.CONVERGED
+        at_once = max(1, _UPDATES // at.size)
+        while norm_b:
+            norm_r = math.sqrt(state[0])
+            if norm_r < target:
+                break
+            if not math.isfinite(norm_r):
+                x, reason = finite, StopReason.NOT_FINITE
+                break
+            if iteration >= options.maxiter:
+                reason = StopReason.MAXITER
+                break
+            if iteration and iteration % options.monitor == 0:
+                with parallel(self.threads):
+                    true = residual(self.v, at.local, at.base, at.own, at.source, *seams, b, x, q, sums, LANES) / norm_b
+                history.append((iteration, true))
+                progress.solve(iteration, true, remaining.after(true))
+                finite[:] = x
+            progress.check()
+            steps = min(options.monitor - iteration % options.monitor, options.maxiter - iteration, at_once)
+            with parallel(self.threads):
+                iteration += iterate(
+                    steps, target, self.v, at.local, at.base, at.own, at.source, *seams, x, r, p, q, sums, state, LANES
+                )
+            if state[2] <= 0:
+                reason = StopReason.INDEFINITE
+                break
+        u = at.gather(x)
+        return self.equilibrated.result(u, rhs, "cg", iteration, reason, options, history)
+
+
+@dataclass(frozen=True, eq=False)
+class _Scaled:
+    """A = D K D as a product, without its entries; for the residual at the end."""
+
+    K: Any
+    d: Floats
+
+    def __matmul__(self, x: Floats) -> Floats:
+        product: Floats = self.d * (self.K @ (self.d * x))
+        return product
+
+
+def _digest(array: Array) -> object:
+    """What tells an array from a changed one."""
+    words = np.frombuffer(array, np.int64, count=array.nbytes // 8)
+    out = np.empty(1 + len(words) // 65536, np.int64)
+    digest(words, out)
+    return len(array), array[-1:].tobytes(), out.tobytes()

@@ -1,0 +1,53 @@
+"""How functions are compiled: with the types of their arguments, all of them in the stage `compile`."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+from numba import types
+
+from fem_numba.cache import Cache
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+f8, i8, i4, u4, u2, b1 = types.float64, types.int64, types.int32, types.uint32, types.uint16, types.boolean
+
+#: Types of contiguous arrays: what is only read (`In[f8, 1]`) may be read-only.
+In = {(t, d): types.Array(t, d, "C", readonly=True) for t in (f8, i8, i4, u4, u2, b1) for d in (1, 2, 3)}
+Out = {(t, d): types.Array(t, d, "C") for t in (f8, i8, i4, u4, u2, b1) for d in (1, 2, 3)}
+
+# Multiply-adds are fused; nothing is reordered, so that sums are what the source says. Division by zero gives inf.
+_OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+
+#: The functions that Python calls, with the types of their arguments.
+_ENTRIES: list[tuple[Any, tuple[Any, ...]]] = []
+
+
+def inlined(function: F) -> F:
+    """For functions that compiled functions call."""
+    return numba.njit(**_OPTIONS)(function)  # type: ignore[no-any-return]
+
+
+def compiled(*arguments: Any, parallel: bool = False) -> Callable[[F], F]:
+    """For functions that Python calls with `arguments`; compiled by `compile_all` and not before."""
+
+    def decorate(function: F) -> F:
+        dispatcher = numba.njit(parallel=parallel, **_OPTIONS)(function)
+        dispatcher._cache = Cache(function)
+        _ENTRIES.append((dispatcher, arguments))
+        return dispatcher  # type: ignore[no-any-return]
+
+    return decorate
+
+
+def compile_all() -> None:
+    """Compile every function, or take it from the cache; other types are refused from now on."""
+    for dispatcher, arguments in _ENTRIES:
+        if not dispatcher.signatures:
+            dispatcher.compile(arguments)
+            dispatcher.disable_compile()
+
+
+def most_threads() -> int:
+    """The threads that Numba can start in this process."""
+    return int(numba.config.NUMBA_NUM_THREADS)

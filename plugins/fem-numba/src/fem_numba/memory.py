@@ -1,0 +1,63 @@
+"""Large arrays on large pages, and vectors whose memory is used again once nobody holds them.
+
+On pages of 4 KB a row of a badly numbered matrix is on a page of its own, and each access waits for the page table too:
+an assembly takes 1.6 times as long. What `malloc` gives is on large pages or not, depending on who had it before. And a
+page that is touched for the first time is cleared by the system first, which takes as long as filling it.
+"""
+
+import mmap
+import weakref
+from contextlib import suppress
+from math import prod
+from typing import Any
+
+import numpy as np
+from fem_core.types import Array, Floats
+
+_LARGE = 1 << 21  # bytes of a large page
+
+
+def empty(shape: int | tuple[int, ...], dtype: Any = np.float64) -> Array:
+    """As `np.empty`, on large pages where the system has them."""
+    count = prod(shape) if isinstance(shape, tuple) else shape
+    if count * np.dtype(dtype).itemsize < _LARGE:
+        return np.empty(shape, dtype=dtype)
+    return np.frombuffer(_pages(count * np.dtype(dtype).itemsize), dtype=dtype, count=count).reshape(shape)
+
+
+def _pages(size: int) -> mmap.mmap:
+    size = -(-size // _LARGE) * _LARGE
+    if not hasattr(mmap, "MAP_PRIVATE"):  # Windows
+        return mmap.mmap(-1, size)
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with suppress(OSError):  # a kernel without them
+            pages.madvise(mmap.MADV_HUGEPAGE)
+    return pages
+
+
+class Recycled:
+    """Vectors of float64 whose memory comes back when the last reference to them, or to a view of them, is gone.
+
+    A view's base is the vector, as the memory below it isn't NumPy's; so the vector lives as long as its views.
+    """
+
+    def __init__(self) -> None:
+        self._free: list[mmap.mmap] = []
+        self._lent: dict[int, weakref.ref[Floats]] = {}
+
+    def empty(self, n: int) -> Floats:
+        """A vector of n; its values are undefined."""
+        if 8 * n < _LARGE:
+            return np.empty(n)
+        fitting = [pages for pages in self._free if 8 * n <= len(pages) < 8 * n + _LARGE]
+        pages = fitting[0] if fitting else _pages(8 * n)
+        self._free = fitting[1:]  # memory of another mesh isn't kept
+        vector = np.frombuffer(pages, count=n)
+
+        def back(_: object) -> None:
+            del self._lent[id(pages)]
+            self._free.append(pages)
+
+        self._lent[id(pages)] = weakref.ref(vector, back)
+        return vector
