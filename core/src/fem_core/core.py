@@ -14,7 +14,7 @@ from fem_core.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.progress import Progress
 from fem_core.results import SolveResult, SolverOptions
-from fem_core.solvers import ConjugateGradients, Direct, LinearSolver, Prepared
+from fem_core.solvers import ConjugateGradients, Direct, LinearSolver, Multigrid, Prepared
 from fem_core.sparsity import Sparsity
 from fem_core.system import LinearSystem, apply_conditions
 from fem_core.types import Stage
@@ -32,7 +32,7 @@ class Core(BatchedBackend):
     def __init__(self, solvers: Sequence[LinearSolver] = ()) -> None:
         super().__init__(SerialExecutor())
         self.solvers: dict[str, LinearSolver] = {}
-        known: list[LinearSolver] = [ConjugateGradients(), Direct(), *solvers]
+        known: list[LinearSolver] = [ConjugateGradients(), Direct(), Multigrid(), *solvers]
         for solver in known:
             self.solvers.setdefault(solver.name, solver)
         self._prepared: tuple[str, Prepared] | None = None
