@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from fem_core.backend import BackendInfo
 
 #: Up to so many nodes a factorisation takes no longer than setting up a hierarchy.
-_SMALL = 5_000
+_SMALL = 4_000
 
 
 def choose(n_nodes: int, backends: Iterable[BackendInfo]) -> tuple[str, str]:

@@ -51,12 +51,11 @@ class Factoriser:
 
 
 def superlu(A: "sparse.csr_array") -> Solve:
+    """By SciPy."""
     from scipy.sparse.linalg import splu
 
     try:
-        factors = splu(
-            A.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
-        )
+        factors = splu(A.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
     except (RuntimeError, MemoryError) as error:
         raise SolveError(f"direct: SuperLU failed ({error}); try --solver cg") from error
     solve: Solve = factors.solve
@@ -64,6 +63,7 @@ def superlu(A: "sparse.csr_array") -> Solve:
 
 
 def cholmod(A: "sparse.csr_array") -> Solve:
+    """By scikit-sparse."""
     from sksparse.cholmod import CholmodError, cholesky
 
     try:

@@ -1,6 +1,7 @@
 """What stands below the quad4 level by algebraic multigrid."""
 
 import importlib.util
+from itertools import pairwise
 
 import numpy as np
 from scipy import sparse
@@ -32,4 +33,4 @@ def coarsen(M: "sparse.csr_array") -> list[tuple["sparse.csr_array", "sparse.csr
         interpolation="classical",
         max_coarse=_COARSEST,
     ).levels
-    return [(sparse.csr_array(up.P), sparse.csr_array(down.A)) for up, down in zip(levels, levels[1:], strict=False)]
+    return [(sparse.csr_array(up.P), sparse.csr_array(down.A)) for up, down in pairwise(levels)]

@@ -21,8 +21,8 @@ from fem_core.solvers.multigrid.transfer import to_corners
 from fem_core.sparsity import csr_positions
 from fem_core.types import Array, Bools, Floats
 
-#: Up to so many corners the quad4 level is factorised.
-DIRECT = 2_000
+#: Up to so many corners factorising the quad4 level is as quick as coarsening it further.
+DIRECT = 20_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +107,7 @@ def build_hierarchy(
     coarser: list[tuple[sparse.csr_array, sparse.csr_array]] = []
     warnings = []
     factoriser = SUPERLU
-    if len(mesh.quad8) and P.shape[1] > DIRECT:
+    if P.shape[1] > DIRECT:
         if amg_available():
             coarser = coarsen(m_matrix(Kc, number[mesh.quad8[:, :4]]))
         else:
@@ -121,17 +121,17 @@ def build_hierarchy(
     A, d = _unit_diagonal(K, dtype, free)
     lines = strong_lines(A, mesh.quad8)
     levels = []
-    for P, coarse in [(P, Kc), *coarser]:
+    for transfer, coarse in [(P, Kc), *coarser]:
         step()
         smoother = Smoother.of(A, lines)
         lines, d_fine = None, d
         A, d = _unit_diagonal(coarse, dtype)
-        levels.append(Level(smoother, scaled(P, 1 / d_fine, d, dtype)))
+        levels.append(Level(smoother, scaled(transfer, 1 / d_fine, d, dtype)))
     step()
-    S = sparse.csr_array(A.astype(np.float64))
+    coarsest = factoriser.factorise(scaled(coarse, d, d))
     sizes = " → ".join(f"{level.P.shape[0]:,}" for level in levels)
     note = f"{sizes} → {A.shape[0]:,} unknowns" + (", mid-sides in lines" if levels[0].smoother.lines else "")
-    return Hierarchy(tuple(levels), factoriser.factorise(S), dtype, note, tuple(warnings))
+    return Hierarchy(tuple(levels), coarsest, dtype, note, tuple(warnings))
 
 
 def _unit_diagonal(K: "sparse.csr_array", dtype: type, free: Bools | None = None) -> tuple["sparse.csr_array", Floats]:
