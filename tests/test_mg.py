@@ -1,4 +1,4 @@
-"""p-multigrid: the right solution, few iterations on any mesh and coefficient, and what happens where it can't be had."""
+"""p-multigrid: the right solution, few iterations on any mesh, and what happens where it can't be had."""
 
 from dataclasses import replace
 from unittest.mock import patch
@@ -321,15 +321,15 @@ def test_the_cycle_is_symmetric_and_close_to_the_inverse(ratio, with_amg, monkey
     # What CG needs: eigenvalues of B A positive and near 1.
     monkeypatch.setattr(hierarchy, "DIRECT", 1 if with_amg else 10**9)
     monkeypatch.setattr(coarse, "_COARSEST", 10)
-    mesh = stretched(ratio, 500)
+    mesh = stretched(ratio, 300)
     system = system_of(mesh, dirichlet="eliminate")
     built = build_hierarchy(system.matrix, mesh, free_of(system), dtype=np.float64)
     assert (len(built.levels) > 1) == with_amg
     B = np.stack([built.cycle(e) for e in np.eye(mesh.n_nodes)])
-    np.testing.assert_allclose(B, B.T, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(B, B.T, rtol=0, atol=1e-13 * B.max())
     A = built.levels[0].smoother.A.toarray()
     λ = linalg.eigh(A, np.linalg.inv((B + B.T) / 2), eigvals_only=True)
-    assert 0 < λ[0]
+    assert λ[0] > 0
     assert λ[-1] < 1.3
     assert λ[-1] / λ[0] < (3 if ratio == 1 else 9)
 
@@ -375,7 +375,9 @@ def test_a_hierarchy_that_cannot_be_built_is_done_without(monkeypatch, dirichlet
     mesh = y_tube(nodes=2_000)
     solution = solve(mesh, Problem.potential_flow(mesh, dirichlet=dirichlet), backend="numpy", solver="mg")
     assert solution.report.converged
-    assert solution.report.warnings[0].startswith("core: mg: the hierarchy can't be built (ValueError: no aggregates); ")
+    assert solution.report.warnings[0].startswith(
+        "core: mg: the hierarchy can't be built (ValueError: no aggregates); "
+    )
     assert "factorises the matrix instead" in solution.report.warnings[0]
     np.testing.assert_allclose(solution.u, solve(mesh, backend="numpy", solver="direct").u, rtol=0, atol=1e-9)
 

@@ -94,5 +94,5 @@ def _probed(system: LinearSystem) -> str:
     What it can't see is a change below the rounding of K v, and that changes no solution either.
     """
     digest = hashlib.blake2b(system.matrix @ np.random.default_rng(0).random(system.n_nodes), digest_size=16)
-    digest.update(system.fixed)
+    digest.update(system.fixed.tobytes())
     return digest.hexdigest()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fem_core.errors import Cancelled
+from fem_core.errors import Cancelled, SolveError
 from fem_core.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.progress import Progress
@@ -76,7 +76,7 @@ class _PreparedMG:
 
     def solve(self, rhs: Floats, options: SolverOptions, progress: Progress) -> SolveResult:
         if self.hierarchy is None and self.instead is None:
-            self._set_up(progress)
+            self.set_up(progress)
         result = None
         if self.hierarchy is not None and self.instead is None:
             result = self._iterate(self.hierarchy, rhs, options, progress)
@@ -87,7 +87,8 @@ class _PreparedMG:
             progress.remark(text, warning=warning)
         return result
 
-    def _set_up(self, progress: Progress) -> None:
+    def set_up(self, progress: Progress) -> None:
+        """Build the hierarchy, or what takes its place."""
         start = time.perf_counter()
         try:
             self.hierarchy = self.build(lambda: progress.solve(0, 1.0, None))
@@ -104,7 +105,12 @@ class _PreparedMG:
 
     def _take_over(self, why: str) -> None:
         factoriser = best()
-        self.hierarchy, self.instead = None, self.direct(factoriser)
+        self.hierarchy = None
+        try:
+            self.instead = self.direct(factoriser)
+        except SolveError:  # of the faster ones, which ask for a positive definite matrix
+            factoriser = SUPERLU
+            self.instead = self.direct(factoriser)
         self.remarks.append((f"mg: {why}; {factoriser.library} factorises the matrix instead", True))
 
     def _iterate(
