@@ -20,6 +20,10 @@ OPTIONS = fem.SolverOptions()
 
 def run(repeats: int) -> dict[str, object]:
     slow = bool(os.environ.get("FEM_SLOW"))
+    if PARDISO.available:
+        from pypardiso import PyPardisoSolver
+
+        PyPardisoSolver().libmkl.MKL_Set_Num_Threads(2)
     meshes = {"y_tube_195k": y_tube_195k(), "y-tube of 1.36 million nodes": fem.generate.y_tube(nodes=1_360_000)}
     results: dict[str, object] = {}
     for name, mesh in meshes.items():
