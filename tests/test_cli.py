@@ -19,7 +19,6 @@ from click.testing import CliRunner, Result
 from fakes.distributions import Shelf, python
 from fem_core.cli import fem as group
 from fem_core.cli import progress
-from fem_core.cli.demo import quickest_solver
 from fem_core.cli.errors import Status, judge
 from fem_core.registry import REGISTRY
 
@@ -133,7 +132,7 @@ def test_python_m_is_the_same_command():
         (["solve", "{mesh}", "--backend", "nupmy"], 3, "installed: baseline, "),
         (["solve", "{mesh}", "--backend", "auto,numpy"], 3, "installed: baseline, "),
         (["solve", "{mesh}", "--backend", "numpy,numpy"], 3, "twice"),
-        (["solve", "{mesh}", "--backend", "numpy", "--solver", "magic"], 2, "solvers: cg, direct"),
+        (["solve", "{mesh}", "--backend", "numpy", "--solver", "magic"], 2, "solvers: cg, direct, mg"),
         (["solve", "{mesh}", "--backend", "numpy", "--option", "workers=2"], 2, "batch_size"),
         (["solve", "{mesh}", "--backend", "numpy", "--option", "kernel=fast"], 2, "vectorized or loop"),
         (["solve", "{mesh}", "--backend", "numpy", "--option", "batch_size=many"], 2, "takes int"),
@@ -216,7 +215,7 @@ def test_each_kind_of_error_has_its_status_and_one_line(error, status, said, mes
 
 
 def test_the_table_shows_stages_figures_and_files(mesh, tmp_path):
-    result = run("solve", mesh, "--backend", "numpy", "--output", tmp_path / "u.h5")
+    result = run("solve", mesh, "--backend", "numpy", "--solver", "cg", "--output", tmp_path / "u.h5")
     assert result.exit_code == 0
     assert result.stderr == ""
     for said in (
@@ -266,7 +265,8 @@ def test_a_result_can_be_solved_again_and_several_are_written(mesh, tmp_path):
 def test_without_convergence_the_result_is_written_and_flagged(mesh, tmp_path):
     import h5py
 
-    result = run("solve", mesh, "--maxiter", 3, "-o", tmp_path / "u.h5", "--events", tmp_path / "events")
+    few = ("--solver", "cg", "--maxiter", 3)
+    result = run("solve", mesh, *few, "-o", tmp_path / "u.h5", "--events", tmp_path / "events")
     assert result.exit_code == 4
     assert "NOT CONVERGED, maxiter reached after 3 iterations" in result.stdout
     with h5py.File(tmp_path / "u.h5") as file:
@@ -294,7 +294,7 @@ def test_verbose_logs_stages_to_stderr(mesh):
         result = run(*arguments, "--backend", "numpy")
         assert "fem: info: assemble_system by numpy" in result.stderr
         assert "assemble_system by" not in result.stdout
-    debug = run("solve", mesh, "-vv", "--monitor", 1).stderr
+    debug = run("solve", mesh, "-vv", "--solver", "cg", "--monitor", 1).stderr
     assert "fem: debug: iteration 1: relative residual" in debug
 
 
@@ -324,7 +324,7 @@ def test_events_go_to_a_file_and_end_once(mesh, tmp_path):
 def test_events_on_stdout_move_the_table_to_stderr(mesh):
     result = run("solve", mesh, "--events", "-")
     assert events_of(result.stdout)[-1]["event"] == "fem:solveComplete"
-    assert "cg: converged" in result.stderr
+    assert "direct: converged" in result.stderr
 
 
 def test_events_on_stdout_are_followed_by_the_json_report(mesh):
@@ -359,7 +359,7 @@ def fem_process(*arguments: object, **options: object) -> "subprocess.Popen[str]
 
 @pytest.mark.parametrize(
     ("arguments", "status"),
-    [([], 0), (["--gamma", "nan"], 2), (["--backend", "nupmy"], 3), (["--maxiter", "2"], 4)],
+    [([], 0), (["--gamma", "nan"], 2), (["--backend", "nupmy"], 3), (["--solver", "cg", "--maxiter", "2"], 4)],
 )
 def test_exit_status_of_a_process(mesh, arguments, status):
     with fem_process("solve", mesh, *arguments) as process:
@@ -685,14 +685,6 @@ def test_the_demo_goes_on_without_matplotlib(tmp_path, monkeypatch):
     assert result.exit_code == 0
     assert "pip install matplotlib" in result.stdout
     assert [file.name for file in tmp_path.iterdir()] == ["fem-demo.h5"]
-
-
-def test_the_demo_takes_the_quickest_solver():
-    cpu, gpu = SimpleNamespace(solver_methods=()), SimpleNamespace(solver_methods=("cg",))
-    session = lambda info: SimpleNamespace(backends=[(info, None)])  # noqa: E731
-    assert quickest_solver(session(cpu), 200_000) == "direct"
-    assert quickest_solver(session(cpu), 2_000_000) == "cg"
-    assert quickest_solver(session(gpu), 200_000) == "cg"
 
 
 # verify

@@ -127,5 +127,5 @@ def test_a_singular_matrix_is_a_solve_error():
 
 def test_an_unknown_solver_is_answered_with_the_known_ones():
     # Before anything is computed.
-    with pytest.raises(OptionError, match="there is no solver 'gmres'; solvers: cg, direct"):
+    with pytest.raises(OptionError, match="there is no solver 'gmres'; solvers: cg, direct, mg"):
         solve(duct(nx=3, ny=2), backend="numpy", solver="gmres")

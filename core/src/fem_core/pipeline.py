@@ -137,6 +137,8 @@ class Run:
         return system
 
     def solve_system(self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions) -> SolveResult:
+        options, notes = self.session.method(options, mesh.n_nodes)
+        self.notes += notes
         provider = self._provider("solve_system", problem, options)
         system = self._hand_over(system, "apply_bc", provider, mesh)
         with self.stage("solve_system", provider):
@@ -281,7 +283,8 @@ def run(
         session.ensure_open()
         stages.announce(session.unannounced())
         stages.current = "load_mesh"
-        session.provider("solve_system", problem or Problem(), options)  # an unknown solver is refused at once
+        if options.method != "auto":
+            session.provider("solve_system", problem or Problem(), options)  # an unknown solver is refused at once
         mesh = stages.load_mesh(source, boundary_tolerance)
         problem = stages.problem = problem.on(mesh) if problem else Problem.potential_flow(mesh)
         sparsity = stages.compute_sparsity(mesh)

@@ -21,7 +21,7 @@ class SolverOptions:
     Parameters
     ----------
     method : str
-        Name of a solver (`cg`, `direct`, …).
+        Name of a solver (`cg`, `direct`, `mg`, …), or `auto`.
     rtol, atol : float
         Iterations stop when ‖r‖ < max(rtol ‖b‖, atol), in the equilibrated system.
     maxiter : int

@@ -5,6 +5,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypedDict, Unpack
@@ -22,6 +23,7 @@ from fem_core.progress import CancelToken
 from fem_core.registry import REGISTRY
 from fem_core.results import SolverOptions
 from fem_core.solution import Solution
+from fem_core.solvers.auto import choose
 from fem_core.sparsity import Sparsity
 from fem_core.types import Stage
 
@@ -202,6 +204,13 @@ class Session:
     def hooks(self, observers: Iterable[object]) -> Hooks:
         """A plugin manager of its own for one run."""
         return Hooks(self._core, self.backends, observers, REGISTRY.plugins())
+
+    def method(self, options: SolverOptions, n_nodes: int) -> tuple[SolverOptions, list[str]]:
+        """The options with a solver for `auto`, and a note about the choice."""
+        if options.method != "auto":
+            return options, []
+        name, why = choose(n_nodes, (info for info, _ in self.backends))
+        return replace(options, method=name), [f"auto chose solver {name}, {why}"]
 
     def provider(self, stage: Stage, problem: Problem, options: SolverOptions) -> tuple[str, list[str]]:
         """Who does a stage, and notes about who declined it.

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -15,17 +14,11 @@ from fem_core.cli.errors import Status
 from fem_core.cli.options import PATH, as_mapping, backend_options, check_target, everywhere
 from fem_core.errors import FemError
 
-if TYPE_CHECKING:
-    from fem_core.session import Session
-
-#: Up to here the core's direct solver is quicker than its cg and fits the memory of a laptop.
-_DIRECT = 600_000
-
 
 @click.command(short_help="See it work: a mesh, its flow, a picture.")
 @click.option("--nodes", type=int, default=200_000, show_default=True, help="Size of the mesh, about.")
 @backend_options("auto")
-@click.option("--solver", metavar="METHOD", help="By default the quickest for the backend and the size.")
+@click.option("--solver", default="auto", show_default=True, metavar="METHOD", help="auto, mg, direct, cg or another.")
 @click.option(
     "--folder", type=PATH, default=Path(), show_default="the current one", help="Where fem-demo.png and fem-demo.h5 go."
 )
@@ -36,7 +29,7 @@ def demo(
     nodes: int,
     backend: str,
     options: Sequence[tuple[str, str]],
-    solver: str | None,
+    solver: str,
     folder: Path,
 ) -> None:
     """Make a y-tube of about 200,000 nodes, solve the flow in it, show the report,
@@ -72,9 +65,8 @@ def demo(
         bars.end()
         bars.begin("open_backend")
         with open_backend(backend, **as_mapping(options)) as session:
-            method = solver or quickest_solver(session, mesh.n_nodes)
             observers = [bars, *([Logged()] if settings().verbose else [])]
-            solution = session.solve(mesh, solver=method, outputs=[result], observers=observers)
+            solution = session.solve(mesh, solver=solver, outputs=[result], observers=observers)
         wrote = [str(result)]
         if not no_picture:
             bars.begin("plot", "matplotlib")
@@ -83,15 +75,9 @@ def demo(
     print_report(solution, wrote)
     if no_picture:
         say(f"no picture: {no_picture}")
-    _print_next(result, folder, method)
+    _print_next(result, folder, solution.report.solver["method"])
     if not solution.report.converged:
         context.exit(Status.NOT_CONVERGED)
-
-
-def quickest_solver(session: "Session", nodes: int) -> str:
-    """`cg` where a backend brings one of its own or the mesh is too large to factorise, else `direct`."""
-    own = any("cg" in info.solver_methods for info, _ in session.backends)
-    return "cg" if own or nodes > _DIRECT else "direct"
 
 
 def _print_next(result: Path, folder: Path, method: str) -> None:

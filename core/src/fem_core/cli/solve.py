@@ -29,7 +29,7 @@ _DEFAULT = SolverOptions()
 @click.argument("mesh", type=PATH)
 @backend_options("auto")
 @click.option("--fallback", is_flag=True, help="Go on without a backend that declines a stage.")
-@click.option("--solver", default=_DEFAULT.method, show_default=True, metavar="METHOD", help="cg, direct or another.")
+@click.option("--solver", default="auto", show_default=True, metavar="METHOD", help="auto, mg, direct, cg or another.")
 @click.option("--rtol", type=float, default=_DEFAULT.rtol, show_default=True, help="Stop at rtol ‖b‖ …")
 @click.option("--atol", type=float, default=_DEFAULT.atol, show_default=True, help="… or atol, if that is more.")
 @click.option("--maxiter", type=int, default=_DEFAULT.maxiter, show_default=True, help="Iterations at most.")
@@ -104,8 +104,8 @@ def solve(
       fem solve tube.h5 --rtol 1e-10 --gamma 1.0 --json
       fem solve tube.h5 --events - | grep solveProgress
 
-    cg is the reference, for comparing backends; direct is by far the quickest on
-    meshes of up to some 300,000 nodes.
+    auto takes direct on small meshes and mg on large ones; cg is the reference, for
+    comparing backends, and takes many times as long.
 
     With --events - the lines have stdout: the table then goes to stderr, and with
     --json the report is the last line. A run ends with exactly one of

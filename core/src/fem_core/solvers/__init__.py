@@ -1,7 +1,8 @@
-"""Linear solvers: `cg` (the reference) and `direct`; others come through `fem_linear_solvers`."""
+"""Linear solvers: `cg` (the reference), `direct` and `mg`; others come through `fem_linear_solvers`."""
 
 from fem_core.solvers.base import Equilibrated, LinearSolver, Prepared
 from fem_core.solvers.cg import ConjugateGradients
 from fem_core.solvers.direct import Direct
+from fem_core.solvers.mg import Multigrid
 
-__all__ = ["ConjugateGradients", "Direct", "Equilibrated", "LinearSolver", "Prepared"]
+__all__ = ["ConjugateGradients", "Direct", "Equilibrated", "LinearSolver", "Multigrid", "Prepared"]

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -12,8 +13,11 @@ from fem_core.mesh import Mesh, name_some
 from fem_core.problem import Problem
 from fem_core.progress import Progress
 from fem_core.results import SolveResult, SolverOptions, StopReason
-from fem_core.system import LinearSystem, csr
+from fem_core.system import LinearSystem
 from fem_core.types import Floats, Ints
+
+#: Rows scaled at a time.
+_ROWS = 1 << 14
 
 History = list[tuple[int, float]]
 
@@ -69,7 +73,7 @@ class Equilibrated:
 
     Parameters
     ----------
-    K, A : csr_array
+    K : csr_array
     d : float64 (n_nodes,)
         Diagonal of D.
     fixed : int32 (m,)
@@ -77,9 +81,13 @@ class Equilibrated:
     """
 
     K: "sparse.csr_array"
-    A: "sparse.csr_array"
     d: Floats
     fixed: Ints
+
+    @cached_property
+    def A(self) -> "sparse.csr_array":
+        """Computed when it is first asked for: two thirds of K's memory more."""
+        return scaled(self.K, self.d, self.d)
 
     @classmethod
     def of(cls, system: LinearSystem) -> "Equilibrated":
@@ -88,28 +96,38 @@ class Equilibrated:
         diagonal = K.diagonal()
         if len(bad := np.flatnonzero(~((diagonal > 0) & np.isfinite(diagonal)))):
             raise SolveError(f"the matrix has no positive diagonal entry at nodes {name_some(bad)}")
-        d = 1 / np.sqrt(diagonal)
-        values = K.data * d[K.indices]
-        values *= np.repeat(d, np.diff(K.indptr))
-        return cls(K, csr(K.indptr, K.indices, values), d, system.fixed)
+        return cls(K, 1 / np.sqrt(diagonal), system.fixed)
 
     def result(
-        self, x: Floats, rhs: Floats, method: str, iterations: int, reason: StopReason, options: SolverOptions,
+        self, w: Floats, rhs: Floats, method: str, iterations: int, reason: StopReason, options: SolverOptions,
         history: History,
     ) -> SolveResult:  # fmt: skip
-        """The result for x, its true residuals evaluated; `converged` only if they say so too."""
-        b = self.d * rhs
-        norm_b, w = norm(b), self.d * x
-        residual = norm(b - self.A @ x)
+        """The result for w, its true residuals evaluated; `converged` only if they say so too."""
+        norm_b = norm(self.d * rhs)
+        unscaled = rhs - self.K @ w
+        residual = norm(self.d * unscaled)
         if reason is StopReason.CONVERGED and not residual <= 2 * max(options.rtol * norm_b, options.atol):
             reason = StopReason.STAGNATION
         relative = _ratio(residual, norm_b)
-        unscaled = rhs - self.K @ w
         unscaled[self.fixed] = 0  # there the penalty would multiply a w that is nothing but rounding
         true = _ratio(norm(unscaled), norm(rhs))
         if iterations and (not history or history[-1][0] != iterations):
             history.append((iterations, relative))
         return SolveResult(w, method, iterations, reason, relative, true, tuple(history))
+
+
+def scaled(M: "sparse.csr_array", left: Floats, right: Floats, dtype: type = np.float64) -> "sparse.csr_array":
+    """left_i M_ij right_j, some rows at a time; the pattern stays M's own."""
+    values = np.empty(M.nnz, dtype=dtype)
+    for start in range(0, M.shape[0], _ROWS):
+        indptr = M.indptr[start : start + _ROWS + 1]
+        part = slice(indptr[0], indptr[-1])
+        scale = right[M.indices[part]]
+        scale *= np.repeat(left[start : start + _ROWS], np.diff(indptr))
+        np.multiply(scale, M.data[part], out=values[part], casting="same_kind")
+    result = sparse.csr_array((values, M.indices, M.indptr), shape=M.shape)
+    result.has_canonical_format = M.has_canonical_format
+    return result
 
 
 def _ratio(residual: float, size: float) -> float:

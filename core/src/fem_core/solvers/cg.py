@@ -88,7 +88,7 @@ class _PreparedCG:
             r -= α * q
             ρ_before = ρ
             iteration += 1
-        return self.equilibrated.result(x, rhs, "cg", iteration, reason, options, history)
+        return self.equilibrated.result(self.equilibrated.d * x, rhs, "cg", iteration, reason, options, history)
 
 
 @dataclass

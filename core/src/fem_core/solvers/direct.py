@@ -1,20 +1,16 @@
-"""Sparse factorisation by SuperLU (SciPy), set up for symmetric matrices.
-
-Minimum degree on AᵀA+A with diagonal pivots keeps the fill several times below that of SuperLU's
-default ordering on these meshes (X. S. Li, SuperLU users' guide, section 2.5: symmetric mode).
-"""
+"""Direct solvers: one factorisation per matrix, and two triangular solves for each right-hand side."""
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from fem_core.cost import INTERPRETER, Cost, Work
-from fem_core.errors import SolveError
+from fem_core.hookspecs import hookimpl
 from fem_core.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.progress import Progress
 from fem_core.results import SolveResult, SolverOptions, StopReason
 from fem_core.solvers.base import Equilibrated, refuse_extra
+from fem_core.solvers.factorisation import CHOLMOD, PARDISO, SUPERLU, Factoriser, Solve
 from fem_core.system import LinearSystem
 from fem_core.types import Floats
 
@@ -22,11 +18,19 @@ from fem_core.types import Floats
 _REFERENCE = 2.6e-7
 
 
+@dataclass(frozen=True)
 class Direct:
-    """`direct`: factorises once per matrix; a further right-hand side costs two triangular solves."""
+    """`direct` by SuperLU, `cholmod` and `pardiso` where they are installed."""
 
-    name = "direct"
-    summary = "sparse LU factorisation (SuperLU); fast up to some 300,000 nodes, memory grows faster than the mesh"
+    factoriser: Factoriser = SUPERLU
+
+    @property
+    def name(self) -> str:
+        return self.factoriser.name
+
+    @property
+    def summary(self) -> str:
+        return f"sparse factorisation by {self.factoriser.library}; its memory grows faster than the mesh"
 
     def cost(self, work: Work) -> Cost:
         """The factors of a strip of W nodes across have some log W entries by node, and take some W operations."""
@@ -36,30 +40,26 @@ class Direct:
         return Cost(work.assembly.seconds + seconds, max(work.assembly.memory, INTERPRETER + factors))
 
     def prepare(self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions) -> "_PreparedDirect":
-        from scipy.sparse.linalg import splu
-
         refuse_extra(self.name, options)
         equilibrated = Equilibrated.of(system)
-        try:
-            factors = splu(
-                equilibrated.A.tocsc(),
-                permc_spec="MMD_AT_PLUS_A",
-                diag_pivot_thresh=0.0,
-                options={"SymmetricMode": True},
-            )
-        except (RuntimeError, MemoryError) as error:
-            raise SolveError(f"direct: SuperLU failed ({error}); try --solver cg") from error
-        return _PreparedDirect(equilibrated, factors)
+        return _PreparedDirect(self.name, equilibrated, self.factoriser.factorise(equilibrated.A))
 
 
 @dataclass(frozen=True, eq=False)
 class _PreparedDirect:
+    name: str
     equilibrated: Equilibrated
-    factors: Any
+    factors: Solve
 
     def solve(self, rhs: Floats, options: SolverOptions, progress: Progress) -> SolveResult:
         progress.check()
         b = self.equilibrated.d * rhs
-        x: Floats = self.factors.solve(b)
-        x += self.factors.solve(b - self.equilibrated.A @ x)  # one step of refinement
-        return self.equilibrated.result(x, rhs, "direct", 0, StopReason.CONVERGED, options, [])
+        x = self.factors(b)
+        x += self.factors(b - self.equilibrated.A @ x)  # one step of refinement
+        return self.equilibrated.result(self.equilibrated.d * x, rhs, self.name, 0, StopReason.CONVERGED, options, [])
+
+
+@hookimpl
+def fem_linear_solvers() -> list[Direct]:
+    """The factorisations that are optional: this module is a plugin, as a third party's would be."""
+    return [Direct(factoriser) for factoriser in (PARDISO, CHOLMOD) if factoriser.available]

@@ -1,0 +1,89 @@
+"""Solvers side by side: preparing and solving, on the published y-tube and on 1.36 million nodes.
+
+pyamg and PARDISO take part as their users would call them: smoothed aggregation on the full matrix with its
+own CG, and two threads in MKL. FEM_SLOW=1 adds what takes a minute and more on the large mesh (SuperLU, `cg`).
+"""
+
+import os
+import statistics
+import time
+
+import fem_core as fem
+import numpy as np
+from fem_core.solvers import ConjugateGradients, Direct, Multigrid
+from fem_core.solvers.factorisation import CHOLMOD, PARDISO, SUPERLU
+from fem_core.solvers.multigrid.coarse import amg_available
+from meshes import y_tube_195k
+
+OPTIONS = fem.SolverOptions()
+
+
+def run(repeats: int) -> dict[str, object]:
+    slow = bool(os.environ.get("FEM_SLOW"))
+    if PARDISO.available:
+        from pypardiso import PyPardisoSolver
+
+        PyPardisoSolver().libmkl.MKL_Set_Num_Threads(2)
+    meshes = {"y_tube_195k": y_tube_195k(), "y-tube of 1.36 million nodes": fem.generate.y_tube(nodes=1_360_000)}
+    results: dict[str, object] = {}
+    for name, mesh in meshes.items():
+        large = mesh.n_nodes > 500_000
+        system = fem.apply_bc(fem.assemble_system(mesh), mesh)
+        solvers = {"mg": Multigrid(), "pyamg SA": PyamgSA() if amg_available() else None}
+        if slow or not large:
+            solvers |= {"direct": Direct(SUPERLU), "cg": ConjugateGradients()}
+        solvers |= {f.name: Direct(f) for f in (CHOLMOD, PARDISO) if f.available}  # PARDISO's threads stay awake
+        print(f"{name}: {mesh.n_nodes:,} nodes, {system.matrix.nnz:,} entries")
+        results[name] = rows = {}
+        for label, solver in solvers.items():
+            if solver is not None:
+                rows[label] = row = timed(solver, system, mesh, 1 if large or label == "cg" else min(repeats, 5))
+                print(
+                    f"  {label:12} setup {row['setup']:7.3f} s, solve {row['solve']:7.3f} s, "
+                    f"together {row['setup'] + row['solve']:7.3f} s, {row['iterations']} iterations"
+                )
+        ours = rows["mg"]["setup"] + rows["mg"]["solve"]
+        others = {label: row["setup"] + row["solve"] for label, row in rows.items() if label != "mg"}
+        print("  mg is faster by " + ", ".join(f"{seconds / ours:.1f} ({label})" for label, seconds in others.items()))
+    return results
+
+
+def timed(solver, system, mesh, repeats: int) -> dict[str, float]:
+    """Medians, after a small system that loads the libraries; what multigrid builds in its first solve is setup."""
+    small = fem.generate.duct(nodes=100_000 if amg_available() else 1_000)
+    once(solver, fem.apply_bc(fem.assemble_system(small), small), small)
+    rows = [once(solver, system, mesh) for _ in range(repeats)]
+    return {key: statistics.median(row[key] for row in rows) for key in rows[0]}
+
+
+def once(solver, system, mesh) -> dict[str, float]:
+    start = time.perf_counter()
+    prepared = solver.prepare(system, mesh, None, OPTIONS)
+    if isinstance(solver, Multigrid):
+        prepared.set_up(fem.Progress())
+    middle = time.perf_counter()
+    result = prepared.solve(system.rhs, OPTIONS, fem.Progress())
+    end = time.perf_counter()
+    d = 1 / np.sqrt(system.matrix.diagonal())
+    residual = np.linalg.norm(d * (system.rhs - system.matrix @ result.u)) / np.linalg.norm(d * system.rhs)
+    assert residual <= 2 * OPTIONS.rtol, f"residual {residual:.1e}"
+    return {"setup": middle - start, "solve": end - middle, "iterations": result.iterations}
+
+
+class PyamgSA:
+    """pyamg's smoothed aggregation on the whole equilibrated matrix, with its CG."""
+
+    def prepare(self, system, mesh, problem, options):
+        import pyamg
+        from fem_core.solvers import Equilibrated
+        from scipy import sparse
+
+        self.e = Equilibrated.of(system)
+        self.ml = pyamg.smoothed_aggregation_solver(sparse.csr_matrix(self.e.A), max_coarse=500)
+        return self
+
+    def solve(self, rhs, options, progress):
+        residuals: list[float] = []
+        x = self.ml.solve(self.e.d * rhs, tol=options.rtol, accel="cg", maxiter=500, residuals=residuals)
+        reason = fem.StopReason.CONVERGED
+        return self.e.result(self.e.d * x, rhs, "pyamg", len(residuals) - 1, reason, options, [])

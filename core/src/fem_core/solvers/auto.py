@@ -1,0 +1,21 @@
+"""`auto`: the solver that is likely to be the quickest."""
+
+from collections.abc import Iterable
+
+from fem_core.backend import BackendInfo
+
+#: Up to so many nodes a factorisation takes no longer than setting up a hierarchy.
+_SMALL = 4_000
+
+
+def choose(n_nodes: int, backends: Iterable[BackendInfo]) -> tuple[str, str]:
+    """The method, and why: a factorisation for small meshes, multigrid for large ones.
+
+    A device that brings `cg` but no `mg` keeps its `cg`: the host would have to solve instead.
+    """
+    for info in backends:
+        if info.device != "cpu" and "cg" in info.solver_methods and "mg" not in info.solver_methods:
+            return "cg", f"which {info.name} solves on its device"
+    if n_nodes <= _SMALL:
+        return "direct", f"for {n_nodes:,} nodes"
+    return "mg", f"for {n_nodes:,} nodes"

@@ -1,0 +1,107 @@
+"""Sparse factorisations of symmetric positive definite matrices: SciPy's, and faster ones where they are installed.
+
+SuperLU: minimum degree on AᵀA+A with diagonal pivots keeps the fill several times below that of its
+default ordering on these meshes (X. S. Li, SuperLU users' guide, section 2.5: symmetric mode). CHOLMOD
+(Chen, Davis, Hager, Rajamanickam 2008) and PARDISO (Schenk & Gärtner 2004, in Intel's MKL) work on half
+of the matrix, in dense blocks.
+"""
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from scipy import sparse
+
+from fem_core.errors import SolveError
+from fem_core.types import Floats
+
+#: b → A⁻¹ b
+Solve: TypeAlias = Callable[[Floats], Floats]
+
+
+@dataclass(frozen=True)
+class Factoriser:
+    """A way to factorise.
+
+    Parameters
+    ----------
+    name : str
+        As in `--solver NAME`.
+    library : str
+        As a user knows it.
+    module : str
+        What has to be importable.
+    factorise : function
+        The solve of a matrix with unit diagonal. Raises SolveError if it isn't positive definite.
+    """
+
+    name: str
+    library: str
+    module: str
+    factorise: Callable[["sparse.csr_array"], Solve]
+
+    @property
+    def available(self) -> bool:
+        try:
+            return importlib.util.find_spec(self.module) is not None
+        except ModuleNotFoundError:  # of the package that it is in
+            return False
+
+
+def superlu(A: "sparse.csr_array") -> Solve:
+    """By SciPy."""
+    from scipy.sparse.linalg import splu
+
+    try:
+        factors = splu(A.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    except (RuntimeError, MemoryError) as error:
+        raise SolveError(f"direct: SuperLU failed ({error}); try --solver cg") from error
+    solve: Solve = factors.solve
+    return solve
+
+
+def cholmod(A: "sparse.csr_array") -> Solve:
+    """By scikit-sparse."""
+    from sksparse.cholmod import CholmodError, cholesky
+
+    try:
+        factor = cholesky(sparse.csc_matrix((A.data, A.indices, A.indptr), shape=A.shape))  # A is symmetric
+    except CholmodError as error:
+        raise SolveError(f"cholmod failed ({error}); try --solver cg") from error
+    return lambda b: np.asarray(factor(b), dtype=np.float64)
+
+
+class _Pardiso:
+    """PARDISO's factors; given back to MKL with the object."""
+
+    def __init__(self, A: "sparse.csr_array") -> None:
+        from pypardiso.pardiso_wrapper import PyPardisoError, PyPardisoSolver
+
+        self._upper = sparse.triu(A, format="csr")
+        self._solver: Any = PyPardisoSolver(mtype=2)
+        self._solver.set_phase(12)
+        try:
+            self._solver._call_pardiso(self._upper, np.zeros((A.shape[0], 1)))
+        except PyPardisoError as error:
+            raise SolveError(f"pardiso failed ({error}); try --solver cg") from error
+        self._solver.set_phase(33)
+
+    def __call__(self, b: Floats) -> Floats:
+        x: Floats = self._solver._call_pardiso(self._upper, b)
+        return x
+
+    def __del__(self) -> None:
+        if solver := getattr(self, "_solver", None):
+            solver.free_memory(everything=True)
+
+
+SUPERLU = Factoriser("direct", "SuperLU", "scipy.sparse.linalg", superlu)
+CHOLMOD = Factoriser("cholmod", "CHOLMOD", "sksparse.cholmod", cholmod)
+PARDISO = Factoriser("pardiso", "PARDISO", "pypardiso", _Pardiso)
+
+
+def best() -> Factoriser:
+    """The fastest that is installed, on large matrices."""
+    return next(one for one in (PARDISO, CHOLMOD, SUPERLU) if one.available)

@@ -1,0 +1,12 @@
+"""p-multigrid for 8-node quadrilaterals: the hierarchy, and the pieces that it is made of.
+
+A backend that brings its own cycle takes the `Hierarchy` from `build_hierarchy` and replaces
+`Hierarchy.cycle`; everything it needs are plain arrays of the levels. See docs/solvers.md.
+"""
+
+from fem_core.solvers.multigrid.hierarchy import Hierarchy, Level, build_hierarchy
+from fem_core.solvers.multigrid.lines import Lines
+from fem_core.solvers.multigrid.smoother import Smoother
+from fem_core.solvers.multigrid.transfer import to_corners
+
+__all__ = ["Hierarchy", "Level", "Lines", "Smoother", "build_hierarchy", "to_corners"]

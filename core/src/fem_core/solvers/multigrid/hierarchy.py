@@ -1,0 +1,145 @@
+"""The hierarchy: quad8, quad4 at the corners, and what algebraic multigrid makes of that.
+
+Each level is scaled to a unit diagonal, A = D K D, and its transfers to D⁻¹ P D' accordingly, so that
+the cycle is the same on every level, in single precision too.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from fem_core.mesh import Mesh
+from fem_core.solvers.base import scaled
+from fem_core.solvers.factorisation import SUPERLU, Solve, best
+from fem_core.solvers.multigrid.coarse import amg_available, coarsen
+from fem_core.solvers.multigrid.lines import strong_lines
+from fem_core.solvers.multigrid.mmatrix import m_matrix
+from fem_core.solvers.multigrid.smoother import Smoother
+from fem_core.solvers.multigrid.transfer import to_corners
+from fem_core.sparsity import csr_positions
+from fem_core.types import Array, Bools, Floats
+
+#: Up to so many corners factorising the quad4 level is as quick as coarsening it further.
+DIRECT = 20_000
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """A level and the way to the next coarser one.
+
+    Parameters
+    ----------
+    smoother : Smoother
+        With the level's matrix A (n, n), of unit diagonal.
+    P : csr_array (n, m)
+        From the coarser level; its transpose leads there.
+    """
+
+    smoother: Smoother
+    P: "sparse.csr_array"
+
+
+@dataclass(frozen=True, eq=False)
+class Hierarchy:
+    """An approximate inverse of the equilibrated matrix: one symmetric V-cycle.
+
+    Parameters
+    ----------
+    levels : tuple of Level
+        From the finest down.
+    coarsest : function
+        Solves on the level below the last one, in double precision.
+    dtype : type
+        Of the levels.
+    note : str
+        What it is made of, for the report.
+    warnings : tuple of str
+        For the report, too.
+    """
+
+    levels: tuple[Level, ...]
+    coarsest: Solve
+    dtype: type
+    note: str = ""
+    warnings: tuple[str, ...] = ()
+
+    def cycle(self, b: Array, k: int = 0) -> Array:
+        """x ≈ A⁻¹ b on level k: smooth, correct by the coarser level, smooth; b is overwritten."""
+        if k == len(self.levels):
+            return self.coarsest(b.astype(np.float64)).astype(self.dtype)
+        smoother, P = self.levels[k].smoother, self.levels[k].P
+        x, r = smoother.smooth(b)
+        e = P @ self.cycle(P.T @ r, k + 1)
+        x += e
+        r -= smoother.A @ e
+        x += smoother.smooth(r, residual=False)[0]
+        return x
+
+
+def build_hierarchy(
+    K: "sparse.csr_array",
+    mesh: Mesh,
+    free: Bools,
+    dtype: type = np.float32,
+    step: Callable[[], None] = lambda: None,
+) -> Hierarchy | None:
+    """The hierarchy for K on the free nodes, with the identity on the others; None if no corner is free.
+
+    Parameters
+    ----------
+    K : csr_array (n_nodes, n_nodes)
+        With a positive diagonal, and a pattern that holds all pairs of nodes of an element.
+    free : bool (n_nodes,)
+    dtype : type
+        Of the cycle. Single precision takes half the time, and CG converges to the same.
+    step : function
+        Called between the parts of the work; it may raise to stop it.
+    """
+    P, number = to_corners(mesh, free)
+    if not P.shape[1]:
+        return None
+    step()
+    Kc = (P.T.tocsr() @ (K @ P)).tocsr()
+    Kc.sort_indices()
+    step()
+    coarser: list[tuple[sparse.csr_array, sparse.csr_array]] = []
+    warnings = []
+    factoriser = SUPERLU
+    if P.shape[1] > DIRECT:
+        if amg_available():
+            coarser = coarsen(m_matrix(Kc, number[mesh.quad8[:, :4]]))
+        else:
+            factoriser = best()
+            warnings.append(
+                f"pyamg is not installed, so the quad4 matrix of {P.shape[1]:,} unknowns is factorised "
+                f"({factoriser.library}): the extra fem-core[amg] is faster on large meshes"
+            )
+    step()
+
+    A, d = _unit_diagonal(K, dtype, free)
+    lines = strong_lines(A, mesh.quad8)
+    levels = []
+    for transfer, coarse in [(P, Kc), *coarser]:
+        step()
+        smoother = Smoother.of(A, lines)
+        lines, d_fine = None, d
+        A, d = _unit_diagonal(coarse, dtype)
+        levels.append(Level(smoother, scaled(transfer, 1 / d_fine, d, dtype)))
+    step()
+    coarsest = factoriser.factorise(scaled(coarse, d, d))
+    sizes = " → ".join(f"{level.P.shape[0]:,}" for level in levels)
+    note = f"{sizes} → {A.shape[0]:,} unknowns" + (", mid-sides in lines" if levels[0].smoother.lines else "")
+    return Hierarchy(tuple(levels), coarsest, dtype, note, tuple(warnings))
+
+
+def _unit_diagonal(K: "sparse.csr_array", dtype: type, free: Bools | None = None) -> tuple["sparse.csr_array", Floats]:
+    """A = D K D and the diagonal of D; where a node isn't free, A is the identity."""
+    d = 1 / np.sqrt(K.diagonal())
+    if free is None:
+        return scaled(K, d, d, dtype), d
+    held, kept = np.flatnonzero(~free).astype(np.int32), np.where(free, d, 0.0)
+    A = scaled(K, kept, kept, dtype)
+    A.data[csr_positions(A.indptr, A.indices, held, held)] = 1
+    return A, d
