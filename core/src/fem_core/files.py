@@ -117,7 +117,7 @@ def write_result(solution: "Solution", path: Path) -> Path:
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """The arguments of the `Solution` in a result file, once its mesh is valid and the fields fit it.
+    """The arguments of the `Solution` in a result file, once its mesh is valid and problem and fields fit it.
 
     Raises FemError, one line that names the file.
     """
@@ -127,6 +127,7 @@ def read_result(path: Path) -> dict[str, Any]:
     try:
         found = dict(read(path))
         mesh = found["mesh"] = validate_mesh(found["mesh"])
+        found["problem"] = found["problem"].on(mesh)
         n, m = mesh.n_nodes, mesh.n_elements
         for name, shape in (("u", (n,)), ("velocity", (m, 2)), ("speed", (m,)), ("pressure", (m,))):
             field = found[name] = np.asarray(found[name], dtype=np.float64)

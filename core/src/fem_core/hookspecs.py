@@ -291,7 +291,7 @@ class ExtensionHooks:
 
     @hookspec
     def fem_result_writers(self) -> list[ResultWriter]:
-        """Writers of results, chosen by the file's ending.
+        """Writers (and readers) of results, chosen by the file's ending.
 
         >>> import pathlib, tempfile
         >>> import fem_core as fem, numpy as np
