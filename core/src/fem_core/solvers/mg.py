@@ -57,7 +57,8 @@ class Multigrid:
 
 @dataclass(eq=False)
 class _PreparedMG:
-    """
+    """A hierarchy, or what takes its place; built by the first solve.
+
     Parameters
     ----------
     equilibrated : Equilibrated

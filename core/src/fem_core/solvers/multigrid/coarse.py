@@ -21,7 +21,7 @@ def coarsen(M: "sparse.csr_array") -> list[tuple["sparse.csr_array", "sparse.csr
     """The levels below M by Ruge and Stüben's method (1987), from the finest down: P and PᵀMP of each.
 
     With the second pass, without which interpolation misses strong neighbours: where the contrast from
-    element to element is 1e6, cycles converge ten times as slowly.
+    element to element is 1e6, five times as many iterations were needed.
     """
     import pyamg
 

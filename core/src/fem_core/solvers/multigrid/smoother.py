@@ -11,6 +11,7 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import eigh_tridiagonal
 
+from fem_core.solvers.base import dot
 from fem_core.solvers.multigrid.lines import Lines
 from fem_core.types import Array
 
@@ -58,45 +59,45 @@ class Smoother:
 
     def smooth(self, r: Array, *, residual: bool = True) -> tuple[Array, Array]:
         """The correction for the residual r, and the residual that it leaves if that is wanted; r is overwritten."""
-        x = δ = np.zeros_like(r)
-        for k, (α, β) in enumerate(self.steps()):
-            if k:
-                r -= self.A @ δ
-            z = self._over(r)
-            z *= z.dtype.type(α)
-            δ = z + δ.dtype.type(β) * δ if k else z
-            x = x + δ if k else δ.copy()
+        (α, _), *further = self.steps()
+        δ = α * self._over(r)
+        x = δ.copy()
+        for α, β in further:
+            r -= self.A @ δ
+            δ *= β
+            δ += α * self._over(r)
+            x += δ
         if residual:
             r -= self.A @ δ
         return x, r
 
     def _over(self, r: Array) -> Array:
-        """T⁻¹ r, a new array."""
-        return self.lines.solve(r) if self.lines else r.copy()
+        """T⁻¹ r; r itself where T is the identity."""
+        return self.lines.solve(r) if self.lines else r
 
 
 def largest_eigenvalue(A: "sparse.csr_array", over: Callable[[Array], Array], steps: int = _STEPS) -> float:
     """Upper estimate of the largest eigenvalue of T⁻¹A, `over` being T⁻¹: by Lanczos, through CG's coefficients.
 
-    Limited by the largest row sum of |A| where T is the identity. (Golub & Van Loan, Matrix computations, 10.2.)
+    (Golub & Van Loan, Matrix computations, 4th edition, section 11.3.)
     """
     n = A.shape[0]
     r = np.random.default_rng(0).standard_normal(n).astype(A.dtype)
     z = over(r)
-    p, rz = z.copy(), float(np.dot(r, z))
+    p, rz = z.copy(), dot(r, z)
     α: list[float] = []
     β: list[float] = []
     for _ in range(min(steps, n)):
         q = A @ p
-        α.append(rz / float(np.dot(p, q)))
-        r -= r.dtype.type(α[-1]) * q
+        α.append(rz / dot(p, q))
+        r -= α[-1] * q
         z = over(r)
-        before, rz = rz, float(np.dot(r, z))
+        before, rz = rz, dot(r, z)
         if rz <= 1e-10 * before:
             β.append(0.0)
             break
         β.append(rz / before)
-        p *= p.dtype.type(β[-1])
+        p *= β[-1]
         p += z
     inverse = 1 / np.array(α)
     diagonal = inverse + np.concatenate([[0.0], np.array(β[:-1]) * inverse[:-1]])
