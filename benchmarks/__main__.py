@@ -1,7 +1,7 @@
 """Benchmarks by name: `python benchmarks [NAME …] [--json FILE] [--repeats N]`, by default all.
 
 Each module here has a function `run(repeats) -> dict` that prints a table and returns its figures. BLAS
-and OpenMP are kept to one thread, so that figures are per thread.
+and OpenMP are kept to one thread, so that figures are per thread; Numba takes the cores there are.
 """
 
 import argparse
@@ -33,6 +33,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    ONE_THREAD = {name: value for name, value in ONE_THREAD.items() if name != "NUMBA_NUM_THREADS"}
     if any(name not in os.environ for name in ONE_THREAD):
         # BLAS reads these when NumPy is imported, which has happened: start again
         import subprocess

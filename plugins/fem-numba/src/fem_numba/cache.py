@@ -23,6 +23,7 @@ from numba.core.compiler import CompileResult
 _log = logging.getLogger(__name__)
 
 _DIGEST = 32
+_KEPT = 8  # entries of a function: of other versions, interpreters and processors
 
 
 def folder() -> Path:
@@ -82,5 +83,8 @@ class Cache(caching._Cache):  # type: ignore[misc]
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as temporary:
                 temporary.write_bytes(hashlib.blake2b(content, digest_size=_DIGEST).digest() + content)
+            others = sorted(path.parent.glob(f"{self._name}-*.bin"), key=lambda other: other.stat().st_mtime)
+            for old in others[:-_KEPT]:
+                old.unlink(missing_ok=True)
         except Exception as error:
             _log.warning("what was compiled isn't kept, and will be compiled again next time: %s", error)

@@ -24,7 +24,7 @@ from fem_core.solvers.cg import RemainingTime
 from fem_core.types import Array, Floats, Ints
 from numba import prange
 
-from fem_numba.jit import In, Out, compiled, f8, i4, i8, inlined, u2, u4
+from fem_numba.jit import F, In, Out, compiled, f8, i4, i8, inlined, u2, u4
 from fem_numba.renumber import CHUNK, LANES, Layout
 from fem_numba.threads import parallel
 
@@ -33,8 +33,10 @@ _BLOCKS = CHUNK // LANES
 #: Node updates in one compiled call: some 0.05 s, after which Python may hear Ctrl-C.
 _UPDATES = 10_000_000
 
-#: Loops whose sums may be taken in the width of the registers: the same for every thread, and faster.
-_vectorised = numba.njit(error_model="numpy", fastmath={"contract", "reassoc"})
+
+def _vectorised(function: F) -> F:
+    """For loops whose sums may be taken in the width of the registers: the same for every thread, and faster."""
+    return numba.njit(error_model="numpy", fastmath={"contract", "reassoc"})(function)  # type: ignore[no-any-return]
 
 
 @inlined

@@ -1,0 +1,243 @@
+"""`numba`: certified, the same bits from any number of threads, and the faults of compiled code."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba", reason="numba isn't installed")
+pytest.importorskip("fem_numba", reason="fem-numba isn't installed")
+
+import fem_core as fem
+from fem_core import BackendUnavailable, Problem, assemble_system, compute_derived, open_backend
+from fem_core.results import SolveResult, StopReason
+from fem_core.testing import parametrize_with_checks
+from fem_numba import cache, jit
+from fem_numba.element import stiffness
+from fem_numba.memory import Recycled, empty
+from fem_numba.parts import PART
+from hypothesis import given, settings
+from meshes import distorted, renumbered, small_meshes
+
+MESH = renumbered(distorted(60, 50, seed=7), orphans=9)[0]
+MANY = jit.most_threads()
+
+
+@pytest.fixture(scope="module")
+def session():
+    with open_backend("numba", threads=1) as session:
+        yield session
+
+
+@parametrize_with_checks("numba", examples=5, options={"threads": 1})
+def test_numba_conforms(check):
+    check()
+
+
+@settings(max_examples=30)
+@given(mesh=small_meshes())
+def test_the_pattern_is_the_core_s(session, mesh):
+    expected, found = fem.compute_sparsity(mesh), session.stages().compute_sparsity(mesh).to_host()
+    for name in ("indptr", "indices", "slots"):
+        assert np.array_equal(getattr(expected, name), getattr(found, name))
+
+
+def test_two_elements_around_a_ring():
+    # they share two edges, and so pairs of nodes that aren't on one edge
+    angle = np.linspace(0, 2 * np.pi, 4, endpoint=False)
+    radius = np.array([1.0, 1.5, 2.0])
+    x, y = np.outer(radius, np.cos(angle)).ravel(), np.outer(radius, np.sin(angle)).ravel()
+    quad8 = [[0, 8, 10, 2, 4, 9, 6, 1], [2, 10, 8, 0, 6, 11, 4, 3]]
+    mesh = fem.Mesh(x, y, np.array(quad8, dtype=np.int32))
+    mesh.__dict__["_validated"] = mesh
+    with open_backend("numba", threads=1) as session:
+        stages = session.stages()
+        pattern = stages.compute_sparsity(mesh)
+        expected = fem.compute_sparsity(mesh)
+        assert np.array_equal(pattern.to_host().slots, expected.slots)
+        K = stages.assemble_system(mesh, Problem(), pattern).matrix
+    wanted = expected.scatter(fem.element_stiffness(x[mesh.quad8], y[mesh.quad8], 1.0))
+    assert np.abs(K.data - wanted).max() <= 1e-13 * np.abs(wanted).max()
+
+
+def test_contributions_are_summed_in_element_order():
+    """K is bitwise what summing the compiled element matrices one element after the other gives."""
+    assert MESH.n_elements > 2 * PART
+    with open_backend("numba", threads=1) as session:
+        system = assemble_system(MESH, backend=session)
+        parts = []
+        for e in range(0, MESH.n_elements, 7):  # an element by itself: its block is filled up with copies of it
+            one = fem.Mesh(MESH.x[MESH.quad8[e]], MESH.y[MESH.quad8[e]], np.arange(8, dtype=np.int32)[None])
+            one.__dict__["_validated"] = one
+            parts.append(assemble_system(one, backend=session).matrix.toarray())
+    sparsity = fem.compute_sparsity(MESH)
+    once = np.bincount(sparsity.slots.ravel(), minlength=sparsity.nnz) == 1
+    for Ke, slots in zip(parts, sparsity.slots[::7], strict=True):
+        assert np.array_equal(system.matrix.data[slots][once[slots]], Ke[once[slots]])
+
+
+@pytest.mark.skipif(MANY < 2, reason="one core")
+def test_the_same_bits_from_any_number_of_threads():
+    problem = Problem((), np.linspace(0.5, 2, MESH.n_elements), lambda x, y: np.cos(x + y))
+    found = []
+    for threads in range(1, min(MANY, 3) + 1):
+        with open_backend("numba", threads=threads) as session:
+            system = assemble_system(MESH, problem, backend=session)
+            u = np.sin(3 * MESH.x) * MESH.y
+            fields = compute_derived(MESH, SolveResult(u, "", 0, StopReason.CONVERGED, 0, 0), backend=session)
+            found.append((system.matrix.data, system.rhs, fields.velocity, fields.speed))
+    for other in found[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(found[0], other, strict=True))
+
+
+def test_a_pattern_for_others_and_a_pattern_of_others(session):
+    expected = assemble_system(MESH, backend="numpy")
+    with open_backend("threads,numba", workers=2, threads=1, min_size=0) as chain:
+        found = assemble_system(MESH, backend=chain)
+        assert chain.provider("compute_sparsity", Problem(), fem.SolverOptions())[0] == "numba"
+    assert np.array_equal(expected.matrix.data, found.matrix.data)
+    foreign = fem.compute_sparsity(MESH)
+    first = assemble_system(MESH, sparsity=foreign, backend=session).matrix.data
+    assert np.array_equal(first, assemble_system(MESH, backend=session).matrix.data)
+
+
+def test_more_threads_than_numba_has_are_refused():
+    with pytest.raises(BackendUnavailable, match="NUMBA_NUM_THREADS"):
+        open_backend("numba", threads=MANY + 1)
+
+
+def test_memory_comes_back_when_nobody_holds_it():
+    memory = Recycled()
+    n = 1 << 19
+    first = memory.empty(n)
+    address = first.ctypes.data
+    part = first[5:9]
+    del first
+    other = memory.empty(n)
+    assert other.ctypes.data != address  # a view is still held
+    part[:] = 1
+    del part
+    assert memory.empty(n).ctypes.data == address
+    assert empty((n, 3), np.int32).shape == (n, 3)
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="reads the assembly of x86-64")
+def test_the_kernel_is_vectorised_across_elements():
+    """Multiply-adds of full registers; without them the element matrices take eight times as long."""
+    flat = jit.Out[jit.f8, 1]
+    stiffness.compile((flat, flat, flat, flat))
+    lines = "".join(stiffness.inspect_asm().values()).splitlines()
+    fused = [line for line in lines if "\tvfm" in line or "\tvfnm" in line]
+    if not fused:
+        pytest.skip("this processor has no fused multiply-add")
+    wide = [line for line in fused if "%ymm" in line or "%zmm" in line]
+    assert len(wide) > 60
+
+
+PROGRAM = (
+    "import logging, fem_core as fem; logging.basicConfig()\n"
+    "solution = fem.solve(fem.generate.duct(nx=8, ny=4), backend='numba', backend_options={'threads': 1})\n"
+    "print(solution.report.converged, solution.report.seconds['compile'])\n"
+)
+
+
+def run(program, folder, **variables):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder), **variables}
+    return subprocess.Popen(
+        [sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_a_damaged_cache_is_compiled_again(tmp_path):
+    """Truncated, empty and foreign files among whole ones: a warning each, and the right answer."""
+    jit.compile_all()
+    folder = tmp_path / "fem-numba"
+    folder.mkdir()
+    for path in cache.folder().glob("*.bin"):
+        (folder / path.name).write_bytes(path.read_bytes())
+    for path in folder.glob("fem_numba.derived.fields-*.bin"):
+        path.write_bytes(path.read_bytes()[:1000])
+    for path in folder.glob("fem_numba.conditions.copy-*.bin"):
+        path.write_bytes(b"")
+    job = run(PROGRAM, tmp_path)
+    out, err = job.communicate(timeout=300)
+    assert out.startswith("True"), err
+    assert "fields" in err
+    assert "is compiled again" in err
+    assert max(path.stat().st_size for path in folder.glob("fem_numba.derived.fields-*.bin")) > 1000  # whole again
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX permissions")
+def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "/proc/nowhere" if sys.platform == "linux" else "/dev/null")
+
+    @jit.compiled(jit.f8)
+    def twice(a):
+        return 2 * a
+
+    dispatcher, arguments = jit._ENTRIES.pop()
+    dispatcher.compile(arguments)
+    assert twice(2.0) == 4.0
+    assert "isn't kept" in caplog.text
+
+
+def test_two_processes_fill_the_cache_at_once(tmp_path):
+    program = (
+        "import logging; logging.basicConfig(level=logging.WARNING)\n"
+        "from fem_numba import jit\nimport fem_numba.derived\n"
+        "jit._ENTRIES[:] = [e for e in jit._ENTRIES if e[0].py_func.__name__ == 'fields']\n"
+        "jit.compile_all(); print(fem_numba.derived.fields.signatures != [])\n"
+    )
+    jobs = [run(program, tmp_path) for _ in range(2)]
+    for job in jobs:
+        out, err = job.communicate(timeout=300)
+        assert (out, err) == ("True\n", "")
+    assert len(list((tmp_path / "fem-numba").iterdir())) == 1
+
+
+@pytest.mark.parametrize("layer", ["workqueue", "omp"])
+def test_two_threads_solve_at_once(layer, tmp_path):
+    """The workqueue layer would end the process with SIGABRT (numba issues 8563 and 9288)."""
+    program = (
+        "import threading, fem_core as fem, numba\n"
+        "mesh, found = fem.generate.annulus(nodes=1500), []\n"
+        "def solve():\n"
+        "    with fem.open_backend('numba') as session:\n"
+        "        for _ in range(3): found.append(session.solve(mesh).u.max())\n"
+        "jobs = [threading.Thread(target=solve) for _ in range(2)]\n"
+        "[job.start() for job in jobs]; [job.join() for job in jobs]\n"
+        "print(len(found), len(set(found)), numba.threading_layer())\n"
+    )
+    folder = cache.folder().parent
+    job = run(program, folder, NUMBA_THREADING_LAYER=layer)
+    out, err = job.communicate(timeout=300)
+    if job.returncode and "No threading layer could be loaded" in err:
+        pytest.skip(f"no {layer} here")
+    assert out == f"6 1 {layer}\n", err
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_after_openmp_is_refused():
+    program = (
+        "import os, sys, warnings, fem_core as fem, numba\n"
+        "warnings.simplefilter('ignore')\n"
+        "mesh = fem.generate.duct(nx=8, ny=4)\n"
+        "session = fem.open_backend('numba'); session.solve(mesh)\n"
+        "if numba.threading_layer() != 'omp': print('other layer'); sys.exit()\n"
+        "sys.stdout.flush()\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    try: session.solve(mesh)\n"
+        "    except fem.BackendError as error: print(error, flush=True); os._exit(7)\n"
+        "    os._exit(0)\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), session.solve(mesh).report.converged)\n"
+    )
+    job = run(program, cache.folder().parent, NUMBA_THREADING_LAYER="omp")
+    out, err = job.communicate(timeout=300)
+    if job.returncode and "No threading layer could be loaded" in err:
+        pytest.skip("no OpenMP here")
+    assert "forked from one in which numba's OpenMP threads" in out, err
+    assert out.endswith("7 True\n")
