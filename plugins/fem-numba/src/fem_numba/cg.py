@@ -11,12 +11,10 @@ p·Ap; the second updates r and sums r·r. Sums are taken chunk by chunk, so any
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numba
 import numpy as np
 from fem_core import LinearSystem, Mesh, Problem, Progress, SolveError, SolveResult, SolverOptions, StopReason
-from fem_core.mesh import name_some
 from fem_core.solvers import ConjugateGradients as Reference
 from fem_core.solvers import Equilibrated, Prepared
 from fem_core.solvers.base import History, dot, norm, refuse_extra
@@ -288,15 +286,10 @@ class _Prepared:
 
     @classmethod
     def of(cls, layout: Layout, system: LinearSystem, mesh: Mesh, threads: int) -> "_Prepared":
-        K = system.matrix
-        diagonal = K.diagonal()
-        if len(bad := np.flatnonzero(~((diagonal > 0) & np.isfinite(diagonal)))):
-            raise SolveError(f"the matrix has no positive diagonal entry at nodes {name_some(bad)}")
-        d = 1 / np.sqrt(diagonal)
+        equilibrated = Equilibrated.of(system)
         v = np.zeros(len(layout.entries))
-        fill(K.data, layout.entries, d, mesh.quad8, layout.order, v)
-        scaled: Any = _Scaled(K, d)
-        return cls(layout, v, Equilibrated(K, scaled, d, system.fixed), threads)
+        fill(system.matrix.data, layout.entries, equilibrated.d, mesh.quad8, layout.order, v)
+        return cls(layout, v, equilibrated, threads)
 
     def solve(self, rhs: Floats, options: SolverOptions, progress: Progress) -> SolveResult:
         at = self.layout
@@ -337,20 +330,8 @@ class _Prepared:
             if state[2] <= 0:
                 reason = StopReason.INDEFINITE
                 break
-        u = at.gather(x)
-        return self.equilibrated.result(u, rhs, "cg", iteration, reason, options, history)
-
-
-@dataclass(frozen=True, eq=False)
-class _Scaled:
-    """A = D K D as a product, without its entries; for the residual at the end."""
-
-    K: Any
-    d: Floats
-
-    def __matmul__(self, x: Floats) -> Floats:
-        product: Floats = self.d * (self.K @ (self.d * x))
-        return product
+        w = self.equilibrated.d * at.gather(x)
+        return self.equilibrated.result(w, rhs, "cg", iteration, reason, options, history)
 
 
 def _digest(array: Array) -> object:
