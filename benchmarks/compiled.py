@@ -3,18 +3,19 @@
 NGSolve (where it is installed) takes the same corners with straight sides and 9 nodes an element (order 2 on quads),
 so its matrix has 81 entries an element instead of 64, in a space with a node more for each.
 
-Bytes of an assembly: what is read and written once at least (values, places, rows, nodes, coordinates); operations: those
-of the kernel. The floor is the larger time of the two at the measured triad and multiply-add rates of all threads.
+Bytes of an assembly: what is read and written once at least (values, places, rows, nodes, coordinates); operations:
+those of the kernel. The floor is the larger time of the two at the triad and multiply-add rates of all threads.
 """
 
-import numba
-import numpy as np
-from meshes import y_tube_195k
-from numba import prange
+from functools import partial
 
 import fem_core as fem
+import numba
+import numpy as np
 from fem_core.bench import side_by_side
 from fem_core.results import SolveResult, StopReason
+from meshes import y_tube_195k
+from numba import prange
 
 #: Additions, multiplications and divisions of `fem_numba.element.stiffness` for an element.
 OPERATIONS = 680
@@ -24,9 +25,7 @@ SIZES = (50_000, 200_000, 500_000, 1_000_000, 2_000_000)
 
 def run(repeats: int) -> dict[str, object]:
     results: dict[str, object] = {"floors": (rates := floors(repeats))}
-    print(
-        f"triad {rates['triad'] / 1e9:.1f} GB/s, multiply-add {rates['fma'] / 1e9:.1f} GFLOP/s, {rates['threads']} threads"
-    )
+    print(f"triad {rates['triad'] / 1e9:.1f} GB/s, multiply-add {rates['fma'] / 1e9:.1f} GFLOP/s")
     for name, mesh in {"y_tube_195k": y_tube_195k(), "1.36M": fem.generate.y_tube(nodes=1_360_000)}.items():
         results[name] = compare(mesh, repeats, rates)
     results["per element"] = per_element(repeats)
@@ -85,9 +84,7 @@ def compare(mesh: fem.Mesh, repeats: int, rates: dict[str, float]) -> dict[str, 
         both = timings["numba, symbolic"].median + took
         figures["symbolic + numeric, NGSolve / numba"] = timings["NGSolve, both"].median / both
     for name, value in figures.items():
-        print(
-            f"{name:36} {value * 1e3 if name.startswith('floor') else value:8.2f}{' ms' if name.startswith('floor') else ''}"
-        )
+        print(f"{name:36} {1e3 * value if 'floor' in name else value:8.2f}{' ms' if 'floor' in name else ''}")
     return {"timings": timings, "figures": figures}
 
 
@@ -99,7 +96,7 @@ def per_element(repeats: int) -> dict[str, float]:
         with fem.open_backend("numba") as session:
             stages, problem = session.stages(), fem.Problem()
             pattern = stages.compute_sparsity(mesh)
-            case = {"numeric": lambda: stages.assemble_system(mesh, problem, pattern)}
+            case = {"numeric": partial(stages.assemble_system, mesh, problem, pattern)}
             found[str(mesh.n_elements)] = (
                 1e9 * side_by_side(case, repeats, warmup=2)["numeric"].median / mesh.n_elements
             )

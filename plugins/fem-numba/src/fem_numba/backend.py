@@ -49,7 +49,10 @@ class Numba(Backend):
         self.threads = min(self.threads, most)
 
     def compile(self) -> None:
-        jit.compile_all()
+        try:
+            jit.compile_all()
+        except ValueError as error:  # NUMBA_THREADING_LAYER names one that isn't installed
+            raise BackendUnavailable(" ".join(str(error).split())) from error
 
     def close(self) -> None:
         self._memory = Recycled()

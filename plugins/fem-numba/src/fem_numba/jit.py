@@ -1,5 +1,6 @@
 """How functions are compiled: with the types of their arguments, all of them in the stage `compile`."""
 
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -22,6 +23,8 @@ _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 #: The functions that Python calls, with the types of their arguments.
 _ENTRIES: list[tuple[Any, tuple[Any, ...]]] = []
 
+_compiling = threading.Lock()
+
 
 def inlined(function: F) -> F:
     """For functions that compiled functions call."""
@@ -42,10 +45,11 @@ def compiled(*arguments: Any, parallel: bool = False) -> Callable[[F], F]:
 
 def compile_all() -> None:
     """Compile every function, or take it from the cache; other types are refused from now on."""
-    for dispatcher, arguments in _ENTRIES:
-        if not dispatcher.signatures:
-            dispatcher.compile(arguments)
-            dispatcher.disable_compile()
+    with _compiling:
+        for dispatcher, arguments in _ENTRIES:
+            if not dispatcher.signatures:
+                dispatcher.compile(arguments)
+                dispatcher.disable_compile()
 
 
 def most_threads() -> int:
