@@ -46,7 +46,7 @@ if unknown := set(HARDWARE) - {row["id"] for row in ROWS}:
     raise SystemExit(f"FEM_HARDWARE names no row of hardware.toml: {', '.join(sorted(unknown))}")
 
 
-def sources(extras: str = "plot,testing,xlsx") -> list[str]:
+def sources(extras: str = "plot,amg,xlsx,testing") -> list[str]:
     """Arguments for pip: the core with `extras` and every plugin, editable, by path."""
     paths = [f"./core[{extras}]" if extras else "./core", *(f"./{path.relative_to(ROOT)}" for path in PLUGINS)]
     return [argument for path in paths for argument in ("--editable", path)]
@@ -55,7 +55,7 @@ def sources(extras: str = "plot,testing,xlsx") -> list[str]:
 @nox.session
 def demo(session: nox.Session) -> None:
     """Run `fem demo`, as the README's first line does."""
-    session.install(*sources("plot"))
+    session.install(*sources("plot,amg"))
     session.chdir(session.create_tmp())
     session.run("fem", "demo", *session.posargs)
 

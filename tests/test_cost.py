@@ -6,10 +6,11 @@ from fem_core import compute_sparsity, generate, solve
 from fem_core.bench import peak_memory
 from fem_core.cost import matrix_entries, work_on
 from fem_core.solvers import ConjugateGradients, Direct
+from fem_core.solvers.mg import Multigrid
 from hypothesis import given
 from meshes import distorted, small_meshes, squares, two_parts
 
-CG, DIRECT = ConjugateGradients(), Direct()
+CG, DIRECT, MG = ConjugateGradients(), Direct(), Multigrid()
 
 # Meshes on which u depends on both coordinates, as in practice; 20:1 is the limit of poor elements.
 MESHES = {
@@ -57,7 +58,7 @@ def test_iterations_of_real_meshes(real_mesh):
         assert 0.5 < CG.cost(work(real_mesh(name))).iterations / iterations < 2
 
 
-@pytest.mark.parametrize("solver", [CG, DIRECT])
+@pytest.mark.parametrize("solver", [CG, DIRECT, MG])
 def test_seconds_are_of_the_right_order(solver):
     # The model is right within two on a quiet machine; a busy one may interrupt either measurement.
     mesh = generate.y_tube(nodes=20_000)
@@ -72,7 +73,7 @@ def test_seconds_are_of_the_right_order(solver):
         assert 0.25 < np.median(ratios) < 4
 
 
-@pytest.mark.parametrize("solver", [CG, DIRECT])
+@pytest.mark.parametrize("solver", [CG, DIRECT, MG])
 def test_memory_is_right_within_a_factor_of_two(solver):
     mesh = generate.y_tube(nodes=60_000)
     program = (

@@ -9,7 +9,7 @@ import fem_core as fem
 import numpy as np
 import pytest
 from fem_core.core import Core
-from fem_core.registry import REGISTRY, State
+from fem_core.registry import REGISTRY, Listing, State
 from fem_core.solvers import ConjugateGradients
 
 
@@ -446,6 +446,17 @@ def test_auto(mesh, ranked):
         "auto passed over gone: unavailable: no driver",
         "auto passed over cold: backend 'cold' can't be opened: OSError: open failed",
     )
+
+
+@pytest.mark.parametrize(("pending", "chosen"), [(lambda: "compile", "numpy"), (lambda: 1 / 0, "slow")])
+def test_auto_leaves_out_what_has_to_be_prepared(mesh, monkeypatch, pending, chosen):
+    infos = [info("slow", rank=9000, pending=pending), info("numpy", rank=10)]
+    ready = [Listing(one.name, State.READY, "", "", one) for one in infos]
+    monkeypatch.setattr(REGISTRY, "listings", lambda: ready)
+    monkeypatch.setattr(REGISTRY, "create", lambda listing, options: (listing.info, fem.Backend()))
+    with fem.open_backend("auto") as session:
+        assert session.name == chosen
+        assert ("auto left out slow: it has to compile; `fem doctor` does it" in session.notes) == (chosen == "numpy")
 
 
 def test_auto_goes_where_the_options_are_known(ranked):

@@ -28,8 +28,8 @@ HOOKS: Mapping[Stage, str] = {
 }
 
 
-def _available() -> None:
-    """Nothing to miss."""
+def _nothing() -> None:
+    """Nothing is missing, and nothing is to be done."""
 
 
 def _no_caches() -> Iterable[Path]:
@@ -92,6 +92,9 @@ class BackendInfo:
         `auto` tries the highest first.
     available : function
         Answers None, or the reason why this backend can't run here; looks at metadata only.
+    pending : function
+        Answers None, or what it has to do once before it can start here, and that takes long, such as "compile, some
+        20 s": `auto` takes another one meanwhile, and `fem doctor` gets it done. Imports as little as `available`.
     caches : function
         Answers with the files and folders in which it keeps what it has compiled, for `fem doctor`; imports as
         little as `available`.
@@ -106,7 +109,8 @@ class BackendInfo:
     options: tuple[Option, ...] = ()
     device: str = "cpu"
     rank: int = 10
-    available: Callable[[], str | None] = _available
+    available: Callable[[], str | None] = _nothing
+    pending: Callable[[], str | None] = _nothing
     caches: Callable[[], Iterable[Path]] = _no_caches
     api_version: int = API_VERSION
 

@@ -20,6 +20,7 @@ from fem_core.problem import Dirichlet, Problem, Robin, boundary_nodes
 from fem_core.quality import LIMITS, Quality, element_quality
 from fem_core.registry import REGISTRY
 from fem_core.repair import close_nodes, repair_mesh
+from fem_core.solvers.auto import choose
 from fem_core.types import Floats, Ints
 
 _LISTED = 1000  # elements or nodes of a fault in JSON
@@ -86,9 +87,16 @@ class MeshCheck:
 
     @property
     def solver(self) -> str | None:
-        """The quickest of the solvers whose memory is there."""
+        """The one that `auto` chooses, or if its memory isn't there, the quickest whose memory is."""
         able = {name: cost for name, cost in self.costs.items() if self.fits(name)}
+        if self.chosen in able:
+            return self.chosen
         return min(able, key=lambda name: able[name].seconds, default=None)
+
+    @property
+    def chosen(self) -> str:
+        """The solver that `auto` chooses."""
+        return choose(self.nodes, ())[0]
 
     def fits(self, solver: str) -> bool:
         """Whether a solver's memory is there."""

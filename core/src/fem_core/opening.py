@@ -1,5 +1,6 @@
 """From names to an open session: one backend, a chain of them, or the best there is."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,6 +8,8 @@ from fem_core.backend import Backend, BackendInfo
 from fem_core.errors import BackendError, BackendUnavailable, OptionError
 from fem_core.registry import REGISTRY, Listing, State, judge
 from fem_core.session import Session
+
+_log = logging.getLogger(__name__)
 
 
 def open_backend(name: str | BackendInfo = "auto", /, *, fallback: bool = False, **options: Any) -> Session:
@@ -62,8 +65,10 @@ def _open(listings: Sequence[Listing], options: Mapping[str, Any], **settings: A
 
 
 def _open_best(options: Mapping[str, Any]) -> Session:
-    ranked = sorted(REGISTRY.listings(), key=lambda listing: -listing.info.rank if listing.info else 0)
-    ready = [listing for listing in ranked if listing.state is State.READY]
+    listings = REGISTRY.listings()
+    ready = [listing for listing in listings if listing.state is State.READY]
+    pending = {listing.name: todo for listing in ready if (todo := _todo(listing))}
+    ranked = sorted(listings, key=lambda one: (one.name in pending, -_rank(one)))
     _refuse_unknown(ready, options)
     passed: list[str] = []
     for listing in ranked:
@@ -73,12 +78,30 @@ def _open_best(options: Mapping[str, Any]) -> Session:
         if others := set(options) - set(_known(listing, options)):
             passed.append(f"auto passed over {listing.name}: it has no option {', '.join(sorted(others))}")
             continue
-        choice = f"auto chose {listing.name}, the highest ranked of {len(ready)} ready backends"
+        notes = [f"auto chose {listing.name}, the highest ranked of {len(ready) - len(pending)} ready backends"]
+        notes += [
+            f"auto left out {better.name}: it has to {pending[better.name]}; `fem doctor` does it"
+            for better in ranked[ranked.index(listing) :]
+            if better.name in pending and _rank(better) > _rank(listing)
+        ]
         try:
-            return _open([listing], options, fallback=True, notes=[choice], warnings=passed).open()
+            return _open([listing], options, fallback=True, notes=notes, warnings=passed).open()
         except BackendError as error:
             passed.append(f"auto passed over {listing.name}: {error}")
     raise BackendUnavailable("no backend can be opened: " + "; ".join(passed))
+
+
+def _rank(listing: Listing) -> int:
+    return listing.info.rank if listing.info else 0
+
+
+def _todo(listing: Listing) -> str | None:
+    """What a backend has to do before it can start, as far as it can tell."""
+    try:
+        return listing.info.pending() if listing.info else None
+    except Exception as error:
+        _log.warning("backend %r can't tell whether it is prepared: %s", listing.name, error)
+        return None
 
 
 def _known(listing: Listing, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def fem(context: click.Context) -> None:
     \b
     The same by another backend and another solver; ask what there is
       fem backends
-      fem solve tube.h5 --backend numpy --solver direct
+      fem solve tube.h5 --backend numpy --solver mg
 
     \b
     Is a mesh good enough? What is this machine good for?

@@ -133,7 +133,8 @@ def verdict(found: "MeshCheck", path: Path) -> str:
         if found.solver is None:
             return f"{path} can be solved:  fem solve {name}"
         takes = _seconds(found.costs[found.solver].seconds)
-        return f"{path} can be solved, in {takes}:  fem solve {name} --solver {found.solver}"
+        by = "" if found.solver == found.chosen else f" --solver {found.solver}"
+        return f"{path} can be solved, in {takes}:  fem solve {name}{by}"
     first, *others = found.faults
     more = f" (and {len(others)} more)" if others else ""
     way = ""

@@ -91,14 +91,14 @@ def solve(
 ) -> None:
     """Solve the potential flow on MESH and print a report.
 
-    MESH is an HDF5 file with x, y and quad8 (or another format, with a plugin).
+    MESH is a file of HDF5, gmsh (.msh), VTU, Abaqus (.inp), NumPy (.npz) or Excel.
     Boundaries that it doesn't name are found by position: inlet at the least x,
     outlet at the greatest, walls between.
 
     \b
     Examples
       fem solve tube.h5
-      fem solve tube.h5 --solver direct --output result.h5 --plot tube.png
+      fem solve tube.h5 --output result.h5 --plot tube.png
       fem solve tube.h5 --output result.vtu --plot tube.svg --field pressure
       fem solve tube.h5 --backend numpy --option batch_size=2048
       fem solve tube.h5 --rtol 1e-10 --gamma 1.0 --json

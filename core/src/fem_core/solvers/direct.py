@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from fem_core.cost import INTERPRETER, Cost, Work
+from fem_core.cost import INTERPRETER, REFERENCE, Cost, Work
 from fem_core.hookspecs import hookimpl
 from fem_core.mesh import Mesh
 from fem_core.problem import Problem
@@ -13,9 +13,6 @@ from fem_core.solvers.base import Equilibrated, refuse_extra
 from fem_core.solvers.factorisation import CHOLMOD, PARDISO, SUPERLU, Factoriser, Solve
 from fem_core.system import LinearSystem
 from fem_core.types import Floats
-
-#: Seconds of an element's matrix on the machine where `Direct.cost` was fitted.
-_REFERENCE = 2.6e-7
 
 
 @dataclass(frozen=True)
@@ -35,8 +32,8 @@ class Direct:
     def cost(self, work: Work) -> Cost:
         """The factors of a strip of W nodes across have some log W entries by node, and take some W operations."""
         across = min(work.width, work.length)
-        factors = 380 * math.log2(max(across, 2.0)) * work.nodes
-        seconds = work.arithmetic / _REFERENCE * work.nodes * (2.0 + 0.05 * across) * 1e-6
+        factors = self.factoriser.memory * 380 * math.log2(max(across, 2.0)) * work.nodes
+        seconds = self.factoriser.time * work.arithmetic / REFERENCE * work.nodes * (2.0 + 0.05 * across) * 1e-6
         return Cost(work.assembly.seconds + seconds, max(work.assembly.memory, INTERPRETER + factors))
 
     def prepare(self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions) -> "_PreparedDirect":

@@ -35,12 +35,16 @@ class Factoriser:
         What has to be importable.
     factorise : function
         The solve of a matrix with unit diagonal. Raises SolveError if it isn't positive definite.
+    time, memory : float
+        What it takes, over what SuperLU does.
     """
 
     name: str
     library: str
     module: str
     factorise: Callable[["sparse.csr_array"], Solve]
+    time: float = 1.0
+    memory: float = 1.0
 
     @property
     def available(self) -> bool:
@@ -98,8 +102,8 @@ class _Pardiso:
 
 
 SUPERLU = Factoriser("direct", "SuperLU", "scipy.sparse.linalg", superlu)
-CHOLMOD = Factoriser("cholmod", "CHOLMOD", "sksparse.cholmod", cholmod)
-PARDISO = Factoriser("pardiso", "PARDISO", "pypardiso", _Pardiso)
+CHOLMOD = Factoriser("cholmod", "CHOLMOD", "sksparse.cholmod", cholmod, 0.25, 0.6)
+PARDISO = Factoriser("pardiso", "PARDISO", "pypardiso", _Pardiso, 0.25, 0.6)
 
 
 def best() -> Factoriser:

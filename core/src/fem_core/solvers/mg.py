@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fem_core.cost import REFERENCE, Cost, Work
 from fem_core.errors import Cancelled, SolveError
 from fem_core.mesh import Mesh
 from fem_core.problem import Problem
@@ -21,6 +22,8 @@ from fem_core.solvers.cg import RemainingTime
 from fem_core.solvers.direct import Direct
 from fem_core.solvers.factorisation import SUPERLU, Factoriser, best
 from fem_core.solvers.multigrid import Hierarchy, build_hierarchy
+from fem_core.solvers.multigrid.coarse import amg_available
+from fem_core.solvers.multigrid.hierarchy import DIRECT
 from fem_core.system import LinearSystem
 from fem_core.types import Floats
 
@@ -42,6 +45,13 @@ class Multigrid:
 
     name = "mg"
     summary = "conjugate gradients preconditioned by p-multigrid: the quickest on large meshes"
+
+    def cost(self, work: Work) -> Cost:
+        """In proportion to the nodes, within a factor of two; the peak of memory is that of assembly."""
+        if work.nodes > 3 * DIRECT and not amg_available():
+            return Direct(best()).cost(work)
+        seconds = work.arithmetic / REFERENCE * work.nodes * 2e-6
+        return Cost(work.assembly.seconds + seconds, work.assembly.memory)
 
     def prepare(self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions) -> "_PreparedMG":
         refuse_extra(self.name, options)
