@@ -17,7 +17,6 @@ from fem_core.formats import (
     hdf5,
     msh,
     npz,
-    npz_results,
     vtu,
     vtu_mesh,
     xlsx,
@@ -41,7 +40,7 @@ _MORE_MESHES = (
 _RESULTS = (
     ResultWriter(_SUFFIXES, "HDF5: all there is, for ParaView too", hdf5.write_result, hdf5.read_result),
     ResultWriter((".vtu",), "VTU: grid and fields, for ParaView", vtu.write_result),
-    ResultWriter((".npz",), "NumPy: arrays by name", npz_results.write_result),
+    ResultWriter((".npz",), "NumPy: arrays by name", npz.write_result),
     ResultWriter((".csv",), "CSV: a row per element", csv.write_elements),
     ResultWriter((".nodes.csv",), "CSV: a row per node", csv.write_nodes),
 )

@@ -1,4 +1,8 @@
-"""NumPy's archive: `x`, `y`, `quad8`, and `boundaries/NAME/edges` and `…/nodes`; never a pickle."""
+"""NumPy's archive: meshes and results, as arrays by name; never a pickle.
+
+A mesh is `x`, `y`, `quad8`, and `boundaries/NAME/edges` and `…/nodes`, as in HDF5. A result adds `u`, `velocity`,
+`speed`, `pressure`, `history`, `converged`, and the `report` as JSON.
+"""
 
 import io
 import math
@@ -6,13 +10,18 @@ import re
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fem_core.errors import MeshError
+from fem_core.formats import UNITS
 from fem_core.formats.checks import SMALL, check_claim
 from fem_core.mesh import Boundary, Mesh
+from fem_core.results import to_json
+
+if TYPE_CHECKING:
+    from fem_core.solution import Solution
 
 _MEMBER = re.compile(r"(x|y|quad8|boundaries/([^/]+)/(edges|nodes))\.npy")
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -71,10 +80,30 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> Any
 
 def write(mesh: Mesh, path: Path) -> None:
     """Write `mesh` with its named boundaries."""
-    arrays = {"x": mesh.x, "y": mesh.y, "quad8": mesh.quad8}
+    _save(path, _arrays(mesh))
+
+
+def write_result(solution: "Solution", path: Path) -> None:
+    """Write the mesh, the fields and the report."""
+    report = solution.report
+    fields = {name: np.asarray(getattr(solution, name), dtype=np.float64) for name in UNITS}
+    others = {
+        "history": np.reshape(np.array(report.history, dtype=np.float64), (-1, 2)),
+        "converged": np.array(report.converged),
+        "report": np.array(to_json(report.to_dict())),
+    }
+    _save(path, _arrays(solution.mesh) | fields | others)
+
+
+def _arrays(mesh: Mesh) -> dict[str, Any]:
+    arrays: dict[str, Any] = {"x": mesh.x, "y": mesh.y, "quad8": mesh.quad8}
     for name, boundary in mesh.boundaries.items():
         arrays[f"boundaries/{name}/edges"], arrays[f"boundaries/{name}/nodes"] = boundary.edges, boundary.nodes
+    return arrays
+
+
+def _save(path: Path, arrays: dict[str, Any]) -> None:
     whole = io.BytesIO()  # on a full disk, a half-written archive complains once more when it is thrown away
-    np.savez(whole, **arrays)  # type: ignore[arg-type]
+    np.savez(whole, **arrays)
     with whole.getbuffer() as content, path.open("wb") as file:
         file.write(content)

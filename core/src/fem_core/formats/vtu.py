@@ -1,12 +1,14 @@
-"""VTU, the XML format of VTK for unstructured grids: results for ParaView, VisIt, PyVista and meshio.
+"""VTU, the XML format of VTK for unstructured grids: how a file is written, and results as one.
 
-The arrays follow the XML as they are in memory (`AppendedData`, raw), each after its number of bytes.
-https://docs.vtk.org/en/latest/vtk_file_formats/vtkxml_file_format.html
+ParaView, VisIt, PyVista and meshio read it. The arrays follow the XML as they are in memory (`AppendedData`,
+raw), each after its number of bytes. https://docs.vtk.org/en/latest/vtk_file_formats/vtkxml_file_format.html
 """
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
@@ -16,60 +18,72 @@ from fem_core.types import Array
 if TYPE_CHECKING:
     from fem_core.solution import Solution
 
+#: Attributes of sections: the arrays that are shown first.
+_SHOWN = {"u": ' Scalars="u"', "velocity": ' Vectors="velocity"', "speed": ' Scalars="speed"'}
+
+Arrays = Mapping[str, Array]
+
 
 def write_result(solution: "Solution", path: Path) -> None:
     """Write the grid and the fields with their units; `converged` is field data."""
     mesh = solution.mesh
-    arrays: list[Array] = []
     connectivity, offsets, types = vtk.cells(mesh)
-    at_points = _array(arrays, "u", solution.u)
-    in_cells = "".join(
-        _array(arrays, name, values)
-        for name, values in (
-            ("velocity", vtk.vectors(solution.velocity)),
-            ("speed", solution.speed),
-            ("pressure", solution.pressure),
-        )
+    write_grid(
+        path,
+        points=vtk.points(mesh),
+        cells={"connectivity": connectivity, "offsets": offsets[1:], "types": types},
+        at_points={"u": solution.u},
+        in_cells={
+            "velocity": vtk.vectors(solution.velocity),
+            "speed": solution.speed,
+            "pressure": solution.pressure,
+        },
+        of_all={"converged": np.array([solution.report.converged], dtype=np.int32)},
     )
-    converged = _array(arrays, "converged", np.array([solution.report.converged], dtype=np.int32), tuples=True)
-    points = _array(arrays, "Points", vtk.points(mesh))
-    cells = "".join(
-        _array(arrays, name, values)
-        for name, values in (("connectivity", connectivity), ("offsets", offsets[1:]), ("types", types))
+
+
+def write_grid(path: Path, points: Array, cells: Arrays, at_points: Arrays, in_cells: Arrays, of_all: Arrays) -> None:
+    """Write a grid: points (n, 3), cells as connectivity, offsets and types, and arrays that belong to each."""
+    appended: list[Array] = []
+    field = _section("FieldData", of_all, appended)
+    piece = "".join(
+        _section(name, arrays, appended)
+        for name, arrays in (
+            ("PointData", at_points),
+            ("CellData", in_cells),
+            ("Points", {"Points": points}),
+            ("Cells", cells),
+        )
     )
     head = f"""<?xml version="1.0"?>
 <VTKFile type="UnstructuredGrid" version="1.0" byte_order="{sys.byteorder.title()}Endian" header_type="UInt64">
 <UnstructuredGrid>
-<FieldData>
-{converged}</FieldData>
-<Piece NumberOfPoints="{mesh.n_nodes}" NumberOfCells="{mesh.n_elements}">
-<PointData Scalars="u">
-{at_points}</PointData>
-<CellData Scalars="speed" Vectors="velocity">
-{in_cells}</CellData>
-<Points>
-{points}</Points>
-<Cells>
-{cells}</Cells>
-</Piece>
+{field}<Piece NumberOfPoints="{len(points)}" NumberOfCells="{len(cells["types"])}">
+{piece}</Piece>
 </UnstructuredGrid>
 <AppendedData encoding="raw">
 _"""
     with path.open("wb") as file:
         file.write(head.encode())
-        for array in arrays:
+        for array in appended:
             file.write(np.uint64(array.nbytes).tobytes())
             file.write(array.data)
         file.write(b"\n</AppendedData>\n</VTKFile>\n")
 
 
-def _array(arrays: list[Array], name: str, values: Array, tuples: bool = False) -> str:
-    """The element that describes `values`, which are added to the `arrays` to append."""
+def _section(section: str, arrays: Arrays, appended: list[Array]) -> str:
+    """A section whose arrays are added to those to append."""
+    shown = "".join(_SHOWN.get(name, "") for name in arrays)
+    lines = [_array(name, values, appended, tuples=section == "FieldData") for name, values in arrays.items()]
+    return f"<{section}{shown}>\n{''.join(lines)}</{section}>\n"
+
+
+def _array(name: str, values: Array, appended: list[Array], tuples: bool) -> str:
     values = np.ascontiguousarray(values)
-    offset = sum(8 + array.nbytes for array in arrays)
-    arrays.append(values)
+    offset = sum(8 + array.nbytes for array in appended)
+    appended.append(values)
     kind = {"f": "Float", "i": "Int", "u": "UInt"}[values.dtype.kind] + str(8 * values.dtype.itemsize)
-    attributes = f'type="{kind}" Name="{name}" format="appended" offset="{offset}"'
+    attributes = f'type="{kind}" Name={quoteattr(name)} format="appended" offset="{offset}"'
     if values.ndim == 2:
         attributes += f' NumberOfComponents="{values.shape[1]}"'
     if tuples:

@@ -8,19 +8,19 @@ https://docs.vtk.org/en/latest/vtk_file_formats/vtkxml_file_format.html
 import base64
 import lzma
 import re
-import sys
 import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
 from xml.parsers import expat
-from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
 from fem_core.errors import MeshError
+from fem_core.formats import vtk
 from fem_core.formats.checks import as_elements_have, check_claim, check_names, check_plane, numbers
+from fem_core.formats.vtu import write_grid
 from fem_core.mesh import Boundary, Mesh
 from fem_core.types import Array
 
@@ -235,7 +235,6 @@ def write(mesh: Mesh, path: Path) -> None:
     n, m = mesh.n_elements, len(edges)
     types = np.repeat(np.array([_QUAD, _EDGE], dtype=np.uint8), [n, m])
     connectivity = np.concatenate([mesh.quad8.ravel(), edges[:, [0, 2, 1]].ravel()]).astype(np.int64)
-    points = np.stack([mesh.x, mesh.y, np.zeros(mesh.n_nodes)], axis=1)
     in_cells: dict[str, Array] = {}
     at_points: dict[str, Array] = {}
     begin = n
@@ -246,32 +245,4 @@ def write(mesh: Mesh, path: Path) -> None:
         at_points[_PREFIX + name] = np.zeros(mesh.n_nodes, dtype=np.uint8)
         at_points[_PREFIX + name][boundary.nodes] = 1
     cells = {"connectivity": connectivity, "offsets": np.cumsum(np.repeat([8, 3], [n, m])), "types": types}
-    appended: list[Array] = []
-    parts = ""
-    for part, arrays in (
-        ("PointData", at_points),
-        ("CellData", in_cells),
-        ("Points", {"Points": points}),
-        ("Cells", cells),
-    ):
-        parts += f"<{part}>\n"
-        for name, values in arrays.items():
-            offset = sum(8 + array.nbytes for array in appended)
-            kind = {"f": "Float", "i": "Int", "u": "UInt"}[values.dtype.kind] + str(8 * values.itemsize)
-            width = f' NumberOfComponents="{values.shape[1]}"' if values.ndim == 2 else ""
-            parts += f'<DataArray type="{kind}" Name={quoteattr(name)}{width} format="appended" offset="{offset}"/>\n'
-            appended.append(values)
-        parts += f"</{part}>\n"
-    head = f"""<?xml version="1.0"?>
-<VTKFile type="UnstructuredGrid" version="1.0" byte_order="{sys.byteorder.title()}Endian" header_type="UInt64">
-<UnstructuredGrid>
-<Piece NumberOfPoints="{mesh.n_nodes}" NumberOfCells="{n + m}">
-{parts}</Piece>
-</UnstructuredGrid>
-<AppendedData encoding="raw">
-_"""
-    with path.open("wb") as file:
-        file.write(head.encode())
-        for array in appended:
-            file.write(np.uint64(array.nbytes).tobytes() + array.tobytes())
-        file.write(b"\n</AppendedData>\n</VTKFile>\n")
+    write_grid(path, vtk.points(mesh), cells, at_points, in_cells, of_all={})
