@@ -137,6 +137,13 @@ def lowest(session: nox.Session) -> None:
 
 
 @nox.session(python=LOWEST)
+def interop(session: nox.Session) -> None:
+    """Check the files that are written and read against the programs of others: VTK, gmsh, meshio, pandas."""
+    session.install(*sources(), *GROUPS["interop"])
+    session.run("python", "-m", "pytest", "tests/test_results.py", "tests/test_formats.py", *session.posargs)
+
+
+@nox.session(python=LOWEST)
 def fuzz(session: nox.Session) -> None:
     """Fuzz the readers of mesh files, 10 seconds a format; more with `-- --seconds 600`."""
     session.install("--editable", "./core[xlsx]", *GROUPS["fuzz"])

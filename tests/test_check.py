@@ -378,7 +378,7 @@ def test_the_worst_element_is_seen_among_many(tmp_path):
     x[mesh.quad8[16_290, 4]] -= 0.49 / 180
     found = check_mesh(replace(mesh, x=x))
     assert found.quality.worst("jacobian", 2).tolist() == [16_110, 16_290]
-    from fem_core.mesh_plot import plot_mesh
+    from fem_core.plot.mesh import plot_mesh
 
     pixels = image.imread(plot_mesh(found, tmp_path / "m.png"))[..., :3]
     upper = pixels[: pixels.shape[0] * 2 // 3, : pixels.shape[1] * 4 // 5]
@@ -388,7 +388,7 @@ def test_the_worst_element_is_seen_among_many(tmp_path):
 
 def test_each_element_reaches_the_raster():
     # No holes where elements are larger or smaller than pixels, nothing where there are none.
-    from fem_core.mesh_plot import _worst_by_pixel
+    from fem_core.plot.mesh import _worst_by_pixel
 
     for n, pixel in ((3, 0.01), (60, 0.02), (200, 0.1)):
         found = check_mesh(distorted(n, n, seed=1))

@@ -120,7 +120,7 @@ SESSIONS = [README, ROOT / "docs" / "tutorial.md"]
 
 
 def test_the_readme_has_commands():
-    assert {words[0] for words in commands(README)} == {"demo", "mesh", "solve", "backends"}
+    assert {words[0] for words in commands(README)} == {"demo", "mesh", "check", "solve", "doctor"}
 
 
 @pytest.mark.parametrize("page", SESSIONS, ids=name)

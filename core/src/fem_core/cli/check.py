@@ -97,7 +97,7 @@ def check(
         bars.begin("check")
         found = check_mesh(output or mesh, boundary_tolerance=boundary_tolerance)
         if plot is not None:
-            from fem_core.mesh_plot import plot_mesh
+            from fem_core.plot.mesh import plot_mesh
 
             bars.begin("plot", "matplotlib")
             plot_mesh(found, plot)

@@ -9,7 +9,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fem_core.atomic import replacing
 from fem_core.errors import FemError, OptionError
@@ -77,7 +77,11 @@ def plot_solution(solution: "Solution", path: str | Path, fields: str | Sequence
         names = FIELDS if solution.report.iterations else FIELDS[:-1]
     from fem_core.plot.figure import draw
 
-    figure = draw(solution, names)
+    return save(draw(solution, names), path)
+
+
+def save(figure: Any, path: Path) -> Path:
+    """Write a Matplotlib figure, whole or not at all, and the same bytes each time."""
     kind = path.suffix.lower().lstrip(".")
     metadata = {"Software": None} if kind == "png" else {"Date": None, "Creator": "fem-core"}
     with replacing(path) as temporary:

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fem_core import quad8 as q8
-from fem_core.atomic import replacing
 from fem_core.geometry import edges_among
-from fem_core.plot import check_plot
+from fem_core.plot import check_plot, save
 from fem_core.quality import LIMITS
 from fem_core.types import Array, Floats, Ints
 
@@ -53,12 +52,7 @@ def plot_mesh(found: "MeshCheck", path: str | Path) -> Path:
     """
     path = Path(path)
     check_plot(path)
-    figure = _figure(found)
-    kind = path.suffix.lower().lstrip(".")
-    metadata = {"Software": None} if kind == "png" else {"Date": None, "Creator": "fem-core"}
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format=kind, metadata=metadata, facecolor="white")
-    return path
+    return save(_figure(found), path)
 
 
 def _figure(found: "MeshCheck") -> Any:
