@@ -133,3 +133,11 @@ def test_ctrl_c(tmp_path):
     assert done.returncode == 130, done.stderr
     assert done.stdout.splitlines()[-2:] == ["fem:error", "1"]
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_kernels_that_a_process_could_not_take_are_refused(workers):
+    executor = ThreadExecutor(Batching(workers=workers, min_size=0))
+    with pytest.raises(BackendError, match="lambda"):
+        executor.map_ranges(lambda *given: None, 4000, {}, {}, lambda done, total: None)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("fem-threads")]

@@ -156,6 +156,7 @@ class PlannedExecutor(Executor):
     def map_ranges(
         self, kernel: Kernel, n: int, inputs: Inputs, outputs: OutputSpec, progress: OnProgress
     ) -> dict[str, Array]:
+        require_importable(kernel)  # by all executors and for any size: what runs in threads runs in processes too
         plan = self.batching.plan(n, self._seconds.get(kernel, 1e-6), grain_of(kernel))
         if plan.remark:
             self.remark(plan.remark)

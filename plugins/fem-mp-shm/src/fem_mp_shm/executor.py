@@ -44,7 +44,6 @@ class ProcessExecutor(PlannedExecutor):
     def run_tasks(
         self, kernel: Kernel, plan: Plan, n: int, inputs: Inputs, outputs: OutputSpec, progress: OnProgress
     ) -> tuple[dict[str, Array], float]:
-        require_importable(kernel)
         workers = self._ready(plan.workers, self.need(n, plan, inputs, outputs))
         results = self.results(n, outputs)
         messages = (self.message(kernel, task, inputs, outputs, results) for task in plan.tasks)
