@@ -251,9 +251,9 @@ def quiver(solution: fem.Solution):
 def test_arrows_stay_inside_apart_and_symmetrical(nr, na, scale):
     ring = fem.generate.annulus(inner=scale, outer=2 * scale, angle=2 * np.pi, nr=nr, na=na)
     arrows = quiver(solved(ring))
-    assert len(arrows.XY) > 100
+    assert len(arrows.XY) > 50
     half = 0.5 * np.stack([arrows.U, arrows.V], axis=1)
-    assert 2 * np.hypot(*half.T).max() <= 0.7 * 4 * scale / 20 * (1 + 1e-9)
+    assert 2 * np.hypot(*half.T).max() <= 0.8 * 4 * scale / 14 * (1 + 1e-9)  # shorter than to the next
     for end in (arrows.XY - half, arrows.XY + half):
         radius = np.hypot(*end.T) / scale
         assert (radius > 1.01).all()

@@ -14,8 +14,8 @@ _APART = 0.04  # streamlines where the flow enters, over the mesh's size
 _LEAST, _MOST = 4, 24  # streamlines
 _SLOW = 1e-3  # over the largest speed: where a streamline ends
 _HEADS = 0.3  # arrow heads along a streamline, over the mesh's size
-_ARROWS = 20  # along the longer side
-_LONGEST = 0.7  # arrow, over the distance to the next
+_ARROWS = 14  # along the longer side
+_LONGEST = 0.8  # arrow, over the distance to the next
 
 
 class Streamlines:
