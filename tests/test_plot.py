@@ -267,7 +267,7 @@ def test_there_are_no_arrows_without_room():
     assert len(quiver(solved(fem.generate.duct(length=1000, height=1, nx=50, ny=1))).XY) == 0
 
 
-@pytest.mark.parametrize("elements", [slice(7, 8), slice(None)])
+@pytest.mark.parametrize("elements", [slice(0, None, 2), slice(None)])
 def test_what_is_not_a_number_has_no_arrow(annulus, elements):
     velocity = annulus.velocity.copy()
     velocity[elements] = np.nan
