@@ -1,5 +1,6 @@
 """`numba`: certified, the same bits from any number of threads, and the faults of compiled code."""
 
+import json
 import os
 import platform
 import subprocess
@@ -12,10 +13,9 @@ pytest.importorskip("numba", reason="numba isn't installed")
 pytest.importorskip("fem_numba", reason="fem-numba isn't installed")
 
 import fem_core as fem
-from fem_core import BackendUnavailable, Problem, assemble_system, compute_derived, open_backend
-from fem_core.results import SolveResult, StopReason
+from fem_core import BackendUnavailable, Problem, assemble_system, open_backend
 from fem_core.testing import parametrize_with_checks
-from fem_numba import cache, jit
+from fem_numba import cache, jit, threads
 from fem_numba.element import stiffness
 from fem_numba.memory import Recycled, empty
 from fem_numba.parts import PART
@@ -79,20 +79,6 @@ def test_contributions_are_summed_in_element_order():
         assert np.array_equal(system.matrix.data[slots][once[slots]], Ke[once[slots]])
 
 
-@pytest.mark.skipif(MANY < 2, reason="one core")
-def test_the_same_bits_from_any_number_of_threads():
-    problem = Problem((), np.linspace(0.5, 2, MESH.n_elements), lambda x, y: np.cos(x + y))
-    found = []
-    for threads in range(1, min(MANY, 3) + 1):
-        with open_backend("numba", threads=threads) as session:
-            system = assemble_system(MESH, problem, backend=session)
-            u = np.sin(3 * MESH.x) * MESH.y
-            fields = compute_derived(MESH, SolveResult(u, "", 0, StopReason.CONVERGED, 0, 0), backend=session)
-            found.append((system.matrix.data, system.rhs, fields.velocity, fields.speed))
-    for other in found[1:]:
-        assert all(np.array_equal(a, b) for a, b in zip(found[0], other, strict=True))
-
-
 def test_a_pattern_for_others_and_a_pattern_of_others(session):
     expected = assemble_system(MESH, backend="numpy")
     with open_backend("threads,numba", workers=2, threads=1, min_size=0) as chain:
@@ -107,6 +93,21 @@ def test_a_pattern_for_others_and_a_pattern_of_others(session):
 def test_more_threads_than_numba_has_are_refused():
     with pytest.raises(BackendUnavailable, match="NUMBA_NUM_THREADS"):
         open_backend("numba", threads=MANY + 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)]
+)
+def test_threads_wait_awake_for_a_short_time_unless_the_user_decides(monkeypatch, given, expected):
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    before, seen = dict(os.environ), []
+    monkeypatch.setattr(threads.numba, "get_num_threads", lambda: seen.append(os.environ.get("GOMP_SPINCOUNT")))
+    threads.start()
+    assert seen == [expected]
+    assert dict(os.environ) == before
 
 
 def test_memory_comes_back_when_nobody_holds_it():
@@ -149,6 +150,66 @@ def run(program, folder, **variables):
     return subprocess.Popen(
         [sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
+
+
+BITS = (
+    "import hashlib, numpy as np, fem_core as fem\n"
+    "from meshes import distorted, renumbered\n"
+    "mesh = renumbered(distorted(60, 50, seed=7), orphans=9)[0]\n"
+    "problem = fem.Problem((), np.linspace(0.5, 2, mesh.n_elements), lambda x, y: np.cos(x + y))\n"
+    "u = np.sin(3 * mesh.x) * mesh.y\n"
+    "result = fem.SolveResult(u, '', 0, fem.StopReason.CONVERGED, 0, 0)\n"
+    "for threads in range(1, 5):\n"
+    "    with fem.open_backend('numba', threads=threads) as session:\n"
+    "        system = fem.assemble_system(mesh, problem, backend=session)\n"
+    "        fields = fem.compute_derived(mesh, result, backend=session)\n"
+    "        solution = session.solve(mesh, solver='cg')\n"
+    "    found = system.matrix.data, system.rhs, fields.velocity, fields.speed, solution.u, solution.pressure\n"
+    "    print(hashlib.sha256(b''.join(a.tobytes() for a in found)).hexdigest())\n"
+)
+
+
+def test_the_same_bits_from_any_number_of_threads():
+    paths = os.pathsep.join([os.path.dirname(__file__), os.environ.get("PYTHONPATH", "")])
+    job = run(BITS, cache.folder().parent, NUMBA_NUM_THREADS="4", PYTHONPATH=paths)
+    out, err = job.communicate(timeout=300)
+    assert len(out.split()) == 4, err
+    assert len(set(out.split())) == 1
+
+
+# The signal comes as the stage calls its compiled function.
+INTERRUPTED = (
+    "import signal, sys, fem_numba.{module} as module\n"
+    "original = module.{function}\n"
+    "def interrupted(*arguments):\n"
+    "    signal.raise_signal(signal.SIGINT); return original(*arguments)\n"
+    "module.{function} = interrupted\n"
+    "from fem_core.__main__ import main\n"
+    "sys.argv = ['fem', 'solve', {mesh!r}, '--backend', 'numba', '--solver', 'cg', '--events', {events!r}]\n"
+    "main()\n"
+)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT to a process")
+@pytest.mark.parametrize(
+    ("stage", "module", "function"),
+    [
+        ("assemble_system", "assembly", "sum_stiffness"),
+        ("solve_system", "cg", "iterate"),
+        ("compute_derived", "derived", "fields"),
+    ],
+)
+def test_ctrl_c_ends_with_130_one_line_and_a_last_event(tmp_path, stage, module, function):
+    mesh, events = tmp_path / "mesh.h5", tmp_path / "events.jsonl"
+    fem.write_mesh(fem.generate.duct(nodes=2000), mesh)
+    program = INTERRUPTED.format(module=module, function=function, mesh=str(mesh), events=str(events))
+    job = run(program, cache.folder().parent)
+    out, err = job.communicate(timeout=300)
+    assert (job.returncode, out, err) == (130, "", "fem: cancelled\n")
+    found = [json.loads(line) for line in events.read_text().splitlines()]
+    ends = [event for event in found if event["event"] in ("fem:error", "fem:solveComplete")]
+    assert [(event["event"], event["data"]["stage"]) for event in ends] == [("fem:error", stage)]
+    assert found[-1] is ends[0]
 
 
 def test_a_damaged_cache_is_compiled_again(tmp_path):

@@ -7,7 +7,6 @@ and whatever goes wrong with it is no more than a warning.
 
 import hashlib
 import logging
-import os
 import pickle
 import sys
 from functools import cache
@@ -15,20 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import numba
-import platformdirs
 from fem_core.atomic import replacing
 from numba.core import caching
 from numba.core.compiler import CompileResult
+
+from fem_numba import folder
 
 _log = logging.getLogger(__name__)
 
 _DIGEST = 32
 _KEPT = 8  # entries of a function: of other versions, interpreters and processors
-
-
-def folder() -> Path:
-    """Where entries are kept: NUMBA_CACHE_DIR, or the user's cache."""
-    return Path(os.environ.get("NUMBA_CACHE_DIR") or platformdirs.user_cache_dir("fem-core")) / "fem-numba"
 
 
 @cache

@@ -8,6 +8,7 @@ import numba
 from numba import types
 
 from fem_numba.cache import Cache
+from fem_numba.threads import start
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,6 +47,7 @@ def compiled(*arguments: Any, parallel: bool = False) -> Callable[[F], F]:
 def compile_all() -> None:
     """Compile every function, or take it from the cache; other types are refused from now on."""
     with _compiling:
+        start()
         for dispatcher, arguments in _ENTRIES:
             if not dispatcher.signatures:
                 dispatcher.compile(arguments)
