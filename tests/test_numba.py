@@ -256,7 +256,7 @@ def test_two_processes_fill_the_cache_at_once(tmp_path):
     for job in jobs:
         out, err = job.communicate(timeout=300)
         assert (out, err) == ("True\n", "")
-    assert len(list((tmp_path / "fem-numba").iterdir())) == 1
+    assert len(list((tmp_path / "fem-numba").glob("*.bin"))) == 1
 
 
 @pytest.mark.parametrize("layer", ["workqueue", "omp"])
@@ -302,3 +302,16 @@ def test_a_fork_after_openmp_is_refused():
         pytest.skip("no OpenMP here")
     assert "forked from one in which numba's OpenMP threads" in out, err
     assert out.endswith("7 True\n")
+
+
+def test_auto_waits_until_it_is_compiled(tmp_path, monkeypatch):
+    info = next(one.info for one in REGISTRY.listings() if one.name == "numba")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    assert info.pending() == "compile for some 20 s, once"
+    with fem.open_backend("auto") as session:
+        assert session.name != "numba"
+    (tmp_path / "fem-numba").mkdir()
+    cache.all_kept()
+    assert info.pending() is None
+    with fem.open_backend("auto") as session:
+        assert session.name == "numba"

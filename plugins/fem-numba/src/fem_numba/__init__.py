@@ -1,6 +1,10 @@
 """Every stage compiled by Numba, parallel over the cores: what `fem backends` shows of it."""
 
+import hashlib
 import os
+import sys
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 import platformdirs
@@ -14,6 +18,25 @@ def folder() -> Path:
     return Path(os.environ.get("NUMBA_CACHE_DIR") or platformdirs.user_cache_dir("fem-core")) / "fem-numba"
 
 
+@cache
+def stamp() -> bytes:
+    """Digest of everything that compiled code depends on beside its processor."""
+    digest = hashlib.blake2b(f"{version('numba')} {sys.version} {sys.platform}".encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.digest()
+
+
+def complete() -> Path:
+    """A file that is there when everything is compiled and kept."""
+    return folder() / f"complete-{stamp().hex()[:32]}"
+
+
+def pending() -> str | None:
+    """None, or what `auto` doesn't make anybody wait for."""
+    return None if complete().exists() else "compile for some 20 s, once"
+
+
 INFO = BackendInfo(
     name="numba",
     summary="every stage compiled, parallel over the cores",
@@ -22,5 +45,6 @@ INFO = BackendInfo(
     solver_methods=("cg",),
     options=(Option("threads", int, None, "threads; by default the cores this process may use", minimum=1),),
     rank=20,
+    pending=pending,
     caches=lambda: [folder()],
 )

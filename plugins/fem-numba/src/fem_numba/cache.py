@@ -8,31 +8,20 @@ and whatever goes wrong with it is no more than a warning.
 import hashlib
 import logging
 import pickle
-import sys
-from functools import cache
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numba
 from fem_core.atomic import replacing
 from numba.core import caching
 from numba.core.compiler import CompileResult
 
-from fem_numba import folder
+from fem_numba import complete, folder, stamp
 
 _log = logging.getLogger(__name__)
 
 _DIGEST = 32
 _KEPT = 8  # entries of a function: of other versions, interpreters and processors
-
-
-@cache
-def _stamp() -> bytes:
-    """Digest of everything that compiled code depends on beside its processor."""
-    digest = hashlib.blake2b(f"{numba.__version__} {sys.version} {sys.platform}".encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.digest()
 
 
 class Cache(caching._Cache):  # type: ignore[misc]
@@ -52,7 +41,7 @@ class Cache(caching._Cache):  # type: ignore[misc]
     def flush(self) -> None: ...
 
     def _path(self, signature: Any, codegen: Any) -> Path:
-        key = hashlib.blake2b(_stamp() + repr((self._name, signature, codegen.magic_tuple())).encode(), digest_size=16)
+        key = hashlib.blake2b(stamp() + repr((self._name, signature, codegen.magic_tuple())).encode(), digest_size=16)
         return folder() / f"{self._name}-{key.hexdigest()}.bin"
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
@@ -83,3 +72,10 @@ class Cache(caching._Cache):  # type: ignore[misc]
                 old.unlink(missing_ok=True)
         except Exception as error:
             _log.warning("what was compiled isn't kept, and will be compiled again next time: %s", error)
+
+
+def all_kept() -> None:
+    """Note that every function is on disk, if it is."""
+    with suppress(OSError):
+        if not complete().exists() and folder().is_dir():
+            complete().touch()

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import numba
 from numba import types
 
-from fem_numba.cache import Cache
+from fem_numba.cache import Cache, all_kept
 from fem_numba.threads import start
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -52,6 +52,7 @@ def compile_all() -> None:
             if not dispatcher.signatures:
                 dispatcher.compile(arguments)
                 dispatcher.disable_compile()
+        all_kept()
 
 
 def most_threads() -> int:
