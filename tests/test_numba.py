@@ -14,6 +14,7 @@ pytest.importorskip("fem_numba", reason="fem-numba isn't installed")
 
 import fem_core as fem
 from fem_core import BackendUnavailable, Problem, assemble_system, open_backend
+from fem_core.registry import REGISTRY
 from fem_core.testing import parametrize_with_checks
 from fem_numba import cache, jit, threads
 from fem_numba.element import stiffness
