@@ -179,6 +179,30 @@ def test_a_refused_output_is_refused_before_anything_is_solved(mesh, tmp_path, m
         assert run("solve", mesh, option, tmp_path / "no" / "u.png").exit_code == 2
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["-o", "u.h5", "-o", "./u.h5"],
+        ["--plot", "u.png", "--plot", "link.png"],
+        ["-o", "u.h5", "--events", "u.h5"],
+        ["--plot", "u.png", "--events", "link.png"],
+    ],
+)
+def test_a_file_that_would_be_written_twice_is_refused_and_left_alone(mesh, tmp_path, monkeypatch, options):
+    # Whichever is later would overwrite the other; also by another name.
+    monkeypatch.chdir(tmp_path)
+    for name in ("u.h5", "u.png"):
+        Path(name).write_text("precious")
+    Path("link.png").symlink_to("u.png")
+    result = run("solve", mesh, *options)
+    assert f"{Path(options[3])}: would be written twice" in the_line(result)
+    assert result.exit_code == 2
+    assert {Path(name).read_text() for name in ("u.h5", "u.png")} == {"precious"}
+    if options[2] != "--events":
+        events = events_of(run("solve", mesh, *options, "--events", "-").stdout)
+        assert [event["event"] for event in events] == ["fem:error"]
+
+
 def test_debug_shows_a_traceback_wherever_it_stands():
     for arguments in (["--debug", "solve", "nowhere.h5"], ["solve", "--debug", "nowhere.h5"]):
         result = run(*arguments)
