@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from fakes.distributions import Shelf, python
 from fem_core.cli import fem as group
 from fem_core.cli import progress
 from fem_core.cli.errors import Status, judge
+from fem_core.files import mesh_formats, result_writers
 from fem_core.registry import REGISTRY
 
 #: DESIGN §6, and what a report tells beside it.
@@ -74,6 +76,20 @@ def test_help_works_and_fits_80_columns(command):
     assert result.exit_code == 0
     assert max(map(len, result.stdout.splitlines())) <= 80
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "formats"),
+    [
+        (["solve"], result_writers()),
+        *((["mesh", shape], [known for known in mesh_formats() if known.write]) for shape in fem.generate.SHAPES),
+    ],
+)
+def test_help_names_the_endings_of_all_formats(command, formats):
+    # Lists written by hand lacked .hdf5.
+    text = " ".join(run(*command, "--help").stdout.split())
+    listed = re.search(r"--output PATH (?:Write the result|File to write) \((.*?)\)", text)[1]
+    assert listed.split(", ") == [suffix for known in formats for suffix in known.suffixes]
 
 
 def test_the_manual_names_every_command_with_examples_and_the_exit_status():

@@ -67,7 +67,7 @@ _DEFAULT = SolverOptions()
     "outputs",
     type=PATH,
     multiple=True,
-    help="Write the result (.h5, .vtu, .npz, .csv, .nodes.csv); may be repeated.",
+    help="Write the result (.h5, .hdf5, .vtu, .npz, .csv, .nodes.csv); may be repeated.",
 )
 @click.option("--plot", "plots", type=PATH, multiple=True, help="Draw the flow (.png, .svg); may be repeated.")
 @field_option
