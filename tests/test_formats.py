@@ -105,6 +105,15 @@ def test_names_that_a_text_format_cannot_hold(tmp_path, name, suffix):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_writer_that_fails_is_one_line_that_names_the_file(tmp_path, monkeypatch):
+    # For meshes as for results; the system's errors stay what they are.
+    solution = fem.solve(MESH, solver="direct")
+    monkeypatch.setattr(np, "savez", lambda *a, **b: {}["absent"])
+    for write in (lambda path: write_mesh(MESH, path), solution.write):
+        with pytest.raises(fem.FemError, match=r"u\.npz: can't be written: KeyError: 'absent'$"):
+            write(tmp_path / "u.npz")
+
+
 @pytest.mark.parametrize("suffix", [".h5", ".hdf5", ".npz", ".vtu"])
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(mesh=named_meshes())
