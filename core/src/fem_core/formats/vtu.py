@@ -87,7 +87,7 @@ def edges_of_sides(path: Path, name: str, sides: Array, quad8: Array) -> Array:
 
 def write_grid(path: Path, points: Array, cells: Arrays, at_points: Arrays, in_cells: Arrays, of_all: Arrays) -> None:
     """Write a grid: points (n, 3), cells as connectivity, offsets and types, and arrays that belong to each."""
-    appended: list[Array] = []
+    appended: dict[int, Array] = {}
     field = _section("FieldData", of_all, appended)
     piece = "".join(
         _section(name, arrays, appended)
@@ -108,23 +108,24 @@ def write_grid(path: Path, points: Array, cells: Arrays, at_points: Arrays, in_c
 _"""
     with path.open("wb") as file:
         file.write(head.encode())
-        for array in appended:
+        for array in appended.values():
             file.write(np.uint64(array.nbytes).tobytes())
             file.write(array.data)
         file.write(b"\n</AppendedData>\n</VTKFile>\n")
 
 
-def _section(section: str, arrays: Arrays, appended: list[Array]) -> str:
-    """A section whose arrays are added to those to append."""
+def _section(section: str, arrays: Arrays, appended: dict[int, Array]) -> str:
+    """A section whose arrays are added to those to append, by their offset."""
     shown = "".join(_SHOWN.get(name, "") for name in arrays)
     lines = [_array(name, values, appended, tuples=section == "FieldData") for name, values in arrays.items()]
     return f"<{section}{shown}>\n{''.join(lines)}</{section}>\n"
 
 
-def _array(name: str, values: Array, appended: list[Array], tuples: bool) -> str:
+def _array(name: str, values: Array, appended: dict[int, Array], tuples: bool) -> str:
     values = np.ascontiguousarray(values)
-    offset = sum(8 + array.nbytes for array in appended)
-    appended.append(values)
+    last = next(reversed(appended), None)
+    offset = 0 if last is None else last + 8 + appended[last].nbytes
+    appended[offset] = values
     kind = {"f": "Float", "i": "Int", "u": "UInt"}[values.dtype.kind] + str(8 * values.dtype.itemsize)
     attributes = f'type="{kind}" Name={quoteattr(name)} format="appended" offset="{offset}"'
     if values.ndim == 2:
