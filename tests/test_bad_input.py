@@ -72,15 +72,35 @@ def test_a_file_of_another_kind(tmp_path, suffix, content):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.9, 0.99])
 def test_a_truncated_file(tmp_path, suffix, part):
     # A broken download.
     path = write_mesh(MESH, tmp_path / f"bad{suffix}")
     whole = path.read_bytes()
-    if suffix == ".inp":  # nothing marks its end, so cut where a number is missing
-        part = whole.find(b",", int(0.5 * part * len(whole))) / len(whole)
     path.write_bytes(whole[: int(part * len(whole))])
     refused(path)
+
+
+def test_an_abaqus_file_that_lacks_lines_or_numbers(tmp_path):
+    # Whatever is left of ours; of another program's, what ends with too few numbers in its last line.
+    whole = write_mesh(MESH, tmp_path / "whole.inp").read_bytes()
+    lines = whole.splitlines(keepends=True)
+    path = tmp_path / "bad.inp"
+    for number in range(1, len(lines)):
+        path.write_bytes(b"".join(lines[:number]))
+        assert "bad.inp: cut off: there is no line '** end of this fem-core mesh'" in refused(path)
+    path.write_bytes(whole.replace(b"\n", b"\r\n") + b"*STEP\r\n*END STEP\r\n")  # as an editor leaves it
+    assert read_mesh(path).n_elements == MESH.n_elements
+    others = b"".join(lines[1:-1])
+    path.write_bytes(others.removesuffix(b"\n"))
+    assert read_mesh(path).n_elements == MESH.n_elements
+    for end, said in (
+        (others.find(b"*ELEMENT"), "rows of 3 or 4 numbers were expected"),
+        (others.find(b"*NSET"), "rows of 9 numbers were expected"),
+        (len(others), "an element or a set and its side (S1 to S4) were expected"),
+    ):
+        path.write_bytes(others[: others.rfind(b",", 0, end)])
+        assert said in refused(path)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from fakes.distributions import Shelf, python
 from fem_core.cli import fem as group
 from fem_core.cli import progress
 from fem_core.cli.errors import Status, judge
+from fem_core.files import mesh_formats, result_writers
 from fem_core.registry import REGISTRY
 
 #: DESIGN §6, and what a report tells beside it.
@@ -74,6 +76,20 @@ def test_help_works_and_fits_80_columns(command):
     assert result.exit_code == 0
     assert max(map(len, result.stdout.splitlines())) <= 80
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "formats"),
+    [
+        (["solve"], result_writers()),
+        *((["mesh", shape], [known for known in mesh_formats() if known.write]) for shape in fem.generate.SHAPES),
+    ],
+)
+def test_help_names_the_endings_of_all_formats(command, formats):
+    # Lists written by hand lacked .hdf5.
+    text = " ".join(run(*command, "--help").stdout.split())
+    listed = re.search(r"--output PATH (?:Write the result|File to write) \((.*?)\)", text)[1]
+    assert listed.split(", ") == [suffix for known in formats for suffix in known.suffixes]
 
 
 def test_the_manual_names_every_command_with_examples_and_the_exit_status():
@@ -177,6 +193,30 @@ def test_a_refused_output_is_refused_before_anything_is_solved(mesh, tmp_path, m
     for option in ("--output", "--plot"):
         assert run("solve", mesh, option, tmp_path / "u.xyz").exit_code == 2
         assert run("solve", mesh, option, tmp_path / "no" / "u.png").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["-o", "u.h5", "-o", "./u.h5"],
+        ["--plot", "u.png", "--plot", "link.png"],
+        ["-o", "u.h5", "--events", "u.h5"],
+        ["--plot", "u.png", "--events", "link.png"],
+    ],
+)
+def test_a_file_that_would_be_written_twice_is_refused_and_left_alone(mesh, tmp_path, monkeypatch, options):
+    # Whichever is later would overwrite the other; also by another name.
+    monkeypatch.chdir(tmp_path)
+    for name in ("u.h5", "u.png"):
+        Path(name).write_text("precious")
+    Path("link.png").symlink_to("u.png")
+    result = run("solve", mesh, *options)
+    assert f"{Path(options[3])}: would be written twice" in the_line(result)
+    assert result.exit_code == 2
+    assert {Path(name).read_text() for name in ("u.h5", "u.png")} == {"precious"}
+    if options[2] != "--events":
+        events = events_of(run("solve", mesh, *options, "--events", "-").stdout)
+        assert [event["event"] for event in events] == ["fem:error"]
 
 
 def test_debug_shows_a_traceback_wherever_it_stands():

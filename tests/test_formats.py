@@ -4,12 +4,16 @@ import importlib.util
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import fem_core as fem
 import numpy as np
 import pytest
 from fem_core import Boundary, Mesh, MeshError, read_mesh, write_mesh
-from fem_core.files import mesh_formats
+from fem_core.boundaries import with_boundaries
+from fem_core.files import mesh_formats, write_result
+from fem_core.formats import vtk
+from fem_core.formats.vtu import write_grid
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from meshes import distorted, small_meshes, squares
@@ -99,6 +103,58 @@ def test_names_that_a_text_format_cannot_hold(tmp_path, name, suffix):
         write_mesh(mesh, tmp_path / f"mesh{suffix}")
     assert "tmp:" not in str(refused.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_writer_that_fails_is_one_line_that_names_the_file(tmp_path, monkeypatch):
+    # For meshes as for results; the system's errors stay what they are.
+    solution = fem.solve(MESH, solver="direct")
+    monkeypatch.setattr(np, "savez", lambda *a, **b: {}["absent"])
+    for write in (lambda path: write_mesh(MESH, path), solution.write):
+        with pytest.raises(fem.FemError, match=r"u\.npz: can't be written: KeyError: 'absent'$"):
+            write(tmp_path / "u.npz")
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".hdf5", ".npz", ".vtu"])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(mesh=named_meshes())
+def test_a_result_is_a_mesh_with_the_same_boundaries(suffix, mesh):
+    # Otherwise inlet and outlet would be found by position, and another problem solved.
+    mesh = with_boundaries(mesh)
+    none, per_element = np.zeros(mesh.n_nodes), np.zeros(mesh.n_elements)
+    report = SimpleNamespace(converged=True, history=(), to_dict=dict)
+    solution = SimpleNamespace(
+        mesh=mesh, problem=fem.Problem(()), u=none, speed=per_element, pressure=per_element,
+        velocity=np.zeros((mesh.n_elements, 2)), report=report,
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        found = read_mesh(write_result(solution, Path(folder) / f"result{suffix}"))
+    assert_same(found, mesh)
+    assert set(found.boundaries) == set(mesh.boundaries)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".npz", ".vtu"])
+def test_a_result_solves_again_alike(tmp_path, suffix):
+    # An elbow, whose outlet isn't at the greatest x.
+    mesh = fem.generate.elbow(nodes=500)
+    first = fem.solve(mesh, solver="direct")
+    again = fem.solve(read_mesh(first.write(tmp_path / f"result{suffix}")), solver="direct")
+    assert again.u.max() == pytest.approx(first.u.max())
+
+
+def test_a_result_with_a_cut_inside_keeps_it(tmp_path):
+    mesh = squares(2)
+    inner = np.array([[mesh.quad8[0, i] for i in (1, 5, 2)]], dtype=np.int32)
+    mesh = replace(mesh, boundaries={"cut": Boundary.from_edges(inner)})
+    found = read_mesh(fem.solve(mesh, solver="direct").write(tmp_path / "u.vtu")).boundaries["cut"]
+    assert rows(np.sort(found.edges)) == rows(np.sort(inner))
+
+
+@pytest.mark.parametrize("mark", [16, -1, np.nan])
+def test_sides_that_no_element_has(tmp_path, mark):
+    path = tmp_path / "u.vtu"
+    cells = {"connectivity": MESH.quad8.ravel(), "offsets": np.arange(1, 7) * 8, "types": np.full(6, 23, np.uint8)}
+    write_grid(path, vtk.points(MESH), cells, {}, {"boundary:inlet": np.full(6, float(mark))}, {})
+    assert "CellData/boundary:inlet must be from 0 to 15" in refusal(path)
 
 
 def test_a_result_in_npz_form_is_a_mesh(tmp_path):
@@ -211,9 +267,9 @@ def test_gmsh_reads_what_we_write(tmp_path):
 
 def test_vtk_reads_what_we_write(tmp_path):
     # The arrays of the boundaries among it.
-    vtk = pytest.importorskip("vtk")
+    VTK = pytest.importorskip("vtk")
     write_mesh(MESH, tmp_path / "mesh.vtu")
-    reader = vtk.vtkXMLUnstructuredGridReader()
+    reader = VTK.vtkXMLUnstructuredGridReader()
     reader.SetFileName(str(tmp_path / "mesh.vtu"))
     reader.Update()
     grid = reader.GetOutput()

@@ -12,7 +12,18 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from fem_core import FemError, Mesh, MeshError, Problem, files, read_mesh, solve, with_boundaries, write_mesh
+from fem_core import (
+    FemError,
+    Mesh,
+    MeshError,
+    Problem,
+    files,
+    read_mesh,
+    read_solution,
+    solve,
+    with_boundaries,
+    write_mesh,
+)
 from hypothesis import given, settings
 from meshes import distorted, renumbered, small_meshes, squares
 
@@ -180,7 +191,9 @@ def test_an_unknown_ending(tmp_path):
 def test_files_that_are_not_hdf5(tmp_path, content):
     # Empty, text, and a signature with nothing behind it.
     (tmp_path / "mesh.h5").write_bytes(content)
-    assert "not a readable HDF5 file" in refusal(tmp_path / "mesh.h5")
+    assert refusal(tmp_path / "mesh.h5").endswith("mesh.h5: not a readable HDF5 file; another format, or cut off")
+    with pytest.raises(FemError, match=r"mesh.h5: not a readable HDF5 file; another format, or cut off$"):
+        read_solution(tmp_path / "mesh.h5")
 
 
 def test_a_folder(tmp_path):

@@ -1,7 +1,10 @@
 """Reading and writing files by their ending."""
 
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -27,6 +30,8 @@ from fem_core.registry import REGISTRY
 
 if TYPE_CHECKING:
     from fem_core.solution import Solution
+
+T = TypeVar("T")
 
 _SUFFIXES = (".h5", ".hdf5")
 _MESH = MeshFormat(_SUFFIXES, "HDF5 with x, y, quad8 and named boundaries", hdf5.read, hdf5.write_mesh)
@@ -67,25 +72,32 @@ def read_mesh(path: str | Path, *, boundary_tolerance: float = TOLERANCE) -> Mes
 def read_unvalidated(path: Path) -> Mesh:
     """The mesh as the file has it, which may not be valid. Raises MeshError where there is none."""
     reader = choose(mesh_formats(), path, MeshError)
-    if path.exists() and not path.is_file():  # a pipe would be waited for
-        raise MeshError(f"{path}: not a file")
-    try:
+    with _reading(path, MeshError):
         mesh = reader.read(path)
+    if not isinstance(mesh, Mesh):
+        raise MeshError(f"{path}: the reader for {path.suffix} returned a {type(mesh).__name__}, not a Mesh")
+    return mesh
+
+
+@contextmanager
+def _reading(path: Path, kind: type[FemError]) -> Iterator[None]:
+    """Errors of a reader as one line that names the file, `kind` where the reader didn't foresee them."""
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise kind(f"{path}: not a file")
+    try:
+        yield
     except MeshError as error:  # of the mesh itself, which knows the file's name at most
         text = str(error).removeprefix(f"{path.name}: ")
         raise MeshError(text if text.startswith(str(path)) else f"{path}: {text}") from None
     except (FemError, MemoryError):
         raise
     except FileNotFoundError:
-        raise MeshError(f"{path}: there is no such file; `fem mesh` makes one") from None
+        raise kind(f"{path}: there is no such file; `fem mesh` makes one") from None
     except OSError as error:
-        raise MeshError(f"{path}: can't be read: {error.strerror or error}") from error
+        raise kind(f"{path}: can't be read: {os.strerror(error.errno) if error.errno else error}") from error
     except (Exception, SystemExit) as error:  # some libraries leave the interpreter over a bad file
         text = " ".join(f"{type(error).__name__}: {error}".split())
-        raise MeshError(f"{path}: can't be read: {text}") from error
-    if not isinstance(mesh, Mesh):
-        raise MeshError(f"{path}: the reader for {path.suffix} returned a {type(mesh).__name__}, not a Mesh")
-    return mesh
+        raise kind(f"{path}: can't be read: {text}") from error
 
 
 def write_mesh(mesh: Mesh, path: str | Path) -> Path:
@@ -94,20 +106,21 @@ def write_mesh(mesh: Mesh, path: str | Path) -> Path:
     able = [known for known in mesh_formats() if known.write]
     write = choose(able, path, MeshError).write
     assert write
-    with replacing(path) as temporary:
-        try:
-            write(mesh, temporary)
-        except MeshError as error:
-            raise MeshError(f"{path}: {error}") from None
-    return path
+    return _write(write, mesh, path)
 
 
 def write_result(solution: "Solution", path: Path) -> Path:
     """Write a solution; the file appears whole or not at all."""
     writer = choose(result_writers(), path, FemError)
+    return _write(writer.write, solution, path)
+
+
+def _write(write: Callable[[T, Path], None], what: T, path: Path) -> Path:
     with replacing(path) as temporary:
         try:
-            writer.write(solution, temporary)
+            write(what, temporary)
+        except MeshError as error:  # of names, say, that the format can't hold
+            raise MeshError(f"{path}: {error}") from None
         except (FemError, OSError):
             raise
         except Exception as error:
@@ -123,7 +136,7 @@ def read_result(path: Path) -> dict[str, Any]:
     able = [known for known in result_writers() if known.read]
     read = choose(able, path, FemError).read
     assert read
-    try:
+    with _reading(path, FemError):
         found = dict(read(path))
         mesh = found["mesh"] = validate_mesh(found["mesh"])
         found["problem"] = found["problem"].on(mesh)
@@ -132,8 +145,4 @@ def read_result(path: Path) -> dict[str, Any]:
             field = found[name] = np.asarray(found[name], dtype=np.float64)
             if field.shape != shape:
                 raise FemError(f"{path}: {name!r} has shape {field.shape}, the mesh wants {shape}")
-    except FemError:
-        raise
-    except Exception as error:
-        raise FemError(f"{path}: can't be read: {type(error).__name__}: {error}") from error
     return found

@@ -13,6 +13,7 @@ import click
 
 from fem_core.cli.console import say
 from fem_core.cli.options import PATH, check_format, check_target, everywhere
+from fem_core.files import mesh_formats, write_mesh
 from fem_core.generate import SHAPES
 from fem_core.mesh import Mesh
 
@@ -74,15 +75,13 @@ def _command(shape: str, generate: Callable[..., Mesh]) -> click.Command:
         options.append(
             click.Option([option, name], type=_type(hints.get(name), help_text), default=default, help=help_text)
         )
-    output = click.Option(
-        ["-o", "--output"], type=PATH, required=True, help="File to write (.h5, .msh, .vtu, .inp, .npz, .xlsx)."
-    )
+    able = [known for known in mesh_formats() if known.write]
+    endings = ", ".join(suffix for known in able for suffix in known.suffixes)
+    output = click.Option(["-o", "--output"], type=PATH, required=True, help=f"File to write ({endings}).")
 
     @everywhere
     def run(output: Path, **parameters: Any) -> None:
-        from fem_core.files import mesh_formats, write_mesh
-
-        check_format(output, [known for known in mesh_formats() if known.write])
+        check_format(output, able)
         check_target(output)
         start = time.perf_counter()
         made = generate(**{name: value for name, value in parameters.items() if value is not None})

@@ -115,6 +115,16 @@ def check_target(path: Path, keep: Path | None = None) -> None:
         raise FemError(f"{path}: that is the mesh itself, which would be overwritten; take another name")
 
 
+def check_distinct(paths: Iterable[Path]) -> None:
+    """Raise FemError for a file that would be written twice."""
+    seen: set[str] = set()
+    for path in paths:
+        place = os.path.realpath(path)
+        if place in seen:
+            raise FemError(f"{path}: would be written twice; take another name for one of them")
+        seen.add(place)
+
+
 def check_format(path: Path, formats: "Iterable[MeshFormat | ResultWriter]") -> None:
     """Raise FemError unless one of `formats` has the ending of `path`."""
     from fem_core.formats import choose

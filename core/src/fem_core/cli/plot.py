@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from fem_core.cli.console import say
-from fem_core.cli.options import PATH, check_target, everywhere, field_option
+from fem_core.cli.options import PATH, check_distinct, check_target, everywhere, field_option
 
 
 @click.command(short_help="Draw a saved result.")
@@ -43,6 +43,7 @@ def plot(result: Path, outputs: Sequence[Path], fields: Sequence[str]) -> None:
     for path in outputs:
         check_plot(path)
         check_target(path, keep=result)
+    check_distinct(outputs)
     solution = read_solution(result)
     for path in outputs:
         say(f"wrote {draw(solution, path, fields)}")

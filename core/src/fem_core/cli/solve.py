@@ -13,7 +13,16 @@ import click
 
 from fem_core.cli.console import print_json, settings
 from fem_core.cli.errors import Status
-from fem_core.cli.options import PATH, as_mapping, backend_options, check_format, check_target, everywhere, field_option
+from fem_core.cli.options import (
+    PATH,
+    as_mapping,
+    backend_options,
+    check_distinct,
+    check_format,
+    check_target,
+    everywhere,
+    field_option,
+)
 from fem_core.events import Event, json_lines
 from fem_core.problem import Dirichlet, Problem, Robin
 from fem_core.progress import CancelToken
@@ -58,7 +67,7 @@ _DEFAULT = SolverOptions()
     "outputs",
     type=PATH,
     multiple=True,
-    help="Write the result (.h5, .vtu, .npz, .csv, .nodes.csv); may be repeated.",
+    help="Write the result (.h5, .hdf5, .vtu, .npz, .csv, .nodes.csv); may be repeated.",
 )
 @click.option("--plot", "plots", type=PATH, multiple=True, help="Draw the flow (.png, .svg); may be repeated.")
 @field_option
@@ -114,7 +123,7 @@ def solve(
     If the solver doesn't converge, the result is written and flagged all the same,
     and the exit status is 4.
     """
-    with EventLines(events, mesh, alone=not (outputs or plots)) as lines:
+    with EventLines(events, mesh, others=[*outputs, *plots]) as lines:
         problem = Problem(
             (Robin("inlet", gamma, p), Dirichlet("outlet", outlet)),
             conductivity=conductivity,
@@ -178,6 +187,7 @@ def check_outputs(outputs: Sequence[Path], plots: Sequence[Path], mesh: Path, fi
     for plot in plots:
         check_plot(plot)
         check_target(plot, keep=mesh)
+    check_distinct([*outputs, *plots])
 
 
 def draw(solution: "Solution", path: Path, fields: Sequence[str] = ()) -> str:
@@ -197,8 +207,8 @@ class EventLines:
     goes on only if it is to write something else.
     """
 
-    def __init__(self, target: str | None, mesh: Path, alone: bool = True) -> None:
-        self._target, self._mesh, self._alone = target, mesh, alone
+    def __init__(self, target: str | None, mesh: Path, others: Sequence[Path] = ()) -> None:
+        self._target, self._mesh, self._others = target, mesh, others
         self._stream: IO[str] | None = None
         self._ended = False
         self._trouble: OSError | None = None
@@ -213,6 +223,7 @@ class EventLines:
             self._stream = sys.stdout
         elif self._target:
             check_target(Path(self._target), keep=self._mesh)
+            check_distinct([*self._others, Path(self._target)])
             self._stream = open(self._target, "w", encoding="utf-8")  # closed by __exit__
         return self
 
@@ -223,7 +234,7 @@ class EventLines:
                 json_lines(self._stream)(event)
             except OSError as error:  # nobody reads any more, or the disk is full
                 self._trouble = self._trouble or error
-                if self._alone:
+                if not self._others:
                     self.stop.cancel()
 
     def report(self, solution: "Solution") -> None:

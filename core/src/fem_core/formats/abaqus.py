@@ -8,6 +8,8 @@ same, and nothing else of them is read. A boundary comes from
 - a surface of element sides (`*SURFACE, TYPE=ELEMENT`, S1 to S4): these edges.
 
 Sets of other elements are left alone. What one name has of each is joined.
+
+Nothing in the format marks the end of a file, so ours end with a comment, which their first line announces.
 """
 
 import re
@@ -28,6 +30,8 @@ _QUADS = {"CPS8", "CPS8R", "CPE8", "CPE8R", "DC2D8", "S8R", "S8R5"}
 _LINES = {"T2D3", "T3D3", "B22", "B32", "DC1D3"}
 _WAY_OUT = "only 8-node ones of the plane are solved, such as DC2D8, CPS8 and CPS8R"
 _TO_NUMBERS = {float: bytes.maketrans(b",dD", b" ee"), int: bytes.maketrans(b",", b" ")}
+_END = b"** end of this fem-core mesh"
+_HEAD = b'** fem-core mesh; a whole file has "' + _END + b'" below it'
 _PIECE = 1 << 18  # bytes of text that are turned into numbers at once
 
 
@@ -120,6 +124,8 @@ def read(path: Path) -> Mesh:
 
 def _model(path: Path) -> _Model:
     raw = path.read_bytes()
+    if raw.startswith(_HEAD) and b"\n" + _END not in raw:  # more may have been put below it
+        raise MeshError(f"{path}: cut off: there is no line {_END.decode()!r}; copy or write the file again")
     model = _Model(len(raw))
     for block in _blocks(path, raw):
         _add(model, block)
@@ -283,7 +289,7 @@ def write(mesh: Mesh, path: Path) -> None:
     check_names(mesh)
     known = mesh.quad8[:, EDGES].reshape(-1, 3)
     with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.write("*NODE\n")
+        file.write(f"{_HEAD.decode()}\n*NODE\n")
         file.writelines(
             f"{i}, {x!r}, {y!r}\n" for i, (x, y) in enumerate(np.stack([mesh.x, mesh.y], axis=1).tolist(), 1)
         )
@@ -296,3 +302,4 @@ def write(mesh: Mesh, path: Path) -> None:
             file.write(f'*SURFACE, TYPE=ELEMENT, NAME="{name}"\n')
             sides = find_edges(boundary.edges, known)
             file.writelines(f"{side // 4 + 1}, S{side % 4 + 1}\n" for side in sides.tolist())
+        file.write(f"{_END.decode()}\n")

@@ -36,17 +36,14 @@ def read(path: Path) -> Mesh:
 
     try:
         file = h5py.File(path, "r")
-    except FileNotFoundError:
-        raise MeshError(f"{path}: there is no such file; `fem mesh` makes one") from None
     except OSError as error:
-        raise MeshError(f"{path}: not a readable HDF5 file ({_first_line(error)})") from None
+        if error.errno:  # the system's, not the library's: no such file, say
+            raise
+        raise MeshError(f"{path}: not a readable HDF5 file; another format, or cut off") from None
     with file:
         try:
             found = {name: _dataset(file, name, path) for name in ("x", "y", "quad8")}
             return Mesh(**found, boundaries=_boundaries(file, path), source=path.name)
-        except MeshError as error:
-            text = str(error).removeprefix(f"{path.name}: ")
-            raise MeshError(text if text.startswith(str(path)) else f"{path}: {text}") from None
         except (OSError, RuntimeError, ValueError, TypeError, KeyError, MemoryError) as error:
             raise MeshError(f"{path}: damaged HDF5 file ({_first_line(error)})") from None
 

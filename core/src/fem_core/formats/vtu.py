@@ -2,6 +2,10 @@
 
 ParaView, VisIt, PyVista and meshio read it. The arrays follow the XML as they are in memory (`AppendedData`,
 raw), each after its number of bytes. https://docs.vtk.org/en/latest/vtk_file_formats/vtkxml_file_format.html
+
+VTK has no names for parts of a grid, so a boundary is a pair of arrays `boundary:NAME`: at points, 1 where a node
+belongs to it, else 0; in 8-node quadrilaterals, the sum of 1, 2, 4 and 8 for those of their sides that do. A result
+can so be read as a mesh, and has no other cells than its fields are for.
 """
 
 import sys
@@ -12,11 +16,18 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
+from fem_core.errors import MeshError
 from fem_core.formats import UNITS, vtk
+from fem_core.geometry import find_edges
+from fem_core.mesh import Mesh
+from fem_core.quad8 import EDGES
 from fem_core.types import Array
 
 if TYPE_CHECKING:
     from fem_core.solution import Solution
+
+#: What the names of the arrays of boundaries begin with.
+BOUNDARY = "boundary:"
 
 #: Attributes of sections: the arrays that are shown first.
 _SHOWN = {"u": ' Scalars="u"', "velocity": ' Vectors="velocity"', "speed": ' Scalars="speed"'}
@@ -25,26 +36,58 @@ Arrays = Mapping[str, Array]
 
 
 def write_result(solution: "Solution", path: Path) -> None:
-    """Write the grid and the fields with their units; `converged` is field data."""
+    """Write the grid, its boundaries, and the fields with their units; `converged` is field data."""
     mesh = solution.mesh
+    for name in mesh.boundaries:
+        if not name.isprintable():
+            raise MeshError(f"a boundary called {name!r} can't be written in this format; XML lacks some characters")
     connectivity, offsets, types = vtk.cells(mesh)
     write_grid(
         path,
         points=vtk.points(mesh),
         cells={"connectivity": connectivity, "offsets": offsets[1:], "types": types},
-        at_points={"u": solution.u},
+        at_points={"u": solution.u, **nodes_of_boundaries(mesh)},
         in_cells={
             "velocity": vtk.vectors(solution.velocity),
             "speed": solution.speed,
             "pressure": solution.pressure,
+            **_sides_of_boundaries(mesh),
         },
         of_all={"converged": np.array([solution.report.converged], dtype=np.int32)},
     )
 
 
+def nodes_of_boundaries(mesh: Mesh) -> dict[str, Array]:
+    """The arrays of boundaries at points: uint8 (n_nodes,) each."""
+    arrays = {BOUNDARY + name: np.zeros(mesh.n_nodes, dtype=np.uint8) for name in mesh.boundaries}
+    for name, boundary in mesh.boundaries.items():
+        arrays[BOUNDARY + name][boundary.nodes] = 1
+    return arrays
+
+
+def _sides_of_boundaries(mesh: Mesh) -> dict[str, Array]:
+    """The arrays of boundaries in quadrilaterals: uint8 (n_elements,) each."""
+    known = mesh.quad8[:, EDGES].reshape(-1, 3)
+    arrays: dict[str, Array] = {}
+    for name, boundary in mesh.boundaries.items():
+        is_side = np.zeros(4 * mesh.n_elements, dtype=np.uint8)
+        is_side[find_edges(boundary.edges, known)] = 1
+        arrays[BOUNDARY + name] = np.packbits(is_side.reshape(-1, 4), axis=1, bitorder="little")[:, 0]
+    return arrays
+
+
+def edges_of_sides(path: Path, name: str, sides: Array, quad8: Array) -> Array:
+    """The edges that `sides`, (n_elements,), has of a boundary: (n, 3). Raises MeshError naming the file."""
+    if not ((sides >= 0) & (sides < 16)).all():
+        raise MeshError(f"{path}: CellData/{name} must be from 0 to 15, a sum of 1, 2, 4 and 8 for four sides")
+    element, side = np.nonzero(np.unpackbits(sides.astype(np.uint8)[:, None], axis=1, count=4, bitorder="little"))
+    edges: Array = quad8[element[:, None], EDGES[side]]
+    return edges
+
+
 def write_grid(path: Path, points: Array, cells: Arrays, at_points: Arrays, in_cells: Arrays, of_all: Arrays) -> None:
     """Write a grid: points (n, 3), cells as connectivity, offsets and types, and arrays that belong to each."""
-    appended: list[Array] = []
+    appended: dict[int, Array] = {}
     field = _section("FieldData", of_all, appended)
     piece = "".join(
         _section(name, arrays, appended)
@@ -65,23 +108,24 @@ def write_grid(path: Path, points: Array, cells: Arrays, at_points: Arrays, in_c
 _"""
     with path.open("wb") as file:
         file.write(head.encode())
-        for array in appended:
+        for array in appended.values():
             file.write(np.uint64(array.nbytes).tobytes())
             file.write(array.data)
         file.write(b"\n</AppendedData>\n</VTKFile>\n")
 
 
-def _section(section: str, arrays: Arrays, appended: list[Array]) -> str:
-    """A section whose arrays are added to those to append."""
+def _section(section: str, arrays: Arrays, appended: dict[int, Array]) -> str:
+    """A section whose arrays are added to those to append, by their offset."""
     shown = "".join(_SHOWN.get(name, "") for name in arrays)
     lines = [_array(name, values, appended, tuples=section == "FieldData") for name, values in arrays.items()]
     return f"<{section}{shown}>\n{''.join(lines)}</{section}>\n"
 
 
-def _array(name: str, values: Array, appended: list[Array], tuples: bool) -> str:
+def _array(name: str, values: Array, appended: dict[int, Array], tuples: bool) -> str:
     values = np.ascontiguousarray(values)
-    offset = sum(8 + array.nbytes for array in appended)
-    appended.append(values)
+    last = next(reversed(appended), None)
+    offset = 0 if last is None else last + 8 + appended[last].nbytes
+    appended[offset] = values
     kind = {"f": "Float", "i": "Int", "u": "UInt"}[values.dtype.kind] + str(8 * values.dtype.itemsize)
     attributes = f'type="{kind}" Name={quoteattr(name)} format="appended" offset="{offset}"'
     if values.ndim == 2:

@@ -1,7 +1,7 @@
 """VTU, the XML format of VTK for unstructured grids, as a mesh format.
 
-8-node quadrilaterals (type 23) are the elements. VTK has no names for parts of a grid, so a boundary is an
-array `boundary:NAME`: 1 in the quadratic edges (type 21) and at the points that belong to it, else 0.
+8-node quadrilaterals (type 23) are the elements. A boundary is a pair of arrays `boundary:NAME`, as in a result;
+a mesh has quadratic edges (type 21) as well, in which the array is 1 where they belong to the boundary.
 https://docs.vtk.org/en/latest/vtk_file_formats/vtkxml_file_format.html
 """
 
@@ -20,14 +20,13 @@ import numpy as np
 from fem_core.errors import MeshError
 from fem_core.formats import vtk
 from fem_core.formats.checks import as_elements_have, check_claim, check_names, check_plane, numbers
-from fem_core.formats.vtu import write_grid
+from fem_core.formats.vtu import BOUNDARY, edges_of_sides, nodes_of_boundaries, write_grid
 from fem_core.mesh import Boundary, Mesh
 from fem_core.types import Array
 
 _VERTEX, _EDGE, _QUAD = 1, 21, 23
 _REFUSED = {3: "lines", 5: "triangles", 9: "4-node quadrilaterals", 22: "6-node triangles", 28: "9-node quadrilaterals"}
 _KINDS = {f"{k}{8 * n}": f"{c}{n}" for k, c in (("Float", "f"), ("Int", "i"), ("UInt", "u")) for n in (1, 2, 4, 8)}
-_PREFIX = "boundary:"
 _DECOMPRESSORS: dict[str, Any] = {
     "vtkZLibDataCompressor": zlib.decompressobj,
     "vtkLZMADataCompressor": partial(lzma.LZMADecompressor, memlimit=80 << 20),  # the highest level needs 65 MiB
@@ -58,17 +57,18 @@ def read(path: Path) -> Mesh:
             raise MeshError(f"{path}: a cell of type {kind} has {width} nodes, but one here has another number")
         return chosen, nodes[ends[chosen][:, None] + np.arange(width)].astype(np.int64)
 
-    quad8, (at, edges) = cells(_QUAD, 8)[1], cells(_EDGE, 3)
+    (elements, quad8), (lines, edges) = cells(_QUAD, 8), cells(_EDGE, 3)
     check_plane(path, points, np.arange(n))
     edges = as_elements_have(edges[:, [0, 2, 1]], quad8)
     boundaries = {}
-    for name in dict.fromkeys(name for _, name in grid.arrays if name.startswith(_PREFIX)):
+    for name in dict.fromkeys(name for _, name in grid.arrays if name.startswith(BOUNDARY)):
         own, further = edges[:0], np.empty(0, dtype=np.int64)
         if ("CellData", name) in grid.arrays:
-            own = edges[grid.array("CellData", name, m)[at] != 0]
+            marks = grid.array("CellData", name, m)
+            own = np.concatenate([edges[marks[lines] != 0], edges_of_sides(path, name, marks[elements], quad8)])
         if ("PointData", name) in grid.arrays:
             further = np.flatnonzero(grid.array("PointData", name, n))
-        boundaries[name.removeprefix(_PREFIX)] = Boundary(own, np.union1d(own, further).astype(np.int64))
+        boundaries[name.removeprefix(BOUNDARY)] = Boundary(own, np.union1d(own, further).astype(np.int64))
     return Mesh(points[:, 0], points[:, 1], quad8, boundaries, source=path.name)
 
 
@@ -122,7 +122,7 @@ class _Grid:
                     text: list[str] = []
                     name = attributes.get("Name", "")
                     self.arrays[parent, name] = attributes, text
-                    wanted = parent in ("Points", "Cells") or name.startswith(_PREFIX)
+                    wanted = parent in ("Points", "Cells") or name.startswith(BOUNDARY)
                     collect = parser.CharacterDataHandler = text.append if wanted else None
 
         def end(tag: str) -> None:
@@ -236,13 +236,10 @@ def write(mesh: Mesh, path: Path) -> None:
     types = np.repeat(np.array([_QUAD, _EDGE], dtype=np.uint8), [n, m])
     connectivity = np.concatenate([mesh.quad8.ravel(), edges[:, [0, 2, 1]].ravel()]).astype(np.int64)
     in_cells: dict[str, Array] = {}
-    at_points: dict[str, Array] = {}
     begin = n
     for name, boundary in mesh.boundaries.items():
-        in_cells[_PREFIX + name] = np.zeros(n + m, dtype=np.uint8)
-        in_cells[_PREFIX + name][begin : begin + len(boundary.edges)] = 1
+        in_cells[BOUNDARY + name] = np.zeros(n + m, dtype=np.uint8)
+        in_cells[BOUNDARY + name][begin : begin + len(boundary.edges)] = 1
         begin += len(boundary.edges)
-        at_points[_PREFIX + name] = np.zeros(mesh.n_nodes, dtype=np.uint8)
-        at_points[_PREFIX + name][boundary.nodes] = 1
     cells = {"connectivity": connectivity, "offsets": np.cumsum(np.repeat([8, 3], [n, m])), "types": types}
-    write_grid(path, vtk.points(mesh), cells, at_points, in_cells, of_all={})
+    write_grid(path, vtk.points(mesh), cells, nodes_of_boundaries(mesh), in_cells, of_all={})
