@@ -130,12 +130,12 @@ def test_the_backend_s_own_is_used_and_kept():
         assert solution.report.providers["solve_system"] == "numba"
 
 
-def test_it_can_be_cancelled_while_iterating():
+def test_it_can_be_cancelled():
     mesh = MESHES["y-tube"]()
     token = fem.CancelToken()
 
     def listen(event):
-        if event.name == "fem:solveProgress" and event.data["iteration"] == 2:
+        if event.name == "fem:solveProgress":
             token.cancel()
 
     with pytest.raises(Cancelled):

@@ -121,7 +121,7 @@ def multigrid(threads: int) -> Multigrid:
     def set_up(
         equilibrated: Equilibrated, mesh: Mesh, free: Bools, step: Callable[[], None]
     ) -> tuple[Hierarchy, Start] | None:
-        hierarchy = build_hierarchy(equilibrated.K, mesh, free, step=step)
+        hierarchy = build_hierarchy(equilibrated.K, mesh, free, step=step, threads=threads)
         return hierarchy and (hierarchy, partial(_Iteration, equilibrated, Cycle(hierarchy), threads))
 
     return Multigrid(set_up)
