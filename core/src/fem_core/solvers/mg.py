@@ -96,7 +96,9 @@ def set_up(
 ) -> tuple[Hierarchy, Start] | None:
     """What depends on the matrix alone; None if no corner is free. `step` is called between the parts of the work."""
     hierarchy = build_hierarchy(equilibrated.K, mesh, free, step=step)
-    return hierarchy and (hierarchy, partial(_Iteration, equilibrated, hierarchy))
+    if hierarchy is None:
+        return None
+    return hierarchy, partial(_Iteration, equilibrated, hierarchy)
 
 
 SetUp: TypeAlias = Callable[[Equilibrated, Mesh, Bools, Callable[[], None]], tuple[Hierarchy, Start] | None]

@@ -15,6 +15,7 @@ import numpy as np
 from fem_core.solvers.multigrid import Hierarchy, Level
 from fem_core.types import Array, Ints
 from numba import prange
+from scipy import sparse
 
 from fem_numba.jit import In, Out, compiled, f4, i4, i8, inlined, u4
 
@@ -23,7 +24,7 @@ ROWS = 2048
 
 
 @inlined
-def _row(i: int, indptr: Ints, indices: Array, data: Array, x: Array) -> float:
+def _row(i: int, indptr: Ints, indices: Array, data: Array, x: Array) -> np.float32:
     """Σ_j a_ij x_j. Unsigned, as what could be negative would be checked at each access."""
     total = np.float32(0)
     for k in range(np.uint64(indptr[i]), np.uint64(indptr[i + 1])):
@@ -36,7 +37,15 @@ _CSR = In[i4, 1], In[u4, 1], In[f4, 1]
 
 @compiled(*_CSR, In[f4, 1], Out[f4, 1], f4, f4, f4, i8, parallel=True)
 def smooth(
-    indptr: Ints, indices: Array, data: Array, r: Array, x: Array, α: float, β: float, α2: float, add: int
+    indptr: Ints,
+    indices: Array,
+    data: Array,
+    r: Array,
+    x: Array,
+    α: np.float32,
+    β: np.float32,
+    α2: np.float32,
+    add: int,
 ) -> None:
     """x = p(A) r, or x += p(A) r, with the polynomial of two steps."""
     of_r, of_Ar = α + β * α + α2, α2 * α
@@ -67,7 +76,17 @@ def transfer(indptr: Ints, indices: Array, data: Array, x: Array, y: Array, add:
     In[u4, 1], In[f4, 1], In[f4, 1], In[i8, 1], In[f4, 1], Out[f4, 1], Out[f4, 1], Out[f4, 1], f4, f4, i8, parallel=True
 )
 def sweep(
-    nodes: Array, d: Array, l: Array, cuts: Array, r: Array, z: Array, δ: Array, x: Array, α: float, β: float, add: int
+    nodes: Array,
+    d: Array,
+    l: Array,
+    cuts: Array,
+    r: Array,
+    z: Array,
+    δ: Array,
+    x: Array,
+    α: np.float32,
+    β: np.float32,
+    add: int,
 ) -> None:
     """δ = α T⁻¹ r + β δ and x += δ, or x = δ, where β is 0.
 
@@ -187,6 +206,7 @@ class Cycle:
         at.smooth(at.r, 1)
 
 
-def _arrays(M: Array) -> tuple[Ints, Array, Array]:
+def _arrays(M: "sparse.csr_array") -> tuple[Array, Array, Array]:
     """A CSR matrix for compiled functions."""
-    return M.indptr.astype(np.int32, copy=False), M.indices.astype(np.int32, copy=False).view(np.uint32), M.data
+    indptr, indices = np.asarray(M.indptr, dtype=np.int32), np.asarray(M.indices, dtype=np.int32)
+    return indptr, indices.view(np.uint32), M.data

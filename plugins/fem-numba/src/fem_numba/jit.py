@@ -10,15 +10,8 @@ from fem_numba.cache import Cache
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-f8, f4, i8, i4, u4, u2, b1 = (
-    types.float64,
-    types.float32,
-    types.int64,
-    types.int32,
-    types.uint32,
-    types.uint16,
-    types.boolean,
-)
+f8, i8, i4, u4, u2, b1 = types.float64, types.int64, types.int32, types.uint32, types.uint16, types.boolean
+f4 = types.float32
 
 #: Types of contiguous arrays: what is only read (`In[f8, 1]`) may be read-only.
 In = {(t, d): types.Array(t, d, "C", readonly=True) for t in (f8, f4, i8, i4, u4, u2, b1) for d in (1, 2, 3)}

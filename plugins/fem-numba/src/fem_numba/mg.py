@@ -122,6 +122,8 @@ def multigrid(threads: int) -> Multigrid:
         equilibrated: Equilibrated, mesh: Mesh, free: Bools, step: Callable[[], None]
     ) -> tuple[Hierarchy, Start] | None:
         hierarchy = build_hierarchy(equilibrated.K, mesh, free, step=step, threads=threads)
-        return hierarchy and (hierarchy, partial(_Iteration, equilibrated, Cycle(hierarchy), threads))
+        if hierarchy is None:
+            return None
+        return hierarchy, partial(_Iteration, equilibrated, Cycle(hierarchy), threads)
 
     return Multigrid(set_up)

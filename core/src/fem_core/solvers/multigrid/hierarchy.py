@@ -7,6 +7,7 @@ the cycle is the same on every level, in single precision too.
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy import sparse
@@ -102,9 +103,9 @@ def build_hierarchy(
         With two or more the finest level's smoother is made beside the coarser levels; the result is the same.
     """
     with ThreadPoolExecutor(1) as beside:
-        finest: Callable[[], tuple[Smoother, Floats]] = lambda: _finest(K, mesh, free, dtype)
+        finest = partial(_finest, K, mesh, free, dtype)
         if threads > 1:
-            finest = beside.submit(finest).result
+            return _build(K, mesh, free, dtype, step, beside.submit(finest).result)
         return _build(K, mesh, free, dtype, step, finest)
 
 
@@ -140,6 +141,7 @@ def _build(
     step()
 
     smoother, d = finest()
+    A = smoother.A
     levels: list[Level] = []
     for transfer, coarse in [(P, Kc), *coarser]:
         step()
