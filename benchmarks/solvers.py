@@ -4,6 +4,7 @@ pyamg and PARDISO take part as their users would call them: smoothed aggregation
 own CG, and two threads in MKL. FEM_SLOW=1 adds what takes a minute and more on the large mesh (SuperLU, `cg`).
 """
 
+import importlib.util
 import os
 import statistics
 import time
@@ -29,7 +30,7 @@ def run(repeats: int) -> dict[str, object]:
     for name, mesh in meshes.items():
         large = mesh.n_nodes > 500_000
         system = fem.apply_bc(fem.assemble_system(mesh), mesh)
-        solvers = {"mg": Multigrid(), "pyamg SA": PyamgSA() if amg_available() else None}
+        solvers = {"mg": Multigrid(), "numba mg": numba_mg(), "pyamg SA": PyamgSA() if amg_available() else None}
         if slow or not large:
             solvers |= {"direct": Direct(SUPERLU), "cg": ConjugateGradients()}
         solvers |= {f.name: Direct(f) for f in (CHOLMOD, PARDISO) if f.available}  # PARDISO's threads stay awake
@@ -42,10 +43,25 @@ def run(repeats: int) -> dict[str, object]:
                     f"  {label:12} setup {row['setup']:7.3f} s, solve {row['solve']:7.3f} s, "
                     f"together {row['setup'] + row['solve']:7.3f} s, {row['iterations']} iterations"
                 )
-        ours = rows["mg"]["setup"] + rows["mg"]["solve"]
-        others = {label: row["setup"] + row["solve"] for label, row in rows.items() if label != "mg"}
-        print("  mg is faster by " + ", ".join(f"{seconds / ours:.1f} ({label})" for label, seconds in others.items()))
+        seconds = {label: row["setup"] + row["solve"] for label, row in rows.items()}
+        for ours in ("mg", "numba mg"):
+            if ours in seconds:
+                others = ", ".join(
+                    f"{s / seconds[ours]:.1f} ({label})" for label, s in seconds.items() if label != ours
+                )
+                print(f"  {ours} is faster by {others}")
     return results
+
+
+def numba_mg() -> Multigrid | None:
+    """On all threads that Numba starts."""
+    if importlib.util.find_spec("fem_numba") is None:
+        return None
+    from fem_numba import jit
+    from fem_numba.mg import multigrid
+
+    jit.compile_all()
+    return multigrid(jit.most_threads())
 
 
 def timed(solver, system, mesh, repeats: int) -> dict[str, float]:

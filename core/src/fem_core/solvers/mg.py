@@ -8,6 +8,8 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
@@ -25,7 +27,7 @@ from fem_core.solvers.multigrid import Hierarchy, build_hierarchy
 from fem_core.solvers.multigrid.coarse import amg_available
 from fem_core.solvers.multigrid.hierarchy import DIRECT
 from fem_core.system import LinearSystem
-from fem_core.types import Floats
+from fem_core.types import Bools, Floats
 
 #: After so many iterations …
 _PATIENCE = 40
@@ -36,15 +38,92 @@ _LARGEST = {SUPERLU.name: 400_000}
 _LARGEST_ELSE = 3_000_000
 
 
+class Iteration(Protocol):
+    """The vectors of conjugate gradients on K w = f with M⁻¹ = D B D, B the cycle, and what is done with them."""
+
+    @property
+    def w(self) -> Floats: ...
+
+    def precondition(self, norm_s: float) -> tuple[float, float]:
+        """z = M⁻¹ r; r·z and q·z. Given is ‖D r‖."""
+        ...
+
+    def turn(self, β: float) -> float:
+        """p = z + β p and q = K p; p·q."""
+        ...
+
+    def advance(self, α: float) -> float:
+        """w += α p and r -= α q; ‖D r‖."""
+        ...
+
+    def residual(self) -> float:
+        """‖D (f - K w)‖."""
+        ...
+
+
+class _Iteration:
+    """By NumPy and SciPy."""
+
+    def __init__(self, equilibrated: Equilibrated, hierarchy: Hierarchy, rhs: Floats) -> None:
+        self.K, self.d, self.f = equilibrated.K, equilibrated.d, rhs
+        self.hierarchy = hierarchy
+        self.w, self.r, self.s = np.zeros_like(rhs), rhs.copy(), self.d * rhs
+        self.p = self.q = self.z = self.w
+
+    def precondition(self, norm_s: float) -> tuple[float, float]:
+        self.s *= 1 / norm_s
+        self.z = self.hierarchy.cycle(self.s.astype(self.hierarchy.dtype)) * (norm_s * self.d)
+        return dot(self.r, self.z), dot(self.q, self.z)
+
+    def turn(self, β: float) -> float:
+        self.p = self.z + β * self.p
+        self.q = self.K @ self.p
+        return dot(self.p, self.q)
+
+    def advance(self, α: float) -> float:
+        self.w += α * self.p
+        self.r -= α * self.q
+        np.multiply(self.d, self.r, out=self.s)
+        return norm(self.s)
+
+    def residual(self) -> float:
+        return norm(self.d * (self.f - self.K @ self.w))
+
+
+#: f → the vectors.
+Start: TypeAlias = Callable[[Floats], Iteration]
+
+
+def set_up(
+    equilibrated: Equilibrated, mesh: Mesh, free: Bools, step: Callable[[], None]
+) -> tuple[Hierarchy, Start] | None:
+    """What depends on the matrix alone; None if no corner is free. `step` is called between the parts of the work."""
+    hierarchy = build_hierarchy(equilibrated.K, mesh, free, step=step)
+    if hierarchy is None:
+        return None
+    return hierarchy, partial(_Iteration, equilibrated, hierarchy)
+
+
+SetUp: TypeAlias = Callable[[Equilibrated, Mesh, Bools, Callable[[], None]], tuple[Hierarchy, Start] | None]
+
+
 class Multigrid:
     """`mg`: stops as `cg` does, on the same equilibrated system.
 
     The hierarchy is built by the first solve, so that it can be watched and cancelled, and kept. Where
     it can't be built, or doesn't help, a factorisation takes over with a warning.
+
+    Parameters
+    ----------
+    set_up : function, optional
+        Takes the place of `set_up` above; a backend's own builds the same hierarchy, and brings its loops.
     """
 
     name = "mg"
     summary = "conjugate gradients preconditioned by p-multigrid: the quickest on large meshes"
+
+    def __init__(self, set_up: SetUp = set_up) -> None:
+        self._set_up = set_up
 
     def cost(self, work: Work) -> Cost:
         """In proportion to the nodes, within a factor of two; the peak of memory is that of assembly."""
@@ -59,10 +138,11 @@ class Multigrid:
         free = np.ones(system.n_nodes, dtype=bool)
         free[system.fixed] = False
 
-        def build(step: Callable[[], None]) -> Hierarchy | None:
-            return build_hierarchy(equilibrated.K, mesh, free, step=step)
-
-        return _PreparedMG(equilibrated, build, lambda by: Direct(by).prepare(system, mesh, problem, options))
+        return _PreparedMG(
+            equilibrated,
+            lambda step: self._set_up(equilibrated, mesh, free, step),
+            lambda by: Direct(by).prepare(system, mesh, problem, options),
+        )
 
 
 @dataclass(eq=False)
@@ -79,18 +159,19 @@ class _PreparedMG:
     """
 
     equilibrated: Equilibrated
-    build: Callable[[Callable[[], None]], Hierarchy | None]
+    build: Callable[[Callable[[], None]], tuple[Hierarchy, Start] | None]
     direct: Callable[[Factoriser], Prepared]
     hierarchy: Hierarchy | None = None
+    start: Start | None = None
     instead: Prepared | None = None
     remarks: list[tuple[str, bool]] = field(default_factory=list)
 
     def solve(self, rhs: Floats, options: SolverOptions, progress: Progress) -> SolveResult:
-        if self.hierarchy is None and self.instead is None:
+        if self.start is None and self.instead is None:
             self.set_up(progress)
         result = None
-        if self.hierarchy is not None and self.instead is None:
-            result = self._iterate(self.hierarchy, rhs, options, progress)
+        if self.start is not None:
+            result = self._iterate(self.start(rhs), rhs, options, progress)
         if result is None:
             assert self.instead is not None
             result = self.instead.solve(rhs, options, progress)
@@ -102,21 +183,22 @@ class _PreparedMG:
         """Build the hierarchy, or what takes its place."""
         start = time.perf_counter()
         try:
-            self.hierarchy = self.build(lambda: progress.solve(0, 1.0, None))
+            built = self.build(lambda: progress.solve(0, 1.0, None))
         except Cancelled:
             raise
         except Exception as error:
             self._take_over(f"the hierarchy can't be built ({type(error).__name__}: {error})")
             return
-        if self.hierarchy is None:
+        if built is None:
             self._take_over("every corner is fixed")
             return
+        self.hierarchy, self.start = built
         self.remarks = [(warning, True) for warning in self.hierarchy.warnings]
         self.remarks.append((f"mg: {self.hierarchy.note}, set up in {time.perf_counter() - start:.2f} s", False))
 
     def _take_over(self, why: str) -> None:
         factoriser = best()
-        self.hierarchy = None
+        self.hierarchy = self.start = None
         try:
             self.instead = self.direct(factoriser)
         except SolveError:  # of the faster ones, which ask for a positive definite matrix
@@ -125,19 +207,16 @@ class _PreparedMG:
         self.remarks.append((f"mg: {why}; {factoriser.library} factorises the matrix instead", True))
 
     def _iterate(
-        self, hierarchy: Hierarchy, rhs: Floats, options: SolverOptions, progress: Progress
-    ) -> SolveResult | None:
-        """Conjugate gradients on K w = f with M⁻¹ = D B D, B the cycle; None after giving up."""
-        K, d = self.equilibrated.K, self.equilibrated.d
-        w, r, s = np.zeros_like(rhs), rhs.copy(), d * rhs
-        norm_b = norm(s)
+        self, at: Iteration, rhs: Floats, options: SolverOptions, progress: Progress
+    ) -> SolveResult | None:  # fmt: skip
+        """Conjugate gradients; None after giving up."""
+        norm_b = norm_s = norm(self.equilibrated.d * rhs)
         target = max(options.rtol * norm_b, options.atol)
         remaining = RemainingTime(target / norm_b if norm_b else 1.0)
         history: History = []
-        p, q, ρ, α = w, w, 1.0, 0.0
+        ρ, α = 1.0, 0.0
         iteration, reason = 0, StopReason.CONVERGED
         while norm_b:
-            norm_s = norm(s)
             if norm_s < target:
                 break
             if not math.isfinite(norm_s):
@@ -147,28 +226,23 @@ class _PreparedMG:
                 reason = StopReason.MAXITER
                 break
             if iteration and iteration % options.monitor == 0:
-                history.append((iteration, norm(d * (rhs - K @ w)) / norm_b))
+                history.append((iteration, at.residual() / norm_b))
             if iteration == _PATIENCE and self._is_hopeless(iteration, math.log(norm_s / norm_b), target / norm_b):
                 return None
             progress.solve(iteration, norm_s / norm_b, remaining.after(norm_s / norm_b))
-            s *= 1 / norm_s
-            z: Floats = hierarchy.cycle(s.astype(hierarchy.dtype)) * (norm_s * d)
-            before, ρ = ρ, dot(r, z)
+            before = ρ
+            ρ, qz = at.precondition(norm_s)
             if not ρ > 0:
                 self._take_over("the cycle is not positive definite")
                 return None
-            p = z if iteration == 0 else z + (-α * dot(q, z) / before) * p
-            q = K @ p
-            pAp = dot(p, q)
+            pAp = at.turn(-α * qz / before)
             if pAp <= 0:
                 reason = StopReason.INDEFINITE
                 break
             α = ρ / pAp
-            w += α * p
-            r -= α * q
-            np.multiply(d, r, out=s)
+            norm_s = at.advance(α)
             iteration += 1
-        return self.equilibrated.result(w, rhs, "mg", iteration, reason, options, history)
+        return self.equilibrated.result(at.w, rhs, "mg", iteration, reason, options, history)
 
     def _is_hopeless(self, iteration: int, fallen: float, target: float) -> bool:
         """Whether a factorisation would be quicker, which has then been made."""

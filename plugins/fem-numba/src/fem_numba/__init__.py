@@ -42,7 +42,7 @@ INFO = BackendInfo(
     summary="every stage compiled, parallel over the cores",
     factory="fem_numba.backend:Numba",
     stages=("compute_sparsity", "assemble_system", "apply_bc", "solve_system", "compute_derived"),
-    solver_methods=("cg",),
+    solver_methods=("cg", "mg"),
     options=(Option("threads", int, None, "threads; by default the cores this process may use", minimum=1),),
     rank=20,
     pending=pending,

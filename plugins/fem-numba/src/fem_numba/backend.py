@@ -17,10 +17,12 @@ from fem_core import (
     available_cores,
     hookimpl,
 )
+from fem_core.core import Core
 
 from fem_numba import assembly, conditions, derived, jit, sparsity
 from fem_numba.cg import ConjugateGradients
 from fem_numba.memory import Recycled
+from fem_numba.mg import multigrid
 from fem_numba.sparsity import Pattern
 
 
@@ -39,6 +41,7 @@ class Numba(Backend):
         self._memory = Recycled()
         self._foreign: tuple[weakref.ref[Sparsity], Pattern] | None = None
         self._cg = ConjugateGradients()
+        self._mg = Core()
 
     def open(self) -> None:
         most = jit.most_threads()
@@ -47,6 +50,7 @@ class Numba(Backend):
                 f"threads={self._asked}, but Numba was started with {most}; set NUMBA_NUM_THREADS before Python starts"
             )
         self.threads = min(self.threads, most)
+        self._mg.solvers["mg"] = multigrid(self.threads)
 
     def compile(self) -> None:
         try:
@@ -58,6 +62,7 @@ class Numba(Backend):
         self._memory = Recycled()
         self._foreign = None
         self._cg.forget()
+        self._mg.forget()
 
     @hookimpl
     def fem_sparsity(self, mesh: Mesh, progress: Progress) -> Pattern:
@@ -78,6 +83,8 @@ class Numba(Backend):
     def fem_solve(
         self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress
     ) -> SolveResult:
+        if options.method == "mg":
+            return self._mg.fem_solve(system, mesh, problem, options, progress)
         return self._cg.solve(system.to_host(), mesh, problem, options, progress, self.threads)
 
     @hookimpl

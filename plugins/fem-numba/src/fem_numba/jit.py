@@ -13,10 +13,11 @@ from fem_numba.threads import start
 F = TypeVar("F", bound=Callable[..., Any])
 
 f8, i8, i4, u4, u2, b1 = types.float64, types.int64, types.int32, types.uint32, types.uint16, types.boolean
+f4 = types.float32
 
 #: Types of contiguous arrays: what is only read (`In[f8, 1]`) may be read-only.
-In = {(t, d): types.Array(t, d, "C", readonly=True) for t in (f8, i8, i4, u4, u2, b1) for d in (1, 2, 3)}
-Out = {(t, d): types.Array(t, d, "C") for t in (f8, i8, i4, u4, u2, b1) for d in (1, 2, 3)}
+In = {(t, d): types.Array(t, d, "C", readonly=True) for t in (f8, f4, i8, i4, u4, u2, b1) for d in (1, 2, 3)}
+Out = {(t, d): types.Array(t, d, "C") for t in (f8, f4, i8, i4, u4, u2, b1) for d in (1, 2, 3)}
 
 # Multiply-adds are fused; nothing is reordered, so that sums are what the source says. Division by zero gives inf.
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}

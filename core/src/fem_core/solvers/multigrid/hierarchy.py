@@ -5,7 +5,9 @@ the cycle is the same on every level, in single precision too.
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy import sparse
@@ -84,6 +86,7 @@ def build_hierarchy(
     free: Bools,
     dtype: type = np.float32,
     step: Callable[[], None] = lambda: None,
+    threads: int = 1,
 ) -> Hierarchy | None:
     """The hierarchy for K on the free nodes, with the identity on the others; None if no corner is free.
 
@@ -96,7 +99,26 @@ def build_hierarchy(
         Of the cycle. Single precision takes half the time, and CG converges to the same.
     step : function
         Called between the parts of the work; it may raise to stop it.
+    threads : int
+        With two or more the finest level's smoother is made beside the coarser levels; the result is the same.
     """
+    with ThreadPoolExecutor(1) as beside:
+        finest = partial(_finest, K, mesh, free, dtype)
+        if threads > 1:
+            return _build(K, mesh, free, dtype, step, beside.submit(finest).result)
+        return _build(K, mesh, free, dtype, step, finest)
+
+
+def _finest(K: "sparse.csr_array", mesh: Mesh, free: Bools, dtype: type) -> tuple[Smoother, Floats]:
+    """The smoother of the quad8 level, and the diagonal of its D."""
+    A, d = _unit_diagonal(K, dtype, free)
+    return Smoother.of(A, strong_lines(A, mesh.quad8)), d
+
+
+def _build(
+    K: "sparse.csr_array", mesh: Mesh, free: Bools, dtype: type, step: Callable[[], None],
+    finest: Callable[[], tuple[Smoother, Floats]],
+) -> Hierarchy | None:  # fmt: skip
     P, number = to_corners(mesh, free)
     if not P.shape[1]:
         return None
@@ -118,13 +140,14 @@ def build_hierarchy(
             )
     step()
 
-    A, d = _unit_diagonal(K, dtype, free)
-    lines = strong_lines(A, mesh.quad8)
-    levels = []
+    smoother, d = finest()
+    A = smoother.A
+    levels: list[Level] = []
     for transfer, coarse in [(P, Kc), *coarser]:
         step()
-        smoother = Smoother.of(A, lines)
-        lines, d_fine = None, d
+        if levels:
+            smoother = Smoother.of(A)
+        d_fine = d
         A, d = _unit_diagonal(coarse, dtype)
         levels.append(Level(smoother, scaled(transfer, 1 / d_fine, d, dtype)))
     step()

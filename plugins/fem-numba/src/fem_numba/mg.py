@@ -1,0 +1,129 @@
+"""The core's `mg` with its loops compiled: the hierarchy, the steps and what is reported are the core's.
+
+Sums are taken in pieces of rows that don't depend on the threads, so any number of them gives the same bits.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from fem_core import Mesh
+from fem_core.solvers import Equilibrated, Multigrid
+from fem_core.solvers.mg import Start
+from fem_core.solvers.multigrid import Hierarchy, build_hierarchy
+from fem_core.types import Array, Bools, Floats, Ints
+from numba import prange
+
+from fem_numba.cycle import ROWS, Cycle
+from fem_numba.jit import In, Out, compiled, f4, f8, i4, u4
+from fem_numba.threads import parallel
+
+_CSR = In[i4, 1], In[u4, 1], In[f8, 1]
+
+
+@compiled(In[f8, 1], In[f8, 1], f8, Out[f4, 1], parallel=True)
+def scale(d: Floats, r: Floats, norm_s: float, s: Array) -> None:
+    """s = D r / ‖D r‖, in single precision."""
+    for chunk in prange((r.size + ROWS - 1) // ROWS):
+        for i in range(chunk * ROWS, min((chunk + 1) * ROWS, r.size)):
+            s[i] = d[i] * r[i] / norm_s
+
+
+@compiled(In[f8, 1], In[f4, 1], f8, In[f8, 1], In[f8, 1], Out[f8, 2], parallel=True)
+def products(d: Floats, x: Array, norm_s: float, r: Floats, q: Floats, sums: Floats) -> None:
+    """Of each piece r·z and q·z, z = ‖D r‖ D x."""
+    for chunk in prange(sums.shape[0]):
+        rz, qz = 0.0, 0.0
+        for i in range(chunk * ROWS, min((chunk + 1) * ROWS, r.size)):
+            z = d[i] * x[i] * norm_s
+            rz += r[i] * z
+            qz += q[i] * z
+        sums[chunk, 0], sums[chunk, 1] = rz, qz
+
+
+@compiled(In[f8, 1], In[f4, 1], f8, f8, Out[f8, 1], parallel=True)
+def turn(d: Floats, x: Array, norm_s: float, β: float, p: Floats) -> None:
+    """p = z + β p."""
+    for chunk in prange((p.size + ROWS - 1) // ROWS):
+        for i in range(chunk * ROWS, min((chunk + 1) * ROWS, p.size)):
+            p[i] = d[i] * x[i] * norm_s + β * p[i]
+
+
+@compiled(*_CSR, In[f8, 1], Out[f8, 1], Out[f8, 2], parallel=True)
+def multiply(indptr: Ints, indices: Array, data: Floats, p: Floats, q: Floats, sums: Floats) -> None:
+    """q = K p, and of each piece p·q."""
+    for chunk in prange(sums.shape[0]):
+        pq = 0.0
+        for i in range(chunk * ROWS, min((chunk + 1) * ROWS, p.size)):
+            total = 0.0
+            for k in range(np.uint64(indptr[i]), np.uint64(indptr[i + 1])):
+                total += data[k] * p[indices[k]]
+            q[i] = total
+            pq += p[i] * total
+        sums[chunk, 0] = pq
+
+
+@compiled(f8, In[f8, 1], In[f8, 1], In[f8, 1], Out[f8, 1], Out[f8, 1], Out[f8, 2], parallel=True)
+def advance(α: float, d: Floats, p: Floats, q: Floats, w: Floats, r: Floats, sums: Floats) -> None:
+    """w += α p and r -= α q; of each piece ‖D r‖²."""
+    for chunk in prange(sums.shape[0]):
+        total = 0.0
+        for i in range(chunk * ROWS, min((chunk + 1) * ROWS, p.size)):
+            w[i] += α * p[i]
+            r[i] -= α * q[i]
+            total += (d[i] * r[i]) ** 2
+        sums[chunk, 0] = total
+
+
+class _Iteration:
+    """The vectors of one right-hand side; what `fem_core.solvers.mg.Iteration` asks for."""
+
+    def __init__(self, equilibrated: Equilibrated, cycle: Cycle, threads: int, rhs: Floats) -> None:
+        K = equilibrated.K
+        self._K = K.indptr, K.indices.view(np.uint32), K.data
+        self._d, self._f, self._cycle, self._threads = equilibrated.d, rhs, cycle, threads
+        self.w, self._p, self._q = (np.zeros_like(rhs) for _ in range(3))
+        self._r = rhs.copy()
+        self._norm_s = 0.0
+        self._sums = np.zeros((-(-len(rhs) // ROWS), 2))
+
+    def precondition(self, norm_s: float) -> tuple[float, float]:
+        self._norm_s = norm_s
+        with parallel(self._threads):
+            scale(self._d, self._r, norm_s, self._cycle.b)
+            self._cycle.run()
+            products(self._d, self._cycle.x, norm_s, self._r, self._q, self._sums)
+        rz, qz = self._sums.sum(axis=0)
+        return float(rz), float(qz)
+
+    def turn(self, β: float) -> float:
+        with parallel(self._threads):
+            turn(self._d, self._cycle.x, self._norm_s, β, self._p)
+            multiply(*self._K, self._p, self._q, self._sums)
+        return float(self._sums[:, 0].sum())
+
+    def advance(self, α: float) -> float:
+        with parallel(self._threads):
+            advance(α, self._d, self._p, self._q, self.w, self._r, self._sums)
+        return float(np.sqrt(self._sums[:, 0].sum()))
+
+    def residual(self) -> float:
+        q = np.empty_like(self._q)
+        with parallel(self._threads):
+            multiply(*self._K, self.w, q, self._sums)
+        s = self._d * (self._f - q)
+        return float(np.sqrt(np.einsum("i,i->", s, s)))
+
+
+def multigrid(threads: int) -> Multigrid:
+    """`mg` on so many threads."""
+
+    def set_up(
+        equilibrated: Equilibrated, mesh: Mesh, free: Bools, step: Callable[[], None]
+    ) -> tuple[Hierarchy, Start] | None:
+        hierarchy = build_hierarchy(equilibrated.K, mesh, free, step=step, threads=threads)
+        if hierarchy is None:
+            return None
+        return hierarchy, partial(_Iteration, equilibrated, Cycle(hierarchy), threads)
+
+    return Multigrid(set_up)
