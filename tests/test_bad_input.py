@@ -288,7 +288,10 @@ GAP = two_parts()
     [
         (spoilt(x=at(MESH.x, 4, np.nan)), "nodes 4 have NaN or infinite coordinates"),
         (spoilt(y=at(MESH.y, [0, 3], np.inf)), "nodes 0, 3 have NaN or infinite coordinates"),
-        (spoilt(x=1e200 * MESH.x, y=1e200 * MESH.y), "det J is too large for floating-point numbers in elements 0, 1,"),
+        (
+            spoilt(x=1e200 * MESH.x, y=1e200 * MESH.y),
+            "elements 0, 1, 2, 3, 4, … (6 in all) are too large for floating-point numbers",
+        ),
         (spoilt(quad8=at(MESH.quad8, (2, 5), 29)), "elements 2 refer to nodes outside 0…28 (found 0…29)"),
         (spoilt(quad8=at(MESH.quad8, (2, 5), -7)), "elements 2 refer to nodes outside 0…28 (found -7…28)"),
         (spoilt(quad8=MESH.quad8 + 1), "node numbers start at 0: are these 1-based?"),
