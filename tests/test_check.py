@@ -150,6 +150,16 @@ def test_nodes_that_nearly_coincide_are_warned_about():
     assert len(found.components()) == 2
 
 
+@pytest.mark.parametrize("scale", [1e160, 1e-160])
+def test_coordinates_out_of_range_are_a_fault_and_no_crash(scale, tmp_path):
+    mesh = squares(2)
+    file = store(replace(mesh, x=scale * mesh.x, y=scale * mesh.y), tmp_path / "m.h5")
+    result = run("check", file)
+    assert (result.exit_code, result.stderr) == (2, "")
+    last = f"{file} can't be solved: elements 0, 1, 2, 3 are too {'large' if scale > 1 else 'small'} for floating-point"
+    assert result.stdout.splitlines()[-1].startswith(last)
+
+
 def test_poor_elements_are_counted_and_named():
     # 25 : 1, and one with a mid-side almost at the quarter point.
     mesh = squares(25, 4, width=250.0)

@@ -279,10 +279,12 @@ def _warnings(mesh: Mesh, numbers: Ints, given: Mesh, quality: Quality) -> Itera
             "flow is singular; name the outlet if it isn't at the greatest x, or widen the boundary tolerance"
         )
     pairs = close_nodes(mesh)
-    pairs = pairs[(mesh.x[pairs[:, 0]] != mesh.x[pairs[:, 1]]) | (mesh.y[pairs[:, 0]] != mesh.y[pairs[:, 1]])]
     if len(pairs):
         a, b = pairs[0]
-        yield f"{len(pairs)} pairs of nodes nearly coincide, such as {a} and {b}: elements there aren't connected"
+        number = (
+            "1 pair of nodes nearly coincides" if len(pairs) == 1 else f"{len(pairs)} pairs of nodes nearly coincide"
+        )
+        yield f"{number}, such as {a} and {b}: elements there aren't connected"
     suspect = np.flatnonzero(quality.jacobian <= 0)
     folded = numbers[suspect[(det_jacobian(replace(mesh, quad8=mesh.quad8[suspect])) > 0).all(axis=1)]]
     if len(folded):
