@@ -4,6 +4,7 @@ And whatever is done to the bytes of a file, its reader ends with a mesh or with
 twice the memory that an honest file of this size would take.
 """
 
+import contextlib
 import importlib.util
 import io
 import os
@@ -22,9 +23,9 @@ import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from fem_core import FemError, Mesh, read_mesh, write_mesh
+from fem_core import FemError, Mesh, read_mesh, repair_mesh, write_mesh
 from fem_core.cli import fem as group
-from fem_core.files import mesh_formats
+from fem_core.files import mesh_formats, read_unvalidated
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from meshes import distorted, squares, two_parts
@@ -484,6 +485,10 @@ def test_a_changed_file_is_read_or_refused(tmp_path, name, data):
     for line in said:
         assert "\n" not in line
         assert name in line
+    ended = CliRunner().invoke(group, ["check", str(path)])
+    assert ended.exit_code in ((2,) if said else (0, 2)), ended.output
+    with contextlib.suppress(FemError):
+        repair_mesh(read_unvalidated(path))
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

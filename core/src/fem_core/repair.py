@@ -106,8 +106,9 @@ def _merged(mesh: Mesh, done: list[str], tolerance: float) -> Mesh:
 def close_nodes(mesh: Mesh, tolerance: float = MERGE) -> Ints:
     """Pairs of nodes that nearly coincide, on edges that no other element has or that don't match: int32 (n, 2).
 
-    They are at most tolerance x extent apart, and at most 1 % of half the shortest edge of the elements of each. Of nodes at exactly the
-    same place one is looked at. Where parts of a mesh should be connected and aren't, this is where the nodes are.
+    They are at most tolerance x extent apart, and at most 1 % of half the shortest edge of the elements of each.
+    Of nodes at exactly the same place one is looked at. Where parts of a mesh should be connected and aren't, this
+    is where the nodes are.
     """
     exterior, faults = mesh.matched_edges
     suspect = np.zeros(mesh.n_nodes, dtype=bool)
