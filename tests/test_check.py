@@ -279,6 +279,19 @@ def test_parts_that_nearly_touch_are_mended(tmp_path):
     assert run(*last.split("this mends it:  fem ")[1].split()).exit_code == 0
 
 
+def test_the_proposed_command_has_the_tolerances_of_this_one(tmp_path):
+    # With another tolerance it would be another problem.
+    apart = replace(torn_apart(squares(4, 2, width=2.0), 1.0, shift=1e-7), boundaries={})
+    bad = store(apart, tmp_path / "m.h5")
+    given = ("--boundary-tolerance", "0.0001", "--merge-tolerance", "1e-06")
+    assert "this mends it" not in run("check", bad).stdout
+    proposed = run("check", bad, *given).stdout.splitlines()[-1].split("this mends it:  fem ")[1].split()
+    mended = tmp_path / "m-mended.h5"
+    assert proposed == ["check", str(bad), *given[:2], "--fix", *given[2:], "-o", str(mended)]
+    last = run(*proposed).stdout.splitlines()[-1]
+    assert last == f"{mended} can be solved, in a moment:  fem solve {mended} --boundary-tolerance 0.0001"
+
+
 # --fix
 
 
