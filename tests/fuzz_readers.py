@@ -1,7 +1,7 @@
 """Fuzzes the readers of mesh files, guided by coverage: `python tests/fuzz_readers.py [--seconds N] [SUFFIX …]`.
 
 For each format a process of its own starts from good files, changes them so that new lines of the reader
-are reached, and ends with a mesh or a FemError each time: anything else, a warning, 10 seconds or 1 GB is
+are reached, and ends with a mesh or a FemError each time, also when it is checked and mended: anything else, a warning, 10 seconds or 1 GB is
 a fault, and what caused it is kept in the folder `fuzz-faults`. Needs atheris.
 """
 
@@ -33,7 +33,9 @@ def fuzz(suffix: str, seconds: int, faults: Path) -> None:
     """Fuzz one format; leaves the interpreter."""
     import atheris
 
-    with atheris.instrument_imports(include=["fem_core.formats", "fem_core.mesh", "fem_core.geometry"]):
+    with atheris.instrument_imports(
+        include=["fem_core.formats", "fem_core.mesh", "fem_core.geometry", "fem_core.repair"]
+    ):
         import fem_core as fem
         import fem_core.files
 
@@ -60,6 +62,10 @@ def fuzz(suffix: str, seconds: int, faults: Path) -> None:
                 path.write_bytes(data)
             with contextlib.suppress(fem.FemError):
                 fem_core.files.read_mesh(path)
+            with contextlib.suppress(fem.FemError):  # also of what validation refuses
+                fem.check_mesh(path)
+            with contextlib.suppress(fem.FemError):
+                fem.repair_mesh(fem_core.files.read_unvalidated(path))
 
         limits = [f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=1024", "-max_len=20000"]
         quiet = ["-verbosity=0", "-print_final_stats=1", f"-artifact_prefix={faults / suffix[1:]}-"]

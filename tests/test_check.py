@@ -150,6 +150,16 @@ def test_nodes_that_nearly_coincide_are_warned_about():
     assert len(found.components()) == 2
 
 
+@pytest.mark.parametrize("scale", [1e160, 1e-160])
+def test_coordinates_out_of_range_are_a_fault_and_no_crash(scale, tmp_path):
+    mesh = squares(2)
+    file = store(replace(mesh, x=scale * mesh.x, y=scale * mesh.y), tmp_path / "m.h5")
+    result = run("check", file)
+    assert (result.exit_code, result.stderr) == (2, "")
+    last = f"{file} can't be solved: elements 0, 1, 2, 3 are too {'large' if scale > 1 else 'small'} for floating-point"
+    assert result.stdout.splitlines()[-1].startswith(last)
+
+
 def test_poor_elements_are_counted_and_named():
     # 25 : 1, and one with a mid-side almost at the quarter point.
     mesh = squares(25, 4, width=250.0)
@@ -267,6 +277,19 @@ def test_parts_that_nearly_touch_are_mended(tmp_path):
     last = run("check", store(apart, tmp_path / "m.h5")).stdout.splitlines()[-1]
     assert "nothing holds the level of u in 1 of 2 connected parts" in last
     assert run(*last.split("this mends it:  fem ")[1].split()).exit_code == 0
+
+
+def test_the_proposed_command_has_the_tolerances_of_this_one(tmp_path):
+    # With another tolerance it would be another problem.
+    apart = replace(torn_apart(squares(4, 2, width=2.0), 1.0, shift=1e-7), boundaries={})
+    bad = store(apart, tmp_path / "m.h5")
+    given = ("--boundary-tolerance", "0.0001", "--merge-tolerance", "1e-06")
+    assert "this mends it" not in run("check", bad).stdout
+    proposed = run("check", bad, *given).stdout.splitlines()[-1].split("this mends it:  fem ")[1].split()
+    mended = tmp_path / "m-mended.h5"
+    assert proposed == ["check", str(bad), *given[:2], "--fix", *given[2:], "-o", str(mended)]
+    last = run(*proposed).stdout.splitlines()[-1]
+    assert last == f"{mended} can be solved, in a moment:  fem solve {mended} --boundary-tolerance 0.0001"
 
 
 # --fix

@@ -171,6 +171,14 @@ def test_without_a_working_backend_the_status_is_3(tmp_path):
     assert any(line.startswith("no backend works") for line in json.loads(result.stdout)["advice"])
 
 
+@pytest.mark.parametrize("command", ["doctor", "backends"])
+@pytest.mark.parametrize("seconds", ["nan", "0", "-1", "inf"])
+def test_a_time_limit_is_a_finite_number_above_0(command, seconds):
+    result = run(command, "--timeout", seconds)
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert f"'--timeout': {seconds} is not a finite number above 0" in result.stderr
+
+
 # the stranger's fem_core
 
 

@@ -129,12 +129,27 @@ def test_coordinates_that_are_not_finite(axis, bad):
 
 @pytest.mark.parametrize(
     ("scale", "message"),
-    [(1e-170, "det J <= 0 at a Gauss point of elements"), (1e160, "det J is too large for floating-point numbers in")],
+    [
+        ((1e-170, 1e-170), "small"),
+        ((1e-160, 1e-160), "small"),
+        ((1.0, 1e-200), "small"),
+        ((1e160, 1e160), "large"),
+        ((1e160, 1e-160), "large"),
+        ((1e308, 1e-300), "large"),
+    ],
 )
 def test_coordinates_whose_products_leave_the_range_of_floats(scale, message):
-    # det J underflows to 0 or overflows: the mesh is to blame, not the backend whose matrix has NaN.
+    # det J or what is made of it underflows or overflows: the mesh is to blame, not the backend whose matrix has NaN.
     mesh = squares(2)
-    assert refusal(replace(mesh, x=mesh.x * scale, y=mesh.y * scale)).startswith(message)
+    refused = refusal(replace(mesh, x=mesh.x * scale[0], y=mesh.y * scale[1]))
+    assert (
+        refused == f"elements 0, 1, 2, 3 are too {message} for floating-point numbers; give the coordinates in metres"
+    )
+
+
+def test_an_element_without_area_is_degenerate_however_small():
+    mesh = squares(2)
+    assert refusal(replace(mesh, x=mesh.x * 1e-160 + 1e-161 * mesh.y, y=mesh.y * 0)).startswith("det J <= 0 at a Gauss")
 
 
 def test_coincident_nodes():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from fem_core import Boundary, Mesh, MeshError, OptionError, repair_mesh, solve, validate_mesh
 from fem_core import quad8 as q8
+from fem_core.repair import close_nodes
 from hypothesis import given
 from hypothesis import strategies as st
 from meshes import distorted, renumbered, small_meshes, squares, two_parts
@@ -146,13 +147,53 @@ def test_what_cannot_be_mended_is_refused(entries, said):
         repair_mesh(mesh)
 
 
-def test_a_tolerance_that_would_collapse_elements_is_refused():
+def test_no_tolerance_collapses_an_element():
     thin = squares(2, 1, height=1e-4)
-    with pytest.raises(MeshError, match="would be merged, in elements 0, 1; take a smaller tolerance"):
-        repair_mesh(thin, tolerance=1e-3)
+    assert repair_mesh(thin, tolerance=1e-3) == (thin, [])
     for tolerance in (-1, 0.5, np.nan):
         with pytest.raises(OptionError, match=r"from 0 to 0\.001"):
             repair_mesh(thin, tolerance=tolerance)
+
+
+def test_an_element_that_names_one_place_twice_is_not_merged():
+    mesh = squares(2)
+    x, y = mesh.x.copy(), mesh.y.copy()
+    a, b = mesh.quad8[0, [0, 4]]
+    x[b], y[b] = x[a], y[a]
+    with pytest.raises(
+        MeshError, match="nodes of the same element lie so close that they would be merged, in element 0;"
+    ):
+        repair_mesh(replace(mesh, x=x, y=y))
+
+
+def separate(x, y) -> Mesh:
+    """Unit squares with nodes of their own, at these places."""
+    one, n = squares(1), len(x)
+    quad8 = (one.quad8 + 8 * np.arange(n)[:, None]).astype(np.int32)
+    return Mesh((one.x + np.asarray(x)[:, None]).ravel(), (one.y + np.asarray(y)[:, None]).ravel(), quad8)
+
+
+def test_what_is_far_away_makes_nothing_coincide():
+    # The extent is 1e14, and a tolerance of 1e-9 x extent much wider than all the others together.
+    x, y = np.divmod(np.arange(100.0), 10)
+    mesh = separate(np.append(2 * x, 1e14), np.append(2 * y, 0))
+    assert len(close_nodes(mesh)) == 0
+    assert len(close_nodes(mesh, 1e-3)) == 0
+
+
+def test_pairs_are_linear_in_the_nodes():
+    # A small file whose nodes all nearly coincide with all others of their kind.
+    n = 500
+    pairs = close_nodes(separate(1e-13 * np.arange(n), np.zeros(n)))
+    assert n - 1 <= len(pairs) <= 8 * 8 * n
+
+
+def test_pairs_are_those_of_a_search_among_all():
+    mesh = replace(torn_apart(distorted(4, 3, seed=3, width=2.0), 1.0, 3e-10), boundaries={})
+    z = mesh.x + 1j * mesh.y
+    near = np.abs(z[:, None] - z) <= 1e-9 * mesh.extent
+    near[mesh.orphan_nodes] = near[:, mesh.orphan_nodes] = False
+    assert {tuple(pair) for pair in close_nodes(mesh)} == set(zip(*np.nonzero(np.triu(near, 1)), strict=True))
 
 
 def test_orphans_at_infinity_are_dropped():

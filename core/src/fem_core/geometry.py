@@ -19,6 +19,8 @@ _POINTS = np.concatenate([q8.POINTS_3X3, q8.POINTS_2X2])
 #: Rows ∂N/∂ξ at all points, then ∂N/∂η: (26, 8).
 _DN = np.ascontiguousarray(q8.shape_gradient(*_POINTS.T).transpose(1, 0, 2).reshape(-1, 8))
 _BLOCK = 4096
+#: Coordinates up to the one and det J from the other, so that x²/det J and 1/det J² are numbers still.
+_LARGEST, _LEAST_DET = 1e75, 1e-150
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # odd, and without a pattern
 
 
@@ -169,15 +171,21 @@ def _mixed(bits: Array) -> Array:
 
 def _orientation(mesh: Mesh, numbers: Ints) -> Iterator[Fault]:
     least, most = _det_range(mesh)
-    finite, negative = np.isfinite(least) & np.isfinite(most), most < 0
-    if len(bad := numbers[~finite]):
-        yield Fault(
-            f"det J is too large for floating-point numbers in elements {name_some(bad)}; "
-            "give the coordinates in metres",
-            bad,
-        )
-    folded = (least <= 0) & finite
-    if folded.any() and not negative.all():
+    far = (np.abs(mesh.x) > _LARGEST) | (np.abs(mesh.y) > _LARGEST)
+    large = far[mesh.quad8].any(axis=1) if far.any() else np.zeros(mesh.n_elements, dtype=bool)
+    small = np.maximum(np.abs(least), np.abs(most)) < _LEAST_DET
+    small[small] = _is_extended(replace(mesh, quad8=mesh.quad8[small], boundaries={}))
+    for bad, size in ((numbers[large], "large"), (numbers[small & ~large], "small")):
+        if len(bad):
+            are = "is" if len(bad) == 1 else "are"
+            yield Fault(
+                f"{name_some(bad, 'element')} {are} too {size} for floating-point numbers; "
+                "give the coordinates in metres",
+                bad, unusable=True,
+            )  # fmt: skip
+    usable = ~(large | small)
+    folded, negative = (least <= 0) & usable, (most < 0) & usable
+    if folded.any() and not negative[usable].all():
         bad, clockwise = numbers[folded], np.count_nonzero(negative)
         kinds = (
             f"{clockwise} are clockwise, the others are folded or degenerate"
@@ -186,6 +194,14 @@ def _orientation(mesh: Mesh, numbers: Ints) -> Iterator[Fault]:
         )
         text = f"det J <= 0 at a Gauss point of elements {name_some(bad)}: {kinds}"
         yield Fault(f"{text}; check the node order and the mid-side nodes", bad)
+
+
+def _is_extended(mesh: Mesh) -> Bools:
+    """Whether elements of det J near 0 aren't degenerate: whether it is something else once they are made larger."""
+    with np.errstate(over="ignore"):
+        larger = replace(mesh, x=np.ldexp(mesh.x, 400), y=np.ldexp(mesh.y, 400))
+    extended: Bools = (det_jacobian(larger) != 0).all(axis=1)
+    return extended
 
 
 def _counter_clockwise(mesh: Mesh) -> Mesh:

@@ -19,10 +19,16 @@ from fem_core.types import Array, Floats, Ints
 _NAMED = 5
 
 
-def name_some(items: Array) -> str:
-    """`7, 12, 30, … (214 in all)`: the first few of `items` and their number, for messages."""
+def name_some(items: Array, what: str = "") -> str:
+    """`7, 12, 30, … (214 in all)`: the first few of `items` and their number; after `element`, say, or `elements`."""
     first = ", ".join(str(i) for i in items[:_NAMED])
-    return first if len(items) <= _NAMED else f"{first}, … ({len(items)} in all)"
+    named = first if len(items) <= _NAMED else f"{first}, … ({len(items)} in all)"
+    return f"{what}{'s' * (len(items) != 1)} {named}" if what else named
+
+
+def count(number: int, what: str) -> str:
+    """`1 edge`, `1,200 edges`."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def _frozen(values: Any, dtype: type, what: str) -> Array:

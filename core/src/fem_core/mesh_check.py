@@ -19,7 +19,7 @@ from fem_core.mesh import Mesh, name_some
 from fem_core.problem import Dirichlet, Problem, Robin, boundary_nodes
 from fem_core.quality import LIMITS, Quality, element_quality
 from fem_core.registry import REGISTRY
-from fem_core.repair import close_nodes, repair_mesh
+from fem_core.repair import MERGE, close_nodes, repair_mesh
 from fem_core.solvers.auto import choose
 from fem_core.types import Floats, Ints
 
@@ -167,8 +167,12 @@ class MeshCheck:
         }
 
 
-def check_mesh(mesh: Mesh | str | Path, *, boundary_tolerance: float = TOLERANCE) -> MeshCheck:
+def check_mesh(
+    mesh: Mesh | str | Path, *, boundary_tolerance: float = TOLERANCE, merge_tolerance: float = MERGE
+) -> MeshCheck:
     """Look at a mesh or mesh file without solving it; faults are collected, not raised.
+
+    The tolerances are those of `with_boundaries`, and of `repair_mesh` for what can be mended.
 
     Raises MeshError where a file can't be read as a mesh at all.
 
@@ -191,11 +195,11 @@ def check_mesh(mesh: Mesh | str | Path, *, boundary_tolerance: float = TOLERANCE
         nothing = Quality(*np.empty((3, 0)))
         return MeshCheck(
             given.source, part, numbers, given.n_nodes, given.n_elements, orphans, tuple(faults), given.warnings, (),
-            nothing, np.empty(0), {}, available_memory(), _mending(given, boundary_tolerance),
+            nothing, np.empty(0), {}, available_memory(), _mending(given, boundary_tolerance, merge_tolerance),
         )  # fmt: skip
     part = complete(part, boundary_tolerance)
     faults += _problem_faults(part, sound=not faults)
-    mending = _mending(given, boundary_tolerance) if faults else ()
+    mending = _mending(given, boundary_tolerance, merge_tolerance) if faults else ()
     quality = element_quality(part)
     areas: Floats = np.abs(det_jacobian(part)[:, :9]) @ q8.WEIGHTS_3X3
     memory = available_memory()
@@ -238,9 +242,9 @@ def solve_faults(mesh: Mesh, boundary_tolerance: float = TOLERANCE) -> list[Faul
     return faults or list(_problem_faults(complete(validate_mesh(mesh), boundary_tolerance), sound=True))
 
 
-def _mending(mesh: Mesh, boundary_tolerance: float) -> tuple[str, ...]:
+def _mending(mesh: Mesh, boundary_tolerance: float, merge_tolerance: float) -> tuple[str, ...]:
     try:
-        mended, done = repair_mesh(mesh)
+        mended, done = repair_mesh(mesh, merge_tolerance)
     except MeshError:
         return ()
     return () if solve_faults(mended, boundary_tolerance) else tuple(done)
@@ -279,10 +283,12 @@ def _warnings(mesh: Mesh, numbers: Ints, given: Mesh, quality: Quality) -> Itera
             "flow is singular; name the outlet if it isn't at the greatest x, or widen the boundary tolerance"
         )
     pairs = close_nodes(mesh)
-    pairs = pairs[(mesh.x[pairs[:, 0]] != mesh.x[pairs[:, 1]]) | (mesh.y[pairs[:, 0]] != mesh.y[pairs[:, 1]])]
     if len(pairs):
         a, b = pairs[0]
-        yield f"{len(pairs)} pairs of nodes nearly coincide, such as {a} and {b}: elements there aren't connected"
+        number = (
+            "1 pair of nodes nearly coincides" if len(pairs) == 1 else f"{len(pairs)} pairs of nodes nearly coincide"
+        )
+        yield f"{number}, such as {a} and {b}: elements there aren't connected"
     suspect = np.flatnonzero(quality.jacobian <= 0)
     folded = numbers[suspect[(det_jacobian(replace(mesh, quad8=mesh.quad8[suspect])) > 0).all(axis=1)]]
     if len(folded):

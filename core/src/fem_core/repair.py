@@ -8,14 +8,17 @@ from scipy import sparse
 from scipy.sparse import csgraph
 from scipy.spatial import cKDTree
 
+from fem_core import quad8 as q8
 from fem_core.errors import MeshError, OptionError
 from fem_core.geometry import coincident_nodes, edges_among, mesh_faults, turn_clockwise
-from fem_core.mesh import Boundary, Mesh, name_some
-from fem_core.types import Ints
+from fem_core.mesh import Boundary, Mesh, count, name_some
+from fem_core.types import Floats, Ints
 
 #: Nodes of the exterior that are closer than this, relative to the extent of the mesh, are meant to be one.
 MERGE = 1e-9
-_WIDEST = 1e-3  # beyond it small elements would collapse
+_WIDEST = 1e-3
+_OF_EDGE = 1e-2  # of the shortest edge of a node's elements: no element of an honest shape collapses
+_NEIGHBOURS = 8  # of which one asks for each place: the number of pairs stays linear
 
 
 def repair_mesh(mesh: Mesh, tolerance: float = MERGE) -> tuple[Mesh, list[str]]:
@@ -28,8 +31,8 @@ def repair_mesh(mesh: Mesh, tolerance: float = MERGE) -> tuple[Mesh, list[str]]:
     Parameters
     ----------
     tolerance
-        Relative to the extent. Nodes on the exterior at most so far apart coincide, others only if they are at exactly
-        the same place.
+        Relative to the extent. Nodes on the exterior at most so far apart coincide, if that is also at most 1 % of
+        half the shortest edge of their elements; others only if they are at exactly the same place.
 
     Raises
     ------
@@ -82,18 +85,18 @@ def _merged(mesh: Mesh, done: list[str], tolerance: float) -> Mesh:
     ordered = np.sort(quad8, axis=1)
     if len(bad := np.flatnonzero((ordered[:, 1:] == ordered[:, :-1]).any(axis=1))):
         raise MeshError(
-            f"{mesh.source}: nodes of the same element lie so close that they would be merged, in elements "
-            f"{name_some(bad)}; take a smaller tolerance"
+            f"{mesh.source}: nodes of the same element lie so close that they would be merged, in "
+            f"{name_some(bad, 'element')}; take a smaller tolerance, or mend the element where it was made"
         )
     merged = int(np.count_nonzero(one != np.arange(mesh.n_nodes)))
-    done.append(f"merged {_count(merged, 'node')} with others at the same place")
+    done.append(f"merged {count(merged, 'node')} with others at the same place")
     joined = replace(mesh, quad8=quad8, boundaries={})
     boundaries = {}
     for name, boundary in mesh.boundaries.items():
         edges, nodes = one[boundary.edges], one[boundary.nodes]
         inside = edges_among(boundary.edges, mesh.matched_edges[0]) & ~edges_among(edges, joined.matched_edges[0])
         if inside.any():
-            left = _count(int(np.count_nonzero(inside)), "edge")
+            left = count(int(np.count_nonzero(inside)), "edge")
             done.append(f"took {left} out of boundary {name!r}: they lie inside now")
             nodes = np.setdiff1d(nodes, np.setdiff1d(edges[inside], edges[~inside]))
         boundaries[name] = Boundary(edges[~inside], nodes)
@@ -101,9 +104,11 @@ def _merged(mesh: Mesh, done: list[str], tolerance: float) -> Mesh:
 
 
 def close_nodes(mesh: Mesh, tolerance: float = MERGE) -> Ints:
-    """Pairs of nodes at most tolerance x extent apart, on edges that no other element has or that don't match: (n, 2).
+    """Pairs of nodes that nearly coincide, on edges that no other element has or that don't match: int32 (n, 2).
 
-    Where parts of a mesh should be connected and aren't, this is where the nodes are.
+    They are at most tolerance x extent apart, and at most 1 % of half the shortest edge of the elements of each.
+    Of nodes at exactly the same place one is looked at. Where parts of a mesh should be connected and aren't, this
+    is where the nodes are.
     """
     exterior, faults = mesh.matched_edges
     suspect = np.zeros(mesh.n_nodes, dtype=bool)
@@ -112,10 +117,29 @@ def close_nodes(mesh: Mesh, tolerance: float = MERGE) -> Ints:
     if faults:  # also the nodes of their neighbours
         suspect[mesh.quad8[suspect[mesh.quad8].any(axis=1)]] = True
     suspect[exterior] = True
+    z = np.stack([mesh.x, mesh.y], axis=1)
+    shortest = _shortest_edges(mesh.quad8[suspect[mesh.quad8].any(axis=1)], z)
     nodes = np.flatnonzero(suspect)
-    tree = cKDTree(np.stack([mesh.x[nodes], mesh.y[nodes]], axis=1))
-    pairs: Ints = nodes[tree.query_pairs(tolerance * mesh.extent, output_type="ndarray")].astype(np.int32)
-    return pairs.reshape(-1, 2)
+    nodes = nodes[np.unique(z[nodes], axis=0, return_index=True)[1]]
+    if len(nodes) < 2:
+        return np.empty((0, 2), dtype=np.int32)
+    reach = np.minimum(tolerance * mesh.extent, _OF_EDGE * shortest[nodes])
+    known = min(_NEIGHBOURS, len(nodes))
+    apart, other = cKDTree(z[nodes]).query(z[nodes], k=known, distance_upper_bound=np.nextafter(reach.max(), np.inf))
+    place, rank = np.nonzero(apart <= reach[:, None])
+    pairs = np.stack([place, other[place, rank]], axis=1)
+    pairs = pairs[(pairs[:, 0] != pairs[:, 1]) & (apart[place, rank] <= reach[pairs[:, 1]])]
+    found: Ints = np.unique(np.sort(nodes[pairs], axis=1), axis=0).astype(np.int32)
+    return found
+
+
+def _shortest_edges(quad8: Ints, z: Floats) -> Floats:
+    """Of each node in `quad8` the least distance from a mid-side to a corner in its elements: (n_nodes,); else ∞."""
+    ends = quad8[:, q8.EDGES[:, [0, 2]]]  # (n, 4, 2)
+    least = np.linalg.norm(z[ends] - z[quad8[:, q8.EDGES[:, 1]]][:, :, None], axis=-1).min(axis=(1, 2))
+    shortest = np.full(len(z), np.inf)
+    np.minimum.at(shortest, quad8.ravel(), np.repeat(least, 8))
+    return shortest
 
 
 def _without_duplicates(mesh: Mesh, done: list[str]) -> Mesh:
@@ -125,7 +149,7 @@ def _without_duplicates(mesh: Mesh, done: list[str]) -> Mesh:
     kept = np.sort(np.unique(np.sort(mesh.quad8, axis=1), axis=0, return_index=True)[1])
     if len(kept) == mesh.n_elements:
         return mesh
-    done.append(f"dropped {_count(mesh.n_elements - len(kept), 'element')} of the same nodes as another")
+    done.append(f"dropped {count(mesh.n_elements - len(kept), 'element')} of the same nodes as another")
     return replace(mesh, quad8=mesh.quad8[kept])
 
 
@@ -133,7 +157,7 @@ def _turned(mesh: Mesh, done: list[str]) -> Mesh:
     """Elements that are clockwise are walked the other way round."""
     turned, number = turn_clockwise(mesh)
     if number:
-        done.append(f"turned {_count(number, 'element')} round that were clockwise")
+        done.append(f"turned {count(number, 'element')} round that were clockwise")
     return turned
 
 
@@ -141,7 +165,7 @@ def _without_orphans(mesh: Mesh, done: list[str]) -> Mesh:
     """Nodes in no element are dropped."""
     if not len(mesh.orphan_nodes):
         return mesh
-    done.append(f"dropped {_count(len(mesh.orphan_nodes), 'node')} that belong to no element")
+    done.append(f"dropped {count(len(mesh.orphan_nodes), 'node')} that belong to no element")
     return _compact(mesh)
 
 
@@ -156,7 +180,3 @@ def _compact(mesh: Mesh) -> Mesh:
         edges = number[boundary.edges]
         boundaries[name] = Boundary(edges[(edges >= 0).all(axis=1)], nodes[nodes >= 0])
     return replace(mesh, x=mesh.x[used], y=mesh.y[used], quad8=number[mesh.quad8], boundaries=boundaries)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" + ("s" if number != 1 else "")

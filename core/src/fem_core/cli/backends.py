@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fem_core.cli.console import print_json, say, show
-from fem_core.cli.options import everywhere
+from fem_core.cli.options import everywhere, positive
 from fem_core.registry import REGISTRY, Listing, State
 
 if TYPE_CHECKING:
@@ -16,7 +16,9 @@ _COLOURS = {State.READY: "green", State.UNAVAILABLE: "yellow", State.DISABLED: "
 
 @click.command(short_help="List the backends and say why one can't run.")
 @click.option("--probe", is_flag=True, help="Solve a tiny problem with each ready backend, in a process of its own.")
-@click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds a probe may take.")
+@click.option(
+    "--timeout", type=float, default=60.0, show_default=True, callback=positive, help="Seconds a probe may take."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
 @everywhere
 def backends(probe: bool, timeout: float, as_json: bool) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fem_core.mesh_check import MeshCheck
 
 _FAULTS = 20  # lines of faults
+_TOLERANCE = 1e-9
 
 
 @click.command(short_help="Say whether a mesh can be solved, and how good it is.")
@@ -24,7 +25,7 @@ _FAULTS = 20  # lines of faults
 @click.option(
     "--boundary-tolerance",
     type=float,
-    default=1e-9,
+    default=_TOLERANCE,
     show_default=True,
     help="Nodes this close to the ends (relative to the extent) are inlet and outlet, where the mesh names none.",
 )
@@ -34,7 +35,7 @@ _FAULTS = 20  # lines of faults
 @click.option(
     "--merge-tolerance",
     type=float,
-    default=1e-9,
+    default=_TOLERANCE,
     show_default=True,
     help="Exterior nodes this close (relative to the extent) are merged by --fix.",
 )
@@ -95,7 +96,7 @@ def check(
             bars.begin("mend")
             done = mend(mesh, output, merge_tolerance, boundary_tolerance)
         bars.begin("check")
-        found = check_mesh(output or mesh, boundary_tolerance=boundary_tolerance)
+        found = check_mesh(output or mesh, boundary_tolerance=boundary_tolerance, merge_tolerance=merge_tolerance)
         if plot is not None:
             from fem_core.plot.mesh import plot_mesh
 
@@ -105,7 +106,7 @@ def check(
         print_json({**found.to_dict(), "done": done})
     else:
         _print(found, [*([str(output)] if output else []), *([str(plot)] if plot else [])], done)
-        say(verdict(found, output or mesh))
+        say(verdict(found, output or mesh, boundary_tolerance, merge_tolerance))
     if not found.solvable:
         context.exit(Status.USAGE)
 
@@ -126,9 +127,11 @@ def mend(mesh: Path, output: Path, merge_tolerance: float, boundary_tolerance: f
     return done or ["nothing had to be done"]
 
 
-def verdict(found: "MeshCheck", path: Path) -> str:
+def verdict(found: "MeshCheck", path: Path, boundary_tolerance: float, merge_tolerance: float) -> str:
     """The last line: whether the mesh can be solved, and how, or why not and the way out."""
     name = shlex.quote(str(path))
+    if boundary_tolerance != _TOLERANCE:
+        name += f" --boundary-tolerance {boundary_tolerance!r}"
     if found.solvable:
         if found.solver is None:
             return f"{path} can be solved:  fem solve {name}"
@@ -139,7 +142,8 @@ def verdict(found: "MeshCheck", path: Path) -> str:
     more = f" (and {len(others)} more)" if others else ""
     way = ""
     if found.mending:
-        way = f"; this mends it:  fem check {name} --fix -o {shlex.quote(str(path.with_stem(path.stem + '-mended')))}"
+        merge = "" if merge_tolerance == _TOLERANCE else f" --merge-tolerance {merge_tolerance!r}"
+        way = f"; this mends it:  fem check {name} --fix{merge} -o {shlex.quote(str(path.with_stem(path.stem + '-mended')))}"
     return f"{path} can't be solved: {first.text}{more}{way}"
 
 

@@ -7,12 +7,19 @@ import click
 
 from fem_core.cli.console import print_json, say, show
 from fem_core.cli.errors import Status
-from fem_core.cli.options import everywhere
+from fem_core.cli.options import everywhere, positive
 
 
 @click.command(short_help="Say what this machine has, what works, what to do.")
 @click.option("--probe/--no-probe", default=True, show_default=True, help="Solve a small problem with each backend.")
-@click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds that each backend may take.")
+@click.option(
+    "--timeout",
+    type=float,
+    default=60.0,
+    show_default=True,
+    callback=positive,
+    help="Seconds that each backend may take.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @everywhere
 @click.pass_context

@@ -1,5 +1,6 @@
 """Options that several commands share, and the checks that come before any work."""
 
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -38,6 +39,13 @@ def everywhere(command: F) -> F:
     debug = click.option("--debug", is_flag=True, callback=_debug, help="Show a traceback for errors.", **eager)
     verbose = click.option("-v", "--verbose", count=True, callback=_verbose, help="Log to stderr; -vv more.", **eager)
     return verbose(debug(command))
+
+
+def positive(context: click.Context, parameter: click.Parameter, value: float) -> float:
+    """A finite number above 0."""
+    if not 0 < value < math.inf:
+        raise click.BadParameter(f"{value:g} is not a finite number above 0", context, parameter)
+    return value
 
 
 def _pairs(context: click.Context, parameter: click.Parameter, values: Sequence[str]) -> Sequence[tuple[str, str]]:
