@@ -225,8 +225,9 @@ class _PreparedMG:
             if iteration >= options.maxiter:
                 reason = StopReason.MAXITER
                 break
-            if iteration and iteration % options.monitor == 0:
-                history.append((iteration, at.residual() / norm_b))
+            if iteration:  # each, as they are few; the true one at the monitor's interval
+                residual = at.residual() if iteration % options.monitor == 0 else norm_s
+                history.append((iteration, residual / norm_b))
             if iteration == _PATIENCE and self._is_hopeless(iteration, math.log(norm_s / norm_b), target / norm_b):
                 return None
             progress.solve(iteration, norm_s / norm_b, remaining.after(norm_s / norm_b))
