@@ -1,8 +1,8 @@
 """Fuzzes the readers of mesh files, guided by coverage: `python tests/fuzz_readers.py [--seconds N] [SUFFIX …]`.
 
 For each format a process of its own starts from good files, changes them so that new lines of the reader
-are reached, and ends with a mesh or a FemError each time, also when it is checked and mended: anything else, a warning, 10 seconds or 1 GB is
-a fault, and what caused it is kept in the folder `fuzz-faults`. Needs atheris.
+are reached, and ends with a mesh or a FemError each time, also when it is checked and mended: anything
+else, a warning, 10 seconds or 1 GB is a fault, and what caused it is kept in the folder `fuzz-faults`. Needs atheris.
 """
 
 import argparse

@@ -307,19 +307,19 @@ GAP = two_parts()
 @pytest.mark.parametrize(
     ("mesh", "said"),
     [
-        (spoilt(x=at(MESH.x, 4, np.nan)), "nodes 4 have NaN or infinite coordinates"),
+        (spoilt(x=at(MESH.x, 4, np.nan)), "node 4 has NaN or infinite coordinates"),
         (spoilt(y=at(MESH.y, [0, 3], np.inf)), "nodes 0, 3 have NaN or infinite coordinates"),
         (
             spoilt(x=1e200 * MESH.x, y=1e200 * MESH.y),
             "elements 0, 1, 2, 3, 4, … (6 in all) are too large for floating-point numbers",
         ),
-        (spoilt(quad8=at(MESH.quad8, (2, 5), 29)), "elements 2 refer to nodes outside 0…28 (found 0…29)"),
-        (spoilt(quad8=at(MESH.quad8, (2, 5), -7)), "elements 2 refer to nodes outside 0…28 (found -7…28)"),
+        (spoilt(quad8=at(MESH.quad8, (2, 5), 29)), "element 2 refers to nodes outside 0…28 (found 0…29)"),
+        (spoilt(quad8=at(MESH.quad8, (2, 5), -7)), "element 2 refers to nodes outside 0…28 (found -7…28)"),
         (spoilt(quad8=MESH.quad8 + 1), "node numbers start at 0: are these 1-based?"),
-        (spoilt(quad8=at(MESH.quad8, (3, 4), MESH.quad8[3, 0])), "elements 3 name the same node twice"),
+        (spoilt(quad8=at(MESH.quad8, (3, 4), MESH.quad8[3, 0])), "element 3 names the same node twice"),
         (spoilt(quad8=MESH.quad8[:0]), "the mesh has no elements"),
-        (spoilt(quad8=at(MESH.quad8, 1, MESH.quad8[1, [0, 3, 2, 1, 7, 6, 5, 4]])), "elements 1: they are clockwise"),
-        (spoilt(quad8=at(MESH.quad8, 1, MESH.quad8[1, [0, 1, 2, 3, 6, 7, 4, 5]])), "elements 1: 0 are clockwise"),
+        (spoilt(quad8=at(MESH.quad8, 1, MESH.quad8[1, [0, 3, 2, 1, 7, 6, 5, 4]])), "element 1: clockwise"),
+        (spoilt(quad8=at(MESH.quad8, 1, MESH.quad8[1, [0, 1, 2, 3, 6, 7, 4, 5]])), "element 1: folded or degenerate"),
         (
             spoilt(quad8=np.concatenate([MESH.quad8, MESH.quad8[:1]])),
             "more than two elements share an edge, at elements",
@@ -401,7 +401,7 @@ main()
         (lambda path: 1 / 0, "can't be read: ZeroDivisionError: division by zero"),
         (lambda path: sys.exit(1), "can't be read: SystemExit: 1"),
         (lambda path: None, "the reader for .odd returned a NoneType, not a Mesh"),
-        (lambda path: Mesh([0.0], [0.0], [[0] * 8]), "elements 0 name the same node twice"),
+        (lambda path: Mesh([0.0], [0.0], [[0] * 8]), "element 0 names the same node twice"),
     ],
 )
 def test_a_reader_that_fails(tmp_path, read, said):

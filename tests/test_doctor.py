@@ -288,7 +288,12 @@ def test_a_driver_that_crashes_does_not_take_the_doctor_along(tmp_path, monkeypa
 
 HEALTHY = {
     "strangers": [], "plugin_failures": {}, "missing_extras": {},
-    "backends": [{"name": "numpy", "state": "ready", "works": True, "reason": "", "rank": 10}],
+    "backends": [
+        {
+            "name": "numpy", "state": "ready", "works": True, "reason": "", "rank": 10,
+            "pending": None, "prepared": None,
+        },
+    ],
     "cores": {"machine": 8, "affinity": 8, "cgroup_quota": None, "usable": 8},
     "memory": {"largest_mesh": {}},
     "shared_memory": {"path": "/dev/shm", "free": 1 << 34, "writable": True, "reason": ""},
@@ -316,6 +321,60 @@ HEALTHY = {
 def test_advice(change, said):
     assert not any(said in line for line in advice.advise(HEALTHY))
     assert any(said in line for line in advice.advise(HEALTHY | change))
+
+
+READY = HEALTHY["backends"][0]
+BEST = READY | {"name": "best", "rank": 50}
+NEXT = READY | {"name": "next", "rank": 40}
+ILL = {"works": False, "reason": "it hangs"}
+
+
+@pytest.mark.parametrize(
+    ("backends", "said"),
+    [
+        ([READY, NEXT, BEST], "take --backend best, which auto chooses here"),
+        ([READY, NEXT, BEST | {"pending": "compile, some 20 s"}], "take --backend next, which auto chooses here"),
+        (
+            [READY, NEXT, BEST | {"pending": "compile, some 20 s"}],
+            "best has to compile, some 20 s, and auto takes others meanwhile: `fem doctor` gets it done",
+        ),
+        ([READY, BEST | {"prepared": "compile, some 20 s"}], "best had to compile, some 20 s: that is done now"),
+        (
+            [READY, NEXT, BEST | ILL],
+            "auto would take best, whose probe failed: it hangs; give --backend next, or set FEM_DISABLE=best",
+        ),
+        (
+            [READY, NEXT | ILL, BEST | ILL],
+            "auto would take best, whose probe failed: it hangs; give --backend numpy, or set FEM_DISABLE=best,next",
+        ),
+        ([READY, BEST | ILL | {"pending": "compile"}], "take --backend numpy, which auto chooses here"),
+    ],
+)
+def test_the_backend_that_is_advised_is_the_one_that_auto_takes(backends, said):
+    lines = list(advice.advise(HEALTHY | {"backends": backends}))
+    assert said in lines
+    assert sum("take --backend" in line or "give --backend" in line for line in lines) == 1
+
+
+PENDING = """
+    import os
+    from pathlib import Path
+    from fem_core import BackendInfo
+
+    INFO = BackendInfo("{name}", "a fake", "{package}.backend:Fake", stages=("assemble_system",), rank=99,
+                       pending=lambda: None if Path(os.environ["MARK"]).exists() else "compile, some 20 s")
+"""
+
+
+def test_the_probe_gets_done_what_a_backend_has_to_do_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("MARK", str(tmp_path / "mark"))
+    shelf = Shelf(tmp_path / "shelf")
+    backend = "import os\nclass Fake:\n    def __init__(self):\n        open(os.environ['MARK'], 'w').close()\n"
+    shelf.backend("slow", info=PENDING, backend=backend)
+    before = doctor(shelf, "--no-probe")
+    assert {one["name"]: one["pending"] for one in before["backends"]}["slow"] == "compile, some 20 s"
+    assert not any("take --backend slow" in line for line in before["advice"])
+    assert "slow had to compile, some 20 s: that is done now" in doctor(shelf)["advice"]
 
 
 def test_plugins_are_advised_where_they_help(monkeypatch):

@@ -448,7 +448,7 @@ def test_what_is_wrong_with_an_archive_is_said(tmp_path, change, said):
         ("coord", 1, ["a", "b"], "sheet 'coord' has no column X and no Y in its first row"),
         ("coord", 3, [1.0, "two"], "sheet 'coord': row 3 must hold 2 numbers, not 'two'"),
         ("conec", 2, [1.5], "sheet 'conec': row 2 must hold node numbers, not [1.5, "),
-        ("conec", 2, [0], "elements 0 refer to nodes outside 0…28 (found -1…28)"),
+        ("conec", 2, [0], "element 0 refers to nodes outside 0…28 (found -1…28)"),
         ("boundaries", 2, ["inlet", 1, 2, None], "sheet 'boundaries': row 2 must hold a name and 3 nodes, or 1"),
     ],
 )

@@ -130,19 +130,22 @@ def _connectivity(mesh: Mesh, numbers: Ints) -> Iterator[Fault]:
         bad = numbers[outside]
         hint = "; node numbers start at 0: are these 1-based?" if quad8.min() == 1 and quad8.max() == n else ""
         yield Fault(
-            f"elements {name_some(bad)} refer to nodes outside 0…{n - 1} (found {quad8.min()}…{quad8.max()}){hint}",
-            bad, unusable=True,
+            f"{name_some(bad, 'element')} refer{'s' * (len(bad) == 1)} to nodes outside 0…{n - 1} "
+            f"(found {quad8.min()}…{quad8.max()}){hint}",
+            numbers if hint else bad, unusable=True,  # counted from 1, all are others than they seem
         )  # fmt: skip
     ordered = np.sort(quad8, axis=1)
     if len(bad := numbers[(ordered[:, 1:] == ordered[:, :-1]).any(axis=1)]):
-        yield Fault(f"elements {name_some(bad)} name the same node twice", bad, unusable=True)
+        yield Fault(f"{name_some(bad, 'element')} name{'s' * (len(bad) == 1)} the same node twice", bad, unusable=True)
 
 
 def _coordinates(mesh: Mesh, numbers: Ints) -> Iterator[Fault]:
     finite = np.isfinite(mesh.x) & np.isfinite(mesh.y)
     if not finite.all():
         nodes, elements = np.flatnonzero(~finite).astype(np.int32), numbers[~finite[mesh.quad8].all(axis=1)]
-        yield Fault(f"nodes {name_some(nodes)} have NaN or infinite coordinates", elements, nodes, len(elements) > 0)
+        have = "has" if len(nodes) == 1 else "have"
+        text = f"{name_some(nodes, 'node')} {have} NaN or infinite coordinates"
+        yield Fault(text, elements, nodes, len(elements) > 0)
     if len(pairs := coincident_nodes(mesh)):
         named = np.array([f"{a} and {b}" for a, b in pairs])
         text = f"nodes {name_some(named)} coincide; merge them so that their elements connect"
@@ -188,11 +191,13 @@ def _orientation(mesh: Mesh, numbers: Ints) -> Iterator[Fault]:
     if folded.any() and not negative[usable].all():
         bad, clockwise = numbers[folded], np.count_nonzero(negative)
         kinds = (
-            f"{clockwise} are clockwise, the others are folded or degenerate"
+            "folded or degenerate"
+            if not clockwise
+            else f"{clockwise} clockwise, the others folded or degenerate"
             if clockwise < len(bad)
-            else "they are clockwise while the other elements are counter-clockwise"
+            else "clockwise while the other elements are counter-clockwise"
         )
-        text = f"det J <= 0 at a Gauss point of elements {name_some(bad)}: {kinds}"
+        text = f"det J <= 0 at a Gauss point of {name_some(bad, 'element')}: {kinds}"
         yield Fault(f"{text}; check the node order and the mid-side nodes", bad)
 
 
@@ -232,7 +237,7 @@ def turn_clockwise(mesh: Mesh) -> tuple[Mesh, int]:
 
 def _edges(mesh: Mesh, numbers: Ints) -> Iterator[Fault]:
     for what, elements, remedy in mesh.matched_edges[1]:
-        yield Fault(f"{what}, at elements {name_some(numbers[elements])}; {remedy}", numbers[elements])
+        yield Fault(f"{what}, at {name_some(numbers[elements], 'element')}; {remedy}", numbers[elements])
 
 
 def _boundaries(mesh: Mesh, usable: Mesh) -> Iterator[Fault]:

@@ -185,7 +185,7 @@ class Mesh:
         """
         exterior, faults = self.matched_edges
         for what, elements, remedy in faults:
-            raise MeshError(f"{self.source}: {what}, at elements {name_some(elements)}; {remedy}")
+            raise MeshError(f"{self.source}: {what}, at {name_some(elements, 'element')}; {remedy}")
         return exterior
 
     @cached_property

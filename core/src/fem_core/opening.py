@@ -67,7 +67,7 @@ def _open(listings: Sequence[Listing], options: Mapping[str, Any], **settings: A
 def _open_best(options: Mapping[str, Any]) -> Session:
     listings = REGISTRY.listings()
     ready = [listing for listing in listings if listing.state is State.READY]
-    pending = {listing.name: todo for listing in ready if (todo := _todo(listing))}
+    pending = {listing.name: what for listing in ready if (what := todo(listing))}
     ranked = sorted(listings, key=lambda one: (one.name in pending, -_rank(one)))
     _refuse_unknown(ready, options)
     passed: list[str] = []
@@ -95,7 +95,7 @@ def _rank(listing: Listing) -> int:
     return listing.info.rank if listing.info else 0
 
 
-def _todo(listing: Listing) -> str | None:
+def todo(listing: Listing) -> str | None:
     """What a backend has to do before it can start, as far as it can tell."""
     try:
         return listing.info.pending() if listing.info else None

@@ -143,7 +143,8 @@ def verdict(found: "MeshCheck", path: Path, boundary_tolerance: float, merge_tol
     way = ""
     if found.mending:
         merge = "" if merge_tolerance == _TOLERANCE else f" --merge-tolerance {merge_tolerance!r}"
-        way = f"; this mends it:  fem check {name} --fix{merge} -o {shlex.quote(str(path.with_stem(path.stem + '-mended')))}"
+        mended = shlex.quote(str(path.with_stem(path.stem + "-mended")))
+        way = f"; this mends it:  fem check {name} --fix{merge} -o {mended}"
     return f"{path} can't be solved: {first.text}{more}{way}"
 
 

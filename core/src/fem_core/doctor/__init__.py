@@ -9,6 +9,7 @@ from fem_core import cache
 from fem_core.doctor import installation, machine
 from fem_core.doctor.advice import advise
 from fem_core.gpus import find_gpus
+from fem_core.opening import todo
 from fem_core.probe import probe as run_probe
 from fem_core.registry import REGISTRY, Listing, State
 
@@ -60,6 +61,8 @@ def _backend(
         "rank": one.info.rank if one.info else None,
         "works": None,
         "seconds": None,
+        "pending": todo(one) if one.state is State.READY else None,
+        "prepared": None,
     }
     if probe and one.state is State.READY:
         if on_probe:
@@ -67,6 +70,8 @@ def _backend(
         start = time.perf_counter()
         reason = run_probe(one.name, timeout)
         found |= {"works": reason is None, "reason": reason or "", "seconds": time.perf_counter() - start}
+        before, found["pending"] = found["pending"], todo(one)
+        found["prepared"] = before if found["pending"] is None else None
     return found
 
 

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from fem_core.doctor.installation import checkout, install_command, version
@@ -24,19 +24,36 @@ def advise(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"{stranger}; uninstall it, then install this project by path: {install_command('core')}"
     for name, failure in found["plugin_failures"].items():
         yield f"the plugin {name} is left out ({failure}); repair or uninstall it"
-    working = [one for one in found["backends"] if one["state"] == "ready" and one["works"] is not False]
     for one in found["backends"]:
         if one["works"] is False:
             yield f"{one['name']} can't be used: {one['reason']}"
         elif one["state"] in ("failed", "incompatible", "conflict"):
             yield f"{one['name']} is {one['state']}: {one['reason']}"
-    if working:
-        best = max(working, key=lambda one: one["rank"] or 0)
-        yield f"take --backend {best['name']}, which auto chooses here"
-    else:
-        yield f"no backend works; install the core again: {install_command('core')}"
+    yield from _backend(found["backends"])
     yield from _installable(found)
     yield from _limits(found)
+
+
+def _backend(backends: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Which one to take. `auto` goes by rank, those last that have something to do first, and doesn't probe."""
+    ready = [one for one in backends if one["state"] == "ready"]
+    for one in ready:
+        if one["prepared"]:
+            yield f"{one['name']} had to {one['prepared']}: that is done now"
+        elif one["pending"]:
+            yield f"{one['name']} has to {one['pending']}, and auto takes others meanwhile: `fem doctor` gets it done"
+    ready.sort(key=lambda one: (one["pending"] is not None, -(one["rank"] or 0)))
+    best = next((one for one in ready if one["works"] is not False), None)
+    if best is None:
+        yield f"no backend works; install the core again: {install_command('core')}"
+    elif best is ready[0]:
+        yield f"take --backend {best['name']}, which auto chooses here"
+    else:
+        broken = [one["name"] for one in ready[: ready.index(best)]]
+        yield (
+            f"auto would take {broken[0]}, whose probe failed: {ready[0]['reason']}; "
+            f"give --backend {best['name']}, or set FEM_DISABLE={','.join(broken)}"
+        )
 
 
 def _installable(found: Mapping[str, Any]) -> Iterator[str]:
