@@ -93,7 +93,7 @@ def test_the_solution_is_that_of_a_factorisation(case, contrast, with_amg):
         problem = replace(problem, conductivity=k, dirichlet="eliminate")
     system = system_of(mesh, problem)
     with patch.object(hierarchy, "DIRECT", 1 if with_amg else 10**9), patch.object(coarse, "_COARSEST", 2):
-        found = run(system, mesh, rtol=1e-11)
+        found = run(system, mesh, rtol=1e-9)
     assert found.converged, found.stop_reason
     wanted = Direct().prepare(system, mesh, problem, SolverOptions()).solve(system.rhs, SolverOptions(), Progress())
     # By energy, in which the residual bounds the error through the smallest eigenvalue.
@@ -101,7 +101,7 @@ def test_the_solution_is_that_of_a_factorisation(case, contrast, with_amg):
     A = d[:, None] * system.matrix.toarray() * d
     smallest = np.linalg.eigvalsh(A)[0]
     error, size = np.linalg.norm((found.u - wanted.u) / d), np.linalg.norm(d * system.rhs)
-    assert error <= 4e-11 * size / smallest + 1e-12 * np.linalg.norm(wanted.u / d)
+    assert error <= 4e-9 * size / smallest + 1e-12 * np.linalg.norm(wanted.u / d)
 
 
 @amg
