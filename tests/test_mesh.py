@@ -42,7 +42,7 @@ def test_arrays_of_another_mesh_are_not_copied():
 
 def test_an_element_listed_twice_is_refused():
     # Where all edges are shared by two elements, nothing else would notice, and u would be half of what it should be.
-    with pytest.raises(MeshError, match="overlap, at elements 1; remove the duplicates"):
+    with pytest.raises(MeshError, match="overlap, at element 1; remove the duplicates"):
         _ = Mesh(X, Y, np.concatenate([ONE, ONE])).exterior_edges
 
 
@@ -182,7 +182,7 @@ def test_an_edge_of_three_elements_is_refused():
     # Doubled elements come from careless mesh generators; elements are named.
     mesh = squares(2)
     bad = replace(mesh, quad8=np.concatenate([mesh.quad8, mesh.quad8[3:]]))
-    with pytest.raises(MeshError, match="more than two elements share an edge, at elements 3; merge or remove"):
+    with pytest.raises(MeshError, match="more than two elements share an edge, at element 3; merge or remove"):
         _ = bad.exterior_edges
 
 
@@ -192,7 +192,7 @@ def test_neighbours_with_different_mid_sides_are_refused():
     quad8 = mesh.quad8.copy()
     quad8[1, 7] = mesh.n_nodes
     bad = replace(mesh, x=np.append(mesh.x, 0.5), y=np.append(mesh.y, 0.5 + 1e-9), quad8=quad8)
-    with pytest.raises(MeshError, match="share the corners of an edge but not its mid-side node, at elements 1;"):
+    with pytest.raises(MeshError, match="share the corners of an edge but not its mid-side node, at element 1;"):
         _ = bad.exterior_edges
 
 

@@ -129,7 +129,7 @@ def test_a_line_inside_stays_a_boundary():
 @pytest.mark.parametrize(
     ("entries", "said"),
     [
-        ({"quad8": (slice(0, 1), 99)}, "refer to nodes outside"),
+        ({"quad8": (slice(0, 1), 99)}, "refers to nodes outside"),
         ({"x": (slice(3, 4), np.nan)}, "NaN or infinite"),
         ({"boundaries": {"inlet": Boundary([], [99])}}, "boundary 'inlet' refers to nodes outside"),
     ],
