@@ -48,8 +48,11 @@ methods = pytest.mark.parametrize("method", multiprocessing.get_all_start_method
 
 
 @pytest.fixture(autouse=True)
-def nothing_left():
+def nothing_left(request):
     """A deadline for every test, and no worker and no segment after it."""
+    method = getattr(request.node, "callspec", None) and request.node.callspec.params.get("method")
+    if method == "fork" and getattr(sys.modules.get("numba.np.ufunc.parallel"), "_is_initialized", False):
+        pytest.skip("another test started numba's threads in this process, beside which fork is refused")
     faulthandler.dump_traceback_later(4 * DEADLINE, exit=True)  # no thread of Python's, beside which fork is refused
     began = time.monotonic()
     yield

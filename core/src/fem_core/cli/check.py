@@ -78,8 +78,12 @@ def check(
     Times are estimates for the solvers of the core, from the mesh and a short
     measurement on this machine: right within a factor of about two.
     """
+    import numpy as np
+
     from fem_core.cli.progress import Bars
     from fem_core.mesh_check import check_mesh
+
+    context.with_resource(np.errstate(over="ignore", invalid="ignore"))  # what is said of a broken mesh may be infinite
 
     if fix != (output is not None):
         raise click.UsageError(
