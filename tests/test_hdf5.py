@@ -314,7 +314,7 @@ def test_an_empty_hdf5_file(tmp_path):
         (
             "quad8",
             MESH.quad8 + 1,
-            "refer to nodes outside 0…28 (found 1…29); node numbers start at 0: are these 1-based?",
+            "to nodes outside 0…28 (found 1…29); node numbers start at 0: are these 1-based?",
         ),
         ("quad8", MESH.quad8.astype(np.int64) + 2**33, "quad8 holds numbers that don't fit 32 bits"),
         ("quad8", MESH.quad8[:, [0, 1, 2, 3, 4, 7, 5, 6]], "det J <= 0 at a Gauss point of elements 0, 1, 2, 3, 4, …"),

@@ -179,7 +179,7 @@ def check_mesh(
     >>> import fem_core as fem
     >>> check = fem.check_mesh(fem.generate.duct(length=3, nx=6, ny=2))
     >>> check.solvable, sorted(check.costs), [(one.name, one.edges) for one in check.boundaries]
-    (True, ['cg', 'direct'], [('inlet', 2), ('outlet', 2), ('walls', 12)])
+    (True, ['cg', 'direct', 'mg'], [('inlet', 2), ('outlet', 2), ('walls', 12)])
     """
     given = mesh if isinstance(mesh, Mesh) else read_unvalidated(Path(mesh))
     faults: list[Fault] = []
