@@ -83,7 +83,7 @@ def check(
     from fem_core.cli.progress import Bars
     from fem_core.mesh_check import check_mesh
 
-    context.with_resource(np.errstate(over="ignore", invalid="ignore"))  # what is said of a broken mesh may be infinite
+    context.with_resource(np.errstate(all="ignore"))  # what is said of a broken mesh may be infinite
 
     if fix != (output is not None):
         raise click.UsageError(
