@@ -21,6 +21,7 @@ _OF_EDGE = 1e-2  # of the shortest edge of a node's elements: no element of an h
 _NEIGHBOURS = 8  # of which one asks for each place: the number of pairs stays linear
 
 
+@np.errstate(all="ignore")  # of a broken mesh
 def repair_mesh(mesh: Mesh, tolerance: float = MERGE) -> tuple[Mesh, list[str]]:
     """A mended mesh and what was done to it, a sentence each.
 
