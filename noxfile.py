@@ -130,7 +130,7 @@ def lowest(session: nox.Session) -> None:
     # Wheels only: on a newer Python the lowest version is the first that has one.
     for compiled in ("numpy", "scipy", "h5py", "matplotlib"):
         how += ["--only-binary", compiled]
-    # Without fem-numba: on its lowest versions an iteration count is off by more than one, which has yet to be looked into.
+    # Without fem-numba: there an iteration count is off by more than one, which has yet to be looked into.
     numba = "./plugins/fem-numba"
     wanted = [one for one in sources() if one not in (numba, "--editable")]
     editable = [argument for path in wanted for argument in ("--editable", path)]
