@@ -71,6 +71,8 @@ def test_every_fence_is_seen(page):
 )
 def test_python(page, tmp_path, monkeypatch):
     # In order and in one namespace: that of a module, so that what is defined there can be imported by name.
+    if page.stem == "numba":
+        pytest.importorskip("fem_numba", reason="fem-numba isn't installed")
     monkeypatch.chdir(tmp_path)
     fem.write_mesh(fem.generate.y_tube(nodes=2000), "y_tube.h5")  # as README's `fem mesh` would
     if page.stem == "gmsh":
