@@ -1,6 +1,7 @@
 """Fixtures that several test modules share."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,10 @@ from hypothesis import settings
 # A shared machine may stall at any moment: an example's time says nothing.
 settings.register_profile("fem", deadline=None)
 settings.load_profile("fem")
+
+# In the background a shell has Ctrl-C ignored, and every process started from here would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _todo = opening.todo
 
