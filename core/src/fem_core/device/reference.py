@@ -66,7 +66,8 @@ def _rows(indptr: I4) -> Array:
 
 def _sums(indptr: I4, terms: Array) -> Array:
     """Each row's sum, in order."""
-    return np.asarray(np.bincount(_rows(indptr), terms, len(indptr) - 1), dtype=terms.dtype)
+    sums: Array = np.bincount(_rows(indptr), terms, len(indptr) - 1).astype(terms.dtype)
+    return sums
 
 
 def _nodes(quad8: I4, places: Array) -> Array:
@@ -482,7 +483,11 @@ class ReferenceRuntime:
 
     def close(self) -> None:
         self.opened = False
-        self._arrays.clear()
+
+    @property
+    def live(self) -> int:
+        """Arrays that somebody still holds."""
+        return len(self._arrays)
 
     @property
     def used(self) -> int:
