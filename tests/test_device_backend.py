@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from fakes.reference import INFO, Reference
 from fem_core.device import DeviceLost, DeviceMemoryError, device_error, unavailable
+from fem_core.device import mg as device_mg
 from fem_core.device.backend import DeviceBackend
 from fem_core.device.device import Device
 from fem_core.device.errors import lost
@@ -17,6 +18,8 @@ from fem_core.device.reference import DeviceArray, ReferenceRuntime, signature
 from fem_core.device.values import DeviceSystem
 from fem_core.opening import create_backends
 from fem_core.solvers import ConjugateGradients
+from fem_core.solvers.multigrid import build_hierarchy, hierarchy
+from fem_core.solvers.multigrid.coarse import amg_available
 from fem_core.system import LinearSystem, apply_conditions, csr
 from fem_core.testing import parametrize_with_checks, verify
 from fem_core.testing.kernels import KERNELS, compare
@@ -315,7 +318,7 @@ def test_memory_that_would_not_do_is_refused_before_it_is_taken(mesh):
             try:
                 solution = opened.solve(mesh, fakes_problem(mesh))
             except DeviceMemoryError as error:
-                outcomes.add(str(error).split(" needs ")[0])
+                outcomes.add(str(error).split(" needs ")[0].split(": ")[-1])
                 opened.forget()
                 gc.collect()
                 assert backend.runtime.peak <= backend.runtime.memory
@@ -583,3 +586,110 @@ def test_a_device_array_is_no_numpy_array():
         runtime.close()
     with pytest.raises(AssertionError, match="closed"):
         runtime.download(array)
+
+
+# what a run does without its device
+
+
+def failing(kernel, error):
+    return INFO, on(Fails(kernel, error))
+
+
+@pytest.mark.parametrize("kernel", ["list_columns", "element_stiffness", "eliminate", "residual", "element_derived"])
+@pytest.mark.parametrize("error", [device_error(719, "unspecified"), device_error(2, "an array", 9, (1, 8))])
+def test_a_run_goes_on_without_a_device_where_it_may(mesh, expected, kernel, error):
+    problem = fakes_problem(mesh, dirichlet="eliminate")
+    numpy = create_backends("numpy", {})
+    for chain, provider in (([failing(kernel, error)], "core"), ([failing(kernel, error), *numpy], "numpy")):
+        with fem.Session(chain, fallback=True) as opened:
+            for _ in range(2):  # a lost one refuses at once in the second
+                report = (solution := opened.solve(mesh, problem)).report
+                assert_same(solution, expected)
+                assert report.providers["assemble_system"] == provider
+                assert report.providers["solve_system"] == "core"
+                (warning,) = (text for text in report.warnings if "reference" in text)
+                assert "done again without it" in warning
+                assert sum("belong to no element" in text for text in report.warnings) == 1
+    with (
+        fem.Session([failing(kernel, error)]) as opened,
+        pytest.raises(type(error), match="backend 'reference' failed"),
+    ):
+        opened.solve(mesh, problem)
+
+
+def test_a_device_that_fails_on_the_way_to_the_host(mesh, expected):
+    class Cut(ReferenceRuntime):
+        def download(self, values):
+            if self.launches[-1] == "element_derived":
+                raise lost("unplugged")
+            return super().download(values)
+
+    with fem.Session([(INFO, on(Cut()))], fallback=True) as opened:
+        solution = opened.solve(mesh, fakes_problem(mesh))
+    assert_same(solution, expected)
+    assert any("compute_derived (to_host)" in text and "unplugged" in text for text in solution.report.warnings)
+
+
+def test_other_errors_are_nobody_else_s_turn(mesh):
+    """A kernel that is wrong isn't hidden by a fallback."""
+    with fem.Session([failing("sum_entries", device_error(1, "invalid value"))], fallback=True) as opened:
+        with pytest.raises(fem.BackendError, match="invalid value"):
+            opened.solve(mesh)
+
+
+# multigrid
+
+
+MESHES = {
+    "near squares": lambda: fem.generate.y_tube(nodes=9000),
+    "lines": lambda: fem.generate.duct(length=3, nx=10, ny=60),
+    "distorted, orphans": lambda: renumbered(distorted(40, 36), orphans=99)[0],
+}
+amg = pytest.mark.skipif(not amg_available(), reason="pyamg is not installed")
+
+
+@amg
+@pytest.mark.parametrize("dense", [0, 500])
+@pytest.mark.parametrize("name", MESHES)
+def test_multigrid_is_the_core_s(name, dense, monkeypatch):
+    """On the same hierarchy, with the coarsest level on the device and on the host."""
+    monkeypatch.setattr(hierarchy, "DIRECT", 500)
+    monkeypatch.setattr(device_mg, "DENSE", dense)
+    monkeypatch.setattr(device_mg, "build_hierarchy", lambda *a, direct, **k: build_hierarchy(*a, direct=500, **k))
+    mesh, backend = MESHES[name](), Reference()
+    reference = fem.solve(mesh, backend="numpy", solver="mg")
+    with session(backend) as opened:
+        solution = opened.solve(mesh, solver="mg")
+        assert ("multiply_dense" in backend.runtime.launches) == bool(dense)
+        assert backend.runtime.peak <= backend.device.ledger.peak
+    assert solution.report.providers["solve_system"] == "reference"
+    assert abs(solution.report.iterations - reference.report.iterations) <= 1
+    assert solution.report.iterations < 30
+    np.testing.assert_allclose(solution.u, reference.u, rtol=0, atol=1e-6 * reference.u.max())
+
+
+def test_a_hierarchy_is_kept_for_as_long_as_the_matrix_is_the_same(mesh):
+    class Sizes(ReferenceRuntime):
+        def download(self, values):
+            self.sizes.append(len(values.on(self)))
+            return super().download(values)
+
+    runtime, nnz = Sizes(), len(fem.assemble_system(mesh).matrix.data)
+    with session(on(runtime)) as opened:
+        for given, times in (({}, 2), ({"gamma": 5.0}, 0), ({"dirichlet": "eliminate"}, 2), ({"outlet": 4.0}, 0)):
+            runtime.sizes = []
+            problem = fem.Problem.potential_flow(
+                mesh, **{"dirichlet": "eliminate"} if "outlet" in given else {}, **given
+            )
+            found = opened.solve(mesh, problem, solver="mg", rtol=1e-10)
+            assert runtime.sizes.count(nnz) == times, given  # indices and values
+            wanted = fem.solve(mesh, problem, backend="numpy", solver="direct")
+            np.testing.assert_allclose(found.u, wanted.u, rtol=0, atol=1e-7 * np.abs(wanted.u).max())
+            assert any("came to the host once" in note for note in found.report.notes) == bool(times)
+    gc.collect()
+    assert runtime.live == 0
+
+
+def test_multigrid_does_not_hide_a_lost_device(mesh):
+    with session(on(Fails("multiply_f4", lost("test")))) as opened, pytest.raises(DeviceLost, match="solve_system"):
+        opened.solve(mesh, solver="mg")
