@@ -280,9 +280,7 @@ def _partial(result: SolveResult) -> list[str]:
     ]
 
 
-def compute(
-    stages: Run, mesh: Mesh, problem: Problem, options: SolverOptions
-) -> tuple[SolveResult, DerivedFields]:  # fmt: skip
+def compute(stages: Run, mesh: Mesh, problem: Problem, options: SolverOptions) -> tuple[SolveResult, DerivedFields]:
     """The way from the mesh to the potential and the fields, on the host."""
     sparsity = stages.compute_sparsity(mesh)
     system = stages.assemble_system(mesh, problem, sparsity)
