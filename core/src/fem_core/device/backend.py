@@ -48,9 +48,14 @@ class DeviceBackend(Backend):
         with self.device.stage("compile") as runtime:
             runtime.compile()
 
-    def close(self) -> None:
+    def forget(self) -> None:
+        """Drop what is kept from run to run: mesh, another backend's pattern, multigrid's levels."""
         self._foreign = None
         self._mg.forget()
+        self.device.forget()
+
+    def close(self) -> None:
+        self.forget()
         self.device.close()
 
     @hookimpl

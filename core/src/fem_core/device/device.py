@@ -48,9 +48,14 @@ class Device:
             self.runtime.open()
         self.opened = True
 
+    def forget(self) -> None:
+        """Drop the mesh."""
+        self._mesh = None
+
     def close(self) -> None:
         """Give all memory back."""
-        self.opened, self._mesh = False, None
+        self.opened = False
+        self.forget()
         self.runtime.close()
 
     @contextmanager
