@@ -84,11 +84,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--mesh", type=Path, nargs="+", default=(), help="mesh files, in place of these")
     parser.add_argument("--rounds", type=int, default=7, help="repetitions of which the median is taken")
     parser.add_argument("--examples", type=int, default=25, help="meshes tried by each check of the kit")
+    parser.add_argument("--checks", nargs="+", help="checks of the kit; by default all")
     given = parser.parse_args(arguments)
     given.output.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "backends": {}, "rows": []}
     found["machine"] = machine()
-    passed = {name: _certify(name, given.examples, found["backends"].setdefault(name, {})) for name in given.backends}
+    kit = {"examples": given.examples, "checks": given.checks}
+    passed = {name: _certify(name, found["backends"].setdefault(name, {}), **kit) for name in given.backends}
     for name in given.backends:
         if passed[name]:
             found["backends"][name].update(_opened(name))
@@ -111,14 +113,14 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _certify(name: str, examples: int, into: dict[str, Any]) -> bool:
+def _certify(name: str, into: dict[str, Any], **kit: Any) -> bool:
     """Whether a backend passes the kit, and what came of it."""
     from fem_core.testing import verify
 
     try:
         with open_backend(name) as session:
             into["device"] = dict(_backend(session).device.runtime.describe())
-        results = verify(name, examples=examples, on_result=lambda r: _say(f"{name}: {r.name} {r.outcome} {r.detail}"))
+        results = verify(name, **kit, on_result=lambda r: _say(f"{name}: {r.name} {r.outcome} {r.detail}"))
     except FemError as error:
         into["failed"] = str(error)
         return False
