@@ -2,11 +2,18 @@
 
 import json
 import os
+import sys
+import time
+import types
 from pathlib import Path
 
+import fem_core as fem
+import numpy as np
 import pytest
 from fakes.distributions import Shelf, python
 from fem_core.device import record
+from scipy import sparse
+from scipy.sparse import linalg
 
 INFO = """
     from fem_core.backend import BackendInfo
@@ -79,3 +86,54 @@ def test_no_target_is_met_without_a_gpu():
     assert "met" not in text.split("Targets")[1].replace("cupy: assembly", "")
     assert "not measured (no GPU)" in text
     assert "Nothing was measured" in record.table(found([]))
+
+
+class Event:
+    """As CuPy's, by the clock."""
+
+    def record(self):
+        self.at = time.perf_counter()
+
+    def synchronize(self): ...
+
+
+class Csr(sparse.csr_matrix):
+    def get(self):
+        return self
+
+
+class Coo(sparse.coo_matrix):
+    def tocsr(self):
+        return Csr(super().tocsr())
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """SciPy in place of CuPy: whether what is asked of it makes sense, and nothing about GPUs."""
+    cupy, sparse_matrices, solvers = (types.ModuleType(name) for name in ("cupy", "sparse", "linalg"))
+    cupy.asarray = np.asarray
+    cupy.cuda = types.SimpleNamespace(Event=Event, get_elapsed_time=lambda a, b: 1e3 * (b.at - a.at))
+    sparse_matrices.coo_matrix, sparse_matrices.csr_matrix, sparse_matrices.linalg = Coo, Csr, solvers
+    solvers.cg = linalg.cg
+    for name in ("cupy", "cupyx", "cupyx.scipy", "cupyx.scipy.sparse"):
+        module = sparse_matrices if name.endswith("sparse") else cupy
+        monkeypatch.setitem(sys.modules, name, module)
+    return solvers
+
+
+def test_cupy_s_own_is_asked_for_the_same(stand_in):
+    mesh, steps = fem.generate.y_tube(nodes=2000), []
+
+    def counted(A, b, maxiter, rtol):
+        x, info = linalg.cg(A, b, rtol=rtol, maxiter=maxiter, callback=lambda x: steps.append(1))
+        assert info == maxiter == 100
+        return x, info
+
+    stand_in.cg = counted
+    found = record._peers(mesh, fem.Problem.potential_flow(mesh), rounds=5)
+    assert set(found) == {"assembly", "cg iteration"}
+    assert 0 < found["cg iteration"] < 1e-2
+    assert len(steps) == 600
+    K = fem.assemble_system(mesh).matrix
+    with pytest.raises(fem.FemError, match="another one"):
+        record._require_same(1.001 * K, K)
