@@ -17,6 +17,10 @@ BLOCK = 128
 #: Threads that take a row of a matrix together.
 LANES = 4
 
+#: At most so many blocks go through the rows in conjugate gradients, each leaving a sum: on any device the same number,
+#: hence the same bits; as many as are at work at once on the largest.
+CG_BLOCKS = 2048
+
 #: Threads of an item, where it is more than one.
 THREADS: Mapping[str, int] = {
     "subtract_product": LANES,
@@ -30,7 +34,7 @@ THREADS: Mapping[str, int] = {
 }
 
 #: What every compiler of the sources is given.
-OPTIONS = ("--std=c++17", f"-DBLOCK={BLOCK}", f"-DLANES={LANES}")
+OPTIONS = ("-std=c++17", f"-DBLOCK={BLOCK}", f"-DLANES={LANES}")
 
 _INCLUDE = re.compile(r'^#include "(.+)"\n', re.MULTILINE)
 _KERNEL = re.compile(r'^extern "C" __global__ void\s(?:__launch_bounds__\(\w+\))?\s*(\w+)\(([^)]*)\)', re.MULTILINE)

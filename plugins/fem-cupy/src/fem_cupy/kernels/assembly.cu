@@ -178,13 +178,19 @@ extern "C" __global__ void sum_loads(int n, const int *start, const int *place, 
     rhs[i] = sum;
 }
 
-// All entries of all element matrices, t = 64 e + 8 a + b: the published way, for comparison. n = 64 M.
-extern "C" __global__ void coo_entries(int n, const int *quad8, const double *Ke, int M, int *rows, int *columns,
-                                       double *values)
+// All entries of all element matrices, t = 64 e + 8 a + b, then 0 on each orphan's diagonal: the published way, for
+// comparison. n = 64 M + number of orphans.
+extern "C" __global__ void coo_entries(int n, const int *quad8, const double *Ke, int M, const int *orphans, int *rows,
+                                       int *columns, double *values)
 {
     const int t = thread();
     if (t >= n)
         return;
+    if (t >= 64 * M) {
+        rows[t] = columns[t] = orphans[t - 64 * M];
+        values[t] = 0;
+        return;
+    }
     const int e = t / 64, a = t / 8 % 8, b = t % 8;
     rows[t] = quad8[8 * e + a];
     columns[t] = quad8[8 * e + b];
