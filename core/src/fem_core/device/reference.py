@@ -66,8 +66,7 @@ def _rows(indptr: I4) -> Array:
 
 def _sums(indptr: I4, terms: Array) -> Array:
     """Each row's sum, in order."""
-    sums: Array = np.bincount(_rows(indptr), terms, len(indptr) - 1)
-    return sums.astype(terms.dtype)
+    return np.asarray(np.bincount(_rows(indptr), terms, len(indptr) - 1), dtype=terms.dtype)
 
 
 def _nodes(quad8: I4, places: Array) -> Array:
@@ -198,11 +197,11 @@ def sum_loads(n: int, start: I4, place: I4, fe: F8, rhs: F8) -> None:
 
 
 @_kernel
-def coo_entries(n: int, quad8: I4, Ke: F8, M: int, rows: I4, columns: I4, values: F8) -> None:
-    """All entries of all element matrices: t = 64 e + 8 a + b. n = 64 M."""
-    rows[:] = np.repeat(quad8, 8)
-    columns[:] = np.tile(quad8.reshape(-1, 8), 8).ravel()
-    values[:] = Ke.reshape(36, M)[PACKED.ravel()].T.ravel()
+def coo_entries(n: int, quad8: I4, Ke: F8, M: int, orphans: I4, rows: I4, columns: I4, values: F8) -> None:
+    """All entries of all element matrices, t = 64 e + 8 a + b, then 0 on each orphan's diagonal. n = 64 M + orphans."""
+    rows[:] = np.concatenate([np.repeat(quad8, 8), orphans])
+    columns[:] = np.concatenate([np.tile(quad8.reshape(-1, 8), 8).ravel(), orphans])
+    values[:] = np.concatenate([Ke.reshape(36, M)[PACKED.ravel()].T.ravel(), np.zeros(len(orphans))])
 
 
 # conditions

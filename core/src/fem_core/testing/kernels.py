@@ -237,8 +237,9 @@ def _sum_loads(at: World) -> Call:
 
 @_call
 def _coo_entries(at: World) -> Call:
-    return Call(64 * at.m, [at.quad8, at.normal(36 * at.m), at.m, _ints(64 * at.m, -1), _ints(64 * at.m, -1),
-                            _unset(64 * at.m)])
+    orphans = at.mesh.orphan_nodes.astype(np.int32)
+    n = 64 * at.m + len(orphans)
+    return Call(n, [at.quad8, at.normal(36 * at.m), at.m, orphans, _ints(n, -1), _ints(n, -1), _unset(n)])
 
 
 # conditions
