@@ -63,10 +63,10 @@ struct Fiber {
 };
 
 constexpr unsigned WIDTH = 32; // of a warp
-inline Fiber fibers[1024];
+inline Fiber fibers[BLOCK];
 inline ucontext_t scheduler;
 inline jmp_buf back;
-inline double slots[1024 / WIDTH][2][WIDTH];
+inline double slots[BLOCK / WIDTH][2][WIDTH];
 inline void (*body)();
 
 #ifdef __SANITIZE_ADDRESS__ // which has to see where the stack changes
@@ -117,62 +117,79 @@ inline void live()
     }
 }
 
-// Let threads first … stop - 1 run until they wait; what they all wait for. They must agree.
-inline bool go_on(unsigned first, unsigned stop, bool backwards, Waiting *reason)
+inline void make(Fiber &fiber)
 {
-    for (unsigned i = first; i < stop; ++i) {
-        threadIdx.x = backwards ? first + stop - 1 - i : i;
+    getcontext(&fiber.context);
+    fiber.context.uc_stack = {fiber.stack, 0, sizeof fiber.stack};
+    makecontext(&fiber.context, live, 0);
+    fiber.started = false;
+}
+
+// The order in which warps and blocks come, and the threads of a warp.
+inline struct {
+    unsigned kind; // 0 as numbered, 1 backwards, else by chance from this seed
+    std::mt19937 chance;
+
+    std::vector<unsigned> of(unsigned count)
+    {
+        std::vector<unsigned> order(count);
+        std::iota(order.begin(), order.end(), 0u);
+        if (kind == 1)
+            std::reverse(order.begin(), order.end());
+        else if (kind > 1)
+            std::shuffle(order.begin(), order.end(), chance);
+        return order;
+    }
+} order;
+
+// Let the threads of a warp run until they wait; what they all wait for. They must agree.
+inline bool go_on(unsigned warp, Waiting *reason)
+{
+    for (unsigned i = 0; i < WIDTH; ++i) {
+        threadIdx.x = warp * WIDTH + (order.kind == 1 ? WIDTH - 1 - i : i);
         enter(fibers[threadIdx.x]);
     }
-    *reason = fibers[first].waiting;
-    for (unsigned i = first; i < stop; ++i)
-        if (fibers[i].waiting != *reason)
+    *reason = fibers[warp * WIDTH].waiting;
+    for (unsigned i = 0; i < WIDTH; ++i)
+        if (fibers[warp * WIDTH + i].waiting != *reason)
             return false;
     return true;
 }
 
 // Run a block to its end; false if its threads wait for each other in different places.
-inline bool run_block(bool backwards)
+inline bool run_block()
 {
-    for (unsigned i = 0; i < blockDim.x; ++i)
-        fibers[i].shuffles = 0;
-    Waiting block = FOR_BLOCK;
-    while (block == FOR_BLOCK)
-        for (unsigned first = 0; first < blockDim.x; first += WIDTH) {
-            Waiting warp = FOR_WARP;
-            while (warp == FOR_WARP)
-                if (!go_on(first, first + WIDTH, backwards, &warp))
+    for (Fiber &fiber : fibers)
+        fiber.shuffles = 0;
+    for (;;) {
+        for (unsigned warp : order.of(BLOCK / WIDTH)) {
+            Waiting reason = FOR_WARP;
+            while (reason == FOR_WARP)
+                if (!go_on(warp, &reason))
                     return false;
-            if (first > 0 && warp != block)
-                return false;
-            block = warp;
         }
-    return true;
+        for (Fiber &fiber : fibers)
+            if (fiber.waiting != fibers[0].waiting)
+                return false;
+        if (fibers[0].waiting == LEFT)
+            return true;
+    }
 }
 
-// Run a grid; `order`: 0 as numbered, 1 blocks and threads backwards, else blocks in an order of chance.
-inline bool run_grid(void (*kernel)(), unsigned blocks, unsigned threads, unsigned order)
+// Run a grid.
+inline bool run_grid(void (*kernel)(), unsigned blocks, unsigned seed)
 {
     static bool made = false;
-    for (unsigned i = 0; i < 1024 && !made; ++i) {
-        getcontext(&fibers[i].context);
-        fibers[i].context.uc_stack = {fibers[i].stack, 0, sizeof fibers[i].stack};
-        makecontext(&fibers[i].context, live, 0);
-        fibers[i].started = false;
-    }
+    for (unsigned i = 0; i < BLOCK && !made; ++i)
+        make(fibers[i]);
     made = true;
     body = kernel;
     gridDim.x = blocks;
-    blockDim.x = threads;
-    std::vector<unsigned> blocks_in_order(blocks);
-    std::iota(blocks_in_order.begin(), blocks_in_order.end(), 0u);
-    if (order == 1)
-        std::reverse(blocks_in_order.begin(), blocks_in_order.end());
-    else if (order > 1)
-        std::shuffle(blocks_in_order.begin(), blocks_in_order.end(), std::mt19937(order));
-    for (unsigned block : blocks_in_order) {
+    blockDim.x = BLOCK;
+    order = {seed, std::mt19937(seed)};
+    for (unsigned block : order.of(blocks)) {
         blockIdx.x = block;
-        if (!run_block(order == 1)) {
+        if (!run_block()) {
             made = false; // threads are stuck somewhere: new ones next time
             return false;
         }

@@ -25,12 +25,12 @@ static void call(void (*kernel)(T...))
 }
 
 // 0, or 1 if threads waited for each other in vain, 2 if there is no such kernel.
-extern "C" int launch(const char *name, unsigned blocks, unsigned threads, unsigned order, void **given)
+extern "C" int launch(const char *name, unsigned blocks, unsigned order, void **given)
 {
     arguments = given;
 #define K(kernel)                 \
     if (!strcmp(name, #kernel)) { \
-        return !run_grid([] { call(kernel); }, blocks, threads, order); \
+        return !run_grid([] { call(kernel); }, blocks, order); \
     }
     KERNELS
     return 2;
