@@ -153,6 +153,16 @@ def fuzz(session: nox.Session) -> None:
     session.run("python", "tests/fuzz_readers.py", *session.posargs)
 
 
+@nox.session(python=LOWEST)
+def cupy(session: nox.Session) -> None:
+    """Check the CUDA C of fem-cupy, without a GPU: compiled for the host and run, and by NVRTC for every GPU."""
+    if not (os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")):
+        session.error("the kernels are compiled for the host too: install g++ or clang++, or set CXX")
+    session.install("--editable", "./core[testing]", "--editable", "./plugins/fem-cupy", *GROUPS["cupy"])
+    files = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("tests/gpu/test_cupy*.py"))]
+    session.run("python", "-m", "pytest", "-n", "2", *files, *session.posargs, env={"FEM_GPU_TESTS": "1"})
+
+
 @nox.session
 def bench(session: nox.Session) -> None:
     """Run benchmarks/; arguments after `--` go to it."""

@@ -1,4 +1,4 @@
-"""The kernels of fem-cupy compiled for the host, as a runtime of the device layer: what a GPU would run, without one."""
+"""The kernels of fem-cupy compiled for the host, as a runtime of the device layer: what a GPU would run."""
 
 import atexit
 import ctypes

@@ -1,5 +1,6 @@
 """What lies between CuPy and the core: reasons, errors, the folder of compiled kernels, transfers."""
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -41,32 +42,29 @@ class Device:
     def until(self, place):
         self.ahead = max(self.ahead, len(self.waiting) - self.done)
         for target, source, size in self.waiting[self.done : place]:
-            np.ctypeslib.as_array((np.ctypeslib.ctypes.c_uint8 * size).from_address(target))[:] = (
-                np.ctypeslib.as_array((np.ctypeslib.ctypes.c_uint8 * size).from_address(source))
-            )
+            ctypes.memmove(target, source, size)
         self.done = max(self.done, place)
 
-    def event(device):
-        class Event:
-            place = 0
-
-            def record(self):
-                self.place = len(device.waiting)
-
-            def synchronize(self):
-                device.until(self.place)
-
-        return Event()
+    def staging(self, size):
+        return Staging([np.zeros(size, np.uint8) for _ in range(2)], [Event(self), Event(self)], self.send)
 
 
-@given(
-    st.lists(st.tuples(st.booleans(), st.integers(0, 40)), max_size=6),
-    st.integers(1, 16),
-)
+class Event:
+    def __init__(self, device):
+        self.device, self.place = device, 0
+
+    def record(self):
+        self.place = len(self.device.waiting)
+
+    def synchronize(self):
+        self.device.until(self.place)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 40)), max_size=6), st.integers(1, 16))
 def test_transfers_in_pieces(transfers, size):
     # Whatever is sent and fetched one after the other, though the device does nothing before it is waited for.
     device = Device(8 * 40)
-    staging = Staging([np.zeros(8 * size, np.uint8) for _ in range(2)], [device.event() for _ in range(2)], device.send)
+    staging = device.staging(8 * size)
     there = np.zeros(40)
     address = device.memory.ctypes.data
     for step, (up, length) in enumerate(transfers):
@@ -83,8 +81,7 @@ def test_transfers_in_pieces(transfers, size):
 
 def test_a_piece_is_on_its_way_while_the_next_is_filled():
     device = Device(80)
-    staging = Staging([np.zeros(8, np.uint8) for _ in range(2)], [device.event() for _ in range(2)], device.send)
-    staging.upload(np.arange(10.0), device.memory.ctypes.data)
+    device.staging(8).upload(np.arange(10.0), device.memory.ctypes.data)
     assert device.ahead == 2
 
 
@@ -129,7 +126,7 @@ def test_out_of_memory_says_how_much():
 
 @with_cupy
 def test_a_kernel_that_does_not_compile():
-    with pytest.raises(fem.BackendError, match="NVRTC can't compile the kernels: solve.cu"):
+    with pytest.raises(fem.BackendError, match=r"NVRTC can't compile the kernels: solve\.cu"):
         with running(lambda: (0, 0)):
             raise cupy.cuda.compiler.CompileException("solve.cu(3): error", "", "", ())
 
@@ -155,7 +152,7 @@ def test_without_a_gpu_it_says_why():
             pytest.skip("there is a GPU")
     except cupy.cuda.runtime.CUDARuntimeError:
         pass
-    with pytest.raises(fem.BackendUnavailable, match="driver|GPU"):
+    with pytest.raises(fem.BackendUnavailable, match=r"driver|GPU"):
         fem.open_backend("cupy")
     runtime = CuPyRuntime()
     runtime.close()

@@ -44,7 +44,8 @@ def number(error: BaseException) -> int | None:
     if isinstance(error, MemoryError):
         return MEMORY
     status = getattr(error, "status", None)
-    return int(status) if type(error).__name__ in ("CUDARuntimeError", "CUDADriverError") else None
+    cuda = type(error).__name__ in ("CUDARuntimeError", "CUDADriverError")
+    return status if cuda and isinstance(status, int) else None
 
 
 @contextmanager
