@@ -49,7 +49,7 @@ class HostRuntime(ReferenceRuntime):
     """
 
     #: Blocks of the kernels of conjugate gradients, few enough to go round several times, and steps in a batch.
-    CG_BLOCKS, BATCH = 3, 50
+    CG_BLOCKS, BATCH = 2, 50
 
     def __init__(self, library: Path, order: int = 0) -> None:
         super().__init__()

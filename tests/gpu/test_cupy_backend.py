@@ -63,9 +63,20 @@ def test_many_steps_beside_the_baseline(bend, dirichlet):
         np.testing.assert_allclose(getattr(found, name), wanted, rtol=0, atol=1e-6 * abs(wanted).max(), err_msg=name)
 
 
-def test_the_same_bits_every_time(bend):
+@pytest.mark.parametrize("assembly", ["gather", "coo"])
+def test_multigrid(bend, assembly):
+    problem = fakes.problem(bend)
+    found = fem.solve(bend, problem, backend=INFO, backend_options={"assembly": assembly}, solver="mg")
+    expected = fem.solve(bend, problem, backend="numpy", solver="mg")
+    assert found.report.providers["solve_system"] == INFO.name
+    assert found.report.converged
+    assert abs(found.report.iterations - expected.report.iterations) <= 1
+    np.testing.assert_allclose(found.u, expected.u, rtol=0, atol=1e-6 * abs(expected.u).max())
+
+
+def test_the_same_bits_every_time():
     # From run to run, and in whatever order a device comes to its blocks.
-    solutions = []
+    bend, solutions = fem.generate.s_bend(nodes=3000), []
     for order in (0, 0, 1, 5):
         with fem.open_backend(INFO, order=order) as session:
             solutions.append(fem.solve(bend, fakes.problem(bend), backend=session, solver="cg"))

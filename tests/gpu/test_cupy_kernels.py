@@ -62,7 +62,7 @@ def test_on_the_host(name, order):
     @settings(max_examples=8)
     @given(seeds)
     def run(seed):
-        compare(runtime, name, seed)
+        compare(runtime, name, seed, side=10)
 
     run()
 
@@ -92,7 +92,7 @@ FAULTS = {
     ),
     "a lane that isn't added": ("common.cuh", "step = WIDTH / 2", "step = WIDTH / 4", "multiply"),
     "a block that isn't added": (
-        "solve.cu", "int block = threadIdx.x", "int block = threadIdx.x + 1", "conjugate_gradients",
+        "solve.cu", "int block = first", "int block = first + 1", "conjugate_gradients",
     ),
     "a sum read too early": ("solve.cu", "= a;\n    __syncthreads();\n", "= a;\n", "conjugate_gradients"),
     "a flag read too early": ("solve.cu", "__syncthreads();\n    if (!last)", "if (!last)", "conjugate_gradients"),
@@ -119,7 +119,7 @@ def test_a_wrong_kernel_is_found(fault, tmp_path):
 
     def some_seeds():
         for seed in range(20):
-            compare(runtime, kernel, seed)
+            compare(runtime, kernel, seed, side=12)
 
     with pytest.raises(AssertionError):
         some_seeds()

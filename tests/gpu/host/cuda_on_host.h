@@ -48,6 +48,12 @@ inline T __ldcs(const T *at)
     return *at;
 }
 
+template <class T>
+inline T __ldcg(const T *at)
+{
+    return *at;
+}
+
 inline void __threadfence() {}
 
 enum Waiting { FOR_NOTHING, FOR_WARP, FOR_BLOCK, LEFT };

@@ -47,7 +47,6 @@ class CuPyRuntime:
                 self._device = device
                 self._stream = cupy.cuda.Stream(non_blocking=True)
                 self._pool = cupy.cuda.MemoryPool()
-                self._pinned = cupy.cuda.PinnedMemoryPool()
                 self._staging = self._new_staging(cupy)
         self._cupy = cupy
 
@@ -55,7 +54,8 @@ class CuPyRuntime:
         def send(target: int, start: int, size: int) -> None:
             cupy.cuda.runtime.memcpyAsync(target, start, size, cupy.cuda.runtime.memcpyDefault, self._stream.ptr)
 
-        buffers = [np.frombuffer(self._pinned.malloc(SIZE), np.uint8, SIZE) for _ in range(2)]
+        pinned = (cupy.cuda.PinnedMemoryPointer(cupy.cuda.PinnedMemory(SIZE), 0) for _ in range(2))
+        buffers = [np.frombuffer(pointer, np.uint8, SIZE) for pointer in pinned]
         return Staging(buffers, [cupy.cuda.Event(disable_timing=True) for _ in range(2)], send)
 
     def compile(self) -> None:
@@ -74,7 +74,6 @@ class CuPyRuntime:
                 self._stream.synchronize()
                 del self._staging
                 self._pool.free_all_blocks()
-                self._pinned.free_all_blocks()
         self._cupy = None
 
     @contextmanager
@@ -126,8 +125,9 @@ class CuPyRuntime:
     def conjugate_gradients(
         self, n: int, indptr: Any, indices: Any, A: Any, x: Any, r: Any, p: Any, q: Any, state: Any
     ) -> Callable[[], None]:
-        sums, ticket = self.empty(CG_BLOCKS, np.float64), self.zeros(1, np.uint32)
-        by_item, by_row = min(-(-n // BLOCK), CG_BLOCKS), min(-(-n * LANES // BLOCK), CG_BLOCKS)
+        most = CG_BLOCKS * self._device.attributes["MultiProcessorCount"]
+        by_item, by_row = min(-(-n // BLOCK), most), min(-(-n * LANES // BLOCK), most)
+        sums, ticket = self.empty(by_row, np.float64), self.zeros(1, np.uint32)
 
         def steps(state: Any, count: int) -> None:
             self._launch("cg_check", 1, state)

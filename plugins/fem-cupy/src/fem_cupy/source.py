@@ -12,14 +12,13 @@ FOLDER = Path(__file__).parent / "kernels"
 STAGES = ("sparsity", "assembly", "conditions", "solve", "derived", "multigrid")
 
 #: Threads of a block.
-BLOCK = 128
+BLOCK = 256
 
 #: Threads that take a row of a matrix together.
 LANES = 4
 
-#: At most so many blocks go through the rows in conjugate gradients, each leaving a sum: on any device the same number,
-#: hence the same bits; as many as are at work at once on the largest.
-CG_BLOCKS = 2048
+#: Blocks of the kernels of conjugate gradients for each multiprocessor: as many as fit. They go through all rows.
+CG_BLOCKS = 8
 
 #: Threads of an item, where it is more than one.
 THREADS: Mapping[str, int] = {

@@ -125,22 +125,32 @@ __device__ inline double sum_block(double a)
 
 // Sum over all threads of the grid, in the first thread of the block that comes here last, which alone gets true:
 // each block leaves its sum, the last one adds them up, always in the same order.
-__device__ inline bool sum_grid(double a, volatile double *sums, unsigned *ticket, double *total)
+__device__ inline bool sum_grid(double a, double *sums, unsigned *ticket, double *total)
 {
     __shared__ bool last;
     a = sum_block(a);
     if (threadIdx.x == 0) {
         sums[blockIdx.x] = a;
-        __threadfence();                                             // the sum is seen before the ticket
-        last = atomicInc(ticket, gridDim.x - 1) == gridDim.x - 1; // and the ticket is 0 again after the last
+        __threadfence();                                          // the sum is seen before the ticket
+        last = atomicInc(ticket, gridDim.x - 1) == gridDim.x - 1; // after the last, the ticket is 0 again
     }
     __syncthreads();
     if (!last)
         return false;
     __threadfence(); // the ticket is seen before the others' sums
+    constexpr int AHEAD = 8; // asked for before the first is used: the others of the grid are done, this is waiting
     double mine = 0;
-    for (int block = threadIdx.x; block < int(gridDim.x); block += BLOCK)
-        mine += sums[block];
+    for (int first = threadIdx.x; first < int(gridDim.x); first += AHEAD * BLOCK) {
+        double found[AHEAD];
+        UNROLL
+        for (int j = 0; j < AHEAD; ++j) {
+            const int block = first + j * BLOCK;
+            found[j] = block < int(gridDim.x) ? __ldcg(&sums[block]) : 0; // the L1 cache may have older ones
+        }
+        UNROLL
+        for (int j = 0; j < AHEAD; ++j)
+            mine += found[j];
+    }
     *total = sum_block(mine);
     return threadIdx.x == 0;
 }
