@@ -89,7 +89,9 @@ def unavailable(session: nox.Session, row: dict[str, Any]) -> str | None:
     )
     for backend in json.loads(str(listing)):
         if backend["name"] == row["backend"]:
-            return None if backend["state"] == "ready" else f"{row['backend']}: {backend['state']}: {backend['reason']}"
+            if backend["state"] != "ready":
+                return f"{row['backend']}: {backend['state']}: {backend['reason']}"
+            return None if backend["probe"]["works"] else f"{row['backend']}: {backend['probe']['reason']}"
     return f"{row['backend']}: no installed distribution has a backend of this name"
 
 

@@ -2,9 +2,11 @@
 
 import ctypes
 import os
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import fem_core as fem
 import fem_cupy
@@ -93,10 +95,39 @@ def test_numbers_are_passed_as_the_kernels_take_them():
     assert _as_in_c(1e12).dtype == np.float64
 
 
-# Errors
-
 cupy = pytest.importorskip("cupy") if find_spec("cupy") else None
 with_cupy = pytest.mark.skipif(cupy is None, reason="CuPy isn't installed")
+
+
+@with_cupy
+def test_all_that_is_asked_of_cupy_is_there():
+    # Most of it can't be called without a GPU; that a name is misspelt or gone shows nevertheless.
+    text = (Path(fem_cupy.__file__).parent / "runtime.py").read_text(encoding="utf-8")
+    names = set(re.findall(r"\b_?cupy\.((?:\w+\.)*\w+)", text)) - {"library", "runtime", "source", "staging"}
+    assert {"RawModule", "cuda.Stream", "cuda.runtime.memcpyAsync"} < names
+    assert [name for name in names if not resolved(cupy, name)] == []
+    methods = {
+        cupy.cuda.Stream: ("synchronize", "begin_capture", "end_capture"),
+        cupy.cuda.Graph: ("launch",),
+        cupy.cuda.Event: ("record", "synchronize"),
+        cupy.cuda.MemoryPool: ("malloc", "free_all_blocks", "free_bytes"),
+        cupy.cuda.MemoryPointer: ("copy_from_device_async",),
+        cupy.cuda.Device: ("attributes",),
+        cupy.RawModule: ("get_function",),
+    }
+    for owner, asked in methods.items():
+        assert [name for name in asked if not hasattr(owner, name)] == []
+
+
+def resolved(owner, name):
+    for part in name.split("."):
+        if not hasattr(owner, part):
+            return False
+        owner = getattr(owner, part)
+    return True
+
+
+# Errors
 
 
 @with_cupy

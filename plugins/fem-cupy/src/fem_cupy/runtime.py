@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -69,11 +70,10 @@ class CuPyRuntime:
         if self._cupy is None:
             return
         self._kernels = {}
-        with suppress(Exception):  # of a device that is lost
-            with self._device:
-                self._stream.synchronize()
-                del self._staging
-                self._pool.free_all_blocks()
+        with suppress(Exception), self._device:  # a device that is lost has nothing to give back
+            self._stream.synchronize()
+            self._pool.free_all_blocks()
+        del self._staging, self._stream, self._pool
         self._cupy = None
 
     @contextmanager
@@ -147,14 +147,12 @@ class CuPyRuntime:
                 steps(state, BATCH)
             finally:
                 graph = self._stream.end_capture()
-        kept = indptr, indices, A, x, r, p, q, state, sums, ticket  # the graph has no more than their addresses
+        return partial(self._run, graph, (indptr, indices, A, x, r, p, q, state, sums, ticket))
 
-        def run() -> None:
-            assert kept
-            with self._here():
-                graph.launch(self._stream)
-
-        return run
+    def _run(self, graph: Any, kept: tuple[Any, ...]) -> None:
+        """Launch a graph; `kept` are the arrays of which it has no more than the addresses."""
+        with self._here():
+            graph.launch(self._stream)
 
     def coo_to_csr(self, rows: Any, columns: Any, values: Any, n: int) -> tuple[Any, Any, Any]:
         with self._here():
