@@ -2,6 +2,7 @@
 
 import gc
 from contextlib import suppress
+from dataclasses import replace
 from types import SimpleNamespace
 
 import fem_core as fem
@@ -615,6 +616,22 @@ def test_a_run_goes_on_without_a_device_where_it_may(mesh, expected, kernel, err
         pytest.raises(type(error), match="backend 'reference' failed"),
     ):
         opened.solve(mesh, problem)
+
+
+def test_auto_goes_on_and_a_name_does_not(mesh, expected, monkeypatch):
+    info, create = replace(INFO, rank=99), fem.REGISTRY.create
+
+    def created(listing, options):
+        return failing("residual", lost("test")) if listing.name == "reference" else create(listing, options)
+
+    monkeypatch.setattr(fem.REGISTRY, "_registered", {**fem.REGISTRY._registered, "reference": info})
+    monkeypatch.setattr(fem.REGISTRY, "create", created)
+    solution = fem.solve(mesh, fakes_problem(mesh), backend="auto")
+    assert_same(solution, expected)
+    assert solution.report.providers["solve_system"] == "core"
+    assert any("backend 'reference' failed in solve_system" in text for text in solution.report.warnings)
+    with pytest.raises(DeviceLost, match="backend 'reference' failed in solve_system"):
+        fem.solve(mesh, fakes_problem(mesh), backend="reference")
 
 
 def test_a_device_that_fails_on_the_way_to_the_host(mesh, expected):

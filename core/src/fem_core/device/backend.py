@@ -48,9 +48,14 @@ class DeviceBackend(Backend):
         with self.device.stage("compile") as runtime:
             runtime.compile()
 
-    def close(self) -> None:
+    def forget(self) -> None:
+        """Drop what is kept from run to run: mesh, another backend's pattern, multigrid's levels."""
         self._foreign = None
         self._mg.forget()
+        self.device.forget()
+
+    def close(self) -> None:
+        self.forget()
         self.device.close()
 
     @hookimpl
@@ -63,6 +68,7 @@ class DeviceBackend(Backend):
         self, mesh: Mesh, problem: Problem, sparsity: Sparsity | DevicePattern, progress: Progress
     ) -> DeviceSystem:
         progress.check()
+        progress.remark(f"on {self.device.name}")
         system = assembly.assemble(self.device, mesh, problem, self._pattern(sparsity, mesh), self._coo)
         progress.assembly(mesh.n_elements, mesh.n_elements)
         return system
@@ -78,10 +84,11 @@ class DeviceBackend(Backend):
     def fem_solve(
         self, system: Any, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress
     ) -> DevicePotential | SolveResult:
-        if system.lift is None:
-            raise SolveError("the system has no boundary conditions yet; call apply_bc first")
         refuse_extra(options.method, options)
         system = self._system(system)
+        if system.lift is None:
+            raise SolveError("the system has no boundary conditions yet; call apply_bc first")
+        progress.remark(f"on {self.device.name}")
         if options.method == "mg":
             return self._mg.solve(system, mesh, problem, options, progress)
         return cg.solve(self.device, system, options, progress)

@@ -38,6 +38,7 @@ class Device:
         self.runtime = runtime
         self.ledger = Ledger(runtime)
         self.opened = False
+        self.name = ""
         self._lost: str | None = None
         self._mesh: tuple[weakref.ref[Mesh], DeviceMesh] | None = None
 
@@ -46,11 +47,17 @@ class Device:
         self._refuse_lost()
         with self._watched():
             self.runtime.open()
+            self.name = self.runtime.describe()["name"]
         self.opened = True
+
+    def forget(self) -> None:
+        """Drop the mesh."""
+        self._mesh = None
 
     def close(self) -> None:
         """Give all memory back."""
-        self.opened, self._mesh = False, None
+        self.opened = False
+        self.forget()
         self.runtime.close()
 
     @contextmanager
@@ -91,8 +98,8 @@ class Device:
                     f"{mesh.source}: {mesh.n_elements:,} elements are too many for the 32-bit places of a device; "
                     f"it takes {2**25 - 1:,}"
                 )
-            self.ledger.require("upload of the mesh", ledger.mesh_bytes(mesh.n_nodes, mesh.n_elements))
-            arrays = (self.runtime.upload(array) for array in (mesh.x, mesh.y, mesh.quad8))
+            with self.stage("upload of the mesh", ledger.mesh_bytes(mesh.n_nodes, mesh.n_elements)) as runtime:
+                arrays = [runtime.upload(array) for array in (mesh.x, mesh.y, mesh.quad8)]
             self._mesh = weakref.ref(mesh), DeviceMesh(*arrays)
         return self._mesh[1]
 

@@ -67,13 +67,13 @@ def _rows(indptr: I4) -> Array:
 def _sums(indptr: I4, terms: Array) -> Array:
     """Each row's sum, in order."""
     sums: Array = np.bincount(_rows(indptr), terms, len(indptr) - 1)
-    sums = sums.astype(terms.dtype, copy=False)
-    return sums
+    return sums.astype(terms.dtype, copy=False)
 
 
 def _nodes(quad8: I4, places: Array) -> Array:
     """The eight nodes of the element of each place, (..., 8)."""
-    return quad8.reshape(-1, 8)[places // 8]
+    nodes: Array = quad8.reshape(-1, 8)[places // 8]
+    return nodes
 
 
 # sparsity

@@ -87,5 +87,8 @@ class Runtime(Protocol):
         ...
 
     def describe(self) -> Mapping[str, Any]:
-        """`name` of the device, `memory` in bytes, `compute_capability`, `driver`, versions."""
+        """`name` of the device, `memory` in bytes, `compute_capability`, `driver`, versions.
+
+        `simulated` is True where there is no device behind it.
+        """
         ...

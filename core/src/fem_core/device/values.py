@@ -1,6 +1,7 @@
 """What the stages hand on while it stays on the device."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,10 @@ class DevicePattern:
     source: Any = None
 
     def to_host(self) -> Sparsity:
+        return self._host
+
+    @cached_property
+    def _host(self) -> Sparsity:
         M = self.n_elements
         with self.device.stage("compute_sparsity (to_host)", 256 * M) as runtime:
             slots = runtime.empty(64 * M, np.int32)
