@@ -89,7 +89,9 @@ def unavailable(session: nox.Session, row: dict[str, Any]) -> str | None:
     )
     for backend in json.loads(str(listing)):
         if backend["name"] == row["backend"]:
-            return None if backend["state"] == "ready" else f"{row['backend']}: {backend['state']}: {backend['reason']}"
+            if backend["state"] != "ready":
+                return f"{row['backend']}: {backend['state']}: {backend['reason']}"
+            return None if backend["probe"]["works"] else f"{row['backend']}: {backend['probe']['reason']}"
     return f"{row['backend']}: no installed distribution has a backend of this name"
 
 
@@ -151,6 +153,16 @@ def fuzz(session: nox.Session) -> None:
     """Fuzz the readers of mesh files, 10 seconds a format; more with `-- --seconds 600`."""
     session.install("--editable", "./core[xlsx]", *GROUPS["fuzz"])
     session.run("python", "tests/fuzz_readers.py", *session.posargs)
+
+
+@nox.session(python=LOWEST)
+def cupy(session: nox.Session) -> None:
+    """Check the CUDA C of fem-cupy, without a GPU: compiled for the host and run, and by NVRTC for every GPU."""
+    if not (os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")):
+        session.error("the kernels are compiled for the host too: install g++ or clang++, or set CXX")
+    session.install("--editable", "./core[testing]", "--editable", "./plugins/fem-cupy", *GROUPS["cupy"])
+    files = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("tests/gpu/test_cupy*.py"))]
+    session.run("python", "-m", "pytest", "-n", "2", *files, *session.posargs, env={"FEM_GPU_TESTS": "1"})
 
 
 @nox.session

@@ -1,0 +1,37 @@
+"""Every stage on the GPU by kernels in CUDA C, loaded through CuPy: what `fem backends` shows of it."""
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+from fem_core.backend import BackendInfo
+from fem_core.device.info import OPTIONS, SOLVER_METHODS, STAGES
+
+__version__ = "1.0.0"
+
+#: How CuPy is had, by the driver of the machine.
+INSTALL = 'python -m pip install ./core "./plugins/fem-cupy[cuda13]", or [cuda12] for an older driver'
+
+
+def available() -> str | None:
+    """None, or what is missing; whether there is a GPU is asked when the backend is opened."""
+    return None if find_spec("cupy") else f"CuPy isn't installed: {INSTALL}"
+
+
+def folder() -> Path:
+    """Where CuPy keeps what it has compiled: CUPY_CACHE_DIR, or its own in the user's home."""
+    return Path(os.environ.get("CUPY_CACHE_DIR") or Path.home() / ".cupy" / "kernel_cache")
+
+
+INFO = BackendInfo(
+    name="cupy",
+    summary="every stage on an NVIDIA GPU, in CUDA C",
+    factory="fem_cupy.backend:CuPy",
+    stages=STAGES,
+    solver_methods=SOLVER_METHODS,
+    options=OPTIONS,
+    device="cuda",
+    rank=40,
+    available=available,
+    caches=lambda: [folder()],
+)

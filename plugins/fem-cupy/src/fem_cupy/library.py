@@ -1,0 +1,84 @@
+"""CuPy as it is found: imported with a reason when it can't be, its errors as the core's."""
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from fem_core import BackendError, BackendUnavailable
+from fem_core.device.errors import MEMORY, device_error, unavailable
+
+from fem_cupy import INSTALL, folder
+
+_log = logging.getLogger(__name__)
+
+
+def load() -> Any:
+    """The module `cupy`. Raises BackendUnavailable with the reason."""
+    _keep_or_not()
+    try:
+        import cupy
+    except Exception as error:  # a missing library of CUDA, two CuPys side by side, NumPy too old
+        text = " ".join(str(error).split())
+        raise BackendUnavailable(f"CuPy can't be imported: {type(error).__name__}: {text}; {INSTALL}") from error
+    return cupy
+
+
+def _keep_or_not() -> None:
+    """Have CuPy compile in memory where its folder can't be written to: it would fail to be imported, or to compile."""
+    kept = folder()
+    try:
+        kept.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=kept):
+            return
+    except OSError as error:
+        _log.warning("compiled kernels can't be kept in %s (%s); CUPY_CACHE_DIR names another folder", kept, error)
+        os.environ["CUPY_CACHE_IN_MEMORY"] = "1"
+        os.environ["CUPY_CACHE_DIR"] = tempfile.gettempdir()  # has to be a folder, and is left alone
+
+
+def number(error: BaseException) -> int | None:
+    """CUDA's number of an error of CuPy, or None if it isn't CUDA's."""
+    if isinstance(error, MemoryError):
+        return MEMORY
+    status = getattr(error, "status", None)
+    cuda = type(error).__name__ in ("CUDARuntimeError", "CUDADriverError")
+    return status if cuda and isinstance(status, int) else None
+
+
+@contextmanager
+def opening() -> Iterator[None]:
+    """CUDA's errors met here say why the backend can't be had."""
+    try:
+        yield
+    except Exception as error:
+        found = number(error)
+        if found is None:
+            raise
+        raise unavailable(found, str(error)) from error
+
+
+@contextmanager
+def running(memory: Any) -> Iterator[None]:
+    """Errors of CuPy met here are raised as the core's.
+
+    Parameters
+    ----------
+    memory : function
+        Answers with (free, total) in bytes; asked where memory ran out.
+    """
+    try:
+        yield
+    except Exception as error:
+        found = number(error)
+        if found == MEMORY:
+            wanted = getattr(error, "_size", None)  # of CuPy's OutOfMemoryError; cudaErrorMemoryAllocation has none
+            raise device_error(MEMORY, "an array", wanted, memory()) from error
+        if found is not None:
+            raise device_error(found, str(error)) from error
+        if type(error).__name__ in ("CompileException", "NVRTCError"):
+            text = " ".join(str(error).split())
+            raise BackendError(f"NVRTC can't compile the kernels: {text[:500]}") from error
+        raise
