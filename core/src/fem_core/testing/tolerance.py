@@ -33,13 +33,25 @@ def _jacobian(mesh: Mesh, dn: Floats) -> tuple[Floats, Floats, Floats]:
     return gradient, np.abs(det), terms / np.abs(det)
 
 
-def stiffness(mesh: Mesh, problem: Problem, sparsity: Sparsity) -> Floats:
-    """Allowed difference of each CSR value of K, (nnz,)."""
+def element_stiffness(mesh: Mesh, k: Floats) -> Floats:
+    """Allowed difference of each entry of the element matrices, (n_elements, 8, 8)."""
     gradient, det, loss = _jacobian(mesh, q8.DN_3X3)
     norm = np.linalg.norm(gradient, axis=2)
-    k = problem.conductivity_on(mesh)
     terms = np.einsum("n,q,nq,nqi,nqj->nij", k, q8.WEIGHTS_3X3, det * loss, norm, norm, optimize=True)
-    return C * EPS * sparsity.scatter(np.ascontiguousarray(terms))
+    return C * EPS * np.ascontiguousarray(terms)
+
+
+def stiffness(mesh: Mesh, problem: Problem, sparsity: Sparsity) -> Floats:
+    """Allowed difference of each CSR value of K, (nnz,)."""
+    return sparsity.scatter(element_stiffness(mesh, problem.conductivity_on(mesh)))
+
+
+def element_load(mesh: Mesh, s: Floats) -> Floats:
+    """Allowed difference of each entry of the element loads for s (n_elements, 8): (n_elements, 8)."""
+    _, det, loss = _jacobian(mesh, q8.DN_3X3)
+    N = np.abs(q8.N_3X3)
+    terms: Floats = np.einsum("q,nq,nj,qj,qi->ni", q8.WEIGHTS_3X3, det * loss, np.abs(s), N, N, optimize=True)
+    return C * EPS * terms
 
 
 def load(mesh: Mesh, problem: Problem) -> Floats:
@@ -47,10 +59,7 @@ def load(mesh: Mesh, problem: Problem) -> Floats:
     s = problem.source_on(mesh)
     if s is None:
         return np.zeros(mesh.n_nodes)
-    _, det, loss = _jacobian(mesh, q8.DN_3X3)
-    N = np.abs(q8.N_3X3)
-    terms = np.einsum("q,nq,nj,qj,qi->ni", q8.WEIGHTS_3X3, det * loss, np.abs(s), N, N, optimize=True)
-    return C * EPS * accumulate(mesh.quad8, terms, mesh.n_nodes)
+    return accumulate(mesh.quad8, element_load(mesh, s), mesh.n_nodes)
 
 
 def robin(mesh: Mesh, problem: Problem) -> tuple[Floats, float]:

@@ -1,0 +1,116 @@
+"""A backend out of any runtime: every stage on the device, host values of other backends taken."""
+
+import weakref
+from typing import Any, Literal
+
+import numpy as np
+
+from fem_core.backend import Backend
+from fem_core.device import assembly, cg, conditions, derived, ledger, sparsity
+from fem_core.device.device import Device
+from fem_core.device.info import ASSEMBLIES
+from fem_core.device.runtime import Runtime
+from fem_core.device.values import DeviceFields, DevicePattern, DevicePotential, DeviceSystem
+from fem_core.errors import OptionError, SolveError
+from fem_core.hookspecs import hookimpl
+from fem_core.mesh import Mesh
+from fem_core.problem import Problem
+from fem_core.progress import Progress
+from fem_core.results import SolverOptions
+from fem_core.solvers.base import refuse_extra
+from fem_core.sparsity import Sparsity
+
+
+class DeviceBackend(Backend):
+    """All five stages on a device. Mesh, pattern, system and potential stay there from stage to stage.
+
+    Parameters
+    ----------
+    runtime : Runtime
+        Closed together with the backend.
+    assembly : "gather" or "coo"
+        Whether each matrix entry gathers its terms, or all terms are sorted by their indices, the published way.
+    """
+
+    def __init__(self, runtime: Runtime, assembly: Literal["gather", "coo"] = "gather") -> None:
+        if assembly not in ASSEMBLIES:
+            raise OptionError(f"assembly is {' or '.join(ASSEMBLIES)}, not {assembly!r}")
+        self.device = Device(runtime)
+        self._coo = assembly == "coo"
+        self._foreign: tuple[weakref.ref[Sparsity], DevicePattern] | None = None
+
+    def open(self) -> None:
+        self.device.open()
+
+    def compile(self) -> None:
+        with self.device.stage("compile") as runtime:
+            runtime.compile()
+
+    def close(self) -> None:
+        self._foreign = None
+        self.device.close()
+
+    @hookimpl
+    def fem_sparsity(self, mesh: Mesh, progress: Progress) -> DevicePattern:
+        progress.check()
+        return sparsity.compute_pattern(self.device, mesh, not self._coo)
+
+    @hookimpl
+    def fem_assemble(
+        self, mesh: Mesh, problem: Problem, sparsity: Sparsity | DevicePattern, progress: Progress
+    ) -> DeviceSystem:
+        progress.check()
+        system = assembly.assemble(self.device, mesh, problem, self._pattern(sparsity, mesh), self._coo)
+        progress.assembly(mesh.n_elements, mesh.n_elements)
+        return system
+
+    @hookimpl
+    def fem_apply_bc(self, system: Any, mesh: Mesh, problem: Problem, progress: Progress) -> DeviceSystem:
+        progress.check()
+        system = self._system(system)
+        conditions.require_bare(system, mesh)
+        return conditions.apply(self.device, system, mesh, problem)
+
+    @hookimpl
+    def fem_solve(
+        self, system: Any, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress
+    ) -> DevicePotential:
+        if system.lift is None:
+            raise SolveError("the system has no boundary conditions yet; call apply_bc first")
+        refuse_extra(options.method, options)
+        return cg.solve(self.device, self._system(system), options, progress)
+
+    @hookimpl
+    def fem_compute_derived(self, mesh: Mesh, problem: Problem, result: Any, progress: Progress) -> DeviceFields:
+        progress.check()
+        if isinstance(result, DevicePotential) and result.device is self.device:
+            u = result.u
+        else:
+            host = result.to_host().u
+            with self.device.stage("upload of the potential", host.nbytes) as runtime:
+                u = runtime.upload(host)
+        fields = derived.derive(self.device, mesh, problem, u)
+        progress.derived(mesh.n_elements, mesh.n_elements)
+        return fields
+
+    def _pattern(self, pattern: Any, mesh: Mesh) -> DevicePattern:
+        """`pattern` as this device has it; of others the last one is kept."""
+        if isinstance(pattern, DevicePattern) and pattern.device is self.device:
+            return pattern
+        host: Sparsity = pattern.to_host()
+        if self._foreign is None or self._foreign[0]() is not host:
+            self._foreign = None
+            self._foreign = weakref.ref(host), sparsity.compute_pattern(self.device, mesh, not self._coo, host)
+        return self._foreign[1]
+
+    def _system(self, system: Any) -> DeviceSystem:
+        """`system` as this device has it."""
+        if isinstance(system, DeviceSystem) and system.device is self.device:
+            return system
+        host = system.to_host()
+        K, N = host.matrix, host.n_nodes
+        with self.device.stage("upload of the system", ledger.system_bytes(N, K.nnz)) as runtime:
+            indptr, indices = (runtime.upload(np.asarray(part, dtype=np.int32)) for part in (K.indptr, K.indices))
+            values, rhs, held = (runtime.upload(part) for part in (K.data, host.rhs, host.fixed))
+            lift = None if host.lift is None else runtime.upload(host.lift)
+        return DeviceSystem(self.device, N, K.nnz, indptr, indices, values, rhs, host.fixed, held, lift)

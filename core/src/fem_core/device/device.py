@@ -1,0 +1,124 @@
+"""A device in use: its runtime, what is kept on it, and what every stage does with it."""
+
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fem_core.device import ledger
+from fem_core.device.errors import DeviceLost
+from fem_core.device.ledger import Ledger
+from fem_core.device.runtime import CHUNK, Runtime
+from fem_core.errors import BackendError
+from fem_core.mesh import Mesh
+from fem_core.types import Array
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceMesh:
+    """Coordinates and connectivity on the device."""
+
+    x: Any
+    y: Any
+    quad8: Any
+
+
+class Device:
+    """A runtime with its ledger; refuses at once what can't be done any more.
+
+    Parameters
+    ----------
+    runtime : Runtime
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self.ledger = Ledger(runtime)
+        self.opened = False
+        self._lost: str | None = None
+        self._mesh: tuple[weakref.ref[Mesh], DeviceMesh] | None = None
+
+    def open(self) -> None:
+        """Raises BackendUnavailable with the reason, DeviceLost after an error that the device doesn't survive."""
+        self._refuse_lost()
+        with self._watched():
+            self.runtime.open()
+        self.opened = True
+
+    def close(self) -> None:
+        """Give all memory back."""
+        self.opened, self._mesh = False, None
+        self.runtime.close()
+
+    @contextmanager
+    def stage(self, name: str, wanted: int = 0) -> Iterator[Runtime]:
+        """Work that needs `wanted` bytes more; done when the block ends, so that its seconds are honest."""
+        self._refuse_lost()
+        if not self.opened:
+            raise BackendError("the device's memory was given back when its session was closed: call to_host() before")
+        with self._watched():
+            if wanted:
+                self.ledger.require(name, wanted)
+            yield self.runtime
+            self.runtime.synchronize()
+
+    def _refuse_lost(self) -> None:
+        if self._lost is not None:
+            raise DeviceLost(self._lost)
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        try:
+            yield
+        except DeviceLost as error:
+            self._lost, self._mesh = str(error), None
+            raise
+
+    def download(self, *arrays: Any) -> list[Array]:
+        """The arrays on the host."""
+        with self.stage("download") as runtime:
+            return [runtime.download(array) for array in arrays]
+
+    def mesh(self, mesh: Mesh) -> DeviceMesh:
+        """The mesh, uploaded once; the last one is kept for as long as it is there on the host."""
+        if self._mesh is None or self._mesh[0]() is not mesh:
+            self._mesh = None
+            if 64 * mesh.n_elements >= 2**31:
+                raise BackendError(
+                    f"{mesh.source}: {mesh.n_elements:,} elements are too many for the 32-bit places of a device; "
+                    f"it takes {2**25 - 1:,}"
+                )
+            self.ledger.require("upload of the mesh", ledger.mesh_bytes(mesh.n_nodes, mesh.n_elements))
+            arrays = (self.runtime.upload(array) for array in (mesh.x, mesh.y, mesh.quad8))
+            self._mesh = weakref.ref(mesh), DeviceMesh(*arrays)
+        return self._mesh[1]
+
+    def starts(self, counts: Any, length: int) -> tuple[Any, int]:
+        """Exclusive prefix sums of int32 counts, and their total.
+
+        The sums of the chunks are summed on the host: they are few.
+        """
+        n, runtime = -(-length // CHUNK), self.runtime
+        sums = runtime.empty(n, np.int32)
+        runtime.launch("sum_chunks", n, length, counts, sums)
+        ends = np.cumsum(runtime.download(sums), dtype=np.int64)
+        if ends[-1] >= 2**31:
+            raise BackendError(f"the matrix has {ends[-1]:,} entries, too many for 32-bit indices")
+        offsets = runtime.upload(np.concatenate([[0], ends[:-1]]).astype(np.int32))
+        starts = runtime.empty(length, np.int32)
+        runtime.launch("scan_chunks", n, length, counts, offsets, starts)
+        return starts, int(ends[-1])
+
+    def dot(self, n: int, a: Any, b: Any) -> float:
+        """a·b, summed in an order that is always the same."""
+        chunks = -(-n // CHUNK)
+        sums = self.runtime.empty(chunks, np.float64)
+        self.runtime.launch("dot_chunks", chunks, n, a, b, sums)
+        return float(self.runtime.download(sums).sum())
+
+    def norm(self, n: int, a: Any) -> float:
+        """‖a‖."""
+        return float(np.sqrt(self.dot(n, a, a)))

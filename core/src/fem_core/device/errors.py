@@ -1,0 +1,104 @@
+"""Errors of devices, from the numbers of CUDA: the driver's and the runtime's are the same from 100 on."""
+
+from collections.abc import Mapping
+
+from fem_core.errors import BackendError, BackendUnavailable
+
+#: Out of memory.
+MEMORY = 2
+
+#: After these the context is gone: every later call fails, in this process for good.
+STICKY: Mapping[int, str] = {
+    214: "uncorrectable ECC error",
+    220: "uncorrectable NVLink error",
+    700: "illegal memory access",
+    702: "kernel took too long",
+    709: "context is destroyed",
+    710: "assertion in a kernel",
+    714: "hardware stack error",
+    715: "illegal instruction",
+    716: "misaligned address",
+    717: "invalid address space",
+    718: "invalid program counter",
+    719: "kernel failed",
+    721: "kernel failed",
+}
+
+#: Why a device can't be opened, and the way out.
+CLOSED: Mapping[int, str] = {
+    3: "the driver can't be initialised",
+    34: "CUDA's stub library was loaded in place of the driver; take it off LD_LIBRARY_PATH",
+    35: "there is no NVIDIA driver, or it is too old for this CUDA; update it, or install the extra for an older CUDA",
+    46: "the device is busy or set to exclusive use by another process",
+    100: "there is no GPU",
+    101: "there is no such GPU; `fem doctor` lists them",
+    209: "the kernels don't fit this GPU",
+    222: "the driver is too old for kernels compiled by this CUDA; update the driver",
+    802: "the GPU isn't ready yet (nvidia-fabricmanager)",
+    803: "driver and kernel module are of different versions; restart the machine",
+    804: "this GPU can't run this CUDA with its old driver; update the driver",
+    999: "unknown error of the driver",
+}
+
+
+class DeviceMemoryError(BackendError):
+    """The device has no room; the text has the figures and the way out."""
+
+
+class DeviceLost(BackendError):
+    """The device failed in a way that only a new process gets over."""
+
+
+def size(count: float) -> str:
+    """A number of bytes for people.
+
+    >>> size(1_234_567_890)
+    '1.23 GB'
+    """
+    for unit, digits in (("B", 0), ("kB", 0), ("MB", 0)):
+        if count < 1000:
+            return f"{count:.{digits}f} {unit}"
+        count /= 1000
+    return f"{count:.2f} GB"
+
+
+def out_of_memory(what: str, wanted: int | None, memory: tuple[int, int] | None) -> DeviceMemoryError:
+    """`what` needs `wanted` bytes of a device with `memory` = (free, total)."""
+    needs = f"{what} needs {size(wanted)} on the device" if wanted is not None else f"{what}: the device is full"
+    has = f", {size(memory[0])} of {size(memory[1])} are free" if memory else ""
+    return DeviceMemoryError(f"{needs}{has}; take a smaller mesh, another device, or a backend of the CPU")
+
+
+def lost(what: str) -> DeviceLost:
+    """A device that is no longer of use, and why."""
+    return DeviceLost(f"the device is lost ({what}); only a new Python process can use it again")
+
+
+def device_error(
+    number: int, text: str, wanted: int | None = None, memory: tuple[int, int] | None = None
+) -> BackendError:
+    """The error for CUDA's `number`, met while running.
+
+    Parameters
+    ----------
+    text : str
+        What the library says, or what was being done.
+    wanted, memory : int, (free, total)
+        In bytes, where memory ran out.
+    """
+    text = " ".join(text.split())
+    if number == MEMORY:
+        return out_of_memory(text, wanted, memory)
+    if number in STICKY:
+        return lost(f"CUDA error {number}, {STICKY[number]}: {text}")
+    return BackendError(f"CUDA error {number}: {text}")
+
+
+def unavailable(number: int, text: str) -> BackendUnavailable:
+    """The error for CUDA's `number`, met while opening."""
+    text = " ".join(text.split())
+    if number in STICKY:
+        return BackendUnavailable(f"{STICKY[number]}: {text}")
+    if number == MEMORY:
+        return BackendUnavailable("the device's memory is full: another process holds it")
+    return BackendUnavailable(f"{CLOSED.get(number, 'the device cannot be used')} (CUDA error {number}: {text})")

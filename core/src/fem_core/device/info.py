@@ -1,0 +1,13 @@
+"""What the `BackendInfo` of every device backend says."""
+
+from fem_core.backend import HOOKS, Option
+
+#: How the matrix is summed.
+ASSEMBLIES = ("gather", "coo")
+
+STAGES = tuple(HOOKS)
+SOLVER_METHODS = ("cg",)
+OPTIONS = (
+    Option("device", int, 0, "number of the GPU; `fem doctor` lists them", minimum=0),
+    Option("assembly", str, "gather", "gather, or coo: sorted as published, for comparison", choices=ASSEMBLIES),
+)

@@ -1,0 +1,78 @@
+"""How much device memory each stage takes, said before it is taken."""
+
+from fem_core.device.errors import out_of_memory
+from fem_core.device.runtime import Runtime
+
+#: Bytes of an int32 and of a float64.
+_I, _F = 4, 8
+
+
+class Ledger:
+    """Predictions against what is free.
+
+    Attributes
+    ----------
+    predicted : dict of stage to bytes
+        Beside what was there before.
+    peak : int
+        The most bytes that were in use, predictions included.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self.predicted: dict[str, int] = {}
+        self.peak = 0
+
+    def require(self, stage: str, wanted: int) -> None:
+        """Note what a stage needs. Raises DeviceMemoryError if there isn't as much."""
+        free, total = self._runtime.free_memory()
+        self.predicted[stage] = wanted
+        if wanted > free:
+            raise out_of_memory(stage, wanted, (free, total))
+        self.peak = max(self.peak, total - free + wanted)
+
+
+# N nodes, M elements, Z entries of the matrix; before they are counted, each element is taken to have 64 of its own.
+
+
+def mesh_bytes(N: int, M: int) -> int:
+    """x, y and quad8."""
+    return 2 * _F * N + 8 * _I * M
+
+
+def pattern_bytes(N: int, M: int, Z: int, sources: bool) -> int:
+    """What is kept of a pattern, and the larger one of what its columns and its sources take beside."""
+    kept = 2 * _I * (N + 1) + 8 * _I * M + _I * Z
+    columns = 64 * _I * M + 2 * _I * (N + 1)
+    return kept + max(columns, sources * (64 * _I * M + 3 * _I * (Z + 1))) + _scan_bytes(max(N, Z) + 1)
+
+
+def _scan_bytes(length: int) -> int:
+    return 2 * _I * (length // 256 + 1)
+
+
+def assembly_bytes(N: int, M: int, Z: int, source: bool, coo: bool) -> int:
+    """Ke, or the load's terms, beside values and right-hand side; `coo` has all entries three times over to sort."""
+    entries = 3 * (2 * _I + _F) * (64 * M + N) if coo else 0
+    k, Ke, load = _F * M, 36 * _F * M, source * 16 * _F * M
+    return _F * Z + 2 * _F * N + max(k + Ke + entries, load)
+
+
+def conditions_bytes(N: int, Z: int, edges: int) -> int:
+    """Values and right-hand side anew, lift, held nodes and their list; edges with coefficients and places."""
+    return _F * Z + 2 * _F * N + 2 * _I * N + 3 * (4 * _I + 2 * _F) * edges
+
+
+def system_bytes(N: int, Z: int) -> int:
+    """A system that is brought from the host."""
+    return (_I + _F) * Z + _I * (N + 1) + 2 * _F * N + _I * N
+
+
+def cg_bytes(N: int, Z: int) -> int:
+    """A, and the vectors of conjugate gradients."""
+    return _F * Z + 10 * _F * N + _F * (N // 256 + 1)
+
+
+def derived_bytes(M: int) -> int:
+    """Velocity, speed and pressure."""
+    return 4 * _F * M

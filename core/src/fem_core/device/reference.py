@@ -1,0 +1,567 @@
+"""Every kernel of a device, stated in NumPy: what it computes, and the order of its arguments.
+
+Not how: a kernel for a GPU runs item by item. All arrays are 1-D; N nodes, M elements. Node a of element e
+is `quad8[8 e + a]`, and t = 8 e + a is called a *place*. Element matrices are symmetric: entry (a, b), a <= b,
+of element e is `Ke[p M + e]` with p = `PACKED[a, b]`. No kernel adds floating-point numbers in an order that
+depends on chance.
+
+`ReferenceRuntime` runs them, for tests, on arrays that refuse to be taken for NumPy's.
+"""
+
+import math
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, TypeAlias, get_type_hints
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from fem_core.device.errors import out_of_memory
+from fem_core.device.runtime import (
+    BEFORE,
+    CHUNK,
+    CONVERGED,
+    INDEFINITE,
+    ITERATION,
+    LIMIT,
+    LIMIT_REACHED,
+    NOT_FINITE,
+    PAP,
+    RR,
+    RUNNING,
+    STATUS,
+    TARGET,
+)
+from fem_core.element import element_derived as _derived
+from fem_core.element import element_load as _load
+from fem_core.element import element_stiffness as _stiffness
+from fem_core.element import robin_edges
+from fem_core.sparsity import csr_positions
+from fem_core.types import Array
+
+I4: TypeAlias = NDArray[np.int32]
+F8: TypeAlias = NDArray[np.float64]
+F4: TypeAlias = NDArray[np.float32]
+
+#: Index of entry (a, b) among the 36 of an element matrix: the upper triangle by rows, mirrored.
+PACKED = np.zeros((8, 8), dtype=np.int32)
+PACKED[np.triu_indices(8)] = np.arange(36)
+PACKED = np.maximum(PACKED, PACKED.T)
+
+#: The kernels by name.
+KERNELS: dict[str, Callable[..., None]] = {}
+
+
+def _kernel(function: Callable[..., None]) -> Callable[..., None]:
+    KERNELS[function.__name__] = function
+    return function
+
+
+def _rows(indptr: I4) -> Array:
+    """The row of each entry."""
+    return np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+
+
+def _sums(indptr: I4, terms: Array) -> Array:
+    """Each row's sum, in order."""
+    return np.asarray(np.bincount(_rows(indptr), terms, len(indptr) - 1), dtype=terms.dtype)
+
+
+def _nodes(quad8: I4, places: Array) -> Array:
+    """The eight nodes of the element of each place, (..., 8)."""
+    return quad8.reshape(-1, 8)[places // 8]
+
+
+# sparsity
+
+
+@_kernel
+def count_places(n: int, quad8: I4, count: I4) -> None:
+    """count[v] += 1 for the node v of each place. n = 8 M."""
+    count += np.bincount(quad8, minlength=len(count)).astype(np.int32)
+
+
+@_kernel
+def list_places(n: int, quad8: I4, start: I4, cursor: I4, place: I4) -> None:
+    """place[start[v] + cursor[v]++] = t for v = quad8[t], in any order of t. n = 8 M."""
+    for t in reversed(range(n)):
+        v = quad8[t]
+        place[start[v] + cursor[v]] = t
+        cursor[v] += 1
+
+
+@_kernel
+def sort_places(n: int, start: I4, place: I4) -> None:
+    """The places of each node, start[i] … start[i + 1], ascending. n = N."""
+    place[:] = place[np.lexsort((place, _rows(start)))]
+
+
+@_kernel
+def list_columns(n: int, start: I4, place: I4, quad8: I4, room: I4, length: I4) -> None:
+    """The different nodes of node i's elements, ascending, from room[8 start[i]] on, and their number. n = N.
+
+    An orphan's number is 1, for its diagonal.
+    """
+    for i in range(n):
+        columns = np.unique(_nodes(quad8, place[start[i] : start[i + 1]]))
+        room[8 * start[i] : 8 * start[i] + len(columns)] = columns
+        length[i] = max(1, len(columns))
+
+
+@_kernel
+def pack_columns(n: int, start: I4, room: I4, indptr: I4, indices: I4) -> None:
+    """The rows of `list_columns` side by side; an orphan's has its diagonal. n = N."""
+    for i in range(n):
+        columns = room[8 * start[i] : 8 * start[i] + indptr[i + 1] - indptr[i]]
+        indices[indptr[i] : indptr[i + 1]] = columns if start[i + 1] > start[i] else i
+
+
+@_kernel
+def count_sources(n: int, start: I4, place: I4, quad8: I4, indptr: I4, indices: I4, count: I4) -> None:
+    """For each place 8 e + a of node i and each b: count[s] += 1, s where (i, node b of e) is. n = N.
+
+    A row belongs to one item, so that nothing is atomic.
+    """
+    s = csr_positions(indptr, indices, np.repeat(_rows(start), 8), _nodes(quad8, place).ravel())
+    count += np.bincount(s, minlength=len(count)).astype(np.int32)
+
+
+@_kernel
+def list_sources(
+    n: int, start: I4, place: I4, quad8: I4, indptr: I4, indices: I4, source_start: I4, cursor: I4, source: I4, M: int
+) -> None:
+    """As `count_sources`: source[source_start[s] + cursor[s]++] = where (a, b) of e is in `Ke`. n = N.
+
+    The elements of each entry ascend.
+    """
+    s = csr_positions(indptr, indices, np.repeat(_rows(start), 8), _nodes(quad8, place).ravel())
+    found = (PACKED[place % 8] * M + (place // 8)[:, None]).ravel()
+    order = np.argsort(s, kind="stable")
+    rank = np.arange(len(s)) - np.searchsorted(s[order], s[order])
+    source[source_start[s[order]] + cursor[s[order]] + rank] = found[order]
+    cursor += np.bincount(s, minlength=len(cursor)).astype(np.int32)
+
+
+@_kernel
+def find_slots(n: int, quad8: I4, indptr: I4, indices: I4, slots: I4) -> None:
+    """slots[64 e + 8 a + b] = where (node a, node b) of element e is. n = 64 M."""
+    nodes = quad8.reshape(-1, 8)
+    slots[:] = csr_positions(indptr, indices, np.repeat(quad8, 8), np.tile(nodes, 8).ravel())
+
+
+@_kernel
+def sum_chunks(n: int, length: int, values: I4, sums: I4) -> None:
+    """The sum of each CHUNK values; the last chunk ends at `length`. n = ⌈length / CHUNK⌉."""
+    sums[:n] = np.add.reduceat(values[:length], np.arange(0, length, CHUNK))
+
+
+@_kernel
+def scan_chunks(n: int, length: int, values: I4, offsets: I4, starts: I4) -> None:
+    """starts[j] = offsets[t] + the values before j in its chunk t. n = ⌈length / CHUNK⌉."""
+    for t in range(n):
+        chunk = slice(t * CHUNK, min((t + 1) * CHUNK, length))
+        starts[chunk] = offsets[t] + np.cumsum(values[chunk]) - values[chunk]
+
+
+# assembly
+
+
+@_kernel
+def element_stiffness(n: int, x: F8, y: F8, quad8: I4, k: F8, k_stride: int, Ke: F8) -> None:
+    """∫ k ∇N_a·∇N_b of each element by 3x3 Gauss points; k[k_stride e], whatever the sign of det J. n = M."""
+    nodes = quad8.reshape(-1, 8)
+    full = _stiffness(x[nodes], y[nodes], k[k_stride * np.arange(n)])
+    a, b = np.triu_indices(8)
+    Ke[:] = full[:, a, b].T.ravel()
+
+
+@_kernel
+def sum_entries(n: int, source_start: I4, source: I4, Ke: F8, values: F8) -> None:
+    """values[s] = the sum of Ke[source] over s, in order; 0 where there is none. n = nnz."""
+    values[:] = _sums(source_start, Ke[source])
+
+
+@_kernel
+def element_load(n: int, x: F8, y: F8, quad8: I4, source_s: F8, fe: F8) -> None:
+    """∫ s N_a of each element by 3x3 Gauss points; s of place t is source_s[t]. n = M."""
+    nodes = quad8.reshape(-1, 8)
+    fe[:] = _load(x[nodes], y[nodes], source_s.reshape(-1, 8)).ravel()
+
+
+@_kernel
+def sum_loads(n: int, start: I4, place: I4, fe: F8, rhs: F8) -> None:
+    """rhs[i] = the sum of fe over the places of node i, in order. n = N."""
+    rhs[:] = _sums(start, fe[place])
+
+
+@_kernel
+def coo_entries(n: int, quad8: I4, Ke: F8, M: int, orphans: I4, rows: I4, columns: I4, values: F8) -> None:
+    """All entries of all element matrices, t = 64 e + 8 a + b, then 0 on each orphan's diagonal. n = 64 M + orphans."""
+    rows[:] = np.concatenate([np.repeat(quad8, 8), orphans])
+    columns[:] = np.concatenate([np.tile(quad8.reshape(-1, 8), 8).ravel(), orphans])
+    values[:] = np.concatenate([Ke.reshape(36, M)[PACKED.ravel()].T.ravel(), np.zeros(len(orphans))])
+
+
+# conditions
+
+
+@_kernel
+def add_robin(
+    n: int, nodes: I4, edge_start: I4, edge_place: I4, edges: I4, x: F8, y: F8, p: F8, gamma: F8, indptr: I4,
+    indices: I4, values: F8, rhs: F8,
+) -> None:  # fmt: skip
+    """For each place 3 edge + i of node v = nodes[t]: ∫ γ N_i added to rhs[v], ∫ p N_i N_j to row v. n = len(nodes).
+
+    p and gamma are given at the three nodes of each edge. By 3 Gauss points; edges in order.
+    """
+    corners = edges.reshape(-1, 3)
+    matrix, load = robin_edges(x[corners], y[corners], p.reshape(-1, 3), gamma.reshape(-1, 3))
+    row = nodes[_rows(edge_start)]
+    np.add.at(rhs, row, load.ravel()[edge_place])
+    columns = corners[edge_place // 3]
+    slots = csr_positions(indptr, indices, np.repeat(row, 3), columns.ravel())
+    np.add.at(values, slots, matrix.reshape(-1, 3)[edge_place].ravel())
+
+
+@_kernel
+def subtract_product(n: int, indptr: I4, indices: I4, values: F8, g: F8, rhs: F8) -> None:
+    """rhs -= K g. n = N."""
+    rhs -= _sums(indptr, values * g[indices])
+
+
+@_kernel
+def penalize(n: int, fixed: I4, indptr: I4, indices: I4, values: F8, rhs: F8, penalty: float) -> None:
+    """The penalty added to the diagonal of fixed nodes, their rhs made 0. n = len(fixed)."""
+    values[csr_positions(indptr, indices, fixed, fixed)] += penalty
+    rhs[fixed] = 0
+
+
+@_kernel
+def eliminate(n: int, held: I4, indptr: I4, indices: I4, values: F8, rhs: F8) -> None:
+    """Rows and columns of held nodes (those that aren't 0) become the identity's, their rhs 0. n = N."""
+    rows = _rows(indptr)
+    gone = (held[rows] != 0) | (held[indices] != 0)
+    values[gone] = (rows == indices)[gone]
+    rhs[held != 0] = 0
+
+
+# solve
+
+
+@_kernel
+def inverse_root_diagonal(n: int, indptr: I4, indices: I4, values: F8, d: F8, bad: I4) -> None:
+    """d_i = K_ii^-½; where K_ii isn't positive and finite, d_i = 0 and bad[0] += 1. n = N."""
+    nodes = np.arange(n, dtype=np.int32)
+    diagonal = values[csr_positions(indptr, indices, nodes, nodes)]
+    good = (diagonal > 0) & np.isfinite(diagonal)
+    d[:] = np.where(good, 1 / np.sqrt(np.where(good, diagonal, 1)), 0)
+    bad[0] += np.count_nonzero(~good)
+
+
+@_kernel
+def scale_matrix(n: int, indptr: I4, indices: I4, values: F8, d: F8, A: F8) -> None:
+    """A_ij = d_i K_ij d_j. n = N."""
+    A[:] = d[_rows(indptr)] * values * d[indices]
+
+
+@_kernel
+def product(n: int, a: F8, b: F8, out: F8) -> None:
+    """out_i = a_i b_i."""
+    out[:] = a * b
+
+
+@_kernel
+def residual(n: int, indptr: I4, indices: I4, A: F8, x: F8, b: F8, out: F8) -> None:
+    """out = b - A x. n = N."""
+    out[:] = b - _sums(indptr, A * x[indices])
+
+
+@_kernel
+def multiply(n: int, indptr: I4, indices: I4, A: F8, x: F8, out: F8) -> None:
+    """out = A x. n = N."""
+    out[:] = _sums(indptr, A * x[indices])
+
+
+@_kernel
+def put_zero(n: int, fixed: I4, out: F8) -> None:
+    """out = 0 at fixed nodes. n = len(fixed)."""
+    out[fixed] = 0
+
+
+@_kernel
+def potential(n: int, lift: F8, d: F8, x: F8, u: F8) -> None:
+    """u = ĝ + D x. n = N."""
+    u[:] = lift + d * x
+
+
+@_kernel
+def dot_chunks(n: int, length: int, a: F8, b: F8, sums: F8) -> None:
+    """a·b of each CHUNK entries; the last chunk ends at `length`. n = ⌈length / CHUNK⌉."""
+    sums[:n] = np.add.reduceat(a[:length] * b[:length], np.arange(0, length, CHUNK))
+
+
+# derived
+
+
+@_kernel
+def element_derived(
+    n: int, x: F8, y: F8, quad8: I4, u: F8, p0: float, half_rho: float, velocity: F8, speed: F8, pressure: F8
+) -> None:
+    """-∇u at velocity[2 e], [2 e + 1], |∇u|, each the mean over 2x2 Gauss points, and p0 - half_rho speed². n = M."""
+    nodes = quad8.reshape(-1, 8)
+    mean, speed[:] = _derived(x[nodes], y[nodes], u[nodes])
+    velocity[:] = mean.ravel()
+    pressure[:] = p0 - half_rho * speed * speed
+
+
+# multigrid
+
+
+@_kernel
+def multiply_f4(n: int, indptr: I4, indices: I4, values: F4, x: F4, out: F4) -> None:
+    """out = M x, M of n rows."""
+    out[:] = _sums(indptr, values * x[indices])
+
+
+@_kernel
+def subtract_product_f4(n: int, indptr: I4, indices: I4, values: F4, x: F4, r: F4) -> None:
+    """r -= M x, M of n rows."""
+    r -= _sums(indptr, values * x[indices])
+
+
+@_kernel
+def chebyshev(n: int, alpha: float, beta: float, z: F4, delta: F4, x: F4) -> None:
+    """δ = β δ + α z, x += δ; where β is 0, δ isn't read."""
+    delta[:] = np.float32(alpha) * z + (np.float32(beta) * delta if beta else np.float32(0))
+    x += delta
+
+
+@_kernel
+def solve_lines(n: int, line_start: I4, nodes: I4, d: F4, l: F4, r: F4, z: F4) -> None:
+    """z = (L D Lᵀ)⁻¹ r at the nodes of each line; elsewhere z stays. n lines.
+
+    `nodes`, d (diagonal of D) and l (lower diagonal of L, l[k] below d[k]) go line by line; what l holds at the
+    end of a line isn't read.
+    """
+    first, stop = line_start[:-1], line_start[1:]
+    for step in range(int((stop - first).max(initial=0))):  # all lines at once, from node to node
+        k = (first + step)[first + step < stop]
+        z[nodes[k]] = r[nodes[k]] - (l[k - 1] * z[nodes[k - 1]] if step else np.float32(0))
+    for step in range(int((stop - first).max(initial=0))):
+        k = (stop - 1 - step)[stop - 1 - step >= first]
+        z[nodes[k]] = z[nodes[k]] / d[k] - (l[k] * z[nodes[k + 1]] if step else np.float32(0))
+
+
+@_kernel
+def add_f4(n: int, e: F4, x: F4) -> None:
+    """x += e."""
+    x += e
+
+
+@_kernel
+def multiply_dense(n: int, B: F4, x: F4, out: F4) -> None:
+    """out = B x, B (n, n) by rows."""
+    out[:] = B.reshape(n, n) @ x
+
+
+@_kernel
+def narrow(n: int, d: F8, r: F8, factor: float, s: F4) -> None:
+    """s = d r factor, in single precision."""
+    s[:] = d * r * factor
+
+
+@_kernel
+def widen(n: int, d: F8, x: F4, factor: float, z: F8) -> None:
+    """z = d x factor."""
+    z[:] = d * x * factor
+
+
+@_kernel
+def axpy(n: int, alpha: float, a: F8, b: F8) -> None:
+    """b += α a."""
+    b += alpha * a
+
+
+@_kernel
+def xpby(n: int, z: F8, beta: float, p: F8) -> None:
+    """p = z + β p."""
+    p[:] = z + beta * p
+
+
+# conjugate gradients
+
+
+def step(n: int, indptr: I4, indices: I4, A: F8, x: F8, r: F8, p: F8, q: F8, state: F8) -> None:
+    """One step of conjugate gradients on a matrix of unit diagonal, or the status why there is none.
+
+    state = ‖r‖², ‖r‖² of the step before, p·Ap, target, iteration, limit, status and one of no use. At the start
+    x = p = 0, r = b, ‖r‖² is given and the one before is 1. With a status nothing is touched.
+    """
+    if state[STATUS] != RUNNING:
+        return
+    if math.sqrt(state[RR]) < state[TARGET]:
+        state[STATUS] = CONVERGED
+    elif not math.isfinite(state[RR]):
+        state[STATUS] = NOT_FINITE
+    elif state[ITERATION] >= state[LIMIT]:
+        state[STATUS] = LIMIT_REACHED
+    else:
+        p[:] = r + (state[RR] / state[BEFORE]) * p
+        multiply(n, indptr, indices, A, p, q)
+        state[PAP] = p @ q
+        if state[PAP] <= 0:
+            state[STATUS] = INDEFINITE
+            return
+        alpha = state[RR] / state[PAP]
+        x += alpha * p
+        r -= alpha * q
+        state[BEFORE], state[RR] = state[RR], r @ r
+        state[ITERATION] += 1
+
+
+#: Steps that one call of the reference's `conjugate_gradients` runs.
+BATCH = 16
+
+#: The dtype of each array type of a signature.
+DTYPES = {I4: np.dtype("i4"), F8: np.dtype("f8"), F4: np.dtype("f4")}
+
+
+@cache
+def signature(kernel: str) -> tuple[Any, ...]:
+    """The types of a kernel's arguments after n: I4, F8, F4, int or float."""
+    hints = get_type_hints(KERNELS[kernel])
+    return tuple(hint for name, hint in hints.items() if name not in ("n", "return"))
+
+
+class DeviceArray:
+    """An array of `ReferenceRuntime`: nothing but the runtime gets at its values."""
+
+    __array_ufunc__ = None
+
+    def __init__(self, runtime: "ReferenceRuntime", values: Array) -> None:
+        self._runtime, self._values = runtime, values
+
+    def __array__(self, *arguments: Any, **keywords: Any) -> Any:
+        raise AssertionError("a device array was taken for a NumPy array")
+
+    def __bool__(self) -> bool:
+        raise AssertionError("a device array was asked whether it is true")
+
+    __len__ = __iter__ = __getitem__ = __float__ = __array__
+
+    def on(self, runtime: "ReferenceRuntime") -> Array:
+        """Its values, if it is `runtime`'s and that is open."""
+        assert self._runtime is runtime, "a device array of another runtime"
+        assert runtime.opened, "a device array was used after its runtime was closed"
+        return self._values
+
+
+class ReferenceRuntime:
+    """The kernels above as a `Runtime`, with all that a device does to mistakes: memory isn't zero, types are strict.
+
+    Parameters
+    ----------
+    memory : int
+        Bytes that it lets its arrays have.
+    """
+
+    def __init__(self, memory: int = 1 << 34) -> None:
+        self.memory = memory
+        self.opened = False
+        self.launches: list[str] = []
+        self.downloads = 0
+        self.peak = 0
+        self._arrays: weakref.WeakSet[DeviceArray] = weakref.WeakSet()
+
+    def open(self) -> None:
+        self.opened = True
+
+    def compile(self) -> None: ...
+
+    def close(self) -> None:
+        self.opened = False
+        self._arrays.clear()
+
+    @property
+    def used(self) -> int:
+        """Bytes in its arrays."""
+        return sum(array._values.nbytes for array in self._arrays)
+
+    def _new(self, values: Array) -> DeviceArray:
+        assert self.opened, "memory of a runtime that is closed"
+        assert values.dtype in DTYPES.values(), f"devices have no {values.dtype}"
+        self.peak = max(self.peak, self.used + values.nbytes)
+        if self.peak > self.memory:
+            raise out_of_memory("an array", values.nbytes, self.free_memory())
+        self._arrays.add(array := DeviceArray(self, values))
+        return array
+
+    def empty(self, length: int, dtype: DTypeLike) -> DeviceArray:
+        return self._new(np.full(length, np.nan if np.dtype(dtype).kind == "f" else -(2**31), dtype))
+
+    def zeros(self, length: int, dtype: DTypeLike) -> DeviceArray:
+        return self._new(np.zeros(length, dtype))
+
+    def upload(self, values: Array) -> DeviceArray:
+        return self._new(np.array(values, order="C").ravel())
+
+    def download(self, values: DeviceArray) -> Array:
+        self.downloads += 1
+        return values.on(self).copy()
+
+    def copy(self, source: DeviceArray, target: DeviceArray) -> None:
+        a, b = source.on(self), target.on(self)
+        assert (a.shape, a.dtype) == (b.shape, b.dtype), "copied to an array of another kind"
+        b[:] = a
+
+    def launch(self, kernel: str, n: int, *arguments: Any) -> None:
+        self.launches.append(kernel)
+        types = signature(kernel)
+        assert len(types) == len(arguments), f"{kernel} takes {len(types)} arguments, not {len(arguments)}"
+        given = []
+        for wanted, argument in zip(types, arguments, strict=True):
+            if wanted in DTYPES:
+                argument = argument.on(self)
+                assert argument.dtype == DTYPES[wanted], f"{kernel} was given {argument.dtype} for {wanted}"
+            else:
+                assert type(argument) is wanted, f"{kernel} was given {argument!r} for {wanted.__name__}"
+            given.append(argument)
+        if n > 0:
+            with np.errstate(all="ignore"):
+                KERNELS[kernel](n, *given)
+
+    def synchronize(self) -> None:
+        assert self.opened
+
+    def conjugate_gradients(
+        self, n: int, indptr: Any, indices: Any, A: Any, x: Any, r: Any, p: Any, q: Any, state: Any
+    ) -> Callable[[], None]:
+        arrays = [array.on(self) for array in (indptr, indices, A, x, r, p, q, state)]
+
+        def run() -> None:
+            assert self.opened
+            with np.errstate(all="ignore"):
+                for _ in range(BATCH):
+                    step(n, *arrays)
+
+        return run
+
+    def coo_to_csr(self, rows: DeviceArray, columns: DeviceArray, values: DeviceArray, n: int) -> tuple[Any, Any, Any]:
+        i, j, v = (array.on(self) for array in (rows, columns, values))
+        keys, place = np.unique(i.astype(np.int64) * n + j, return_inverse=True)
+        indptr = np.searchsorted(keys, n * np.arange(n + 1, dtype=np.int64)).astype(np.int32)
+        sums = np.bincount(place.ravel(), v, len(keys))
+        return self._new(indptr), self._new((keys % n).astype(np.int32)), self._new(sums)
+
+    def free_memory(self) -> tuple[int, int]:
+        return self.memory - self.used, self.memory
+
+    def seconds(self, work: Callable[[], object]) -> float:
+        start = time.perf_counter()
+        work()
+        return time.perf_counter() - start
+
+    def describe(self) -> Mapping[str, Any]:
+        return {"name": "NumPy reference, no GPU", "memory": self.memory, "simulated": True}

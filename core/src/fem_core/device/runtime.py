@@ -1,0 +1,91 @@
+"""What a GPU library has to offer: memory, and launches of the kernels that `fem_core.device.reference` states."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from numpy.typing import DTypeLike
+
+from fem_core.types import Array
+
+#: Items that one thread of `sum_chunks`, `scan_chunks` and `dot_chunks` goes through.
+CHUNK = 256
+
+#: What the entries of `state` in `conjugate_gradients` hold.
+RR, BEFORE, PAP, TARGET, ITERATION, LIMIT, STATUS = range(7)
+#: Length of `state`.
+STATE = 8
+
+#: The values of its `STATUS`.
+RUNNING, CONVERGED, NOT_FINITE, LIMIT_REACHED, INDEFINITE = range(5)
+
+
+class Runtime(Protocol):
+    """One device, as `DeviceBackend` uses it. Device arrays are opaque, 1-D and contiguous.
+
+    What goes wrong is raised as `fem_core.device.errors` has it, never as an error of the library.
+    """
+
+    def open(self) -> None:
+        """Take hold of the device. Raises BackendUnavailable with the reason."""
+        ...
+
+    def compile(self) -> None:
+        """Compile all kernels; they are kept on disk."""
+        ...
+
+    def close(self) -> None:
+        """Give all memory back; may be called again, and after any error."""
+        ...
+
+    def empty(self, length: int, dtype: DTypeLike) -> Any:
+        """A device array of int32, float64 or float32."""
+        ...
+
+    def zeros(self, length: int, dtype: DTypeLike) -> Any:
+        """A device array of zeros."""
+        ...
+
+    def upload(self, values: Array) -> Any:
+        """A device array of the same dtype; of C order, raveled."""
+        ...
+
+    def download(self, values: Any) -> Array:
+        """The array on the host, once everything before is done."""
+        ...
+
+    def copy(self, source: Any, target: Any) -> None:
+        """Overwrite `target`, of the same length and dtype."""
+        ...
+
+    def launch(self, kernel: str, n: int, *arguments: Any) -> None:
+        """A kernel over the items 0 … n - 1; a Python int is passed as int32, a float as float64."""
+        ...
+
+    def synchronize(self) -> None:
+        """Wait for everything that was launched."""
+        ...
+
+    def conjugate_gradients(
+        self, n: int, indptr: Any, indices: Any, A: Any, x: Any, r: Any, p: Any, q: Any, state: Any
+    ) -> Callable[[], None]:
+        """Steps of conjugate gradients: each call runs up to some dozens, asynchronously.
+
+        `fem_core.device.reference.step` says what a step is. A call does nothing once the status is set.
+        """
+        ...
+
+    def coo_to_csr(self, rows: Any, columns: Any, values: Any, n: int) -> tuple[Any, Any, Any]:
+        """indptr, indices and values of the sum of all entries: the published way of assembly."""
+        ...
+
+    def free_memory(self) -> tuple[int, int]:
+        """Free and total memory in bytes."""
+        ...
+
+    def seconds(self, work: Callable[[], object]) -> float:
+        """What the work takes on the device, by its own events."""
+        ...
+
+    def describe(self) -> Mapping[str, Any]:
+        """`name` of the device, `memory` in bytes, `compute_capability`, `driver`, versions."""
+        ...
