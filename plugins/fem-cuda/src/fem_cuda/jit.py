@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar, get_type_h
 
 from numba import cuda, types
 
+from fem_cuda.library import simulated
+
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: Whether numba-cuda was imported with NUMBA_ENABLE_CUDASIM=1: kernels are then interpreted, by Python's threads.
-SIMULATED = bool(cuda.config.ENABLE_CUDASIM) if hasattr(cuda, "config") else False
+#: Whether Python interprets the kernels: this decides about a few functions below the kernels, in `kernels.common`.
+SIMULATED = simulated()
 
 if TYPE_CHECKING:
     Int: TypeAlias = int
@@ -41,6 +43,8 @@ def kernel(function: F) -> F:
 
 def device(function: F) -> F:
     """For functions that kernels call; they are inlined."""
+    if SIMULATED and "cuda" not in function.__code__.co_names:
+        return function  # needs nothing of the simulator, which takes its time
     return cuda.jit(function, device=True)  # type: ignore[no-any-return]
 
 

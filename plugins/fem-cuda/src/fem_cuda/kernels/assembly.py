@@ -174,10 +174,19 @@ def sum_loads(n: Int, start: Ints, place: Ints, fe: Floats, rhs: Floats) -> None
 
 
 @kernel
-def coo_entries(n: Int, quad8: Ints, Ke: Floats, M: Int, rows: Ints, columns: Ints, values: Floats) -> None:
-    """All entries of all element matrices, t = 64 e + 8 a + b: the published way, for comparison. n = 64 M."""
+def coo_entries(
+    n: Int, quad8: Ints, Ke: Floats, M: Int, orphans: Ints, rows: Ints, columns: Ints, values: Floats
+) -> None:
+    """All entries of all element matrices, t = 64 e + 8 a + b, then 0 on each orphan's diagonal.
+
+    The published way, for comparison. n = 64 M + orphans.
+    """
     for t in items(n):
         e, a, b = t // 64, t // 8 % 8, t % 8
-        rows[t] = quad8[8 * e + a]
-        columns[t] = quad8[8 * e + b]
-        values[t] = Ke[packed(a, b) * M + e]
+        if e < M:
+            rows[t] = quad8[8 * e + a]
+            columns[t] = quad8[8 * e + b]
+            values[t] = Ke[packed(a, b) * M + e]
+        else:
+            rows[t] = columns[t] = orphans[t - 64 * M]
+            values[t] = 0

@@ -8,8 +8,8 @@ from numba import cuda, types
 
 from fem_cuda.jit import SIMULATED, Float, Floats, Int, Ints, device
 
-BLOCK = 256  # threads in a block
-LANES = 1 if SIMULATED else 8  # threads that take a row of a matrix together
+BLOCK = 128  # threads in a block
+LANES = 1 if SIMULATED else 4  # threads that take a row of a matrix together
 WARP = 1 if SIMULATED else 32
 CHUNK = 256  # values that an item of sum_chunks, scan_chunks and dot_chunks goes through
 
