@@ -43,7 +43,7 @@ def number(error: BaseException) -> int | None:
         return None
     from cuda.bindings.driver import CUresult
 
-    return int(CUresult[name[0]]) if name[0] in CUresult.__members__ else None
+    return int(getattr(CUresult, name[0], 0)) or None
 
 
 @contextmanager

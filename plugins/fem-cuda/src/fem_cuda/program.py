@@ -19,6 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from fem_core import BackendError
 from fem_core.atomic import replacing
 
@@ -76,16 +77,21 @@ def ptx(name: str, cc: tuple[int, int]) -> str:
 def link(sources: Mapping[str, str], cc: tuple[int, int]) -> bytes:
     """One cubin of the PTX of several kernels, by name."""
     from cuda.core import Linker, LinkerOptions, ObjectCode
-    from numba.cuda.cudadrv.libs import get_cudalib
 
-    runtime = Path(get_cudalib("cudadevrt", static=True)).read_bytes()  # has the barrier of a grid
     parts = [ObjectCode.from_ptx(text.encode(), name=name) for name, text in sources.items()]
-    parts.append(ObjectCode.from_library(runtime, name="cudadevrt"))
+    parts.append(ObjectCode.from_library(runtime_library(), name="cudadevrt"))
     linker = Linker(*parts, options=LinkerOptions(arch=f"sm_{cc[0]}{cc[1]}"))
     try:
         return bytes(linker.link("cubin").code)
     finally:
         linker.close()
+
+
+def runtime_library() -> bytes:
+    """CUDA's library for the device, which has the barrier of a grid."""
+    from numba.cuda.cudadrv.libs import get_cudalib
+
+    return Path(get_cudalib("cudadevrt", static=True)).read_bytes()
 
 
 def cubin(cc: tuple[int, int]) -> bytes:
@@ -196,6 +202,9 @@ class Simulated:
     #: Threads of the block, a power of two.
     threads = 1
 
+    #: The simulator runs one kernel at a time.
+    _running = threading.Lock()
+
     def __init__(self) -> None:
         from numba import cuda
 
@@ -207,11 +216,19 @@ class Simulated:
 
     def launch(self, kernel: str, grid: int, stream: Any, *arguments: Any, together: bool = False) -> None:
         """Run a kernel; the division by zero of a GPU warns nobody."""
-        interval = sys.getswitchinterval()
-        sys.setswitchinterval(1e-4)  # at each barrier a thread waits for the one that watches over all
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", RuntimeWarning)
-                self._kernels[kernel][1, self.threads, stream](*arguments)
-        finally:
-            sys.setswitchinterval(interval)
+        with self._running, warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            interval = sys.getswitchinterval()
+            sys.setswitchinterval(1e-4)  # at each barrier a thread waits for the one that watches over all
+            try:
+                self._kernels[kernel][1, self.threads, stream](*map(_simulated, arguments))
+            finally:
+                sys.setswitchinterval(interval)
+
+
+def _simulated(argument: Any) -> Any:
+    """An argument as the simulator takes it: Python's own view of memory is ten times as fast as its arrays.
+
+    What is in it are Python's numbers, though; so single precision stays in arrays.
+    """
+    return argument.data if hasattr(argument, "dtype") and argument.dtype != np.float32 else argument

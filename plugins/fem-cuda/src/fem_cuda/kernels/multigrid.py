@@ -83,7 +83,7 @@ def narrow(n: Int, d: Floats, r: Floats, factor: Float, s: Floats32) -> None:
 def widen(n: Int, d: Floats, x: Floats32, factor: Float, z: Floats) -> None:
     """z = d x factor."""
     for i in items(n):
-        z[i] = d[i] * x[i] * factor
+        z[i] = d[i] * np.float64(x[i]) * factor
 
 
 @kernel
