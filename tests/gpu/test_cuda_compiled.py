@@ -4,6 +4,7 @@ import ctypes
 import logging
 import os
 import re
+from collections import Counter
 from types import SimpleNamespace
 
 import fem_core as fem
@@ -69,19 +70,17 @@ def test_nothing_is_spilled(compiled, cc, name):
     linker = Linker(ObjectCode.from_ptx(compiled(cc)[name].encode()), runtime, options=options)
     linker.link("cubin")
     said = linker.get_info_log().split(f"Function properties for {name}", 1)[1]
-    stack, stores, loads = re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill", said).groups()
-    assert (stores, loads) == ("0", "0")
-    assert name == "conjugate_gradients" or stack == "0"
+    assert re.search(r"0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads", said)
 
 
 def test_the_element_kernel_is_in_double_precision_with_multiply_adds(compiled):
     ptx = compiled((9, 0))["element_stiffness"]
-    count = {word: len(re.findall(rf"\s{word}\s", ptx)) for word in (r"fma\.rn\.f64", r"div\.rn\.f64", r"st\.global\.f64")}
-    assert list(count.values())[1:] == [9, 36]
-    assert count[r"fma\.rn\.f64"] > 50
+    words = Counter(re.findall(r"\s([a-z.]+\.f64)\s", ptx))
+    assert words["div.rn.f64"] == 9
+    assert words["st.global.f64"] == 36
+    assert words["fma.rn.f64"] > 50
+    assert sum(n for word, n in words.items() if word.split(".")[0] in ("add", "sub", "mul", "fma", "div")) < 650
     assert ".f32" not in ptx
-    operations = len(re.findall(r"\s(?:add|sub|mul|fma\.rn|div\.rn|neg)\.f64\s", ptx))
-    assert operations < 650
 
 
 @pytest.mark.parametrize("name", ["multiply_f4", "subtract_product_f4", "multiply_dense", "solve_lines", "add_f4"])
@@ -92,7 +91,8 @@ def test_single_precision_stays_single(compiled, name):
 
 
 def test_a_launch_passes_what_a_kernel_takes(compiled):
-    array = SimpleNamespace(size=5, dtype=SimpleNamespace(itemsize=8), gpu_data=SimpleNamespace(device_pointer_value=64))
+    memory = SimpleNamespace(device_pointer_value=64)
+    array = SimpleNamespace(size=5, dtype=SimpleNamespace(itemsize=8), gpu_data=memory)
     for name, ptx in compiled((9, 0)).items():
         types = program.signature(KERNELS[name])
         arguments = [{"int32": 1, "float64": 1.0}.get(str(one), array) for one in types]

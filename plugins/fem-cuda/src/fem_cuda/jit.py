@@ -16,9 +16,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 #: Whether Python interprets the kernels: this decides about a few functions below the kernels, in `kernels.common`.
 SIMULATED = simulated()
 
-if TYPE_CHECKING:
-    Int: TypeAlias = int
-    Float: TypeAlias = float
+if TYPE_CHECKING:  # numbers of a device are none of Python's
+    Int: TypeAlias = Any
+    Float: TypeAlias = Any
     Ints: TypeAlias = Any
     Floats: TypeAlias = Any
     Floats32: TypeAlias = Any

@@ -45,7 +45,7 @@ THREADS: Mapping[str, int] = {
 }
 
 #: What compiles, in so far as it is installed from wheels.
-_COMPILERS = ("numba-cuda", "numba", "llvmlite", "cuda-core", "nvidia-nvvm", "nvidia-cuda-nvcc-cu12", "nvidia-nvjitlink")
+_COMPILERS = ("numba-cuda", "numba", "llvmlite", "nvidia-nvvm", "nvidia-cuda-nvcc-cu12", "nvidia-nvjitlink")
 
 _DIGEST = 32
 _KEPT = 8  # cubins: of other versions and devices
@@ -103,8 +103,8 @@ def cubin(cc: tuple[int, int]) -> bytes:
         try:
             found = link({name: ptx(name, cc) for name in KERNELS}, cc)
         except Exception as error:
-            text = " ".join(f"{type(error).__name__}: {error}".split())
-            raise BackendError(f"the kernels can't be compiled for sm_{cc[0]}{cc[1]}: {text[:500]}; {INSTALL}") from error
+            text = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+            raise BackendError(f"the kernels can't be compiled for sm_{cc[0]}{cc[1]}: {text}; {INSTALL}") from error
         _keep(path, found)
         return found
 

@@ -179,7 +179,7 @@ class CUDARuntime:
         return run
 
     def coo_to_csr(self, rows: Any, columns: Any, values: Any, n: int) -> tuple[Any, Any, Any]:
-        """The entries listed by row (a counting sort), each row sorted by column, equal ones added as they were given."""
+        """The entries listed by row (a counting sort), each row sorted by column, equal ones added in their order."""
         count, cursor, place = self.zeros(n + 1, np.int32), self.zeros(n, np.int32), self.empty(rows.size, np.int32)
         self.launch("count_places", rows.size, rows, count)
         start, _ = self._starts(count)

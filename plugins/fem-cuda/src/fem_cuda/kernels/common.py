@@ -20,12 +20,12 @@ if SIMULATED:
     # Threads of the simulator are dear: a few go round all items, and it has no shuffles.
 
     @device
-    def thread() -> int:
+    def thread() -> Int:
         """Number of this thread in the grid."""
         return cuda.grid(1)
 
     @device
-    def threads() -> int:
+    def threads() -> Int:
         """Threads of the grid."""
         return cuda.gridsize(1)
 
@@ -41,7 +41,7 @@ if SIMULATED:
         return range(thread() // width, (n + together - 1) // together * together, together)
 
     @device
-    def sum_lanes(a: Float, width: Int) -> float:
+    def sum_lanes(a: Float, width: Int) -> Float:
         """Sum over `width` neighbouring threads, in all of them. All threads of the block must come here."""
         if width == 1:
             return a
@@ -57,19 +57,19 @@ if SIMULATED:
         return a
 
     @device
-    def once(values: Floats, s: Int) -> float:
+    def once(values: Floats, s: Int) -> Float:
         """An entry that is read once."""
         return values[s]
 
 else:
 
     @device
-    def thread() -> int:
+    def thread() -> Int:
         """Number of this thread in the grid."""
         return np.int32(cuda.grid(1))
 
     @device
-    def threads() -> int:
+    def threads() -> Int:
         """Threads of the grid."""
         return np.int32(cuda.gridsize(1))
 
@@ -86,7 +86,7 @@ else:
         return range(i, i + np.int32(1))
 
     @device
-    def sum_lanes(a: Float, width: Int) -> float:
+    def sum_lanes(a: Float, width: Int) -> Float:
         """Sum over `width` neighbouring threads, in all of them. All threads of the warp must come here."""
         step = width // 2
         while step > 0:
@@ -95,13 +95,13 @@ else:
         return a
 
     @device
-    def once(values: Floats, s: Int) -> float:
+    def once(values: Floats, s: Int) -> Float:
         """An entry that is read once: its cache line may go first."""
         return cuda.ldcs(values, s)
 
 
 @device
-def row_product(i: Int, n: Int, indptr: Ints, indices: Ints, values: Floats, x: Floats, zero: Float) -> float:
+def row_product(i: Int, n: Int, indptr: Ints, indices: Ints, values: Floats, x: Floats, zero: Float) -> Float:
     """Row i of a CSR matrix times x, in all of the LANES threads that take a row together; 0 beyond the n rows.
 
     The matrix is read once: its cache lines may go first and leave the L2 cache to x.
@@ -114,7 +114,7 @@ def row_product(i: Int, n: Int, indptr: Ints, indices: Ints, values: Floats, x: 
 
 
 @device
-def position(indptr: Ints, indices: Ints, row: Int, column: Int) -> int:
+def position(indptr: Ints, indices: Ints, row: Int, column: Int) -> Int:
     """Where entry (row, column) is in the CSR values, by bisection."""
     low, high = indptr[row], indptr[row + 1]
     while low < high:

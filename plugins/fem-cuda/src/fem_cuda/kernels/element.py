@@ -53,13 +53,13 @@ def to_nodes(c: Any) -> Any:
 
 
 @device
-def d_xi(c: Any, xi: Float, eta: Float) -> float:
+def d_xi(c: Any, xi: Float, eta: Float) -> Float:
     """∂/∂ξ of Σ c_m φ_m."""
     return (c[1] + c[4] * eta + c[7] * eta * eta) + xi * (2 * c[3] + 2 * c[6] * eta)
 
 
 @device
-def d_eta(c: Any, xi: Float, eta: Float) -> float:
+def d_eta(c: Any, xi: Float, eta: Float) -> Float:
     """∂/∂η of Σ c_m φ_m."""
     return (c[2] + c[4] * xi + c[6] * xi * xi) + eta * (2 * c[5] + 2 * c[7] * xi)
 

@@ -37,9 +37,7 @@ def chebyshev(n: Int, alpha: Float, beta: Float, z: Floats32, delta: Floats32, x
 
 
 @kernel
-def solve_lines(
-    n: Int, line_start: Ints, nodes: Ints, d: Floats32, l: Floats32, r: Floats32, z: Floats32
-) -> None:
+def solve_lines(n: Int, line_start: Ints, nodes: Ints, d: Floats32, l: Floats32, r: Floats32, z: Floats32) -> None:
     """z = (L D Lᵀ)⁻¹ r at the nodes of each line, L with 1 on its diagonal and l[k] below node k's. n lines."""
     for line in items(n):
         first, stop = line_start[line], line_start[line + 1]

@@ -110,7 +110,7 @@ RUNNING, CONVERGED, NOT_FINITE, LIMIT_REACHED, INDEFINITE = range(5)
 
 
 @device
-def check(rr: Float, target: Float, iteration: Float, limit: Float) -> int:
+def check(rr: Float, target: Float, iteration: Float, limit: Float) -> Int:
     """Before each step: SciPy's stopping rule, then what else ends the iteration."""
     if math.sqrt(rr) < target:
         return CONVERGED
@@ -122,7 +122,7 @@ def check(rr: Float, target: Float, iteration: Float, limit: Float) -> int:
 
 
 @device
-def sum_block(a: Float, sums: Any) -> float:
+def sum_block(a: Float, sums: Any) -> Float:
     """Sum over the threads of a block, a power of two, in all of them; `sums` is shared memory."""
     sums[cuda.threadIdx.x] = a
     cuda.syncthreads()
@@ -138,7 +138,7 @@ def sum_block(a: Float, sums: Any) -> float:
 
 
 @device
-def sum_grid(a: Float, shared: Any, sums: Floats, half: Int) -> float:
+def sum_grid(a: Float, shared: Any, sums: Floats, half: Int) -> Float:
     """Sum over all threads of the grid, in all of them; two that follow each other take different halves of `sums`.
 
     Each block leaves its sum; when all have, each adds them up, always in the same order.
@@ -162,7 +162,7 @@ def cg_direction(n: Int, r: Floats, p: Floats, beta: Float) -> None:
 
 
 @device
-def cg_product(n: Int, indptr: Ints, indices: Ints, A: Floats, p: Floats, q: Floats) -> float:
+def cg_product(n: Int, indptr: Ints, indices: Ints, A: Floats, p: Floats, q: Floats) -> Float:
     """q = A p, and this thread's part of p·q."""
     pq = 0.0
     together = cuda.blockDim.x // LANES
@@ -177,7 +177,7 @@ def cg_product(n: Int, indptr: Ints, indices: Ints, A: Floats, p: Floats, q: Flo
 
 
 @device
-def cg_step(n: Int, alpha: Float, p: Floats, q: Floats, x: Floats, r: Floats) -> float:
+def cg_step(n: Int, alpha: Float, p: Floats, q: Floats, x: Floats, r: Floats) -> Float:
     """x += α p, r -= α q with α = ‖r‖² / p·q, and this thread's part of ‖r‖²."""
     rr = 0.0
     for i in range(thread(), n, threads()):

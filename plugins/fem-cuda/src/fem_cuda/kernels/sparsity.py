@@ -11,14 +11,14 @@ from fem_cuda.kernels.common import CHUNK, items, position
 
 
 @device
-def packed(a: Int, b: Int) -> int:
+def packed(a: Int, b: Int) -> Int:
     """Index of entry (a, b) among the 36 of a symmetric element matrix: the upper triangle by rows."""
     low, high = min(a, b), max(a, b)
     return 8 * low - low * (low - 1) // 2 + (high - low)
 
 
 @device
-def insert(values: Ints, first: Int, length: Int, value: Int) -> int:
+def insert(values: Ints, first: Int, length: Int, value: Int) -> Int:
     """Insert a value into values[first : first + length], ascending, unless it is there; the new length."""
     at = length
     while at > 0 and values[first + at - 1] > value:
@@ -151,7 +151,7 @@ def scan_chunks(n: Int, length: Int, values: Ints, offsets: Ints, starts: Ints) 
 
 
 @device
-def before(columns: Ints, s: Int, t: Int) -> bool:
+def before(columns: Ints, s: Int, t: Int) -> Int:
     """Whether entry s of a row comes before entry t: by column, then as they were given."""
     return columns[s] < columns[t] or (columns[s] == columns[t] and s < t)
 
