@@ -25,6 +25,13 @@ class WorkerLost(BackendError):
     """A worker of a backend died; the text names the backend, the stage and the batch."""
 
 
+class DeviceError(BackendError):
+    """A device has no room or failed; where a fallback is allowed, the run is done again without its backend."""
+
+    #: The backend that it happened to.
+    provider: str | None = None
+
+
 class SolveError(FemError):
     """The linear system can't be solved by the method that was asked for."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from fem_core.boundaries import with_boundaries
-from fem_core.errors import BackendError, FemError, MeshError, WorkerLost
+from fem_core.errors import BackendError, DeviceError, FemError, MeshError, WorkerLost
 from fem_core.events import Event, Listener, Observers
 from fem_core.files import read_mesh, write_result
 from fem_core.handover import HOST, fault_in
@@ -59,6 +59,7 @@ class Run:
         self.warnings: list[str] = []
         self.notes: list[str] = []
         self.host_copies = 0
+        self.without: set[str] = set()
         self._hosted: tuple[Any, Any] = (None, None)
 
     @contextmanager
@@ -137,7 +138,7 @@ class Run:
         return system
 
     def solve_system(self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions) -> SolveResult:
-        options, notes = self.session.method(options, mesh.n_nodes)
+        options, notes = self.session.method(options, mesh.n_nodes, self.without)
         self.notes += notes
         provider = self._provider("solve_system", problem, options)
         system = self._hand_over(system, "apply_bc", provider, mesh)
@@ -184,9 +185,16 @@ class Run:
             for path in outputs:
                 write_result(solution, Path(path))
 
+    def go_on_without(self, error: DeviceError) -> None:
+        """Leave out the backend of a device that failed; raises the error where no fallback is allowed."""
+        if error.provider is None or not self.session.fallback:
+            raise error
+        self.without.add(error.provider)
+        self.warnings.append(f"{error}; the run was done again without it")
+
     def _provider(self, stage: Stage, problem: Problem | None = None, options: SolverOptions | None = None) -> str:
         self.current = stage
-        name, notes = self.session.provider(stage, problem or self.problem, options or self.options)
+        name, notes = self.session.provider(stage, problem or self.problem, options or self.options, self.without)
         self.warnings += notes
         return name
 
@@ -241,6 +249,12 @@ def named(provider: str, what: str) -> Iterator[None]:
         if repr(provider) in str(error):
             raise
         raise WorkerLost(f"backend {provider!r} lost a worker in {what}: {error}") from error.__cause__
+    except DeviceError as error:
+        if error.provider:
+            raise
+        told = type(error)(f"backend {provider!r} failed in {what}: {error}")
+        told.provider = provider
+        raise told from error.__cause__
     except FemError:
         raise
     except (Exception, SystemExit) as error:
@@ -266,6 +280,21 @@ def _partial(result: SolveResult) -> list[str]:
     ]
 
 
+def compute(
+    stages: Run, mesh: Mesh, problem: Problem, options: SolverOptions
+) -> tuple[SolveResult, DerivedFields]:  # fmt: skip
+    """The way from the mesh to the potential and the fields, on the host."""
+    sparsity = stages.compute_sparsity(mesh)
+    system = stages.assemble_system(mesh, problem, sparsity)
+    del sparsity
+    system = stages.apply_bc(system, mesh, problem)
+    result = stages.solve_system(system, mesh, problem, options)
+    del system
+    derived = stages.compute_derived(mesh, problem, result)
+    derived = stages.to_host(derived, "compute_derived", mesh)
+    return stages.to_host(result, "solve_system", mesh), derived
+
+
 def run(
     session: "Session",
     source: Mesh | str | Path,
@@ -287,15 +316,14 @@ def run(
             session.provider("solve_system", problem or Problem(), options)  # an unknown solver is refused at once
         mesh = stages.load_mesh(source, boundary_tolerance)
         problem = stages.problem = problem.on(mesh) if problem else Problem.potential_flow(mesh)
-        sparsity = stages.compute_sparsity(mesh)
-        system = stages.assemble_system(mesh, problem, sparsity)
-        del sparsity
-        system = stages.apply_bc(system, mesh, problem)
-        result = stages.solve_system(system, mesh, problem, options)
-        del system
-        derived = stages.compute_derived(mesh, problem, result)
-        derived = stages.to_host(derived, "compute_derived", mesh)
-        result = stages.to_host(result, "solve_system", mesh)
+        while True:
+            said = len(stages.warnings)
+            try:
+                result, derived = compute(stages, mesh, problem, options)
+                break
+            except DeviceError as error:
+                del stages.warnings[said:]
+                stages.go_on_without(error)
         report = stages.report(mesh, result, derived)
         solution = Solution(mesh, problem, result.u, derived.velocity, derived.speed, derived.pressure, report)
         if outputs := list(outputs):

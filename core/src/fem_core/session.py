@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -93,7 +93,7 @@ class Session:
         self.notes, self.warnings, self.distributions = tuple(notes), tuple(warnings), tuple(distributions)
         self.seconds: dict[str, float] = {}
         self._announced = False
-        self._fallback = fallback
+        self.fallback = fallback
         self._core = Core(REGISTRY.extensions("fem_linear_solvers"))
         self._sparsities: OrderedDict[tuple[str, str], Sparsity] = OrderedDict()
         self.lock = threading.RLock()
@@ -205,15 +205,19 @@ class Session:
         """A plugin manager of its own for one run."""
         return Hooks(self._core, self.backends, observers, REGISTRY.plugins())
 
-    def method(self, options: SolverOptions, n_nodes: int) -> tuple[SolverOptions, list[str]]:
+    def method(
+        self, options: SolverOptions, n_nodes: int, without: Container[str] = ()
+    ) -> tuple[SolverOptions, list[str]]:
         """The options with a solver for `auto`, and a note about the choice."""
         if options.method != "auto":
             return options, []
-        name, why = choose(n_nodes, (info for info, _ in self.backends))
+        name, why = choose(n_nodes, (info for info, _ in self.backends if info.name not in without))
         return replace(options, method=name), [f"auto chose solver {name}, {why}"]
 
-    def provider(self, stage: Stage, problem: Problem, options: SolverOptions) -> tuple[str, list[str]]:
-        """Who does a stage, and notes about who declined it.
+    def provider(
+        self, stage: Stage, problem: Problem, options: SolverOptions, without: Container[str] = ()
+    ) -> tuple[str, list[str]]:
+        """Who does a stage, `without` some backends, and notes about who declined it.
 
         Raises BackendError if a backend declines without leave to fall back, OptionError for a solver
         that nobody has.
@@ -221,13 +225,13 @@ class Session:
         notes: list[str] = []
         for info, backend in self.backends:
             able = stage in info.stages and (stage != "solve_system" or options.method in info.solver_methods)
-            if not able:
+            if not able or info.name in without:
                 continue
             with named(info.name, f"declines({stage!r})"):
                 reason = backend.declines(stage, problem, options)
             if reason is None:
                 return info.name, notes
-            if not self._fallback:
+            if not self.fallback:
                 raise BackendError(
                     f"backend {info.name!r} declines {stage}: {reason}; allow a fallback to go on without it"
                 )

@@ -9,6 +9,7 @@ from fem_core.backend import Backend
 from fem_core.device import assembly, cg, conditions, derived, ledger, sparsity
 from fem_core.device.device import Device
 from fem_core.device.info import ASSEMBLIES
+from fem_core.device.mg import DeviceMultigrid
 from fem_core.device.runtime import Runtime
 from fem_core.device.values import DeviceFields, DevicePattern, DevicePotential, DeviceSystem
 from fem_core.errors import OptionError, SolveError
@@ -16,7 +17,7 @@ from fem_core.hookspecs import hookimpl
 from fem_core.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.progress import Progress
-from fem_core.results import SolverOptions
+from fem_core.results import SolveResult, SolverOptions
 from fem_core.solvers.base import refuse_extra
 from fem_core.sparsity import Sparsity
 
@@ -38,6 +39,7 @@ class DeviceBackend(Backend):
         self.device = Device(runtime)
         self._coo = assembly == "coo"
         self._foreign: tuple[weakref.ref[Sparsity], DevicePattern] | None = None
+        self._mg = DeviceMultigrid(self.device)
 
     def open(self) -> None:
         self.device.open()
@@ -48,6 +50,7 @@ class DeviceBackend(Backend):
 
     def close(self) -> None:
         self._foreign = None
+        self._mg.forget()
         self.device.close()
 
     @hookimpl
@@ -74,11 +77,14 @@ class DeviceBackend(Backend):
     @hookimpl
     def fem_solve(
         self, system: Any, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress
-    ) -> DevicePotential:
+    ) -> DevicePotential | SolveResult:
         if system.lift is None:
             raise SolveError("the system has no boundary conditions yet; call apply_bc first")
         refuse_extra(options.method, options)
-        return cg.solve(self.device, self._system(system), options, progress)
+        system = self._system(system)
+        if options.method == "mg":
+            return self._mg.solve(system, mesh, problem, options, progress)
+        return cg.solve(self.device, system, options, progress)
 
     @hookimpl
     def fem_compute_derived(self, mesh: Mesh, problem: Problem, result: Any, progress: Progress) -> DeviceFields:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from fem_core.errors import BackendError, BackendUnavailable
+from fem_core.errors import BackendError, BackendUnavailable, DeviceError
 
 #: Out of memory.
 MEMORY = 2
@@ -41,11 +41,11 @@ CLOSED: Mapping[int, str] = {
 }
 
 
-class DeviceMemoryError(BackendError):
+class DeviceMemoryError(DeviceError):
     """The device has no room; the text has the figures and the way out."""
 
 
-class DeviceLost(BackendError):
+class DeviceLost(DeviceError):
     """The device failed in a way that only a new process gets over."""
 
 

@@ -6,7 +6,7 @@ from fem_core.backend import HOOKS, Option
 ASSEMBLIES = ("gather", "coo")
 
 STAGES = tuple(HOOKS)
-SOLVER_METHODS = ("cg",)
+SOLVER_METHODS = ("cg", "mg")
 OPTIONS = (
     Option("device", int, 0, "number of the GPU; `fem doctor` lists them", minimum=0),
     Option("assembly", str, "gather", "gather, or coo: sorted as published, for comparison", choices=ASSEMBLIES),

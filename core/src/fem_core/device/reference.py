@@ -66,7 +66,9 @@ def _rows(indptr: I4) -> Array:
 
 def _sums(indptr: I4, terms: Array) -> Array:
     """Each row's sum, in order."""
-    return np.asarray(np.bincount(_rows(indptr), terms, len(indptr) - 1), dtype=terms.dtype)
+    sums: Array = np.bincount(_rows(indptr), terms, len(indptr) - 1)
+    sums = sums.astype(terms.dtype, copy=False)
+    return sums
 
 
 def _nodes(quad8: I4, places: Array) -> Array:
@@ -86,10 +88,10 @@ def count_places(n: int, quad8: I4, count: I4) -> None:
 @_kernel
 def list_places(n: int, quad8: I4, start: I4, cursor: I4, place: I4) -> None:
     """place[start[v] + cursor[v]++] = t for v = quad8[t], in any order of t. n = 8 M."""
-    for t in reversed(range(n)):
-        v = quad8[t]
-        place[start[v] + cursor[v]] = t
-        cursor[v] += 1
+    t = n - 1 - np.argsort(quad8[::-1], kind="stable")
+    v = quad8[t]
+    place[start[v] + cursor[v] + np.arange(n) - np.searchsorted(v, v)] = t
+    cursor += np.bincount(v, minlength=len(cursor)).astype(np.int32)
 
 
 @_kernel
@@ -104,18 +106,20 @@ def list_columns(n: int, start: I4, place: I4, quad8: I4, room: I4, length: I4) 
 
     An orphan's number is 1, for its diagonal.
     """
-    for i in range(n):
-        columns = np.unique(_nodes(quad8, place[start[i] : start[i + 1]]))
-        room[8 * start[i] : 8 * start[i] + len(columns)] = columns
-        length[i] = max(1, len(columns))
+    pairs = np.unique(np.repeat(_rows(start), 8) * n + _nodes(quad8, place).ravel())
+    i, columns = pairs // n, pairs % n
+    room[8 * start[i] + np.arange(len(i)) - np.searchsorted(i, i)] = columns
+    length[:n] = np.maximum(1, np.bincount(i, minlength=n))
 
 
 @_kernel
 def pack_columns(n: int, start: I4, room: I4, indptr: I4, indices: I4) -> None:
     """The rows of `list_columns` side by side; an orphan's has its diagonal. n = N."""
-    for i in range(n):
-        columns = room[8 * start[i] : 8 * start[i] + indptr[i + 1] - indptr[i]]
-        indices[indptr[i] : indptr[i + 1]] = columns if start[i + 1] > start[i] else i
+    i = _rows(indptr)
+    orphan = np.diff(start)[i] == 0
+    indices[orphan] = i[orphan]
+    kept = np.flatnonzero(~orphan)
+    indices[kept] = room[8 * start[i[kept]] + kept - indptr[i[kept]]]
 
 
 @_kernel
@@ -482,7 +486,11 @@ class ReferenceRuntime:
 
     def close(self) -> None:
         self.opened = False
-        self._arrays.clear()
+
+    @property
+    def live(self) -> int:
+        """Arrays that somebody still holds."""
+        return len(self._arrays)
 
     @property
     def used(self) -> int:

@@ -14,7 +14,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 
 from fem_core.cost import REFERENCE, Cost, Work
-from fem_core.errors import Cancelled, SolveError
+from fem_core.errors import BackendError, Cancelled, SolveError
 from fem_core.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.progress import Progress
@@ -184,7 +184,7 @@ class _PreparedMG:
         start = time.perf_counter()
         try:
             built = self.build(lambda: progress.solve(0, 1.0, None))
-        except Cancelled:
+        except (Cancelled, BackendError):
             raise
         except Exception as error:
             self._take_over(f"the hierarchy can't be built ({type(error).__name__}: {error})")

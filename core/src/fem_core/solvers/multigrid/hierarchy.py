@@ -87,6 +87,7 @@ def build_hierarchy(
     dtype: type = np.float32,
     step: Callable[[], None] = lambda: None,
     threads: int = 1,
+    direct: int | None = None,
 ) -> Hierarchy | None:
     """The hierarchy for K on the free nodes, with the identity on the others; None if no corner is free.
 
@@ -101,12 +102,15 @@ def build_hierarchy(
         Called between the parts of the work; it may raise to stop it.
     threads : int
         With two or more the finest level's smoother is made beside the coarser levels; the result is the same.
+    direct : int, optional
+        Up to so many corners the quad4 level is factorised; DIRECT by default.
     """
+    direct = DIRECT if direct is None else direct
     with ThreadPoolExecutor(1) as beside:
         finest = partial(_finest, K, mesh, free, dtype)
         if threads > 1:
-            return _build(K, mesh, free, dtype, step, beside.submit(finest).result)
-        return _build(K, mesh, free, dtype, step, finest)
+            return _build(K, mesh, free, dtype, step, beside.submit(finest).result, direct)
+        return _build(K, mesh, free, dtype, step, finest, direct)
 
 
 def _finest(K: "sparse.csr_array", mesh: Mesh, free: Bools, dtype: type) -> tuple[Smoother, Floats]:
@@ -117,7 +121,7 @@ def _finest(K: "sparse.csr_array", mesh: Mesh, free: Bools, dtype: type) -> tupl
 
 def _build(
     K: "sparse.csr_array", mesh: Mesh, free: Bools, dtype: type, step: Callable[[], None],
-    finest: Callable[[], tuple[Smoother, Floats]],
+    finest: Callable[[], tuple[Smoother, Floats]], direct: int,
 ) -> Hierarchy | None:  # fmt: skip
     P, number = to_corners(mesh, free)
     if not P.shape[1]:
@@ -129,7 +133,7 @@ def _build(
     coarser: list[tuple[sparse.csr_array, sparse.csr_array]] = []
     warnings = []
     factoriser = SUPERLU
-    if P.shape[1] > DIRECT:
+    if P.shape[1] > direct:
         if amg_available():
             coarser = coarsen(m_matrix(Kc, number[mesh.quad8[:, :4]]))
         else:
