@@ -76,8 +76,7 @@ class CUDARuntime:
                     self._free(array)
                 del self._pinned, self._stream
                 self._program = None
-                if not self._simulated:
-                    self._context.deallocations.clear()
+                self._flush()
         self._arrays.clear()
         self._cuda = self._program = None
 
@@ -85,6 +84,12 @@ class CUDARuntime:
         """Give an array's memory back, whoever still holds it."""
         if not self._simulated and array.size:
             array.gpu_data._mem.free()
+
+    def _flush(self) -> None:
+        """Have numba-cuda give back at once what it puts off."""
+        if not self._simulated:
+            self._context.memory_manager.deallocations.clear()
+            self._context.deallocations.clear()
 
     @contextmanager
     def _here(self, wanted: int | None = None) -> Iterator[Any]:
@@ -208,7 +213,7 @@ class CUDARuntime:
             used = sum(array.nbytes for array in self._arrays.values())
             return _SIMULATED - used, _SIMULATED
         with self._cuda.gpus[self._number]:
-            self._context.deallocations.clear()  # what numba-cuda has put off
+            self._flush()
             found = self._context.get_memory_info()
             return int(found.free), int(found.total)
 
