@@ -165,6 +165,19 @@ def cupy(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "-n", "2", *files, *session.posargs, env={"FEM_GPU_TESTS": "1"})
 
 
+@nox.session(python=LOWEST)
+def cuda(session: nox.Session) -> None:
+    """Check the kernels of fem-cuda, without a GPU: compiled for every GPU, and run by numba-cuda's simulator."""
+    session.install("--editable", "./core[testing]", "--editable", "./plugins/fem-cuda[cuda13]", "pytest-xdist>=3.6")
+    files = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("tests/gpu/test_cuda*.py"))]
+    simulator = {"NUMBA_ENABLE_CUDASIM": "1"}
+    for env in ({}, simulator):  # either is chosen when numba-cuda is imported: a file skips itself in the other
+        session.run("python", "-m", "pytest", "-n", "2", *files, *session.posargs, env={"FEM_GPU_TESTS": "1", **env})
+    small = ["--fem-examples", "5", "--fem-elements", "150", "-n", "2"]
+    for assembly in ("gather", "coo"):
+        session.run("python", *KIT, "cuda", *small, "--fem-option", f"assembly={assembly}", env=simulator)
+
+
 @nox.session
 def bench(session: nox.Session) -> None:
     """Run benchmarks/; arguments after `--` go to it."""

@@ -36,6 +36,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="meshes tried by each property (default: 25)",
     )
     group.addoption(
+        "--fem-elements",
+        type=int,
+        default=None,
+        metavar="N",
+        help="the most elements that a mesh may have, for backends that take long; the kit proves less then",
+    )
+    group.addoption(
         "--fem-expect",
         action="append",
         default=[],

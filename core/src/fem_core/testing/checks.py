@@ -82,7 +82,7 @@ def assert_close(actual: Array, expected: Array, allowed: Array | float, what: s
 
 def _cases(target: Target, body: Callable[[Case], None]) -> None:
     target.for_all(cases(), body)
-    body(large_case())
+    body(large_case(elements=target.most(61 * 33)))
 
 
 # the numbers, stage by stage
@@ -232,7 +232,8 @@ def _assert_solves(system: LinearSystem, u: Floats, options: SolverOptions) -> N
 def check_iterations(target: Target) -> None:
     """The reference solver takes as many iterations as the core's, within max(1, 0.5 %)."""
     _needs_cg(target)
-    for mesh in (generate.duct(nx=40, ny=12), generate.annulus(nodes=1500), generate.y_tube(nodes=3000)):
+    n = 3 * target.most(500)
+    for mesh in (generate.duct(nodes=n), generate.annulus(nodes=n), generate.y_tube(nodes=2 * n)):
         mine = target.session.solve(mesh, solver="cg").report
         theirs = target.baseline.solve(mesh, solver="cg").report
         allowed = max(1, 0.005 * theirs.iterations)
@@ -359,7 +360,7 @@ def check_pipeline(target: Target) -> None:
 @check("orphan_nodes")
 def check_orphan_nodes(target: Target) -> None:
     """Nodes without an element end at 0, whatever their number, and don't move the solution."""
-    mesh = large_case().mesh
+    mesh = large_case(elements=target.most(61 * 33)).mesh
     solution = target.session.solve(mesh, solver="cg")
     assert len(mesh.orphan_nodes) == solution.report.mesh["orphan_nodes"]
     assert not solution.u[mesh.orphan_nodes].any(), "u isn't 0 at orphan nodes"
@@ -368,7 +369,7 @@ def check_orphan_nodes(target: Target) -> None:
 @check("many_elements")
 def check_many_elements(target: Target) -> None:
     """On 23,000 elements matrix, load and fields equal those of `numpy`: no batch or block is lost or misplaced."""
-    case = many_elements()
+    case = many_elements(target.most(23_000))
     with open_backend("numpy") as session:
         theirs = assembled(session, case.mesh, case.problem)
         mine = assembled(target.session, case.mesh, case.problem)
@@ -413,7 +414,7 @@ def check_reuse(target: Target) -> None:
 @check("determinism", "assemble_system", deterministic=False)
 def check_determinism(target: Target) -> None:
     """Matrix and right-hand side are bitwise the same: again, in another session, for any batch size or workers."""
-    case = large_case()
+    case = large_case(elements=target.most(61 * 33))
     accepted = {option.name for info, _ in target.session.backends for option in info.options}
     variants: list[dict[str, Any]] = [{}, {}]
     variants += [{"batch_size": size} for size in (1, 100, 10_000) if "batch_size" in accepted]

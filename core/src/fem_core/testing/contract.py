@@ -53,7 +53,7 @@ def check_events(target: Target) -> None:
         heard.append(event)
         threads.add(threading.get_ident())
 
-    mesh = large_case().mesh
+    mesh = large_case(elements=target.most(61 * 33)).mesh
     target.session.solve(mesh, solver="cg", on_event=listen)
     assert threads == {threading.get_ident()}, "events came from another thread than the caller's"
     names = [event.name for event in heard]
@@ -82,7 +82,7 @@ def check_events(target: Target) -> None:
 @check("cancellation")
 def check_cancellation(target: Target) -> None:
     """A cancelled run raises Cancelled in assembly, solving and post-processing alike, and the next one works."""
-    mesh = large_case().mesh
+    mesh = large_case(elements=target.most(61 * 33)).mesh
     for moment in ("fem:assemblyProgress", "fem:solveProgress", "fem:derivedProgress"):
         token = CancelToken()
         heard: list[str] = []
@@ -125,7 +125,7 @@ def check_bad_input(target: Target) -> None:
 @check("input_unchanged")
 def check_input_unchanged(target: Target) -> None:
     """Neither the mesh nor an array of the problem is written to."""
-    mesh = large_case().mesh
+    mesh = large_case(elements=target.most(61 * 33)).mesh
     rng = np.random.default_rng(0)
     given = {name: rng.uniform(1, 2, mesh.n_nodes) for name in ("gamma", "p", "outlet", "source")}
     given["conductivity"] = rng.uniform(1, 2, mesh.n_elements)
@@ -147,7 +147,7 @@ def check_cleanup(target: Target) -> None:
         backend.close()
     for fail in (False, True):
         session = target.open()
-        case = large_case()
+        case = large_case(elements=target.most(61 * 33))
         session.solve(case.mesh, case.problem, solver="cg")
         if fail:
             token = CancelToken()
@@ -213,7 +213,7 @@ def assert_light(entry_point: str, factory: str) -> None:
 @check("threads", deterministic=False)
 def check_threads(target: Target) -> None:
     """Threads that use one session at once, and two sessions side by side, all get the right answer."""
-    mesh = generate.annulus(nodes=2000)
+    mesh = generate.annulus(nodes=3 * target.most(670))
     problems = [Problem.potential_flow(mesh, gamma=γ, conductivity=k) for γ, k in ((2.5, 1.0), (1.0, 2.0), (4.0, 0.5))]
     wanted = [target.baseline.solve(mesh, problem, solver="direct").u for problem in problems]
     found: dict[int, Any] = {}

@@ -1,5 +1,6 @@
 """Hypothesis strategies: valid meshes of every kind a backend may meet, and problems on them."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -96,19 +97,20 @@ def cases(draw: st.DrawFn, max_side: int = 6) -> Case:
     return Case(mesh, draw(problems(mesh)))
 
 
-def large_case(seed: int = 0) -> Case:
+def large_case(seed: int = 0, elements: int = 61 * 33) -> Case:
     """Some 2,000 elements with everything that small meshes have: batches, blocks and tails occur."""
     rng = np.random.default_rng(seed)
-    mesh = _distorted(_grid(61, 33, 3.0), rng, 1.0)
+    ny = max(1, round(math.sqrt(elements * 33 / 61)))
+    mesh = _distorted(_grid(max(1, elements // ny), ny, 3.0), rng, 1.0)
     mesh = validate_mesh(renumbered(with_orphans(turned(mesh, rng), 40, rng), rng))
     conductivity = 10 ** rng.uniform(-1, 1, mesh.n_elements)
     conditions = (Robin("inlet", 2.5, 0.3), Robin("walls", _wave, 0.1), Dirichlet("outlet", 7.0))
     return Case(mesh, Problem(conditions, conductivity, _wave).on(mesh))
 
 
-def many_elements() -> Case:
+def many_elements(elements: int = 23_000) -> Case:
     """Some 23,000 elements, for what only large meshes show; too many for the baseline."""
-    mesh = y_tube(nodes=70_000)
+    mesh = y_tube(nodes=min(70_000, 3 * elements))
     rng = np.random.default_rng(0)
     conductivity = 10 ** rng.uniform(-1, 1, mesh.n_elements)
     return Case(mesh, Problem.potential_flow(mesh, conductivity=conductivity, source=_wave))

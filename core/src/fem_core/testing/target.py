@@ -34,6 +34,8 @@ class Target:
         Meshes that each property tries.
     shrink : bool
         Whether a failing example is made as small as can be, which takes a while.
+    elements : int, optional
+        The most elements that a mesh may have, for backends that take long, such as a GPU's simulator.
     """
 
     def __init__(
@@ -42,8 +44,10 @@ class Target:
         options: Mapping[str, Any] | None = None,
         examples: int = 25,
         shrink: bool = True,
+        elements: int | None = None,
     ) -> None:
         self.backend, self.options, self.examples = backend, dict(options or {}), examples
+        self._elements = elements
         self._phases = [Phase.explicit, Phase.generate] + [Phase.shrink] * shrink
         self._opened = ExitStack()
 
@@ -56,6 +60,10 @@ class Target:
     @property
     def name(self) -> str:
         return self.backend if isinstance(self.backend, str) else self.backend.name
+
+    def most(self, elements: int) -> int:
+        """`elements`, or as many as a mesh may have here."""
+        return min(elements, self._elements or elements)
 
     def open(self, **options: Any) -> Session:
         """Another session of the backend, for the caller to close."""

@@ -1,0 +1,38 @@
+"""Every stage on the GPU by kernels in Python, compiled by numba-cuda: what `fem backends` shows of it."""
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+import platformdirs
+from fem_core.backend import BackendInfo
+from fem_core.device.info import OPTIONS, SOLVER_METHODS, STAGES
+
+__version__ = "1.0.0"
+
+#: How numba-cuda is had, by the driver of the machine.
+INSTALL = 'python -m pip install ./core "./plugins/fem-cuda[cuda13]", or [cuda12] for an older driver'
+
+
+def available() -> str | None:
+    """None, or what is missing; whether there is a GPU is asked when the backend is opened."""
+    return None if find_spec("numba_cuda") else f"numba-cuda isn't installed: {INSTALL}"
+
+
+def folder() -> Path:
+    """Where compiled kernels are kept: NUMBA_CACHE_DIR, or the user's cache."""
+    return Path(os.environ.get("NUMBA_CACHE_DIR") or platformdirs.user_cache_dir("fem-core")) / "fem-cuda"
+
+
+INFO = BackendInfo(
+    name="cuda",
+    summary="every stage on an NVIDIA GPU, in Python",
+    factory="fem_cuda.backend:CUDA",
+    stages=STAGES,
+    solver_methods=SOLVER_METHODS,
+    options=OPTIONS,
+    device="cuda",
+    rank=35,
+    available=available,
+    caches=lambda: [folder()],
+)

@@ -1,0 +1,82 @@
+"""numba-cuda as it is found: imported with a reason when it can't be, its errors as the core's."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from fem_core import BackendUnavailable
+from fem_core.device.errors import MEMORY, device_error, unavailable
+
+from fem_cuda import INSTALL
+
+_NAME = re.compile(r"\bCUDA_ERROR_\w+")
+
+
+def load() -> Any:
+    """The module `numba.cuda`. Raises BackendUnavailable with the reason."""
+    try:
+        from numba import cuda
+    except Exception as error:  # a missing library of CUDA, NumPy too new
+        text = " ".join(str(error).split())
+        raise BackendUnavailable(f"numba-cuda can't be imported: {type(error).__name__}: {text}; {INSTALL}") from error
+    if "numba_cuda" not in str(cuda.__file__):
+        raise BackendUnavailable(f"numba.cuda is the deprecated one inside numba, not numba-cuda's: {INSTALL}")
+    return cuda
+
+
+def simulated() -> bool:
+    """Whether numba-cuda was imported with NUMBA_ENABLE_CUDASIM=1: Python then interprets the kernels."""
+    from numba.cuda.core import config
+
+    return bool(config.ENABLE_CUDASIM)
+
+
+def number(error: BaseException) -> int | None:
+    """CUDA's number of an error of numba-cuda or cuda-core, or None if it isn't CUDA's.
+
+    numba-cuda's has the number, cuda-core's and those of the driver's start only its name.
+    """
+    if type(error).__name__ == "CudaAPIError":
+        return int(error.code)  # type: ignore[attr-defined]
+    if type(error).__name__ not in ("CUDAError", "CudaSupportError") or not (name := _NAME.search(str(error))):
+        return None
+    from cuda.bindings.driver import CUresult
+
+    return int(getattr(CUresult, name[0], 0)) or None
+
+
+@contextmanager
+def opening() -> Iterator[None]:
+    """CUDA's errors met here say why the backend can't be had."""
+    try:
+        yield
+    except Exception as error:
+        found, text = number(error), " ".join(str(error).split())
+        if found is not None:
+            raise unavailable(found, text) from error
+        if type(error).__name__ == "CudaSupportError":
+            raise BackendUnavailable(f"there is no NVIDIA driver ({text})") from error
+        raise
+
+
+@contextmanager
+def running(memory: Callable[[], tuple[int, int]], wanted: int | None = None) -> Iterator[None]:
+    """Errors of CUDA met here are raised as the core's.
+
+    Parameters
+    ----------
+    memory : function
+        Answers with (free, total) in bytes; asked where memory ran out.
+    wanted : int, optional
+        Bytes of the array that is being made.
+    """
+    try:
+        yield
+    except Exception as error:
+        found = number(error)
+        if found == MEMORY:
+            raise device_error(MEMORY, "an array", wanted, memory()) from error
+        if found is not None:
+            raise device_error(found, str(error)) from error
+        raise

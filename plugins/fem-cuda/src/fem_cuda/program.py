@@ -1,0 +1,234 @@
+"""The kernels as a device runs them: all of them in one cubin, kept on disk; or interpreted, in numba-cuda's simulator.
+
+numba-cuda makes PTX of each kernel, nvJitLink a cubin of all. An entry of the cache is whole or it isn't there: it
+begins with its digest, and belongs to the sources and to the versions of what compiles them. Whatever goes wrong with
+it is no more than a warning.
+"""
+
+import ctypes
+import hashlib
+import importlib
+import logging
+import re
+import sys
+import threading
+import warnings
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fem_core import BackendError
+from fem_core.atomic import replacing
+
+from fem_cuda import INSTALL, folder
+from fem_cuda.jit import KERNELS, signature
+from fem_cuda.kernels.common import BLOCK, LANES, WARP
+
+_log = logging.getLogger(__name__)
+
+#: The stages, as the modules of kernels are called.
+STAGES = ("sparsity", "assembly", "conditions", "solve", "derived", "multigrid")
+
+#: Threads of an item, where it is more than one.
+THREADS: Mapping[str, int] = {
+    "subtract_product": LANES,
+    "scale_matrix": LANES,
+    "residual": LANES,
+    "multiply": LANES,
+    "multiply_f4": LANES,
+    "subtract_product_f4": LANES,
+    "dot_chunks": WARP,
+    "multiply_dense": WARP,
+}
+
+#: What compiles, in so far as it is installed from wheels.
+_COMPILERS = ("numba-cuda", "numba", "llvmlite", "nvidia-nvvm", "nvidia-cuda-nvcc-cu12", "nvidia-nvjitlink")
+
+_DIGEST = 32
+_KEPT = 8  # cubins: of other versions and devices
+_ENTRY = re.compile(r"\.visible \.entry (\w+)\(")
+_compiling = threading.Lock()
+
+for _stage in STAGES:
+    importlib.import_module(f"fem_cuda.kernels.{_stage}")
+
+
+def blocks(kernel: str, n: int) -> int:
+    """Blocks that n items of a kernel take."""
+    return -(-n * THREADS.get(kernel, 1) // BLOCK)
+
+
+def ptx(name: str, cc: tuple[int, int]) -> str:
+    """The PTX of a kernel for a compute capability; its entry point has the kernel's name."""
+    from numba import cuda, types
+
+    function = KERNELS[name]
+    of_kernel = types.void(*signature(function))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of performance: there is nothing that a user could do
+        text, _ = cuda.compile(function, of_kernel, device=False, abi="numba", cc=cc, launch_bounds=BLOCK)
+    (mangled,) = _ENTRY.findall(text)
+    return re.sub(rf"\b{mangled}(?=\b|_param_)", name, text)
+
+
+def link(sources: Mapping[str, str], cc: tuple[int, int]) -> bytes:
+    """One cubin of the PTX of several kernels, by name."""
+    from cuda.core import Linker, LinkerOptions, ObjectCode
+
+    parts = [ObjectCode.from_ptx(text.encode(), name=name) for name, text in sources.items()]
+    parts.append(ObjectCode.from_library(runtime_library(), name="cudadevrt"))
+    linker = Linker(*parts, options=LinkerOptions(arch=f"sm_{cc[0]}{cc[1]}"))
+    try:
+        return bytes(linker.link("cubin").code)
+    finally:
+        linker.close()
+
+
+def runtime_library() -> bytes:
+    """CUDA's library for the device, which has the barrier of a grid."""
+    from numba.cuda.cudadrv.libs import get_cudalib
+
+    return Path(get_cudalib("cudadevrt", static=True)).read_bytes()
+
+
+def cubin(cc: tuple[int, int]) -> bytes:
+    """All kernels for a compute capability, from the cache if they are there. Raises BackendError."""
+    with _compiling:
+        path = folder() / f"sm_{cc[0]}{cc[1]}-{_stamp()}.bin"
+        if (found := _kept(path)) is not None:
+            return found
+        try:
+            found = link({name: ptx(name, cc) for name in KERNELS}, cc)
+        except Exception as error:
+            text = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+            raise BackendError(f"the kernels can't be compiled for sm_{cc[0]}{cc[1]}: {text}; {INSTALL}") from error
+        _keep(path, found)
+        return found
+
+
+@cache
+def _stamp() -> str:
+    """What the cubin depends on beside the device."""
+    digest = hashlib.blake2b(sys.version.encode(), digest_size=16)
+    for name in _COMPILERS:
+        try:
+            digest.update(f"{name} {version(name)}".encode())
+        except PackageNotFoundError:
+            continue
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _kept(path: Path) -> bytes | None:
+    """The cubin kept at `path`, if there is one and it is whole."""
+    try:
+        if not path.exists():
+            return None
+        content = path.read_bytes()
+        if hashlib.blake2b(content[_DIGEST:], digest_size=_DIGEST).digest() != content[:_DIGEST]:
+            raise ValueError("it is damaged")
+    except (OSError, ValueError) as error:
+        _log.warning("%s can't be used and is compiled again: %s", path, error)
+        return None
+    return content[_DIGEST:]
+
+
+def _keep(path: Path, found: bytes) -> None:
+    """Write a cubin to the cache; a disk that is full or read-only is no error."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            temporary.write_bytes(hashlib.blake2b(found, digest_size=_DIGEST).digest() + found)
+        others = sorted(path.parent.glob("sm_*.bin"), key=lambda other: other.stat().st_mtime)
+        for old in others[:-_KEPT]:
+            old.unlink(missing_ok=True)
+    except OSError as error:
+        _log.warning("what was compiled isn't kept, and will be compiled again next time: %s", error)
+
+
+class Compiled:
+    """The kernels of one device.
+
+    Parameters
+    ----------
+    cc : (int, int)
+        Its compute capability.
+    """
+
+    def __init__(self, cc: tuple[int, int]) -> None:
+        from cuda.core import ObjectCode
+
+        code = ObjectCode.from_cubin(cubin(cc))
+        self._kernels = {name: code.get_kernel(name) for name in KERNELS}
+        # numba-cuda's arrays come in parts, and only kernels with atomics take some
+        self._arrays = {name: [hasattr(one, "ndim") for one in signature(KERNELS[name])] for name in KERNELS}
+
+    def grid(self, kernel: str, multiprocessors: int) -> int:
+        """Blocks that can run at the same time."""
+        occupancy = self._kernels[kernel].occupancy
+        return multiprocessors * int(occupancy.max_active_blocks_per_multiprocessor(BLOCK, 0))
+
+    def launch(self, kernel: str, grid: int, stream: Any, *arguments: Any, together: bool = False) -> None:
+        """Launch a kernel; with `together` all blocks run at the same time, or it is an error."""
+        from cuda.core import LaunchConfig, Stream, launch
+
+        words: list[Any] = []
+        for argument, is_array in zip(arguments, self._arrays[kernel], strict=True):
+            words += _words(argument, is_array)
+        config = LaunchConfig(grid=grid, block=BLOCK, is_cooperative=together)
+        launch(Stream.from_handle(stream.handle), config, self._kernels[kernel], *words)
+
+
+def _words(argument: Any, is_array: bool) -> list[Any]:
+    """An argument as it is passed: int32, float64, an address, or an array of numba-cuda in its parts."""
+    if isinstance(argument, int):
+        return [ctypes.c_int32(argument)]
+    if isinstance(argument, float):
+        return [ctypes.c_double(argument)]
+    address = int(argument.gpu_data.device_pointer_value or 0)
+    if not is_array:
+        return [address]
+    size, itemsize = argument.size, argument.dtype.itemsize
+    return [0, 0, size, itemsize, address, size, itemsize]  # no owner, no parent, …, shape, strides
+
+
+class Simulated:
+    """The same, interpreted: one block of few threads, which go round all items."""
+
+    #: Threads of the block, a power of two.
+    threads = 1
+
+    #: The simulator runs one kernel at a time.
+    _running = threading.Lock()
+
+    def __init__(self) -> None:
+        from numba import cuda
+
+        self._kernels = {name: cuda.jit(function) for name, function in KERNELS.items()}
+
+    def grid(self, kernel: str, multiprocessors: int) -> int:
+        """The simulator runs one block after the other."""
+        return 1
+
+    def launch(self, kernel: str, grid: int, stream: Any, *arguments: Any, together: bool = False) -> None:
+        """Run a kernel; the division by zero of a GPU warns nobody."""
+        with self._running, warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            interval = sys.getswitchinterval()
+            sys.setswitchinterval(1e-4)  # at each barrier a thread waits for the one that watches over all
+            try:
+                self._kernels[kernel][1, self.threads, stream](*map(_simulated, arguments))
+            finally:
+                sys.setswitchinterval(interval)
+
+
+def _simulated(argument: Any) -> Any:
+    """An argument as the simulator takes it: Python's own view of memory is ten times as fast as its arrays.
+
+    What is in it are Python's numbers, though; so single precision stays in arrays.
+    """
+    return argument.data if hasattr(argument, "dtype") and argument.dtype != np.float32 else argument
