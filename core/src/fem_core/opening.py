@@ -19,8 +19,8 @@ def open_backend(name: str | BackendInfo = "auto", /, *, fallback: bool = False,
     ----------
     name : str or BackendInfo
         A name, names separated by commas, the information of a backend that isn't installed, or `auto`,
-        which tries the backends from the highest rank down and says what it passed over in each
-        report's warnings.
+        which tries the backends from the highest rank down and says in each report what it chose, what
+        it left out (notes), and what failed (warnings).
     fallback : bool
         Pass over a backend that declines a stage with a warning; `auto` always does.
     **options
@@ -71,7 +71,11 @@ def _open_best(options: Mapping[str, Any]) -> Session:
     ranked = sorted(listings, key=lambda one: (one.name in pending, -_rank(one)))
     _refuse_unknown(ready, options)
     passed: list[str] = []
+    absent: list[str] = []
     for listing in ranked:
+        if listing.state is State.UNAVAILABLE:  # for want of a library, mostly: nothing to be warned of
+            absent.append(listing.name)
+            continue
         if listing not in ready:
             passed.append(f"auto passed over {listing.name}: {listing.state}: {listing.reason}")
             continue
@@ -84,10 +88,13 @@ def _open_best(options: Mapping[str, Any]) -> Session:
             for better in ranked[ranked.index(listing) :]
             if better.name in pending and _rank(better) > _rank(listing)
         ]
+        if absent:
+            notes.append(f"auto left out {', '.join(absent)}: unavailable; `fem backends` says why")
         try:
             return _open([listing], options, fallback=True, notes=notes, warnings=passed).open()
         except BackendError as error:
             passed.append(f"auto passed over {listing.name}: {error}")
+    passed += [f"{name} is unavailable" for name in absent]
     raise BackendUnavailable("no backend can be opened: " + "; ".join(passed))
 
 
