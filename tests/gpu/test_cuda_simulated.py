@@ -17,6 +17,7 @@ pytest.importorskip("numba_cuda", reason="numba-cuda isn't installed: fem-cuda's
 if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
     pytest.skip("the simulator is chosen by NUMBA_ENABLE_CUDASIM=1", allow_module_level=True)
 
+import fem_cuda
 from fem_cuda import program
 from fem_cuda.jit import KERNELS
 from fem_cuda.runtime import CUDARuntime
@@ -93,6 +94,7 @@ def test_the_simulator_is_never_called_a_gpu(runtime):
     assert described["name"] == "simulator"
     assert described["simulated"]
     assert "compute_capability" not in described
+    assert fem_cuda.INFO.device == "simulator"
 
 
 def test_an_array_longer_than_a_pinned_buffer_comes_back_whole(runtime, monkeypatch):

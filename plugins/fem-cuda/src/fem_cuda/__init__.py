@@ -24,6 +24,9 @@ def folder() -> Path:
     return Path(os.environ.get("NUMBA_CACHE_DIR") or platformdirs.user_cache_dir("fem-core")) / "fem-cuda"
 
 
+#: Whether Python is to interpret the kernels: no GPU then, and nothing for `auto`.
+SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
+
 INFO = BackendInfo(
     name="cuda",
     summary="every stage on an NVIDIA GPU, in Python",
@@ -31,8 +34,8 @@ INFO = BackendInfo(
     stages=STAGES,
     solver_methods=SOLVER_METHODS,
     options=OPTIONS,
-    device="cuda",
-    rank=35,
+    device="simulator" if SIMULATED else "cuda",
+    rank=-1 if SIMULATED else 35,
     available=available,
     caches=lambda: [folder()],
 )
