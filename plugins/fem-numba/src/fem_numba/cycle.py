@@ -151,7 +151,7 @@ class _Level:
 
     def __init__(self, level: Level) -> None:
         n = level.smoother.A.shape[0]
-        self.A, self.P, self.R = (_arrays(M) for M in (level.smoother.A, level.P, level.P.T.tocsr()))
+        self.A, self.P, self.R = (arrays(M) for M in (level.smoother.A, level.P, level.P.T.tocsr()))
         self.steps = [(np.float32(α), np.float32(β)) for α, β in level.smoother.steps()]
         self.lines = _Lines.of(level)
         self.b, self.x, self.r = (np.zeros(n, np.float32) for _ in range(3))
@@ -206,7 +206,7 @@ class Cycle:
         at.smooth(at.r, 1)
 
 
-def _arrays(M: "sparse.csr_array") -> tuple[Array, Array, Array]:
+def arrays(M: "sparse.csr_array") -> tuple[Array, Array, Array]:
     """A CSR matrix for compiled functions."""
     indptr, indices = np.asarray(M.indptr, dtype=np.int32), np.asarray(M.indices, dtype=np.int32)
     return indptr, indices.view(np.uint32), M.data
