@@ -31,17 +31,15 @@ def coarsen(
     With the second pass, without which interpolation misses strong neighbours: where the contrast from
     element to element is 1e6, five times as many iterations were needed.
     """
-    from pyamg.classical.interpolate import classical_interpolation
-    from pyamg.classical.split import RS
-    from pyamg.strength import classical_strength_of_connection
+    import pyamg
 
     levels: list[tuple[sparse.csr_array, sparse.csr_array]] = []
     while M.shape[0] > _COARSEST:
-        strong = classical_strength_of_connection(M, theta=0.25)
-        splitting: Array = RS(strong, second_pass=True)
+        strong = pyamg.strength.classical_strength_of_connection(M, theta=0.25)
+        splitting: Array = pyamg.classical.split.RS(strong, second_pass=True)
         if splitting.all() or not splitting.any():
             break
-        P = sparse.csr_array(classical_interpolation(M, strong, splitting))
+        P = sparse.csr_array(pyamg.classical.interpolate.classical_interpolation(M, strong, splitting))
         M = galerkin(M, P)
         levels.append((P, M))
     return levels

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from operator import matmul
 
 import numpy as np
@@ -124,6 +125,8 @@ def build_hierarchy(
     with ThreadPoolExecutor(1) as beside:
         finest = partial(_finest, K, mesh, free, dtype, kernels)
         if threads > 1:
+            if amg_available():
+                beside.submit(import_module, "pyamg")  # a tenth of a second
             return _build(K, mesh, free, dtype, step, beside.submit(finest).result, kernels)
         return _build(K, mesh, free, dtype, step, finest, kernels)
 
