@@ -128,8 +128,8 @@ class _Lines:
         l = np.append(lines.l, 0).astype(np.float32)
         ends = np.flatnonzero(l == 0) + 1
         cuts = np.unique(np.concatenate([[0], ends[np.searchsorted(ends, np.arange(ROWS, m, ROWS))], [m]]))
-        T = lines.nodes.view(np.uint32), (1 / lines.d).astype(np.float32), l, cuts.astype(np.int64)
-        self.arrays = *T, *(np.empty(m, np.float32) for _ in range(2))
+        self.T = lines.nodes.view(np.uint32), (1 / lines.d).astype(np.float32), l, cuts.astype(np.int64)
+        self.work = np.empty(m, np.float32), np.empty(m, np.float32)
 
 
 class _Level:
@@ -143,17 +143,17 @@ class _Level:
         self.A, self.P, self.R = (arrays(M) for M in (level.smoother.A, level.P, level.P.T.tocsr()))
         (α, _), (α2, β2) = level.smoother.steps()
         self.αβα = np.float32(α), np.float32(β2), np.float32(α2)
-        self.lines = _Lines(level.smoother.lines).arrays if level.smoother.lines else None
+        self.lines = _Lines(level.smoother.lines) if level.smoother.lines else None
         self.b, self.x, self.r = (np.zeros(n, np.float32) for _ in range(3))
         self.y = np.zeros(n if self.lines else 0, np.float32)
 
     def smooth(self, r: Array, add: int) -> None:
         """x = p(T⁻¹A) T⁻¹ r, or x += it."""
         if self.lines:
-            enter(*self.lines, r)
+            enter(*self.lines.T, *self.lines.work, r)
         smooth(*self.A, r, self.x, self.y, *self.αβα, add)
         if self.lines:
-            leave(*self.lines, r, self.y, self.x, self.αβα[2])
+            leave(*self.lines.T, *self.lines.work, r, self.y, self.x, self.αβα[2])
 
 
 class Cycle:

@@ -1,6 +1,7 @@
 """The parts of building a multigrid hierarchy, compiled: what `fem_core.solvers.multigrid.Kernels` asks for.
 
-Products and sums are taken in the core's order, so that the matrices are the core's bit for bit, but for explicit zeros.
+Products and sums are taken in the core's order, so that the first levels are the core's bit for bit. Below them
+multiply-adds are fused, and rounding differs. Explicit zeros are kept.
 """
 
 from functools import partial
@@ -38,7 +39,7 @@ def kernels(threads: int) -> Kernels:
 
 
 def csr(indptr: Ints, indices: Array, data: Floats, columns: int) -> "sparse.csr_array":
-    """Without the checks of SciPy's constructor's defaults: columns ascend."""
+    """A matrix whose columns ascend."""
     matrix = sparse.csr_array((data, indices.view(np.int32), indptr), shape=(len(indptr) - 1, columns))
     matrix.has_canonical_format = True
     return matrix
@@ -301,13 +302,17 @@ def find_links(
 def strong_links(threads: int, A: "sparse.csr_array", a: Ints, b: Ints) -> Links:
     """As the core's."""
     matrix, ends = arrays(A), np.zeros(-(-len(a) // ROWS) + 1, np.int32)
-    found: list[Array] = [np.empty(0, kind) for kind in (np.int32, np.int32, np.float64, np.bool_)]
+
+    def room(m: int) -> Links:
+        return Links(np.empty(m, np.int32), np.empty(m, np.int32), np.empty(m), np.empty(m, np.bool_))
+
     with parallel(threads):
-        find_links(*matrix, a, b, ends, *found, 1)
+        i, j, link, is_along = room(0)
+        find_links(*matrix, a, b, ends, i, j, link, is_along, 1)
         np.cumsum(ends, out=ends)
-        found = [np.empty(ends[-1], one.dtype) for one in found]
-        find_links(*matrix, a, b, ends, *found, 0)
-    return Links(*found)
+        i, j, link, is_along = links = room(int(ends[-1]))
+        find_links(*matrix, a, b, ends, i, j, link, is_along, 0)
+    return links
 
 
 def product(threads: int, A: "sparse.csr_array", x: Array) -> Array:
