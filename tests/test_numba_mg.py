@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 from fem_core import Cancelled, Problem, Progress, SolverOptions, apply_bc, assemble_system, generate, open_backend
 from fem_core.solvers import Multigrid
-from fem_core.solvers.multigrid import build_hierarchy, coarse, hierarchy
+from fem_core.solvers.multigrid import Kernels, build_hierarchy, coarse, hierarchy
 from fem_core.testing import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from meshes import distorted, renumbered
+from scipy import sparse
 
 pytest.importorskip("numba", reason="numba is not installed")
 pytest.importorskip("fem_numba", reason="fem-numba is not installed")
-from fem_numba import jit
+from fem_numba import jit, setup
 from fem_numba.cycle import Cycle
 from fem_numba.mg import multigrid
 from fem_numba.threads import parallel
@@ -74,6 +75,49 @@ def test_it_iterates_as_the_core_s_on_any_problem(case, seed):
     found, expected = (run(solver, system, case.mesh) for solver in (multigrid(1), Multigrid()))
     assert abs(found.iterations - expected.iterations) <= 1
     assert found.stop_reason == expected.stop_reason
+
+
+def agree_but_for_zeros(found, expected, atol=0.0):
+    for M in (found, expected):
+        M.eliminate_zeros()
+    np.testing.assert_array_equal(found.indptr, expected.indptr)
+    np.testing.assert_array_equal(found.indices, expected.indices)
+    np.testing.assert_allclose(found.data, expected.data, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("dirichlet", ["penalty", "eliminate"])
+@pytest.mark.parametrize("name", MESHES)
+def test_the_set_up_is_the_core_s(name, dirichlet):
+    # Bit for bit, as the coarsening of near ties depends on it.
+    mesh, core, ours = MESHES[name](), Kernels(), setup.kernels(2)
+    system = conditioned(mesh, dirichlet=dirichlet)
+    K, free = system.matrix, np.ones(mesh.n_nodes, dtype=bool)
+    free[system.fixed] = False
+    (P, number), (P2, number2) = (kernels.to_corners(mesh, free) for kernels in (core, ours))
+    agree_but_for_zeros(P2, P)
+    np.testing.assert_array_equal(number2, number)
+    M, M2 = (k.m_matrix(k.galerkin(K, P), number[mesh.quad8[:, :4]]) for k in (core, ours))
+    agree_but_for_zeros(ours.galerkin(K, P), core.galerkin(K, P))
+    agree_but_for_zeros(M2, M)
+    A, d = hierarchy._unit_diagonal(K, np.float32, free)
+    A2, _ = hierarchy._unit_diagonal(K, np.float32, free, ours)
+    np.testing.assert_array_equal(A2.data, A.data)
+    np.testing.assert_allclose(ours.product(A, d.astype(np.float32)), A @ d.astype(np.float32), rtol=1e-4, atol=1e-4)
+    lines, lines2 = (hierarchy.strong_lines(A, mesh.quad8, k.strong_links) for k in (core, ours))
+    assert (lines is None) == (lines2 is None)
+    if lines:
+        np.testing.assert_array_equal(lines2.nodes, lines.nodes)
+        np.testing.assert_array_equal(lines2.l, lines.l)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 999), n=st.integers(1, 60), m=st.integers(1, 60), threads=st.integers(1, 2))
+def test_products_have_room_for_rows_of_any_length(seed, n, m, threads):
+    # PᵀAP of sparse A and dense P: far more entries in a row than A has.
+    A = sparse.random_array((n, n), density=0.05, rng=seed, format="csr") + sparse.eye_array(n, format="csr")
+    P = sparse.csr_array(np.random.default_rng(seed).standard_normal((n, m)))
+    A.sort_indices()
+    agree_but_for_zeros(setup.galerkin(threads, A, P), coarse.galerkin(A, P), 1e-9)
 
 
 @amg

@@ -6,7 +6,6 @@ from functools import partial
 import numpy as np
 from scipy import sparse
 from scipy.sparse import csgraph
-from scipy.spatial import cKDTree
 
 from fem_core import quad8 as q8
 from fem_core.errors import MeshError, OptionError
@@ -126,6 +125,8 @@ def close_nodes(mesh: Mesh, tolerance: float = MERGE) -> Ints:
         return np.empty((0, 2), dtype=np.int32)
     reach = np.minimum(tolerance * mesh.extent, _OF_EDGE * shortest[nodes])
     known = min(_NEIGHBOURS, len(nodes))
+    from scipy.spatial import cKDTree  # here, as it takes a tenth of a second to import
+
     apart, other = cKDTree(z[nodes]).query(z[nodes], k=known, distance_upper_bound=np.nextafter(reach.max(), np.inf))
     place, rank = np.nonzero(apart <= reach[:, None])
     pairs = np.stack([place, other[place, rank]], axis=1)

@@ -5,14 +5,14 @@ A δ is A b times α, and the second needs nothing else:
 
     x_i = α b_i + δ_i ,   δ_i = α β' b_i + α' (b_i - α Σ_j a_ij b_j) .
 
-After the correction it is applied to r = b - A x. With lines each step is a product and a sweep along the lines.
+After the correction it is applied to r = b - A x. With lines it is applied to T⁻¹ b, and then corrected on the lines
+alone: there the bracket is b - α A T⁻¹ b with T⁻¹ before it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from fem_core.solvers.multigrid import Hierarchy, Level
+from fem_core.solvers.multigrid import Hierarchy, Level, Lines
 from fem_core.types import Array, Ints
 from numba import prange
 from scipy import sparse
@@ -35,24 +35,28 @@ def _row(i: int, indptr: Ints, indices: Array, data: Array, x: Array) -> np.floa
 _CSR = In[i4, 1], In[u4, 1], In[f4, 1]
 
 
-@compiled(*_CSR, In[f4, 1], Out[f4, 1], f4, f4, f4, i8, parallel=True)
+@compiled(*_CSR, In[f4, 1], Out[f4, 1], Out[f4, 1], f4, f4, f4, i8, parallel=True)
 def smooth(
     indptr: Ints,
     indices: Array,
     data: Array,
     r: Array,
     x: Array,
+    y: Array,
     α: np.float32,
     β: np.float32,
     α2: np.float32,
     add: int,
 ) -> None:
-    """x = p(A) r, or x += p(A) r, with the polynomial of two steps."""
-    of_r, of_Ar = α + β * α + α2, α2 * α
+    """x = p(A) r, or x += p(A) r, with the polynomial of two steps; y = r - α A r, where y isn't empty."""
+    of_r = α + β * α
     for chunk in prange((r.size + ROWS - 1) // ROWS):
         for i in range(chunk * ROWS, min((chunk + 1) * ROWS, r.size)):
-            value = of_r * r[i] - of_Ar * _row(i, indptr, indices, data, r)
+            left = r[i] - α * _row(i, indptr, indices, data, r)
+            value = of_r * r[i] + α2 * left
             x[i] = x[i] + value if add else value
+            if y.size:
+                y[i] = left
 
 
 @compiled(*_CSR, In[f4, 1], Out[f4, 1], Out[f4, 1], parallel=True)
@@ -72,75 +76,60 @@ def transfer(indptr: Ints, indices: Array, data: Array, x: Array, y: Array, add:
             y[i] = y[i] + value if add else value
 
 
-@compiled(
-    In[u4, 1], In[f4, 1], In[f4, 1], In[i8, 1], In[f4, 1], Out[f4, 1], Out[f4, 1], Out[f4, 1], f4, f4, i8, parallel=True
-)
-def sweep(
-    nodes: Array,
-    d: Array,
-    l: Array,
-    cuts: Array,
-    r: Array,
-    z: Array,
-    δ: Array,
-    x: Array,
-    α: np.float32,
-    β: np.float32,
-    add: int,
-) -> None:
-    """δ = α T⁻¹ r + β δ and x += δ, or x = δ, where β is 0.
+@inlined
+def _solve(d: Array, l: Array, z: Array, first: int, last: int) -> None:
+    """z ← T⁻¹ z on some lines."""
+    before = np.float32(0)
+    for k in range(first, last):
+        before = z[k] - (l[k - 1] * before if k > first else np.float32(0))
+        z[k] = before
+    before = np.float32(0)
+    for k in range(last - 1, first - 1, -1):
+        before = z[k] * d[k] - l[k] * before
+        z[k] = before
 
-    Parameters
-    ----------
-    nodes : (n,)
-        Those in lines first, the others as lines of one.
-    d, l : (n,)
-        Inverse diagonal of D, and lower diagonal of L; 0 after the end of a line.
-    cuts : (n_pieces + 1,)
-        Ends of lines, between which threads work.
-    z : (n,)
-        To work in.
-    """
+
+_LINES = In[u4, 1], In[f4, 1], In[f4, 1], In[i8, 1]
+
+
+@compiled(*_LINES, Out[f4, 1], Out[f4, 1], Out[f4, 1], parallel=True)
+def enter(nodes: Array, d: Array, l: Array, cuts: Array, kept: Array, z: Array, r: Array) -> None:
+    """r ← T⁻¹ r; on the lines r is kept."""
     for piece in prange(cuts.size - 1):
         first, last = cuts[piece], cuts[piece + 1]
-        before = np.float32(0)
         for k in range(first, last):
-            before = r[nodes[k]] - (l[k - 1] * before if k > first else np.float32(0))
-            z[k] = before
-        before = np.float32(0)
-        for k in range(last - 1, first - 1, -1):
-            before = z[k] * d[k] - l[k] * before
+            kept[k] = z[k] = r[nodes[k]]
+        _solve(d, l, z, first, last)
+        for k in range(first, last):
+            r[nodes[k]] = z[k]
+
+
+@compiled(*_LINES, In[f4, 1], Out[f4, 1], Out[f4, 1], In[f4, 1], Out[f4, 1], f4, parallel=True)
+def leave(
+    nodes: Array, d: Array, l: Array, cuts: Array, kept: Array, z: Array, r: Array, y: Array, x: Array, α2: np.float32
+) -> None:
+    """Put r back, and correct what `smooth` has done with T⁻¹ r and the identity on the lines."""
+    for piece in prange(cuts.size - 1):
+        first, last = cuts[piece], cuts[piece + 1]
+        for k in range(first, last):
             i = nodes[k]
-            step = α * before + (β * δ[i] if β != 0 else np.float32(0))
-            δ[i] = step
-            x[i] = x[i] + step if add else step
+            z[k] = y[i] - r[i] + kept[k]
+            r[i] = kept[k]
+        _solve(d, l, z, first, last)
+        for k in range(first, last):
+            x[nodes[k]] += α2 * (z[k] - y[nodes[k]])
 
 
-@dataclass(frozen=True, eq=False)
 class _Lines:
-    """T on all nodes, in the order of the lines; see `sweep`."""
+    """T where it isn't the identity: inverse diagonal of D and lower diagonal of L, and where threads divide them."""
 
-    nodes: Array
-    d: Array
-    l: Array
-    cuts: Array
-
-    @classmethod
-    def of(cls, level: Level) -> "_Lines | None":
-        lines, n = level.smoother.lines, level.smoother.A.shape[0]
-        if lines is None and level.smoother.degree == 2:
-            return None
-        inside = lines.nodes if lines else np.empty(0, np.int32)
-        outside = np.ones(n, bool)
-        outside[inside] = False
-        d, l = np.ones(n, np.float32), np.zeros(n, np.float32)
-        if lines:
-            d[: len(inside)] = 1 / lines.d
-            l[: len(inside) - 1] = lines.l
+    def __init__(self, lines: Lines) -> None:
+        m = len(lines.nodes)
+        l = np.append(lines.l, 0).astype(np.float32)
         ends = np.flatnonzero(l == 0) + 1
-        cuts = np.unique(ends[np.searchsorted(ends, np.arange(ROWS, n, ROWS))])
-        nodes = np.concatenate([inside, np.flatnonzero(outside)]).astype(np.uint32)
-        return cls(nodes, d, l, np.unique(np.concatenate([[0], cuts, [n]])).astype(np.int64))
+        cuts = np.unique(np.concatenate([[0], ends[np.searchsorted(ends, np.arange(ROWS, m, ROWS))], [m]]))
+        self.T = lines.nodes.view(np.uint32), (1 / lines.d).astype(np.float32), l, cuts.astype(np.int64)
+        self.work = np.empty(m, np.float32), np.empty(m, np.float32)
 
 
 class _Level:
@@ -151,24 +140,20 @@ class _Level:
 
     def __init__(self, level: Level) -> None:
         n = level.smoother.A.shape[0]
-        self.A, self.P, self.R = (_arrays(M) for M in (level.smoother.A, level.P, level.P.T.tocsr()))
-        self.steps = [(np.float32(α), np.float32(β)) for α, β in level.smoother.steps()]
-        self.lines = _Lines.of(level)
+        self.A, self.P, self.R = (arrays(M) for M in (level.smoother.A, level.P, level.P.T.tocsr()))
+        (α, _), (α2, β2) = level.smoother.steps()
+        self.αβα = np.float32(α), np.float32(β2), np.float32(α2)
+        self.lines = _Lines(level.smoother.lines) if level.smoother.lines else None
         self.b, self.x, self.r = (np.zeros(n, np.float32) for _ in range(3))
-        if self.lines:
-            self.z, self.δ = (np.zeros(n, np.float32) for _ in range(2))
+        self.y = np.zeros(n if self.lines else 0, np.float32)
 
     def smooth(self, r: Array, add: int) -> None:
-        """x = p(T⁻¹A) T⁻¹ r, or x += it; with lines r is overwritten."""
-        if self.lines is None:
-            (α, _), (α2, β2) = self.steps
-            smooth(*self.A, r, self.x, α, β2, α2, add)
-            return
-        at = self.lines
-        for k, (α, β) in enumerate(self.steps):
-            if k:
-                residual(*self.A, r, self.δ, r)
-            sweep(at.nodes, at.d, at.l, at.cuts, r, self.z, self.δ, self.x, α, β, add or k)
+        """x = p(T⁻¹A) T⁻¹ r, or x += it."""
+        if self.lines:
+            enter(*self.lines.T, *self.lines.work, r)
+        smooth(*self.A, r, self.x, self.y, *self.αβα, add)
+        if self.lines:
+            leave(*self.lines.T, *self.lines.work, r, self.y, self.x, self.αβα[2])
 
 
 class Cycle:
@@ -192,8 +177,7 @@ class Cycle:
         at = self._levels[k]
         last = k + 1 == len(self._levels)
         coarse = self._below if last else self._levels[k + 1].b
-        np.copyto(at.r, at.b)
-        at.smooth(at.r, 0)
+        at.smooth(at.b, 0)
         residual(*at.A, at.b, at.x, at.r)
         transfer(*at.R, at.r, coarse, 0)
         if last:
@@ -206,7 +190,7 @@ class Cycle:
         at.smooth(at.r, 1)
 
 
-def _arrays(M: "sparse.csr_array") -> tuple[Array, Array, Array]:
+def arrays(M: "sparse.csr_array") -> tuple[Array, Array, Array]:
     """A CSR matrix for compiled functions."""
     indptr, indices = np.asarray(M.indptr, dtype=np.int32), np.asarray(M.indices, dtype=np.int32)
     return indptr, indices.view(np.uint32), M.data

@@ -16,6 +16,7 @@ from numba import prange
 
 from fem_numba.cycle import ROWS, Cycle
 from fem_numba.jit import In, Out, compiled, f4, f8, i4, u4
+from fem_numba.setup import kernels
 from fem_numba.threads import parallel
 
 _CSR = In[i4, 1], In[u4, 1], In[f8, 1]
@@ -121,7 +122,7 @@ def multigrid(threads: int) -> Multigrid:
     def set_up(
         equilibrated: Equilibrated, mesh: Mesh, free: Bools, step: Callable[[], None]
     ) -> tuple[Hierarchy, Start] | None:
-        hierarchy = build_hierarchy(equilibrated.K, mesh, free, step=step, threads=threads)
+        hierarchy = build_hierarchy(equilibrated.K, mesh, free, step=step, threads=threads, kernels=kernels(threads))
         if hierarchy is None:
             return None
         return hierarchy, partial(_Iteration, equilibrated, Cycle(hierarchy), threads)

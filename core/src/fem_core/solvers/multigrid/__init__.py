@@ -4,9 +4,9 @@ A backend that brings its own cycle takes the `Hierarchy` from `build_hierarchy`
 `Hierarchy.cycle`; everything it needs are plain arrays of the levels. See docs/solvers.md.
 """
 
-from fem_core.solvers.multigrid.hierarchy import Hierarchy, Level, build_hierarchy
-from fem_core.solvers.multigrid.lines import Lines
+from fem_core.solvers.multigrid.hierarchy import Hierarchy, Kernels, Level, build_hierarchy
+from fem_core.solvers.multigrid.lines import Lines, Links
 from fem_core.solvers.multigrid.smoother import Smoother
 from fem_core.solvers.multigrid.transfer import to_corners
 
-__all__ = ["Hierarchy", "Level", "Lines", "Smoother", "build_hierarchy", "to_corners"]
+__all__ = ["Hierarchy", "Kernels", "Level", "Lines", "Links", "Smoother", "build_hierarchy", "to_corners"]

@@ -1,9 +1,8 @@
 """What stands below the quad4 level by algebraic multigrid."""
 
 import importlib.util
-from itertools import pairwise
+from collections.abc import Callable
 
-import numpy as np
 from scipy import sparse
 
 from fem_core.types import Array
@@ -17,7 +16,16 @@ def amg_available() -> bool:
     return importlib.util.find_spec("pyamg") is not None
 
 
-def coarsen(M: "sparse.csr_array") -> list[tuple["sparse.csr_array", "sparse.csr_array"]]:
+def galerkin(A: "sparse.csr_array", P: "sparse.csr_array") -> "sparse.csr_array":
+    """PᵀAP, its columns ascending."""
+    product = (P.T.tocsr() @ A @ P).tocsr()
+    product.sort_indices()
+    return product
+
+
+def coarsen(
+    M: "sparse.csr_array", galerkin: Callable[["sparse.csr_array", "sparse.csr_array"], "sparse.csr_array"]
+) -> list[tuple["sparse.csr_array", "sparse.csr_array"]]:
     """The levels below M by Ruge and Stüben's method (1987), from the finest down: P and PᵀMP of each.
 
     With the second pass, without which interpolation misses strong neighbours: where the contrast from
@@ -25,12 +33,13 @@ def coarsen(M: "sparse.csr_array") -> list[tuple["sparse.csr_array", "sparse.csr
     """
     import pyamg
 
-    matrix = sparse.csr_matrix((M.data, M.indices.astype(np.int32), M.indptr.astype(np.int32)), shape=M.shape)
-    levels: Array = pyamg.ruge_stuben_solver(
-        matrix,
-        strength=("classical", {"theta": 0.25}),
-        CF=("RS", {"second_pass": True}),
-        interpolation="classical",
-        max_coarse=_COARSEST,
-    ).levels
-    return [(sparse.csr_array(up.P), sparse.csr_array(down.A)) for up, down in pairwise(levels)]
+    levels: list[tuple[sparse.csr_array, sparse.csr_array]] = []
+    while M.shape[0] > _COARSEST:
+        strong = pyamg.strength.classical_strength_of_connection(M, theta=0.25)
+        splitting: Array = pyamg.classical.split.RS(strong, second_pass=True)
+        if splitting.all() or not splitting.any():
+            break
+        P = sparse.csr_array(pyamg.classical.interpolate.classical_interpolation(M, strong, splitting))
+        M = galerkin(M, P)
+        levels.append((P, M))
+    return levels

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
+from operator import matmul
 
 import numpy as np
 from scipy import sparse
@@ -15,13 +17,13 @@ from scipy import sparse
 from fem_core.mesh import Mesh
 from fem_core.solvers.base import scaled
 from fem_core.solvers.factorisation import SUPERLU, Solve, best
-from fem_core.solvers.multigrid.coarse import amg_available, coarsen
-from fem_core.solvers.multigrid.lines import strong_lines
+from fem_core.solvers.multigrid.coarse import amg_available, coarsen, galerkin
+from fem_core.solvers.multigrid.lines import Links, strong_lines, strong_links
 from fem_core.solvers.multigrid.mmatrix import m_matrix
-from fem_core.solvers.multigrid.smoother import Smoother
+from fem_core.solvers.multigrid.smoother import Smoother, largest_eigenvalue
 from fem_core.solvers.multigrid.transfer import to_corners
 from fem_core.sparsity import csr_positions
-from fem_core.types import Array, Bools, Floats
+from fem_core.types import Array, Bools, Floats, Ints
 
 #: Up to so many corners factorising the quad4 level is as quick as coarsening it further.
 DIRECT = 20_000
@@ -80,6 +82,21 @@ class Hierarchy:
         return x
 
 
+@dataclass(frozen=True)
+class Kernels:
+    """The heavy parts of building a hierarchy. A backend may bring its own: same arguments, same results."""
+
+    to_corners: Callable[[Mesh, Bools], tuple["sparse.csr_array", Ints]] = to_corners
+    galerkin: Callable[["sparse.csr_array", "sparse.csr_array"], "sparse.csr_array"] = galerkin
+    m_matrix: Callable[["sparse.csr_array", Ints], "sparse.csr_array"] = m_matrix
+    scaled: Callable[["sparse.csr_array", Floats, Floats, type], "sparse.csr_array"] = scaled
+    strong_links: Callable[["sparse.csr_array", Ints, Ints], Links] = strong_links
+    product: Callable[["sparse.csr_array", Array], Array] = matmul
+
+
+_SCIPY = Kernels()
+
+
 def build_hierarchy(
     K: "sparse.csr_array",
     mesh: Mesh,
@@ -88,6 +105,7 @@ def build_hierarchy(
     step: Callable[[], None] = lambda: None,
     threads: int = 1,
     direct: int | None = None,
+    kernels: Kernels = _SCIPY,
 ) -> Hierarchy | None:
     """The hierarchy for K on the free nodes, with the identity on the others; None if no corner is free.
 
@@ -104,38 +122,44 @@ def build_hierarchy(
         With two or more the finest level's smoother is made beside the coarser levels; the result is the same.
     direct : int, optional
         Up to so many corners the quad4 level is factorised; DIRECT by default.
+    kernels : Kernels
+        By NumPy and SciPy, or a backend's.
     """
     direct = DIRECT if direct is None else direct
     with ThreadPoolExecutor(1) as beside:
-        finest = partial(_finest, K, mesh, free, dtype)
+        finest = partial(_finest, K, mesh, free, dtype, kernels)
         if threads > 1:
-            return _build(K, mesh, free, dtype, step, beside.submit(finest).result, direct)
-        return _build(K, mesh, free, dtype, step, finest, direct)
+            if amg_available():
+                beside.submit(import_module, "pyamg")  # a tenth of a second
+            return _build(K, mesh, free, dtype, step, beside.submit(finest).result, direct, kernels)
+        return _build(K, mesh, free, dtype, step, finest, direct, kernels)
 
 
-def _finest(K: "sparse.csr_array", mesh: Mesh, free: Bools, dtype: type) -> tuple[Smoother, Floats]:
+def _finest(
+    K: "sparse.csr_array", mesh: Mesh, free: Bools, dtype: type, kernels: Kernels
+) -> tuple[Smoother, Floats]:  # fmt: skip
     """The smoother of the quad8 level, and the diagonal of its D."""
-    A, d = _unit_diagonal(K, dtype, free)
-    return Smoother.of(A, strong_lines(A, mesh.quad8)), d
+    A, d = _unit_diagonal(K, dtype, free, kernels)
+    lines = strong_lines(A, mesh.quad8, kernels.strong_links)
+    return Smoother(A, largest_eigenvalue(A, lines, kernels.product), lines), d
 
 
 def _build(
     K: "sparse.csr_array", mesh: Mesh, free: Bools, dtype: type, step: Callable[[], None],
-    finest: Callable[[], tuple[Smoother, Floats]], direct: int,
+    finest: Callable[[], tuple[Smoother, Floats]], direct: int, kernels: Kernels,
 ) -> Hierarchy | None:  # fmt: skip
-    P, number = to_corners(mesh, free)
+    P, number = kernels.to_corners(mesh, free)
     if not P.shape[1]:
         return None
     step()
-    Kc = (P.T.tocsr() @ (K @ P)).tocsr()
-    Kc.sort_indices()
+    Kc = kernels.galerkin(K, P)
     step()
     coarser: list[tuple[sparse.csr_array, sparse.csr_array]] = []
     warnings = []
     factoriser = SUPERLU
     if P.shape[1] > direct:
         if amg_available():
-            coarser = coarsen(m_matrix(Kc, number[mesh.quad8[:, :4]]))
+            coarser = coarsen(kernels.m_matrix(Kc, number[mesh.quad8[:, :4]]), kernels.galerkin)
         else:
             factoriser = best()
             warnings.append(
@@ -150,10 +174,10 @@ def _build(
     for transfer, coarse in [(P, Kc), *coarser]:
         step()
         if levels:
-            smoother = Smoother.of(A)
+            smoother = Smoother(A, largest_eigenvalue(A, None, kernels.product))
         d_fine = d
-        A, d = _unit_diagonal(coarse, dtype)
-        levels.append(Level(smoother, scaled(transfer, 1 / d_fine, d, dtype)))
+        A, d = _unit_diagonal(coarse, dtype, kernels=kernels)
+        levels.append(Level(smoother, kernels.scaled(transfer, 1 / d_fine, d, dtype)))
     step()
     coarsest = factoriser.factorise(scaled(coarse, d, d))
     sizes = " → ".join(f"{level.P.shape[0]:,}" for level in levels)
@@ -161,12 +185,14 @@ def _build(
     return Hierarchy(tuple(levels), coarsest, dtype, note, tuple(warnings))
 
 
-def _unit_diagonal(K: "sparse.csr_array", dtype: type, free: Bools | None = None) -> tuple["sparse.csr_array", Floats]:
+def _unit_diagonal(
+    K: "sparse.csr_array", dtype: type, free: Bools | None = None, kernels: Kernels = _SCIPY
+) -> tuple["sparse.csr_array", Floats]:
     """A = D K D and the diagonal of D; where a node isn't free, A is the identity."""
     d = 1 / np.sqrt(K.diagonal())
     if free is None:
-        return scaled(K, d, d, dtype), d
+        return kernels.scaled(K, d, d, dtype), d
     held, kept = np.flatnonzero(~free).astype(np.int32), np.where(free, d, 0.0)
-    A = scaled(K, kept, kept, dtype)
+    A = kernels.scaled(K, kept, kept, dtype)
     A.data[csr_positions(A.indptr, A.indices, held, held)] = 1
     return A, d

@@ -7,7 +7,9 @@ smoother needs as many steps for it as the aspect ratio squared. Solved along th
 well conditioned whatever the stretching.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -19,9 +21,9 @@ from fem_core.sparsity import csr_positions
 from fem_core.types import Array, Bools, Floats, Ints
 
 #: -a_ij from which opposite mid-sides are strongly coupled (0.30 at 3:1, tends to 0.50) …
-_ACROSS = 0.3
+ACROSS = 0.3
 #: … and a mid-side and the end of its edge (0.36 on squares, 0.57 at 3:1, tends to 0.62).
-_ALONG = 0.55
+ALONG = 0.55
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,28 +52,58 @@ class Lines:
         return z
 
 
-def strong_lines(A: "sparse.csr_array", quad8: Ints) -> Lines | None:
+class Links(NamedTuple):
+    """Strong couplings of nodes.
+
+    Parameters
+    ----------
+    i, j : int32 (m,)
+        A mid-side, and a greater one across its element or an end of its edge; ascending.
+    link : float64 (m,)
+        a_ij
+    along : bool (m,)
+        Whether j is an end of i's edge.
+    """
+
+    i: Ints
+    j: Ints
+    link: Floats
+    along: Bools
+
+
+def strong_links(A: "sparse.csr_array", a: Ints, b: Ints) -> Links:
+    """The links of a matrix with unit diagonal.
+
+    Parameters
+    ----------
+    a, b : int32 (n,)
+        Ends of the edge of each mid-side, -1 elsewhere.
+    """
+    large = A.data < -ACROSS
+    i = np.repeat(np.arange(A.shape[0], dtype=np.int32), np.add.reduceat(large, A.indptr[:-1], dtype=np.int32))
+    j, link = A.indices[large], A.data[large]
+    candidate = (a[i] >= 0) & np.where(a[j] >= 0, i < j, link < -ALONG)
+    i, j, link = i[candidate], j[candidate], link[candidate].astype(np.float64)
+    ai, bi, aj, bj = a[i], b[i], a[j], b[j]
+    along = (ai == j) | (bi == j)
+    strong = along | ((aj >= 0) & (ai != aj) & (ai != bj) & (bi != aj) & (bi != bj))
+    return Links(i[strong], j[strong], link[strong], along[strong])
+
+
+def strong_lines(
+    A: "sparse.csr_array", quad8: Ints, strong_links: Callable[["sparse.csr_array", Ints, Ints], Links] = strong_links
+) -> Lines | None:
     """The lines of a matrix with unit diagonal; None where no element is stretched.
 
     Each node keeps two links, if they are strong at all; what they join are paths and cycles, which are cut
     somewhere. Along edges the corners are coupled to each other, too: positively, and that is lumped, as T
     would not be positive definite without it.
     """
-    a, b = np.full((2, A.shape[0]), -1, dtype=np.int32)  # ends of the edge of each mid-side
+    a, b = np.full((2, A.shape[0]), -1, dtype=np.int32)
     edges = quad8[:, q8.EDGES].reshape(-1, 3)
     a[edges[:, 1]], b[edges[:, 1]] = edges[:, 0], edges[:, 2]
-    is_mid = a >= 0
-
-    large = A.data < -_ACROSS
-    i = np.repeat(np.arange(A.shape[0], dtype=np.int32), np.add.reduceat(large, A.indptr[:-1], dtype=np.int32))
-    j, link = A.indices[large], A.data[large]
-    candidate = is_mid[i] & np.where(is_mid[j], i < j, link < -_ALONG)
-    i, j, link = i[candidate], j[candidate], link[candidate].astype(np.float64)
-    ai, bi, aj, bj = a[i], b[i], a[j], b[j]
-    along = (ai == j) | (bi == j)
-    across = is_mid[j] & (ai != aj) & (ai != bj) & (bi != aj) & (bi != bj)
-    strong = np.flatnonzero(across | along)
-    strong = strong[_two_each(i[strong], j[strong], link[strong])]
+    i, j, link, along = strong_links(A, a, b)
+    strong = np.flatnonzero(_two_each(i, j, link))
     if not len(strong):
         return None
     i, j, link, along = i[strong], j[strong], link[strong], along[strong]

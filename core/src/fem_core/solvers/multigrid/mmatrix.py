@@ -13,7 +13,7 @@ from scipy import sparse
 from fem_core.types import Floats, Ints
 
 #: Couplings below this part of √(m_ii m_jj) are rounding.
-_SMALL = 1e-10
+SMALL = 1e-10
 
 
 def m_matrix(K: "sparse.csr_array", corners: Ints) -> "sparse.csr_array":
@@ -54,7 +54,7 @@ def _lumped(M: "sparse.csr_array") -> "sparse.csr_array":
     """M with positive and small couplings added to both diagonals instead: row sums stay as they are."""
     d = np.sqrt(M.diagonal())
     rows = np.repeat(np.arange(M.shape[0], dtype=np.int32), np.diff(M.indptr))
-    lumped = (M.data > -_SMALL * d[rows] * d[M.indices]) & (rows != M.indices)
+    lumped = (M.data > -SMALL * d[rows] * d[M.indices]) & (rows != M.indices)
     diagonal = np.bincount(rows[lumped], M.data[lumped], minlength=M.shape[0])
     M.data[lumped] = 0
     M.data[rows == M.indices] += diagonal

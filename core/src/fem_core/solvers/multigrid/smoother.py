@@ -6,6 +6,7 @@ Phys. 188 (2003); the recurrence is Saad, Iterative methods for sparse linear sy
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import matmul
 
 import numpy as np
 from scipy import sparse
@@ -42,11 +43,6 @@ class Smoother:
     lines: Lines | None = None
     degree: int = 2
 
-    @classmethod
-    def of(cls, A: "sparse.csr_array", lines: Lines | None = None, degree: int = 2) -> "Smoother":
-        """That of a matrix; λ is estimated."""
-        return cls(A, largest_eigenvalue(A, lines.solve if lines else lambda r: r), lines, degree)
-
     def steps(self) -> list[tuple[float, float]]:
         """(α, β) of each step δ ← α T⁻¹r + β δ, x ← x + δ, r ← r - A δ."""
         centre, half = self.λ * (1 + 1 / _SPAN) / 2, self.λ * (1 - 1 / _SPAN) / 2
@@ -76,19 +72,23 @@ class Smoother:
         return self.lines.solve(r) if self.lines else r
 
 
-def largest_eigenvalue(A: "sparse.csr_array", over: Callable[[Array], Array], steps: int = _STEPS) -> float:
-    """Upper estimate of the largest eigenvalue of T⁻¹A, `over` being T⁻¹: by Lanczos, through CG's coefficients.
+def largest_eigenvalue(
+    A: "sparse.csr_array", lines: Lines | None, product: Callable[["sparse.csr_array", Array], Array] = matmul,
+    steps: int = _STEPS,
+) -> float:  # fmt: skip
+    """Upper estimate of the largest eigenvalue of T⁻¹A: by Lanczos, through CG's coefficients.
 
     (Golub & Van Loan, Matrix computations, 4th edition, section 11.3.)
     """
     n = A.shape[0]
+    over: Callable[[Array], Array] = lines.solve if lines else lambda r: r
     r = np.random.default_rng(0).standard_normal(n).astype(A.dtype)
     z = over(r)
     p, rz = z.copy(), dot(r, z)
     α: list[float] = []
     β: list[float] = []
     for _ in range(min(steps, n)):
-        q = A @ p
+        q = product(A, p)
         α.append(rz / dot(p, q))
         r -= α[-1] * q
         z = over(r)

@@ -1,0 +1,323 @@
+"""The parts of building a multigrid hierarchy, compiled: what `fem_core.solvers.multigrid.Kernels` asks for.
+
+Products and sums are taken in the core's order, so that the first levels are the core's bit for bit. Below them
+multiply-adds are fused, and rounding differs. Explicit zeros are kept.
+"""
+
+from functools import partial
+
+import numpy as np
+from fem_core import Mesh
+from fem_core.solvers.multigrid import Kernels, Links
+from fem_core.solvers.multigrid import lines as along
+from fem_core.solvers.multigrid import mmatrix as core
+from fem_core.types import Array, Bools, Floats, Ints
+from numba import prange
+from scipy import sparse
+
+from fem_numba.conditions import position
+from fem_numba.cycle import ROWS, arrays, transfer
+from fem_numba.jit import In, Out, b1, compiled, f4, f8, i4, i8, u4
+from fem_numba.memory import empty
+from fem_numba.threads import parallel
+
+_CSR = In[i4, 1], In[u4, 1], In[f8, 1]
+_CSR4 = In[i4, 1], In[u4, 1], In[f4, 1]
+_SMALL, _ACROSS, _ALONG = core.SMALL, np.float32(-along.ACROSS), np.float32(-along.ALONG)
+
+
+def kernels(threads: int) -> Kernels:
+    """Those that work on so many threads."""
+    return Kernels(
+        to_corners,
+        partial(galerkin, threads),
+        partial(m_matrix, threads),
+        partial(scaled, threads),
+        partial(strong_links, threads),
+        partial(product, threads),
+    )
+
+
+def csr(indptr: Ints, indices: Array, data: Floats, columns: int) -> "sparse.csr_array":
+    """A matrix whose columns ascend."""
+    matrix = sparse.csr_array((data, indices.view(np.int32), indptr), shape=(len(indptr) - 1, columns))
+    matrix.has_canonical_format = True
+    return matrix
+
+
+@compiled(In[i4, 2], In[b1, 1], Out[i4, 1], Out[i4, 2], Out[i4, 1], Out[i4, 1], Out[f8, 1])
+def number_corners(
+    quad8: Ints, free: Bools, number: Ints, columns: Ints, indptr: Ints, indices: Ints, data: Floats
+) -> int:  # fmt: skip
+    """P in CSR, see `to_corners`; how many corners are free. `number` holds -1, `columns` (n, 2) is to work in."""
+    for e in range(quad8.shape[0]):
+        for i in range(4):
+            number[quad8[e, i]] = 0
+    n = 0
+    for node in range(number.size):
+        corner = number[node] == 0
+        number[node] = -1
+        if corner and free[node]:
+            number[node] = n
+            n += 1
+        columns[node, 0], columns[node, 1] = number[node], -1
+    for e in range(quad8.shape[0]):
+        for i in range(4):
+            mid = quad8[e, 4 + i]
+            columns[mid, 0], columns[mid, 1] = number[quad8[e, i]], number[quad8[e, (i + 1) % 4]]
+    k = 0
+    for node in range(number.size):
+        weight = 1.0 if number[node] >= 0 else 0.5
+        if number[node] < 0:
+            number[node] = n
+        indptr[node] = k
+        for j in range(2):
+            if free[node] and columns[node, j] >= 0:
+                indices[k], data[k] = columns[node, j], weight
+                k += 1
+    indptr[number.size] = k
+    return n
+
+
+def to_corners(mesh: Mesh, free: Bools) -> tuple["sparse.csr_array", Ints]:
+    """As `fem_core.solvers.multigrid.to_corners`."""
+    n = mesh.n_nodes
+    number, columns, indptr = np.full(n, -1, np.int32), empty((n, 2), np.int32), np.empty(n + 1, np.int32)
+    indices, data = empty(2 * n, np.int32), empty(2 * n)
+    corners = number_corners(mesh.quad8, free, number, columns, indptr, indices, data)
+    nnz = indptr[-1]
+    return sparse.csr_array((data[:nnz], indices[:nnz], indptr), shape=(n, corners)), number
+
+
+@compiled(*_CSR, *_CSR, *_CSR, i8, i8, i8, Out[u4, 1], Out[f8, 1], Out[i4, 1], parallel=True)
+def multiply(
+    A_indptr: Ints, A_indices: Array, A_data: Floats, P_indptr: Ints, P_indices: Array, P_data: Floats,
+    R_indptr: Ints, R_indices: Array, R_data: Floats, n: int, room: int, threads: int,
+    indices: Array, data: Floats, lengths: Ints,
+) -> None:  # fmt: skip
+    """The rows of (R A) P, those of each thread one after the other.
+
+    Parameters
+    ----------
+    n : int
+        Columns of P.
+    room : int
+        Entries that a row may have, on average over a thread's: its first row r is written from r `room`.
+    lengths : int32 (n,)
+        -1 where there is no room.
+    """
+    rows, middle = R_indptr.size - 1, A_indptr.size - 1
+    for thread in prange(threads):
+        met = np.full(middle, -1, np.int64)  # the last row of R A with a column, times 2³², and where in it
+        column, value = np.empty(middle, np.uint32), np.empty(middle)  # that row
+        seen = np.full(n, -1, np.int64)  # the same for the product
+        first, last = thread * rows // threads, (thread + 1) * rows // threads
+        k = first * room
+        for r in range(first, last):
+            length, stamp = np.uint64(0), np.int64(r) << 32
+            for q in range(np.uint64(R_indptr[r]), np.uint64(R_indptr[r + 1])):
+                i, weight = R_indices[q], R_data[q]
+                for s in range(np.uint64(A_indptr[i]), np.uint64(A_indptr[i + 1])):
+                    j = A_indices[s]
+                    if met[j] < stamp:
+                        met[j], column[length], value[length] = stamp | np.int64(length), j, 0.0
+                        length += np.uint64(1)
+                    value[np.uint64(met[j] ^ stamp)] += weight * A_data[s]
+            start = k
+            for m in range(np.int64(length) - 1, -1, -1):  # as SciPy does
+                j, a = column[m], value[m]
+                for t in range(np.uint64(P_indptr[j]), np.uint64(P_indptr[j + 1])):
+                    c = P_indices[t]
+                    if seen[c] < stamp:
+                        if k == last * room:
+                            break
+                        seen[c], indices[k], data[k] = stamp | (k - start), c, 0.0
+                        k += 1
+                    data[start + (seen[c] ^ stamp)] += a * P_data[t]
+            for m in range(start + 1, k):
+                c, v, s = indices[m], data[m], m
+                while s > start and indices[s - 1] > c:
+                    indices[s], data[s] = indices[s - 1], data[s - 1]
+                    s -= 1
+                indices[s], data[s] = c, v
+            lengths[r] = k - start if k < last * room else -1
+
+
+@compiled(In[u4, 1], In[f8, 1], i8, In[i4, 1], i8, Out[u4, 1], Out[f8, 1], parallel=True)
+def close_up(loose: Array, values: Floats, room: int, indptr: Ints, threads: int, indices: Array, data: Floats) -> None:
+    """What `multiply` has left, without gaps."""
+    rows = indptr.size - 1
+    for thread in prange(threads):
+        first, last = thread * rows // threads, (thread + 1) * rows // threads
+        size = indptr[last] - indptr[first]
+        indices[indptr[first] : indptr[last]] = loose[first * room : first * room + size]
+        data[indptr[first] : indptr[last]] = values[first * room : first * room + size]
+
+
+def galerkin(threads: int, A: "sparse.csr_array", P: "sparse.csr_array") -> "sparse.csr_array":
+    """PᵀAP."""
+    n = P.shape[1]
+    factors = *arrays(A), *arrays(P), *arrays(P.T.tocsr())
+    room, lengths = 4 + 2 * A.nnz // A.shape[0], np.full(n, -1, np.int32)
+    with parallel(threads):
+        while lengths.min() < 0:
+            loose = empty(n * room, np.uint32), empty(n * room)  # what isn't touched takes no memory
+            multiply(*factors, n, room, threads, *loose, lengths)
+            room *= 2
+        indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        closed = empty(indptr[-1], np.uint32), empty(indptr[-1])
+        close_up(*loose, room // 2, indptr, threads, *closed)
+    return csr(indptr, *closed, n)
+
+
+@compiled(
+    In[i4, 1], In[i4, 1], In[f8, 1], In[i4, 2], i8, Out[f8, 1], Out[f8, 1], Out[f8, 1], Out[i4, 1], parallel=True
+)  # fmt: skip
+def stiffen(
+    indptr: Ints, indices: Ints, data: Floats, corners: Ints, threads: int, c: Floats, d: Floats, M: Floats,
+    lengths: Ints,
+) -> None:  # fmt: skip
+    """The values of M in the pattern of K, 0 where they are lumped, and how many of a row are left.
+
+    Parameters
+    ----------
+    c, d : (n_elements,), (n,)
+        To work in.
+    M : (nnz,)
+        Zero.
+    """
+    n = indptr.size - 1
+    for e in prange(corners.shape[0]):
+        c[e] = -np.inf
+        for i in range(2):
+            r, s = corners[e, i], corners[e, i + 2]
+            value = 0.0
+            if r < n and s < n:
+                value = data[position(indptr, indices, r, s)]
+            c[e] = max(c[e], value)
+        c[e] = max(0.0, -c[e])
+    for thread in prange(threads):
+        first, last = thread * n // threads, (thread + 1) * n // threads
+        for e in range(corners.shape[0]):
+            if c[e] > 0:
+                for i in range(4):
+                    r = corners[e, i]
+                    if first <= r < last:
+                        for j in range(4):
+                            if corners[e, j] < n:
+                                k = position(indptr, indices, r, corners[e, j])
+                                M[k] += c[e] if (i + j) % 2 == 0 else -c[e]
+    for r in prange(n):
+        k = position(indptr, indices, r, r)
+        d[r] = np.sqrt(data[k] + M[k])
+    for r in prange(n):
+        lumped, at, length = 0.0, indptr[r], 1
+        for k in range(indptr[r], indptr[r + 1]):
+            j = indices[k]
+            value = data[k] + M[k]
+            M[k] = value
+            if j == r:
+                at = k
+            elif value > -_SMALL * d[r] * d[j]:
+                lumped += value
+                M[k] = 0.0
+            else:
+                length += 1
+        M[at] += lumped
+        lengths[r] = length
+
+
+@compiled(In[i4, 1], In[u4, 1], In[f8, 1], In[i4, 1], Out[u4, 1], Out[f8, 1], parallel=True)
+def drop_zeros(
+    indptr: Ints, indices: Array, data: Floats, new_indptr: Ints, new_indices: Array, new_data: Floats
+) -> None:
+    """The entries that aren't zero, in as many places."""
+    for r in prange(indptr.size - 1):
+        to = new_indptr[r]
+        for k in range(indptr[r], indptr[r + 1]):
+            if data[k] != 0:
+                new_indices[to], new_data[to] = indices[k], data[k]
+                to += 1
+
+
+def m_matrix(threads: int, K: "sparse.csr_array", corners: Ints) -> "sparse.csr_array":
+    """As the core's; all pairs of free corners of an element are in the pattern of K, as `galerkin` made it."""
+    n, M = K.shape[0], empty(K.nnz)
+    M[:] = 0
+    lengths = np.empty(n, np.int32)
+    with parallel(threads):
+        stiffen(K.indptr, K.indices, K.data, corners, threads, np.empty(len(corners)), np.empty(n), M, lengths)
+        indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        closed = empty(indptr[-1], np.uint32), empty(indptr[-1])
+        drop_zeros(K.indptr, K.indices.view(np.uint32), M, indptr, *closed)
+    return csr(indptr, *closed, n)
+
+
+@compiled(*_CSR, In[f8, 1], In[f8, 1], Out[f4, 1], parallel=True)
+def scale(indptr: Ints, indices: Array, data: Floats, left: Floats, right: Floats, values: Array) -> None:
+    """left_i m_ij right_j in single precision."""
+    for r in prange(indptr.size - 1):
+        for k in range(np.uint64(indptr[r]), np.uint64(indptr[r + 1])):
+            values[k] = right[indices[k]] * left[r] * data[k]
+
+
+def scaled(threads: int, M: "sparse.csr_array", left: Floats, right: Floats, dtype: type) -> "sparse.csr_array":
+    """As the core's, in single precision whatever `dtype`."""
+    values = empty(M.nnz, np.float32)
+    with parallel(threads):
+        scale(*arrays(M), left, right, values)
+    result = sparse.csr_array((values, M.indices, M.indptr), shape=M.shape)
+    result.has_canonical_format = M.has_canonical_format
+    return result
+
+
+@compiled(*_CSR4, In[i4, 1], In[i4, 1], Out[i4, 1], Out[i4, 1], Out[i4, 1], Out[f8, 1], Out[b1, 1], i8, parallel=True)
+def find_links(
+    indptr: Ints, indices: Array, data: Array, a: Ints, b: Ints, ends: Ints, i: Ints, j: Ints, link: Floats,
+    is_along: Bools, count: int,
+) -> None:  # fmt: skip
+    """The links of each piece of rows: how many, in ends[piece + 1], or themselves, from ends[piece]."""
+    for piece in prange(ends.size - 1):
+        k = 0 if count else ends[piece]
+        for r in range(piece * ROWS, min((piece + 1) * ROWS, a.size)):
+            if a[r] < 0:
+                continue
+            for s in range(np.uint64(indptr[r]), np.uint64(indptr[r + 1])):
+                if data[s] < _ACROSS:
+                    c = np.int32(indices[s])
+                    on_edge = a[r] == c or b[r] == c
+                    if a[c] >= 0:
+                        meets = a[r] == a[c] or a[r] == b[c] or b[r] == a[c] or b[r] == b[c]
+                        strong = r < c and not meets
+                    else:
+                        strong = data[s] < _ALONG and on_edge
+                    if strong:
+                        if not count:
+                            i[k], j[k], link[k], is_along[k] = r, c, data[s], on_edge
+                        k += 1
+        if count:
+            ends[piece + 1] = k
+
+
+def strong_links(threads: int, A: "sparse.csr_array", a: Ints, b: Ints) -> Links:
+    """As the core's."""
+    matrix, ends = arrays(A), np.zeros(-(-len(a) // ROWS) + 1, np.int32)
+
+    def room(m: int) -> Links:
+        return Links(np.empty(m, np.int32), np.empty(m, np.int32), np.empty(m), np.empty(m, np.bool_))
+
+    with parallel(threads):
+        i, j, link, is_along = room(0)
+        find_links(*matrix, a, b, ends, i, j, link, is_along, 1)
+        np.cumsum(ends, out=ends)
+        i, j, link, is_along = links = room(int(ends[-1]))
+        find_links(*matrix, a, b, ends, i, j, link, is_along, 0)
+    return links
+
+
+def product(threads: int, A: "sparse.csr_array", x: Array) -> Array:
+    """A x, in single precision."""
+    y = np.empty(A.shape[0], np.float32)
+    with parallel(threads):
+        transfer(*arrays(A), x, y, 0)
+    return y
