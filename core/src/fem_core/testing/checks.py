@@ -232,7 +232,9 @@ def _assert_solves(system: LinearSystem, u: Floats, options: SolverOptions) -> N
 def check_iterations(target: Target) -> None:
     """The reference solver takes as many iterations as the core's, within max(1, 0.5 %)."""
     _needs_cg(target)
-    for mesh in (generate.duct(nx=40, ny=12), generate.annulus(nodes=1500), generate.y_tube(nodes=3000)):
+    # Meshes on which rounding decides nothing: on a straight duct noise of one unit in the last place moves the
+    # reference's own count, and two backends that are each one off differ by two.
+    for mesh in (generate.venturi(nodes=1500), generate.annulus(nodes=1500), generate.y_tube(nodes=3000)):
         mine = target.session.solve(mesh, solver="cg").report
         theirs = target.baseline.solve(mesh, solver="cg").report
         allowed = max(1, 0.005 * theirs.iterations)
