@@ -8,13 +8,17 @@ from numba import prange
 
 from fem_numba.element import LANES, load, stiffness
 from fem_numba.jit import In, Out, compiled, f8, i4, i8, u2, u4
-from fem_numba.memory import Recycled
+from fem_numba.memory import Recycled, workspaces
 from fem_numba.parts import FIRST, NONE
+from fem_numba.prefetch import prefetch
 from fem_numba.sparsity import Pattern
 from fem_numba.threads import parallel
 
 #: Parts between two reports of progress: some 10 ms for a thread.
 _CHUNK = 256
+
+#: Elements after which what is asked for now is needed.
+_AHEAD = 8
 
 
 def assemble(
@@ -23,8 +27,8 @@ def assemble(
     """K and f of `problem` on `mesh`, before boundary conditions."""
     n, parts, k, s = mesh.n_elements, pattern.parts, problem.conductivity_on(mesh), problem.source_on(mesh)
     values, rhs = memory.empty(pattern.nnz), np.zeros(mesh.n_nodes)
-    values[pattern.indptr[mesh.orphan_nodes]] = 0
-    scratch = np.empty((threads, 32 * LANES + 64 * LANES))
+    scratch = workspaces(threads, 96 * LANES)
+    clear(pattern.indptr, mesh.orphan_nodes, values)
     with parallel(threads):
         for first in range(0, parts.n_parts, _CHUNK * threads):
             last = min(first + _CHUNK * threads, parts.n_parts)
@@ -38,6 +42,13 @@ def assemble(
                 )
             progress.assembly(n * last // parts.n_parts, n)
     return LinearSystem(csr(pattern.indptr, pattern.indices, values), rhs)
+
+
+@compiled(In[i4, 1], In[i4, 1], Out[f8, 1])
+def clear(indptr: Ints, orphans: Ints, values: Floats) -> None:
+    """The diagonal of nodes in no element; they have no other entries."""
+    for r in orphans:
+        values[indptr[r]] = 0.0
 
 
 @compiled(
@@ -64,8 +75,15 @@ def sum_stiffness(
                         X[i * LANES + lane] = x[nodes[q, i]]
                         Y[i * LANES + lane] = y[nodes[q, i]]
                 stiffness(X, Y, C, K)
-                for lane in range(min(LANES, ends[p + 1] - block)):
+                for lane in range(LANES):
                     q = block + lane
+                    if q >= ends[p + 1]:
+                        break
+                    ahead = min(q + _AHEAD, ends[p + 1] - 1)
+                    for i in range(8):
+                        if rows[ahead, i] != NONE:
+                            for line in range(3):
+                                prefetch(values, rows[ahead, i] + 8 * line)
                     for i in range(8):
                         row = rows[q, i]
                         if row != NONE:

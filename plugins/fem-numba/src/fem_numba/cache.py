@@ -22,6 +22,8 @@ from fem_numba import complete, folder, stamp
 _log = logging.getLogger(__name__)
 
 _DIGEST = 32
+_lost = False  # whether something couldn't be kept
+
 _KEPT = 8  # entries of a function: of other versions, interpreters and processors
 
 
@@ -72,11 +74,13 @@ class Cache(caching._Cache):  # type: ignore[misc]
             for old in others[:-_KEPT]:
                 old.unlink(missing_ok=True)
         except Exception as error:
+            global _lost
+            _lost = True
             _log.warning("what was compiled isn't kept, and will be compiled again next time: %s", error)
 
 
 def all_kept() -> None:
     """Note that every function is on disk, if it is."""
     with suppress(OSError):
-        if not complete().exists() and folder().is_dir():
+        if not _lost and not complete().exists() and folder().is_dir():
             complete().touch()

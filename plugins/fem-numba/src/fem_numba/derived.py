@@ -7,6 +7,7 @@ from numba import prange
 
 from fem_numba.element import LANES, flow
 from fem_numba.jit import In, Out, compiled, f8, i4, i8
+from fem_numba.memory import workspaces
 from fem_numba.threads import parallel
 
 #: Elements between two reports of progress.
@@ -17,24 +18,15 @@ def derive(mesh: Mesh, problem: Problem, u: Floats, threads: int, progress: Prog
     """The fields of a potential (n_nodes,)."""
     n, fluid = mesh.n_elements, problem.fluid
     velocity, speed, pressure = np.empty((n, 2)), np.empty(n), np.empty(n)
-    scratch = np.empty((threads, 32 * LANES))
+    u = np.ascontiguousarray(u)  # others may give a column of theirs
+    scratch = workspaces(threads, 27 * LANES)
     with parallel(threads):
         for first in range(0, n, _CHUNK):
             last = min(first + _CHUNK, n)
             fields(
-                mesh.x,
-                mesh.y,
-                u,
-                mesh.quad8,
-                fluid.p0,
-                0.5 * fluid.rho,
-                velocity,
-                speed,
-                pressure,
-                scratch,
-                first,
-                last,
-            )
+                mesh.x, mesh.y, u, mesh.quad8, fluid.p0, 0.5 * fluid.rho,
+                velocity, speed, pressure, scratch, first, last,
+            )  # fmt: skip
             progress.derived(last, n)
     return DerivedFields(velocity, speed, pressure)
 

@@ -25,6 +25,15 @@ def empty(shape: int | tuple[int, ...], dtype: Any = np.float64) -> Array:
     return np.frombuffer(_pages(count * np.dtype(dtype).itemsize), dtype=dtype, count=count).reshape(shape)
 
 
+def workspaces(threads: int, size: int) -> Floats:
+    """`size` numbers or more for each thread to work in, a page apart.
+
+    Processors fetch ahead of what they read, up to the end of the page, and so take from each other what lies side by
+    side. Where two cores have no cache in common that made an assembly 1.4 times as long.
+    """
+    return np.empty((threads, size + mmap.PAGESIZE // 8))
+
+
 def _pages(size: int) -> mmap.mmap:
     size = -(-size // _LARGE) * _LARGE
     if not hasattr(mmap, "MAP_PRIVATE"):  # Windows

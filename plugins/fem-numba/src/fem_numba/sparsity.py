@@ -30,12 +30,15 @@ class Pattern:
         As in `Sparsity`.
     parts : Parts
     n_elements : int
+    threads : int
+        On which `to_host` runs.
     """
 
     indptr: Ints
     indices: Ints
     parts: Parts
     n_elements: int
+    threads: int
 
     @property
     def nnz(self) -> int:
@@ -47,7 +50,8 @@ class Pattern:
     @cached_property
     def _host(self) -> Sparsity:
         slots = empty((self.n_elements, 8, 8), np.int32)
-        fill_slots(self.parts.elements, self.parts.rows, self.parts.local, slots)
+        with parallel(self.threads):
+            fill_slots(self.parts.elements, self.parts.rows, self.parts.local, slots)
         return Sparsity(self.indptr, self.indices, slots)
 
 
@@ -65,7 +69,7 @@ def compute_pattern(mesh: Mesh, threads: int, progress: Progress) -> Pattern:
         indptr[0] = 0
         u4, flat = np.uint32, local.reshape(-1)
         merge(starts, incident.view(u4), keys.reshape(-1), cut.bounds, cut.nodes.view(u4), flat, indptr[1:])
-        _require_int32(mesh, indptr)
+        _require_room(mesh, indptr[1:])
         progress.check()
         np.cumsum(indptr, out=indptr)
         indices = empty(indptr[-1], np.int32)
@@ -75,17 +79,18 @@ def compute_pattern(mesh: Mesh, threads: int, progress: Progress) -> Pattern:
             indices,
         )  # fmt: skip
         progress.check()
-        return Pattern(indptr, indices, parts(mesh, starts, incident, cut, indptr, local, threads), n)
+        return Pattern(indptr, indices, parts(mesh, starts, incident, cut, indptr, local, threads), n, threads)
 
 
 def pattern_of(sparsity: Sparsity, mesh: Mesh, threads: int) -> Pattern:
     """A pattern that somebody else has computed, cut into parts."""
+    _require_room(mesh, np.diff(sparsity.indptr))
     with parallel(threads):
         starts, incident = _adjacency(mesh, threads)
         cut = order(mesh, starts, incident)
         local = (sparsity.slots - sparsity.indptr[mesh.quad8][:, :, None]).astype(np.uint16)
         found = parts(mesh, starts, incident, cut, sparsity.indptr, local, threads)
-        return Pattern(sparsity.indptr, sparsity.indices, found, mesh.n_elements)
+        return Pattern(sparsity.indptr, sparsity.indices, found, mesh.n_elements, threads)
 
 
 def _adjacency(mesh: Mesh, threads: int) -> tuple[Ints, Ints]:
@@ -95,9 +100,14 @@ def _adjacency(mesh: Mesh, threads: int) -> tuple[Ints, Ints]:
     return starts, incident
 
 
-def _require_int32(mesh: Mesh, lengths: Ints) -> None:
+def _require_room(mesh: Mesh, lengths: Ints) -> None:
     """Raises BackendError where places in a row or in the values don't fit their types."""
-    if lengths.max() > FIRST or lengths.sum(dtype=np.int64) > 2**31 - 1:
+    if (longest := lengths.max()) > FIRST:
+        raise BackendError(
+            f"{mesh.source}: node {lengths.argmax()} shares elements with {longest:,} nodes; "
+            f"numba takes up to {FIRST:,}, another backend takes it"
+        )
+    if lengths.sum(dtype=np.int64) > 2**31 - 1:
         raise BackendError(f"{mesh.source}: the matrix has too many entries for 32-bit indices")
 
 

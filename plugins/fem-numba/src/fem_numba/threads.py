@@ -11,6 +11,14 @@ from fem_core import BackendError
 #: The workqueue layer ends the process when two threads call it at once; the others gain nothing from it.
 _alone = threading.RLock()
 
+if hasattr(os, "register_at_fork"):  # a copy of this process has none of the threads that may hold it
+
+    def _free() -> None:
+        global _alone
+        _alone = threading.RLock()
+
+    os.register_at_fork(after_in_child=_free)
+
 _started_in: int | None = None  # the process in which threads were first started
 
 #: Rounds for which a thread of libgomp waits awake: about 0.02 ms instead of some milliseconds. When anything else runs
@@ -50,8 +58,8 @@ def parallel(threads: int) -> Iterator[None]:
             )
         before = numba.get_num_threads()
         numba.set_num_threads(threads)
+        _started_in = os.getpid()
         try:
             yield
-            _started_in = os.getpid()
         finally:
             numba.set_num_threads(before)
