@@ -67,7 +67,7 @@ def running(memory: Any) -> Iterator[None]:
     Parameters
     ----------
     memory : function
-        Answers with (free, total) in bytes; asked where memory ran out.
+        Answers with (free, total) in bytes, or None; asked where memory ran out.
     """
     try:
         yield

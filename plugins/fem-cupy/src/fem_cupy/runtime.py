@@ -170,7 +170,7 @@ class CuPyRuntime:
     def free_memory(self) -> tuple[int, int]:
         if self._cupy is None:
             raise BackendError("the device was closed: open its backend again")
-        with self._device:
+        with running(lambda: None), self._device:
             free, total = self._cupy.cuda.runtime.memGetInfo()
             return int(free + self._pool.free_bytes()), int(total)
 
