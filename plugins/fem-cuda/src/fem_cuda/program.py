@@ -44,6 +44,9 @@ THREADS: Mapping[str, int] = {
     "multiply_dense": WARP,
 }
 
+#: Blocks that are to fit a multiprocessor at once, where the compiler would take too many registers for that.
+TOGETHER: Mapping[str, int] = {"element_stiffness": 4, "conjugate_gradients": 8}
+
 #: What compiles, in so far as it is installed from wheels.
 _COMPILERS = ("numba-cuda", "numba", "llvmlite", "nvidia-nvvm", "nvidia-cuda-nvcc-cu12", "nvidia-nvjitlink")
 
@@ -69,7 +72,8 @@ def ptx(name: str, cc: tuple[int, int]) -> str:
     of_kernel = types.void(*signature(function))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of performance: there is nothing that a user could do
-        text, _ = cuda.compile(function, of_kernel, device=False, abi="numba", cc=cc, launch_bounds=BLOCK)
+        bounds = BLOCK, TOGETHER.get(name, 1)
+        text, _ = cuda.compile(function, of_kernel, device=False, abi="numba", cc=cc, launch_bounds=bounds)
     (mangled,) = _ENTRY.findall(text)
     return re.sub(rf"\b{mangled}(?=\b|_param_)", name, text)
 
