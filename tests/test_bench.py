@@ -32,6 +32,28 @@ def test_a_backend_with_another_matrix_is_not_timed(monkeypatch):
         bench.compare_backends(["numpy", wrong.name], fem.generate.duct(nx=3, ny=2))
 
 
+def test_a_backend_that_cannot_be_opened_is_left_out_unless_it_was_named(monkeypatch):
+    # A GPU's libraries may be installed where there is no GPU: nothing else is held up by that.
+    class Closed(fem.Backend):
+        def open(self):
+            raise fem.BackendUnavailable("there is no GPU")
+
+    monkeypatch.setattr(bench, "closed", Closed, raising=False)
+    gone = fem.BackendInfo("gone", "", "fem_core.bench:closed", stages=())
+    monkeypatch.setitem(fem.REGISTRY._registered, "gone", gone)
+    mesh = fem.generate.duct(nx=3, ny=2)
+    with pytest.raises(fem.BackendUnavailable, match="there is no GPU"):
+        bench.compare_backends(["numpy", "gone"], mesh)
+    comparison = bench.compare_backends(["numpy", "gone"], mesh, repeats=1, strict=False)
+    assert list(comparison.timings) == ["numpy"]
+    assert comparison.to_dict()["left_out"] == {"gone": "there is no GPU"}
+    with pytest.raises(fem.BackendUnavailable, match="no backend can be opened"):
+        bench.compare_backends(["gone"], mesh, strict=False)
+    monkeypatch.setenv("FEM_DISABLE", "cuda,cupy,mp,mp-shm,numba,threads")
+    shown = CliRunner().invoke(command, ["bench", "--nodes", "500", "--repeats", "1", "--iterations", "2"])
+    assert shown.stdout.endswith("left out gone: there is no GPU\n")
+
+
 def test_peak_memory_is_that_of_the_other_process():
     small = bench.peak_memory("pass")
     large = bench.peak_memory("import sys; block = bytearray(int(sys.argv[1]))", str(200_000_000))

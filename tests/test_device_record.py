@@ -61,6 +61,21 @@ def test_it_says_what_was_found(written):
         assert row["iterations"]["cg"] > row["iterations"]["mg"] > 0
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--mesh", "nowhere.h5"], "nowhere.h5: there is no such file"),
+        (["--nodes", "2"], "nodes must be"),
+        (["-o", "/dev/null/x"], "/dev/null"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line_before_the_kit(arguments, said, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        record.main(["reference", "-o", str(tmp_path), *arguments])
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err.splitlines()[-1]
+
+
 ROW = record.Row(
     "cupy", "y-tube", 1_358_000, dict.fromkeys(record._COLUMNS, 0.0001) | {"whole run, cg": 1.5},
     {"assembly": 3000.0}, {"assembly": 5000.0}, {"cg": 9000, "mg": 12}, {"assembly": 2e-3, "cg iteration": 2e-4},

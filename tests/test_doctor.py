@@ -305,7 +305,7 @@ HEALTHY = {
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"missing_extras": {"plot": ["matplotlib"]}}, "for the extra 'plot': "),
+        ({"missing_extras": {"cholmod": ["scikit-sparse<0.5"]}}, "-m pip install 'scikit-sparse<0.5'"),
         (
             {"shared_memory": {"path": None, "reason": "there is no /dev/shm"}},
             "there is no /dev/shm: mp-shm shares files",
@@ -341,12 +341,13 @@ ILL = {"works": False, "reason": "it hangs"}
         ([READY, BEST | {"prepared": "compile, some 20 s"}], "best had to compile, some 20 s: that is done now"),
         (
             [READY, NEXT, BEST | ILL],
-            "auto would take best, whose probe failed: it hangs; give --backend next, or set FEM_DISABLE=best",
+            "auto tries best first, whose probe failed: give --backend next, or set FEM_DISABLE=best",
         ),
         (
             [READY, NEXT | ILL, BEST | ILL],
-            "auto would take best, whose probe failed: it hangs; give --backend numpy, or set FEM_DISABLE=best,next",
+            "auto tries best and next first, whose probe failed: give --backend numpy, or set FEM_DISABLE=best,next",
         ),
+        ([READY, BEST | {"works": None}], "take --backend best, which auto tries first here"),  # --no-probe
         ([READY, BEST | ILL | {"pending": "compile"}], "take --backend numpy, which auto chooses here"),
     ],
 )

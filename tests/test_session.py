@@ -446,6 +446,12 @@ def test_auto(mesh, ranked):
     assert report.warnings[0] == "auto passed over cold: backend 'cold' can't be opened: OSError: open failed"
 
 
+def test_auto_counts_those_that_are_left(mesh, ranked, monkeypatch):
+    listings = [one for one in REGISTRY.listings() if one.name in ("gone", "cold", "good", "winged")]
+    monkeypatch.setattr(REGISTRY, "listings", lambda: listings)
+    assert fem.solve(mesh).report.notes[0] == "auto chose good, the highest ranked of 2 ready backends"
+
+
 @pytest.mark.parametrize(("pending", "chosen"), [(lambda: "compile", "numpy"), (lambda: 1 / 0, "slow")])
 def test_auto_leaves_out_what_has_to_be_prepared(mesh, monkeypatch, pending, chosen):
     infos = [info("slow", rank=9000, pending=pending), info("numpy", rank=10)]

@@ -12,13 +12,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fem_core.errors import BackendError
+from fem_core.errors import BackendError, BackendUnavailable
 from fem_core.hardware import hardware, versions
 from fem_core.mesh import Mesh
 from fem_core.opening import open_backend
@@ -103,6 +103,7 @@ class Comparison:
     timings: Mapping[str, Mapping[str, Timing]]
     providers: Mapping[str, Mapping[str, str]]
     equality: Mapping[str, float]
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data: medians by backend and stage, and how far each matrix is from the reference's."""
@@ -113,6 +114,7 @@ class Comparison:
             "seconds": medians,
             "providers": providers,
             "matrix_difference": dict(self.equality),
+            "left_out": dict(self.left_out),
         }
 
 
@@ -123,6 +125,7 @@ def compare_backends(
     *,
     repeats: int = 5,
     iterations: int = 100,
+    strict: bool = True,
     on_round: Callable[[int, str], object] | None = None,
 ) -> Comparison:
     """Time the stages of several backends side by side, after comparing their matrices.
@@ -130,14 +133,25 @@ def compare_backends(
     The solver is stopped after `iterations` steps: the cost of a step is what differs between
     execution models, their number doesn't.
 
-    Raises BackendError if a matrix isn't that of the first backend.
+    Raises BackendError if a matrix isn't that of the first backend, and if a backend can't be opened; unless `strict`,
+    that one is left out.
     """
     problem = problem or Problem.potential_flow(mesh)
     with ExitStack() as stack:
-        sessions = {name: stack.enter_context(open_backend(name)) for name in backends}
+        sessions: dict[str, Session] = {}
+        left_out: dict[str, str] = {}
+        for name in backends:
+            try:
+                sessions[name] = stack.enter_context(open_backend(name))
+            except BackendUnavailable as error:
+                if strict:
+                    raise
+                left_out[name] = str(error)
+        if not sessions:
+            raise BackendUnavailable("no backend can be opened; `fem backends` says why")
         equality = _equal_matrices(sessions, mesh, problem)
-        seconds: dict[str, dict[str, list[float]]] = {name: {} for name in backends}
-        providers: dict[str, dict[str, str]] = {name: {} for name in backends}
+        seconds: dict[str, dict[str, list[float]]] = {name: {} for name in sessions}
+        providers: dict[str, dict[str, str]] = {name: {} for name in sessions}
         for round_ in range(1 + repeats):  # the first one warms up
             for name, session in sessions.items():
                 if on_round:
@@ -153,7 +167,7 @@ def compare_backends(
                     seconds[name].setdefault("cg iteration", []).append(step)
     timings = {name: {stage: Timing(tuple(v)) for stage, v in row.items()} for name, row in seconds.items()}
     return Comparison(
-        f"{mesh.source}, {mesh.n_nodes:,} nodes, {mesh.n_elements:,} elements", timings, providers, equality
+        f"{mesh.source}, {mesh.n_nodes:,} nodes, {mesh.n_elements:,} elements", timings, providers, equality, left_out
     )
 
 

@@ -72,7 +72,7 @@ def read_mesh(path: str | Path, *, boundary_tolerance: float = TOLERANCE) -> Mes
 def read_unvalidated(path: Path) -> Mesh:
     """The mesh as the file has it, which may not be valid. Raises MeshError where there is none."""
     reader = choose(mesh_formats(), path, MeshError)
-    with _reading(path, MeshError):
+    with _reading(path, MeshError, "fem mesh"):
         mesh = reader.read(path)
     if not isinstance(mesh, Mesh):
         raise MeshError(f"{path}: the reader for {path.suffix} returned a {type(mesh).__name__}, not a Mesh")
@@ -80,7 +80,7 @@ def read_unvalidated(path: Path) -> Mesh:
 
 
 @contextmanager
-def _reading(path: Path, kind: type[FemError]) -> Iterator[None]:
+def _reading(path: Path, kind: type[FemError], made_by: str) -> Iterator[None]:
     """Errors of a reader as one line that names the file, `kind` where the reader didn't foresee them."""
     if path.exists() and not path.is_file():  # a pipe would be waited for
         raise kind(f"{path}: not a file")
@@ -92,7 +92,7 @@ def _reading(path: Path, kind: type[FemError]) -> Iterator[None]:
     except (FemError, MemoryError):
         raise
     except FileNotFoundError:
-        raise kind(f"{path}: there is no such file; `fem mesh` makes one") from None
+        raise kind(f"{path}: there is no such file; `{made_by}` makes one") from None
     except OSError as error:
         raise kind(f"{path}: can't be read: {os.strerror(error.errno) if error.errno else error}") from error
     except (Exception, SystemExit) as error:  # some libraries leave the interpreter over a bad file
@@ -136,7 +136,7 @@ def read_result(path: Path) -> dict[str, Any]:
     able = [known for known in result_writers() if known.read]
     read = choose(able, path, FemError).read
     assert read
-    with _reading(path, FemError):
+    with _reading(path, FemError, "fem solve MESH --output FILE"):
         found = dict(read(path))
         mesh = found["mesh"] = validate_mesh(found["mesh"])
         found["problem"] = found["problem"].on(mesh)

@@ -50,7 +50,10 @@ def _find(name: str | BackendInfo) -> list[Listing]:
         return [judge(name.name, name, "given in this process")]
     if not isinstance(name, str):
         raise OptionError(f"a backend is given by its name, not by {name!r}")
-    return [REGISTRY.find(part.strip()) for part in name.split(",")]
+    parts = [part.strip() for part in name.split(",")]
+    if "auto" in parts:
+        raise OptionError("auto chooses a backend by itself: give it alone, or name all backends of the chain")
+    return [REGISTRY.find(part) for part in parts]
 
 
 def _create(listings: Sequence[Listing], options: Mapping[str, Any]) -> list[tuple[BackendInfo, Backend]]:
@@ -82,10 +85,12 @@ def _open_best(options: Mapping[str, Any]) -> Session:
         if others := set(options) - set(_known(listing, options)):
             passed.append(f"auto passed over {listing.name}: it has no option {', '.join(sorted(others))}")
             continue
-        notes = [f"auto chose {listing.name}, the highest ranked of {len(ready) - len(pending)} ready backends"]
+        left = ranked[ranked.index(listing) :]
+        fewer = sum(one in ready and one.name not in pending for one in left[1:])
+        notes = [f"auto chose {listing.name}, the highest ranked of {1 + fewer} ready backends"]
         notes += [
             f"auto left out {better.name}: it has to {pending[better.name]}; `fem doctor` does it"
-            for better in ranked[ranked.index(listing) :]
+            for better in left
             if better.name in pending and _rank(better) > _rank(listing)
         ]
         if absent:

@@ -83,7 +83,9 @@ class Registry:
         points = [point for point in _entry_points(BACKENDS) if point.name == name]
         if not points:
             known = sorted({point.name for point in _entry_points(BACKENDS)} | set(self._registered))
-            raise BackendUnavailable(f"there is no backend {name!r}; installed: {', '.join(known)}")
+            raise BackendUnavailable(
+                f"there is no backend {name!r}; installed: {', '.join(known)}; others come with plugins: see the README"
+            )
         origin = " and ".join(sorted({_distribution(point) for point in points}))
         if name in _disabled():
             return Listing(name, State.DISABLED, "switched off by FEM_DISABLE", origin)

@@ -237,7 +237,8 @@ class Session:
                 )
             notes.append(f"backend {info.name!r} declined {stage}: {reason}")
         if reason := self._core.declines(stage, problem, options):
-            others = sorted({method for info, _ in self.backends for method in info.solver_methods})
+            methods = {method for info, _ in self.backends for method in info.solver_methods}
+            others = sorted(methods - set(self._core.solvers))
             raise OptionError(reason + (f"; {self.name} adds {', '.join(others)}" if others else ""))
         return "core", notes
 

@@ -26,7 +26,7 @@ def backends(probe: bool, timeout: float, as_json: bool) -> None:
 
     \b
     States
-      ready         can be used
+      ready         what it needs is installed; --probe tries it
       unavailable   something it needs isn't here: the reason says what
       incompatible  made for another version of fem-core
       disabled      switched off by the environment variable FEM_DISABLE

@@ -55,7 +55,7 @@ def bench(
       fem bench tube.h5 --backend numpy --backend baseline --repeats 3
       fem bench --nodes 200000 --backend numpy --one-thread --json
 
-    By default all backends that are ready are timed, numpy first.
+    By default all backends that are ready and can be opened are timed, numpy first.
     """
     if one_thread and any(os.environ.get(name) != "1" for name in ONE_THREAD):
         # read when NumPy is imported, which has happened: once more, in a process that starts with them
@@ -77,6 +77,7 @@ def bench(
             geometry,
             repeats=repeats,
             iterations=iterations,
+            strict=bool(backends),
             on_round=lambda round_, name: bars.begin(f"round {round_} of {repeats}", name),
         )
     if as_json:
@@ -107,3 +108,5 @@ def _print(comparison: "Comparison", repeats: int) -> None:
     show(table)
     say("\nmatrices, largest difference to the first relative to the diagonal: "
         + ", ".join(f"{name} {difference:.0e}" for name, difference in comparison.equality.items()))  # fmt: skip
+    for name, reason in comparison.left_out.items():
+        say(f"left out {name}: {reason}")

@@ -28,9 +28,10 @@ STICKY: Mapping[int, str] = {
 CLOSED: Mapping[int, str] = {
     3: "the driver can't be initialised",
     34: "CUDA's stub library was loaded in place of the driver; take it off LD_LIBRARY_PATH",
-    35: "there is no NVIDIA driver, or it is too old for this CUDA; update it, or install the extra for an older CUDA",
+    35: "there is no NVIDIA driver, or it is too old for this CUDA; update it, install the extra for an older CUDA, "
+    "or take a backend of the CPU",
     46: "the device is busy or set to exclusive use by another process",
-    100: "there is no GPU",
+    100: "there is no GPU; take a backend of the CPU",
     101: "there is no such GPU; `fem doctor` lists them",
     209: "the kernels don't fit this GPU",
     222: "the driver is too old for kernels compiled by this CUDA; update the driver",

@@ -78,15 +78,19 @@ class Row:
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 if every backend passed the kit and was measured."""
     parser = argparse.ArgumentParser(prog="python -m fem_core.device.record", description=__doc__)
-    parser.add_argument("backends", nargs="+", metavar="BACKEND")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("backends", nargs="+", metavar="BACKEND", help="device backends: cupy, cuda")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="where the record goes")
     parser.add_argument("--nodes", type=int, nargs="+", default=NODES, help="sizes of generated y-tubes")
     parser.add_argument("--mesh", type=Path, nargs="+", default=(), help="mesh files, in place of these")
     parser.add_argument("--rounds", type=int, default=7, help="repetitions of which the median is taken")
     parser.add_argument("--examples", type=int, default=25, help="meshes tried by each check of the kit")
     parser.add_argument("--checks", nargs="+", help="checks of the kit; by default all")
     given = parser.parse_args(arguments)
-    given.output.mkdir(parents=True, exist_ok=True)
+    try:  # the kit takes minutes: what is wrong is said before
+        given.output.mkdir(parents=True, exist_ok=True)
+        meshes = [read_mesh(path) for path in given.mesh] or [generate.y_tube(nodes=n) for n in given.nodes]
+    except (FemError, OSError) as error:
+        parser.error(str(error))
     found: dict[str, Any] = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "backends": {}, "rows": []}
     found["machine"] = machine()
     kit = {"examples": given.examples, "checks": given.checks}
@@ -94,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in given.backends:
         if passed[name]:
             found["backends"][name].update(_opened(name))
-    for mesh in map(read_mesh, given.mesh) if given.mesh else (generate.y_tube(nodes=n) for n in given.nodes):
+    for mesh in meshes:
         for name in given.backends:
             if passed[name]:
                 _say(f"{name} on {mesh}")
@@ -322,7 +326,8 @@ def table(found: Mapping[str, Any]) -> str:
     for name, of in found["backends"].items():
         kit = of.get("kit", {})
         passed = sum(outcome == "passed" for outcome in kit.values())
-        lines.append(f"- **{name}**: {_items(of.get('device', {}))}. Conformance: {passed} of {len(kit)} checks passed"
+        lines.append(f"- **{name}**: {_items(of.get('device', {})) or 'no device'}. "
+                     + (f"Conformance: {passed} of {len(kit)} checks passed" if kit else "The kit wasn't run")
                      + (f", {sum(o == 'skipped' for o in kit.values())} skipped" if "skipped" in kit.values() else "")
                      + (f". **Failed: {of['failed']}**" if "failed" in of else "")
                      + (f". {_NO_GPU}" if name in simulated else ""))  # fmt: skip

@@ -47,11 +47,12 @@ def _backend(backends: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     if best is None:
         yield f"no backend works; install the core again: {install_command('core')}"
     elif best is ready[0]:
-        yield f"take --backend {best['name']}, which auto chooses here"
+        chooses = "chooses" if best["works"] else "tries first"  # without a probe nobody knows whether it opens
+        yield f"take --backend {best['name']}, which auto {chooses} here"
     else:
         broken = [one["name"] for one in ready[: ready.index(best)]]
         yield (
-            f"auto would take {broken[0]}, whose probe failed: {ready[0]['reason']}; "
+            f"auto tries {' and '.join(broken)} first, whose probe failed: "
             f"give --backend {best['name']}, or set FEM_DISABLE={','.join(broken)}"
         )
 
@@ -64,7 +65,7 @@ def _installable(found: Mapping[str, Any]) -> Iterator[str]:
         if known and version(name) is None and (gpu if for_gpu else cores > 1):
             yield f"{name} {what} and isn't installed: {install_command('core', f'plugins/{name}')}"
     for extra, names in found["missing_extras"].items():
-        yield f"for the extra {extra!r}: {shlex.quote(sys.executable)} -m pip install {' '.join(names)}"
+        yield f"for the extra {extra!r}: {shlex.quote(sys.executable)} -m pip install {shlex.join(names)}"
 
 
 def _limits(found: Mapping[str, Any]) -> Iterator[str]:

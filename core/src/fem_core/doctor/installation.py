@@ -28,13 +28,13 @@ def _named_fem_core() -> list[metadata.Distribution]:
     return [one for one, name in names if name and re.sub(r"[-_.]+", "-", name).lower() == "fem-core"]
 
 
-def _requirements() -> Iterator[tuple[str, str]]:
-    """The names that fem-core requires, each with the extra it is for or an empty text."""
+def _requirements() -> Iterator[tuple[str, str, str]]:
+    """What fem-core requires: the name, the same with its versions, and the extra it is for or an empty text."""
     own = _own()
     for line in (own.requires if own else None) or ():
         name, extra = re.match(r"[\w.-]+", line), re.search(r"extra\s*==\s*['\"]([\w-]+)['\"]", line)
         if name:
-            yield name[0], extra[1] if extra else ""
+            yield name[0], line.partition(";")[0].strip(), extra[1] if extra else ""
 
 
 def version(name: str) -> str | None:
@@ -49,16 +49,16 @@ def versions() -> dict[str, str | None]:
     plugins = {
         point.dist.name for group in (BACKENDS, PLUGINS) for point in metadata.entry_points(group=group) if point.dist
     }
-    names = [*sorted(plugins - {"fem-core"}), *dict.fromkeys(name for name, _ in _requirements())]
+    names = [*sorted(plugins - {"fem-core"}), *dict.fromkeys(name for name, _, _ in _requirements())]
     return {"fem-core": fem_core.__version__, **{name: version(name) for name in names}}
 
 
 def missing_extras() -> dict[str, list[str]]:
-    """Extras of which something isn't installed, and what."""
+    """Extras of which something isn't installed, and what, with its versions."""
     missing: dict[str, list[str]] = {}
-    for name, extra in _requirements():
+    for name, requirement, extra in _requirements():
         if extra and version(name) is None:
-            missing.setdefault(extra, []).append(name)
+            missing.setdefault(extra, []).append(requirement)
     return missing
 
 

@@ -56,7 +56,8 @@ def opening() -> Iterator[None]:
         if found is not None:
             raise unavailable(found, text) from error
         if type(error).__name__ == "CudaSupportError":
-            raise BackendUnavailable(f"there is no NVIDIA driver ({text})") from error
+            what = f"there is no NVIDIA driver; install it, or take a backend of the CPU ({text.rstrip(' .:')})"
+            raise BackendUnavailable(what) from error
         raise
 
 

@@ -44,6 +44,8 @@ class Numba(Backend):
         self._mg = Core()
 
     def open(self) -> None:
+        if jit.switched_off():
+            raise BackendUnavailable("NUMBA_DISABLE_JIT is set, and everything is compiled here; unset it")
         most = jit.most_threads()
         if self._asked and self._asked > most:
             raise BackendUnavailable(

@@ -75,8 +75,9 @@ class Cache(caching._Cache):  # type: ignore[misc]
                 old.unlink(missing_ok=True)
         except Exception as error:
             global _lost
+            if not _lost:  # the folder is the same for all
+                _log.warning("what was compiled isn't kept, and will be compiled again next time: %s", error)
             _lost = True
-            _log.warning("what was compiled isn't kept, and will be compiled again next time: %s", error)
 
 
 def all_kept() -> None:

@@ -59,3 +59,8 @@ def compile_all() -> None:
 def most_threads() -> int:
     """The threads that Numba can start in this process."""
     return int(numba.config.NUMBA_NUM_THREADS)
+
+
+def switched_off() -> bool:
+    """Whether Numba was told not to compile."""
+    return bool(numba.config.DISABLE_JIT)
