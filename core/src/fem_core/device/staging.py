@@ -9,6 +9,7 @@ from itertools import cycle
 from typing import Any, Protocol
 
 import numpy as np
+
 from fem_core.types import Array
 
 #: Bytes of a buffer.
