@@ -94,8 +94,7 @@ def test_single_precision_stays_single(compiled, name):
 
 
 def test_a_launch_passes_what_a_kernel_takes(compiled):
-    memory = SimpleNamespace(device_pointer_value=64)
-    array = SimpleNamespace(size=5, dtype=SimpleNamespace(itemsize=8), gpu_data=memory)
+    array = SimpleNamespace(size=5, dtype=SimpleNamespace(itemsize=8), address=64)
     for name, ptx in compiled((9, 0)).items():
         types = program.signature(KERNELS[name])
         arguments = [{"int32": 1, "float64": 1.0}.get(str(one), array) for one in types]

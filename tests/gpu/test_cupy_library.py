@@ -48,14 +48,14 @@ class Device:
         self.done = max(self.done, place)
 
     def staging(self, size):
-        return Staging([np.zeros(size, np.uint8) for _ in range(2)], [Event(self), Event(self)], self.send)
+        return Staging([np.zeros(size, np.uint8) for _ in range(2)], [Event(self), Event(self)], self.send, None)
 
 
 class Event:
     def __init__(self, device):
         self.device, self.place = device, 0
 
-    def record(self):
+    def record(self, stream):
         self.place = len(self.device.waiting)
 
     def synchronize(self):

@@ -57,7 +57,7 @@ class CuPyRuntime:
 
         pinned = (cupy.cuda.PinnedMemoryPointer(cupy.cuda.PinnedMemory(SIZE), 0) for _ in range(2))
         buffers = [np.frombuffer(pointer, np.uint8, SIZE) for pointer in pinned]
-        return Staging(buffers, [cupy.cuda.Event(disable_timing=True) for _ in range(2)], send)
+        return Staging(buffers, [cupy.cuda.Event(disable_timing=True) for _ in range(2)], send, self._stream)
 
     def compile(self) -> None:
         with self._here():
