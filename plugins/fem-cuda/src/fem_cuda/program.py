@@ -46,6 +46,9 @@ THREADS: Mapping[str, int] = {
     "multiply_dense": WARP,
 }
 
+#: Blocks of a multiprocessor that a kernel's registers have to suffice for: enough threads to wait for memory.
+TOGETHER: Mapping[str, int] = {"conjugate_gradients": 8, "element_stiffness": 4}
+
 #: What compiles, in so far as it is installed from wheels.
 _COMPILERS = ("numba-cuda", "numba", "llvmlite", "nvidia-nvvm", "nvidia-cuda-nvcc-cu12", "nvidia-nvjitlink")
 
@@ -68,10 +71,10 @@ def ptx(name: str, cc: tuple[int, int]) -> str:
     from numba import cuda, types
 
     function = KERNELS[name]
-    of_kernel = types.void(*signature(function))
+    of_kernel, bounds = types.void(*signature(function)), (BLOCK, TOGETHER.get(name, 1))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of performance: there is nothing that a user could do
-        text, _ = cuda.compile(function, of_kernel, device=False, abi="numba", cc=cc, launch_bounds=BLOCK)
+        text, _ = cuda.compile(function, of_kernel, device=False, abi="numba", cc=cc, launch_bounds=bounds)
     (mangled,) = _ENTRY.findall(text)
     return re.sub(rf"\b{mangled}(?=\b|_param_)", name, text)
 

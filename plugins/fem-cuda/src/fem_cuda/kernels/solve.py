@@ -181,9 +181,8 @@ def cg_step(n: Int, alpha: Float, p: Floats, q: Floats, x: Floats, r: Floats) ->
     """x += α p, r -= α q with α = ‖r‖² / p·q, and this thread's part of ‖r‖²."""
     rr = 0.0
     for i in range(thread(), n, threads()):
-        x[i] += alpha * p[i]
-        rest = r[i] - alpha * q[i]
-        r[i] = rest
+        there, rest = x[i] + alpha * p[i], r[i] - alpha * q[i]  # all is asked for before the first is written
+        x[i], r[i] = there, rest
         rr += rest * rest
     return rr
 
