@@ -105,17 +105,7 @@ CALL(cuMemFree_v2, CUdeviceptr address)
 }
 CALL(cuMemHostAlloc, void **address, size_t size, unsigned flags) { *address = malloc(size); DONE; }
 CALL(cuMemFreeHost, void *address) { free(address); DONE; }
-CALL(cuMemcpyHtoDAsync_v2, CUdeviceptr to, const void *from, size_t size, CUstream stream)
-{
-    memcpy((void *)to, from, size);
-    DONE;
-}
-CALL(cuMemcpyDtoHAsync_v2, void *to, CUdeviceptr from, size_t size, CUstream stream)
-{
-    memcpy(to, (void *)from, size);
-    DONE;
-}
-CALL(cuMemcpyDtoDAsync_v2, CUdeviceptr to, CUdeviceptr from, size_t size, CUstream stream)
+CALL(cuMemcpyAsync, CUdeviceptr to, CUdeviceptr from, size_t size, CUstream stream)
 {
     memcpy((void *)to, (void *)from, size);
     DONE;

@@ -33,7 +33,7 @@ def test_on_a_make_believe_driver(tmp_path):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", str(HERE)]
     done = subprocess.run(command, env=os.environ | env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout
-    assert "7 passed" in done.stdout
+    assert "8 passed" in done.stdout
 
 
 on_the_driver = pytest.mark.skipif(not DRIVER, reason="`test_on_a_make_believe_driver` starts it")
@@ -80,7 +80,19 @@ def test_arrays_go_there_and_back(runtime, driver):
     assert runtime.free_memory() == (free - 2 * values.nbytes, total)
     del there
     assert runtime.free_memory() == (free - values.nbytes, total)
-    assert driver.fake_allocations() == 1
+
+
+@on_the_driver
+def test_memory_is_used_again(runtime, driver):
+    array = runtime.empty(1000, np.float64)
+    before, address = driver.fake_allocations(), array.address
+    del array
+    array = runtime.empty(1000, np.float64)
+    assert (driver.fake_allocations(), array.address) == (before, address)
+    del array  # the driver gets it back where it has no more
+    most = runtime.free_memory()[0] // 8
+    assert runtime.empty(most, np.float64).size == most
+    assert driver.fake_allocations() == before
 
 
 @on_the_driver
@@ -114,7 +126,9 @@ def test_memory_is_given_back_although_somebody_holds_it(runtime, driver):
     assert driver.fake_allocations() == 1
     runtime.close()
     assert driver.fake_allocations() == 0
-    assert held.size == 5
+    runtime.open()
+    with pytest.raises(fem.BackendError, match="given back when the device was closed"):
+        runtime.download(held)
 
 
 @on_the_driver

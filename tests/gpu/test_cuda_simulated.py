@@ -97,12 +97,6 @@ def test_the_simulator_is_never_called_a_gpu(runtime):
     assert fem_cuda.INFO.device == "simulator"
 
 
-def test_an_array_longer_than_a_pinned_buffer_comes_back_whole(runtime, monkeypatch):
-    monkeypatch.setattr("fem_cuda.runtime.PIECE", 64)
-    values = np.arange(101.0)
-    assert np.array_equal(runtime.download(runtime.upload(values)), values)
-
-
 def test_memory_is_accounted_for_and_given_back(runtime):
     free, total = runtime.free_memory()
     array = runtime.zeros(1000, np.float64)

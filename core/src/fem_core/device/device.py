@@ -103,22 +103,6 @@ class Device:
             self._mesh = weakref.ref(mesh), DeviceMesh(*arrays)
         return self._mesh[1]
 
-    def starts(self, counts: Any, length: int) -> tuple[Any, int]:
-        """Exclusive prefix sums of int32 counts, and their total.
-
-        The sums of the chunks are summed on the host: they are few.
-        """
-        n, runtime = -(-length // CHUNK), self.runtime
-        sums = runtime.empty(n, np.int32)
-        runtime.launch("sum_chunks", n, length, counts, sums)
-        ends = np.cumsum(runtime.download(sums), dtype=np.int64)
-        if ends[-1] >= 2**31:
-            raise BackendError(f"the matrix has {ends[-1]:,} entries, too many for 32-bit indices")
-        offsets = runtime.upload(np.concatenate([[0], ends[:-1]]).astype(np.int32))
-        starts = runtime.empty(length, np.int32)
-        runtime.launch("scan_chunks", n, length, counts, offsets, starts)
-        return starts, int(ends[-1])
-
     def dot(self, n: int, a: Any, b: Any) -> float:
         """a·b, summed in an order that is always the same."""
         chunks = -(-n // CHUNK)

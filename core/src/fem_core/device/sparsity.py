@@ -6,6 +6,7 @@ import numpy as np
 
 from fem_core.device import ledger
 from fem_core.device.device import Device
+from fem_core.device.scan import starts
 from fem_core.device.values import DevicePattern
 from fem_core.mesh import Mesh
 from fem_core.sparsity import Sparsity
@@ -26,7 +27,7 @@ def compute_pattern(device: Device, mesh: Mesh, sources: bool, known: Sparsity |
         quad8 = device.mesh(mesh).quad8
         count = runtime.zeros(N + 1, np.int32)
         runtime.launch("count_places", 8 * M, quad8, count)
-        start, _ = device.starts(count, N + 1)
+        start, _ = starts(runtime, count, N + 1)
         del count
         cursor, place = runtime.zeros(N, np.int32), runtime.empty(8 * M, np.int32)
         runtime.launch("list_places", 8 * M, quad8, start, cursor, place)
@@ -45,7 +46,7 @@ def _columns(device: Device, N: int, M: int, quad8: Any, start: Any, place: Any)
     runtime = device.runtime
     room, length = runtime.empty(64 * M, np.int32), runtime.zeros(N + 1, np.int32)
     runtime.launch("list_columns", N, start, place, quad8, room, length)
-    indptr, Z = device.starts(length, N + 1)
+    indptr, Z = starts(runtime, length, N + 1)
     indices = runtime.empty(Z, np.int32)
     runtime.launch("pack_columns", N, start, room, indptr, indices)
     return indptr, indices, Z
@@ -58,7 +59,7 @@ def _sources(
     runtime = device.runtime
     count = runtime.zeros(Z + 1, np.int32)
     runtime.launch("count_sources", N, start, place, quad8, indptr, indices, count)
-    source_start, _ = device.starts(count, Z + 1)
+    source_start, _ = starts(runtime, count, Z + 1)
     del count
     cursor, source = runtime.zeros(Z, np.int32), runtime.empty(64 * M, np.int32)
     runtime.launch("list_sources", N, start, place, quad8, indptr, indices, source_start, cursor, source, M)

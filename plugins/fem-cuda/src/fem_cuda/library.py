@@ -62,13 +62,13 @@ def opening() -> Iterator[None]:
 
 
 @contextmanager
-def running(memory: Callable[[], tuple[int, int]], wanted: int | None = None) -> Iterator[None]:
+def running(memory: Callable[[], tuple[int, int] | None], wanted: int | None = None) -> Iterator[None]:
     """Errors of CUDA met here are raised as the core's.
 
     Parameters
     ----------
     memory : function
-        Answers with (free, total) in bytes; asked where memory ran out.
+        Answers with (free, total) in bytes, or None; asked where memory ran out.
     wanted : int, optional
         Bytes of the array that is being made.
     """

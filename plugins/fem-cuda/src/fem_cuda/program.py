@@ -14,7 +14,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,12 @@ from typing import Any
 import numpy as np
 from fem_core import BackendError
 from fem_core.atomic import replacing
+from fem_core.types import Array
 
 from fem_cuda import INSTALL, folder
 from fem_cuda.jit import KERNELS, signature
 from fem_cuda.kernels.common import BLOCK, LANES, WARP
+from fem_cuda.memory import DeviceArray
 
 _log = logging.getLogger(__name__)
 
@@ -44,8 +46,8 @@ THREADS: Mapping[str, int] = {
     "multiply_dense": WARP,
 }
 
-#: Blocks that are to fit a multiprocessor at once, where the compiler would take too many registers for that.
-TOGETHER: Mapping[str, int] = {"element_stiffness": 4, "conjugate_gradients": 8}
+#: Blocks of a multiprocessor that a kernel's registers have to suffice for: enough threads to wait for memory.
+TOGETHER: Mapping[str, int] = {"conjugate_gradients": 8, "element_stiffness": 4}
 
 #: What compiles, in so far as it is installed from wheels.
 _COMPILERS = ("numba-cuda", "numba", "llvmlite", "nvidia-nvvm", "nvidia-cuda-nvcc-cu12", "nvidia-nvjitlink")
@@ -69,10 +71,9 @@ def ptx(name: str, cc: tuple[int, int]) -> str:
     from numba import cuda, types
 
     function = KERNELS[name]
-    of_kernel = types.void(*signature(function))
+    of_kernel, bounds = types.void(*signature(function)), (BLOCK, TOGETHER.get(name, 1))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of performance: there is nothing that a user could do
-        bounds = BLOCK, TOGETHER.get(name, 1)
         text, _ = cuda.compile(function, of_kernel, device=False, abi="numba", cc=cc, launch_bounds=bounds)
     (mangled,) = _ENTRY.findall(text)
     return re.sub(rf"\b{mangled}(?=\b|_param_)", name, text)
@@ -161,11 +162,15 @@ class Compiled:
     ----------
     cc : (int, int)
         Its compute capability.
+    stream : int
+        The handle of the stream that they are launched on.
     """
 
-    def __init__(self, cc: tuple[int, int]) -> None:
-        from cuda.core import ObjectCode
+    def __init__(self, cc: tuple[int, int], stream: int) -> None:
+        from cuda.core import LaunchConfig, ObjectCode, Stream, launch
 
+        self._launch, self._stream = launch, Stream.from_handle(stream)
+        self._config = lru_cache(1000)(partial(LaunchConfig, block=BLOCK))
         code = ObjectCode.from_cubin(cubin(cc))
         self._kernels = {name: code.get_kernel(name) for name in KERNELS}
         # numba-cuda's arrays come in parts, and only kernels with atomics take some
@@ -176,15 +181,13 @@ class Compiled:
         occupancy = self._kernels[kernel].occupancy
         return multiprocessors * int(occupancy.max_active_blocks_per_multiprocessor(BLOCK, 0))
 
-    def launch(self, kernel: str, grid: int, stream: Any, *arguments: Any, together: bool = False) -> None:
+    def launch(self, kernel: str, grid: int, *arguments: Any, together: bool = False) -> None:
         """Launch a kernel; with `together` all blocks run at the same time, or it is an error."""
-        from cuda.core import LaunchConfig, Stream, launch
-
         words: list[Any] = []
         for argument, is_array in zip(arguments, self._arrays[kernel], strict=True):
             words += _words(argument, is_array)
-        config = LaunchConfig(grid=grid, block=BLOCK, is_cooperative=together)
-        launch(Stream.from_handle(stream.handle), config, self._kernels[kernel], *words)
+        config = self._config(grid=grid, is_cooperative=together)
+        self._launch(self._stream, config, self._kernels[kernel], *words)
 
 
 def _words(argument: Any, is_array: bool) -> list[Any]:
@@ -193,11 +196,10 @@ def _words(argument: Any, is_array: bool) -> list[Any]:
         return [ctypes.c_int32(argument)]
     if isinstance(argument, float):
         return [ctypes.c_double(argument)]
-    address = int(argument.gpu_data.device_pointer_value or 0)
     if not is_array:
-        return [address]
+        return [argument.address]
     size, itemsize = argument.size, argument.dtype.itemsize
-    return [0, 0, size, itemsize, address, size, itemsize]  # no owner, no parent, …, shape, strides
+    return [0, 0, size, itemsize, argument.address, size, itemsize]  # no owner, no parent, …, shape, strides
 
 
 class Simulated:
@@ -218,14 +220,14 @@ class Simulated:
         """The simulator runs one block after the other."""
         return 1
 
-    def launch(self, kernel: str, grid: int, stream: Any, *arguments: Any, together: bool = False) -> None:
+    def launch(self, kernel: str, grid: int, *arguments: Any, together: bool = False) -> None:
         """Run a kernel; the division by zero of a GPU warns nobody."""
         with self._running, warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
             interval = sys.getswitchinterval()
             sys.setswitchinterval(1e-4)  # at each barrier a thread waits for the one that watches over all
             try:
-                self._kernels[kernel][1, self.threads, stream](*map(_simulated, arguments))
+                self._kernels[kernel][1, self.threads](*map(_simulated, arguments))
             finally:
                 sys.setswitchinterval(interval)
 
@@ -235,4 +237,12 @@ def _simulated(argument: Any) -> Any:
 
     What is in it are Python's numbers, though; so single precision stays in arrays.
     """
-    return argument.data if hasattr(argument, "dtype") and argument.dtype != np.float32 else argument
+    if not isinstance(argument, DeviceArray):
+        return argument
+    memory = (ctypes.c_char * argument.nbytes).from_address(argument.address)
+    values: Array = np.ndarray(argument.size, argument.dtype, memory)
+    if argument.dtype != np.float32:
+        return values.data
+    from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
+
+    return FakeCUDAArray(values)

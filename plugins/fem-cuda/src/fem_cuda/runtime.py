@@ -1,7 +1,7 @@
 """One GPU through numba-cuda: a stream and memory of its own, the kernels and a launch of many steps of CG."""
 
+import ctypes
 import time
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
@@ -9,21 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from fem_core import BackendError, BackendUnavailable
-from fem_core.device.runtime import CHUNK
+from fem_core.device.scan import starts
+from fem_core.device.staging import SIZE, Staging
 from fem_core.types import Array
 from numpy.typing import DTypeLike
 
 from fem_cuda import INSTALL
 from fem_cuda.library import load, opening, running, simulated
+from fem_cuda.memory import DeviceArray, Pool
 
 if TYPE_CHECKING:
     from fem_cuda.program import Compiled, Simulated
 
 #: Steps of conjugate gradients in a launch: as many as the reference's monitor lies apart.
 BATCH = 50
-
-#: Bytes of each of the two pinned buffers: one is filled or emptied while the other is on its way.
-PIECE = 8 << 20
 
 #: Bytes of memory that a simulated device has.
 _SIMULATED = 1 << 34
@@ -42,7 +41,7 @@ class CUDARuntime:
         self._number = device
         self._cuda: Any = None
         self._program: Compiled | Simulated | None = None
-        self._arrays: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+        self._host: dict[int, Array] = {}  # what a simulated device has in its memory
 
     def open(self) -> None:
         cuda = load()
@@ -56,15 +55,22 @@ class CUDARuntime:
             with cuda.gpus[self._number]:
                 self._context = cuda.current_context()
                 self._device = cuda.get_current_device()
+                self._driver = cuda.cudadrv.driver.driver
                 self._stream = cuda.stream()
-                self._pinned = [(cuda.pinned_array(PIECE, np.uint8), cuda.event()) for _ in range(2)]
+                buffers = [cuda.pinned_array(SIZE, np.uint8) for _ in range(2)]
+                events = [cuda.event() for _ in range(2)]
+                self._staging = Staging(buffers, events, self._send, self._stream)
+        self._pool = Pool(self._allocate, self._release)
         self._cuda = cuda
 
     def compile(self) -> None:
         from fem_cuda.program import Compiled, Simulated
 
         with self._here():
-            self._program = Simulated() if self._simulated else Compiled(tuple(self._device.compute_capability))
+            if self._simulated:
+                self._program = Simulated()
+            else:
+                self._program = Compiled(tuple(self._device.compute_capability), int(self._stream.handle))
 
     def close(self) -> None:
         if self._cuda is None:
@@ -72,18 +78,11 @@ class CUDARuntime:
         with suppress(Exception):  # of a device that is lost
             with self._cuda.gpus[self._number]:
                 self._stream.synchronize()
-                for array in list(self._arrays.values()):
-                    self._free(array)
-                del self._pinned, self._stream
+                self._pool.close()
+                del self._staging, self._stream
                 self._program = None
                 self._flush()
-        self._arrays.clear()
         self._cuda = self._program = None
-
-    def _free(self, array: Any) -> None:
-        """Give an array's memory back, whoever still holds it."""
-        if not self._simulated and array.size:
-            array.gpu_data._mem.free()
 
     def _flush(self) -> None:
         """Have numba-cuda give back at once what it puts off."""
@@ -99,56 +98,55 @@ class CUDARuntime:
         with running(self.free_memory, wanted), self._cuda.gpus[self._number]:
             yield self._cuda
 
-    def empty(self, length: int, dtype: DTypeLike) -> Any:
-        with self._here(length * np.dtype(dtype).itemsize) as cuda:
-            array = cuda.device_array(length, dtype)
-            self._arrays[id(array)] = array
-            return array
+    def _allocate(self, size: int) -> int:
+        if self._simulated:
+            values = np.empty(size, np.uint8)
+            self._host[values.ctypes.data] = values
+            return int(values.ctypes.data)
+        return int(self._driver.cuMemAlloc(size))
 
-    def zeros(self, length: int, dtype: DTypeLike) -> Any:
+    def _release(self, address: int) -> None:
+        if self._simulated:
+            del self._host[address]
+        else:
+            self._driver.cuMemFree(address)
+
+    def _send(self, target: int, source: int, size: int) -> None:
+        if self._simulated:
+            ctypes.memmove(target, source, size)
+        else:
+            self._driver.cuMemcpyAsync(target, source, size, int(self._stream.handle))
+
+    def empty(self, length: int, dtype: DTypeLike) -> DeviceArray:
+        with self._here(length * np.dtype(dtype).itemsize):
+            return DeviceArray(self._pool, length, dtype)
+
+    def zeros(self, length: int, dtype: DTypeLike) -> DeviceArray:
         array = self.empty(length, dtype)
-        with self._here() as cuda:
-            if length:
-                cuda.cudadrv.driver.device_memset(array, 0, array.nbytes, self._stream)
+        with self._here():
+            if self._simulated:
+                ctypes.memset(array.address, 0, array.nbytes)
+            elif length:
+                self._driver.cuMemsetD8Async(array.address, 0, array.nbytes, int(self._stream.handle))
             return array
 
-    def upload(self, values: Array) -> Any:
+    def upload(self, values: Array) -> DeviceArray:
         flat = np.ascontiguousarray(values).reshape(-1)
         array = self.empty(flat.size, flat.dtype)
         with self._here():
-            for part, buffer, event in self._pieces(flat):
-                event.synchronize()  # the buffer's last piece is there
-                buffer[:] = flat[part]
-                array[part].copy_to_device(buffer, stream=self._stream)
-                event.record(self._stream)
+            self._staging.upload(flat, array.address)
             return array
 
-    def download(self, values: Any) -> Array:
+    def download(self, values: DeviceArray) -> Array:
         with self._here():
             here = np.empty(values.size, values.dtype)
-            ahead: list[tuple[Array, Array, Any]] = []
-            for part, buffer, event in self._pieces(here):
-                values[part].copy_to_host(buffer, stream=self._stream)
-                event.record(self._stream)
-                ahead.append((here[part], buffer, event))
-                if len(ahead) == 2:
-                    _take(*ahead.pop(0))
-            for piece in ahead:
-                _take(*piece)
+            self._staging.download(values.address, here)
             return here
 
-    def _pieces(self, values: Array) -> Iterator[tuple[slice, Array, Any]]:
-        """Parts of an array, each with a pinned buffer of its length and dtype, and the event behind its last copy."""
-        length = PIECE // values.itemsize
-        for turn, start in enumerate(range(0, values.size, length)):
-            buffer, event = self._pinned[turn % 2]
-            part = slice(start, min(start + length, values.size))
-            yield part, buffer.view(values.dtype)[: part.stop - start], event
-
-    def copy(self, source: Any, target: Any) -> None:
+    def copy(self, source: DeviceArray, target: DeviceArray) -> None:
         with self._here():
             if source.size:
-                target.copy_to_device(source, stream=self._stream)
+                self._send(target.address, source.address, source.nbytes)
 
     def launch(self, kernel: str, n: int, *arguments: Any) -> None:
         from fem_cuda.program import blocks
@@ -160,7 +158,7 @@ class CUDARuntime:
         with self._here():
             if self._program is None:
                 raise BackendError("the kernels aren't compiled yet: call compile() first")
-            self._program.launch(kernel, grid, self._stream, *arguments, together=together)
+            self._program.launch(kernel, grid, *arguments, together=together)
 
     def synchronize(self) -> None:
         with self._here():
@@ -187,35 +185,24 @@ class CUDARuntime:
         """The entries listed by row (a counting sort), each row sorted by column, equal ones added in their order."""
         count, cursor, place = self.zeros(n + 1, np.int32), self.zeros(n, np.int32), self.empty(rows.size, np.int32)
         self.launch("count_places", rows.size, rows, count)
-        start, _ = self._starts(count)
+        start, _ = starts(self, count, n + 1)
         self.launch("list_places", rows.size, rows, start, cursor, place)
         length = self.zeros(n + 1, np.int32)
         self.launch("sort_entries", n, start, place, columns, length)
-        indptr, total = self._starts(length)
+        indptr, total = starts(self, length, n + 1)
         indices, merged = self.empty(total, np.int32), self.empty(total, np.float64)
         self.launch("merge_entries", n, start, place, columns, values, indptr, indices, merged)
         return indptr, indices, merged
-
-    def _starts(self, counts: Any) -> tuple[Any, int]:
-        """Exclusive prefix sums, and the total; those of the chunks are summed on the host."""
-        chunks = -(-counts.size // CHUNK)
-        sums, starts = self.empty(chunks, np.int32), self.empty(counts.size, np.int32)
-        self.launch("sum_chunks", chunks, counts.size, counts, sums)
-        ends = np.cumsum(self.download(sums))
-        offsets = self.upload(np.concatenate([[0], ends[:-1]]).astype(np.int32))
-        self.launch("scan_chunks", chunks, counts.size, counts, offsets, starts)
-        return starts, int(ends[-1])
 
     def free_memory(self) -> tuple[int, int]:
         if self._cuda is None:
             raise BackendError("the device was closed: open its backend again")
         if self._simulated:
-            used = sum(array.nbytes for array in self._arrays.values())
+            used = sum(values.nbytes for values in self._host.values()) - self._pool.free
             return _SIMULATED - used, _SIMULATED
-        with self._cuda.gpus[self._number]:
-            self._flush()
-            found = self._context.get_memory_info()
-            return int(found.free), int(found.total)
+        with running(lambda: None), self._cuda.gpus[self._number]:
+            free, total = self._driver.cuMemGetInfo()
+            return int(free) + self._pool.free, int(total)
 
     def seconds(self, work: Callable[[], object]) -> float:
         with self._here() as cuda:
@@ -240,11 +227,6 @@ class CUDARuntime:
                 "cuda": version("cuda-bindings"),
                 **versions,
             }
-
-
-def _take(part: Array, buffer: Array, event: Any) -> None:
-    event.synchronize()
-    part[:] = buffer
 
 
 def _refuse_old_driver() -> None:

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from fem_core import BackendError, BackendUnavailable
 from fem_core.device.runtime import CONVERGED, STATE, STATUS
+from fem_core.device.staging import SIZE, Staging
 from fem_core.types import Array
 from numpy.typing import DTypeLike
 
 from fem_cupy import INSTALL
 from fem_cupy.library import load, opening, running
 from fem_cupy.source import BLOCK, CG_BLOCKS, LANES, OPTIONS, STAGES, blocks, kernels, source
-from fem_cupy.staging import SIZE, Staging
 
 #: Steps of conjugate gradients in a graph: as many as the reference's monitor lies apart.
 BATCH = 50
@@ -57,7 +57,7 @@ class CuPyRuntime:
 
         pinned = (cupy.cuda.PinnedMemoryPointer(cupy.cuda.PinnedMemory(SIZE), 0) for _ in range(2))
         buffers = [np.frombuffer(pointer, np.uint8, SIZE) for pointer in pinned]
-        return Staging(buffers, [cupy.cuda.Event(disable_timing=True) for _ in range(2)], send)
+        return Staging(buffers, [cupy.cuda.Event(disable_timing=True) for _ in range(2)], send, self._stream)
 
     def compile(self) -> None:
         with self._here():

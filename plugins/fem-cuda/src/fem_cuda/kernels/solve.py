@@ -111,7 +111,7 @@ RUNNING, CONVERGED, NOT_FINITE, LIMIT_REACHED, INDEFINITE = range(5)
 
 @device
 def check(rr: Float, target: Float, iteration: Float, limit: Float) -> Int:
-    """Before each step: SciPy's stopping rule, then what else ends the iteration."""
+    """The status before each step: SciPy's stopping rule, then what else ends the iteration."""
     if math.sqrt(rr) < target:
         return CONVERGED
     if not math.isfinite(rr):
@@ -181,9 +181,8 @@ def cg_step(n: Int, alpha: Float, p: Floats, q: Floats, x: Floats, r: Floats) ->
     """x += α p, r -= α q with α = ‖r‖² / p·q, and this thread's part of ‖r‖²."""
     rr = 0.0
     for i in range(thread(), n, threads()):
-        x[i] += alpha * p[i]
-        rest = r[i] - alpha * q[i]
-        r[i] = rest
+        there, rest = x[i] + alpha * p[i], r[i] - alpha * q[i]  # all is asked for before the first is written
+        x[i], r[i] = there, rest
         rr += rest * rest
     return rr
 
@@ -211,19 +210,20 @@ def conjugate_gradients(
     rr, before, pq = state[RR], state[BEFORE], state[PAP]
     target, iteration, limit, status = state[TARGET], state[ITERATION], state[LIMIT], int(state[STATUS])
     grid.sync()  # all have read `state` before it is written
+    if status == RUNNING:
+        status = check(rr, target, iteration, limit)
     step = 0
     while step < steps and status == RUNNING:
-        status = check(rr, target, iteration, limit)
-        if status == RUNNING:
-            cg_direction(n, r, p, rr / before)
-            grid.sync()
-            pq = sum_grid(cg_product(n, indptr, indices, A, p, q), shared, sums, 0)
-            if pq <= 0:
-                status = INDEFINITE
-            else:
-                before = rr
-                rr = sum_grid(cg_step(n, rr / pq, p, q, x, r), shared, sums, 1)
-                iteration += 1
+        cg_direction(n, r, p, rr / before)
+        grid.sync()
+        pq = sum_grid(cg_product(n, indptr, indices, A, p, q), shared, sums, 0)
+        if pq <= 0:
+            status = INDEFINITE
+        else:
+            before = rr
+            rr = sum_grid(cg_step(n, rr / pq, p, q, x, r), shared, sums, 1)
+            iteration += 1
+            status = check(rr, target, iteration, limit)
         step += 1
     if thread() == 0:
         state[RR], state[BEFORE], state[PAP] = rr, before, pq

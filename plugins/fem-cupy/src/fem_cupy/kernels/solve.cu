@@ -205,8 +205,8 @@ extern "C" __global__ void cg_step(int n, const double *p, const double *q, doub
     const double alpha = state[RR] / state[PAP];
     double rr = 0;
     for (int i = thread(); i < n; i += gridDim.x * BLOCK) {
-        x[i] += alpha * p[i];
-        const double rest = r[i] - alpha * q[i];
+        const double there = x[i] + alpha * p[i], rest = r[i] - alpha * q[i]; // all is asked for before the
+        x[i] = there;                                                         // first is written
         r[i] = rest;
         rr += rest * rest;
     }

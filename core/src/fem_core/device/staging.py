@@ -9,6 +9,7 @@ from itertools import cycle
 from typing import Any, Protocol
 
 import numpy as np
+
 from fem_core.types import Array
 
 #: Bytes of a buffer.
@@ -18,8 +19,8 @@ SIZE = 8 << 20
 class Event(Protocol):
     """A place in the order of what the device does."""
 
-    def record(self) -> None:
-        """Put it behind everything that was asked for so far."""
+    def record(self, stream: Any) -> None:
+        """Put it behind everything that was asked of the stream so far."""
         ...
 
     def synchronize(self) -> None:
@@ -40,10 +41,12 @@ class Staging:
     events : two Events
     send : function
         Starts a copy (target, source, bytes) between addresses; copies happen in their order.
+    stream
+        Where they happen.
     """
 
-    def __init__(self, buffers: list[Array], events: list[Event], send: Send) -> None:
-        self._send = send
+    def __init__(self, buffers: list[Array], events: list[Event], send: Send, stream: Any) -> None:
+        self._send, self._stream = send, stream
         self._size = len(buffers[0])
         self._turns = cycle(zip(buffers, events, strict=True))
 
@@ -59,7 +62,7 @@ class Staging:
             event.synchronize()  # the buffer's last piece is there
             buffer[:] = part
             self._send(address + start, buffer.ctypes.data, len(part))
-            event.record()
+            event.record(self._stream)
 
     def download(self, address: int, values: Array) -> None:
         """Fill a contiguous array once everything asked for before is done."""
@@ -67,7 +70,7 @@ class Staging:
         for start, part, buffer, event in self._pieces(_raw(values)):
             event.synchronize()
             self._send(buffer.ctypes.data, address + start, len(part))
-            event.record()
+            event.record(self._stream)
             ahead.append((part, buffer, event))
             if len(ahead) == 2:
                 _take(*ahead.pop(0))

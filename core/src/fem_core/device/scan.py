@@ -1,0 +1,25 @@
+"""Exclusive prefix sums: where each part of a list begins, from the lengths of the parts."""
+
+from typing import Any
+
+import numpy as np
+
+from fem_core.device.runtime import CHUNK, Runtime
+from fem_core.errors import BackendError
+
+
+def starts(runtime: Runtime, counts: Any, length: int) -> tuple[Any, int]:
+    """Exclusive prefix sums of int32 counts, and their total. Raises BackendError where int32 can't hold it.
+
+    The sums of the chunks are summed on the host: they are few.
+    """
+    n = -(-length // CHUNK)
+    sums = runtime.empty(n, np.int32)
+    runtime.launch("sum_chunks", n, length, counts, sums)
+    ends = np.cumsum(runtime.download(sums), dtype=np.int64)
+    if ends[-1] >= 2**31:
+        raise BackendError(f"the matrix has {ends[-1]:,} entries, too many for 32-bit indices")
+    offsets = runtime.upload(np.concatenate([[0], ends[:-1]]).astype(np.int32))
+    found = runtime.empty(length, np.int32)
+    runtime.launch("scan_chunks", n, length, counts, offsets, found)
+    return found, int(ends[-1])
