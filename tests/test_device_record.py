@@ -152,3 +152,11 @@ def test_cupy_s_own_is_asked_for_the_same(stand_in):
     K = fem.assemble_system(mesh).matrix
     with pytest.raises(fem.FemError, match="another one"):
         record._require_same(1.001 * K, K)
+
+
+def test_y_tubes_are_built_as_the_published_ones():
+    # 195,853 nodes, 48,607 elements and as many nodes of no element: the targets are meant for such a mesh.
+    mesh = record.y_tube(195_000)
+    assert mesh.n_nodes == pytest.approx(195_853, rel=0.01)
+    assert mesh.n_elements == pytest.approx(48_607, rel=0.01)
+    assert len(mesh.orphan_nodes) == mesh.n_elements
