@@ -1,7 +1,7 @@
 """Transfers in pieces through two pinned buffers: one is filled or emptied while the other is on its way.
 
-Memory of NumPy isn't pinned, and the driver takes it to the device at about a third of the bus's rate; pinning as much
-as a mesh takes longer than sending it.
+Memory of NumPy isn't pinned: the driver would copy it once more, in the calling thread. Pinning all of a mesh for the
+sake of one transfer is work for the system on each of its pages; two small buffers are pinned once.
 """
 
 from collections.abc import Callable, Iterator
