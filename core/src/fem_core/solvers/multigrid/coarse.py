@@ -35,11 +35,12 @@ def coarsen(
 
     levels: list[tuple[sparse.csr_array, sparse.csr_array]] = []
     while M.shape[0] > _COARSEST:
-        strong = pyamg.strength.classical_strength_of_connection(M, theta=0.25)
+        A = sparse.csr_matrix((M.data, M.indices, M.indptr), shape=M.shape)  # what older versions know
+        strong = pyamg.strength.classical_strength_of_connection(A, theta=0.25)
         splitting: Array = pyamg.classical.split.RS(strong, second_pass=True)
         if splitting.all() or not splitting.any():
             break
-        P = sparse.csr_array(pyamg.classical.interpolate.classical_interpolation(M, strong, splitting))
+        P = sparse.csr_array(pyamg.classical.interpolate.classical_interpolation(A, strong, splitting))
         M = galerkin(M, P)
         levels.append((P, M))
     return levels
