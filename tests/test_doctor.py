@@ -305,6 +305,7 @@ HEALTHY = {
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        ({"backends": [HEALTHY["backends"][0] | {"works": None}]}, "auto tries numpy first here"),  # not probed
         ({"missing_extras": {"cholmod": ["scikit-sparse<0.5"]}}, "-m pip install 'scikit-sparse<0.5'"),
         (
             {"shared_memory": {"path": None, "reason": "there is no /dev/shm"}},
@@ -347,7 +348,6 @@ ILL = {"works": False, "reason": "it hangs"}
             [READY, NEXT | ILL, BEST | ILL],
             "auto tries best and next first, whose probe failed: give --backend numpy, or set FEM_DISABLE=best,next",
         ),
-        ([READY, BEST | {"works": None}], "take --backend best, which auto tries first here"),  # --no-probe
         ([READY, BEST | ILL | {"pending": "compile"}], "take --backend numpy, which auto chooses here"),
     ],
 )

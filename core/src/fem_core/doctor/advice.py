@@ -46,9 +46,10 @@ def _backend(backends: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     best = next((one for one in ready if one["works"] is not False), None)
     if best is None:
         yield f"no backend works; install the core again: {install_command('core')}"
+    elif best["works"] is None:  # with --no-probe nobody knows whether it can be opened
+        yield f"auto tries {best['name']} first here; `fem doctor` with its probe says what works"
     elif best is ready[0]:
-        chooses = "chooses" if best["works"] else "tries first"  # without a probe nobody knows whether it opens
-        yield f"take --backend {best['name']}, which auto {chooses} here"
+        yield f"take --backend {best['name']}, which auto chooses here"
     else:
         broken = [one["name"] for one in ready[: ready.index(best)]]
         yield (
