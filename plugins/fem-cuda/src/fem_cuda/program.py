@@ -240,7 +240,7 @@ def _simulated(argument: Any) -> Any:
     if not isinstance(argument, DeviceArray):
         return argument
     memory = (ctypes.c_char * argument.nbytes).from_address(argument.address)
-    values: Array = np.ndarray(argument.size, argument.dtype, memory)
+    values: Array = np.ndarray(argument.size, argument.dtype, memoryview(memory))
     if argument.dtype != np.float32:
         return values.data
     from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
