@@ -38,9 +38,12 @@ def apply(device: Device, system: DeviceSystem, mesh: Mesh, problem: Problem) ->
             given = [runtime.upload(array) for array in (nodes, starts, places, edges)]
             robin = [runtime.upload(array) for array in (p, γ)]
             runtime.launch("add_robin", len(nodes), *given, at.x, at.y, *robin, *K, rhs)
-        g, held = runtime.upload(lift), runtime.upload(fixed)
+        held = runtime.upload(fixed)
         if lift.any():
+            g = runtime.upload(lift)
             runtime.launch("subtract_product", N, *K, g, rhs)
+        else:
+            g = runtime.zeros(N, np.float64)
         if problem.dirichlet == "penalty":
             runtime.launch("penalize", len(fixed), held, *K, rhs, PENALTY)
         else:
