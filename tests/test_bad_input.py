@@ -351,6 +351,7 @@ def test_a_mesh_that_does_not_fit_on_the_disk(tmp_path, suffix):
 
     command = [
         sys.executable,
+        "-B",  # or Python would leave bytecode behind that was cut off
         "-m",
         "fem_core",
         "mesh",

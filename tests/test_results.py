@@ -269,6 +269,7 @@ def test_a_failure_leaves_the_old_file(solution, tmp_path, suffix):
 
 _FILLS = """
 import resource, signal, sys
+sys.dont_write_bytecode = True  # it would be cut off
 import fem_core as fem
 from fem_core.plot import plot_solution
 solution = fem.read_solution(sys.argv[1])
