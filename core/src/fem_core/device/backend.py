@@ -20,6 +20,7 @@ from fem_core.progress import Progress
 from fem_core.results import SolveResult, SolverOptions
 from fem_core.solvers.base import refuse_extra
 from fem_core.sparsity import Sparsity
+from fem_core.system import require_bare
 
 
 class DeviceBackend(Backend):
@@ -76,9 +77,9 @@ class DeviceBackend(Backend):
     @hookimpl
     def fem_apply_bc(self, system: Any, mesh: Mesh, problem: Problem, progress: Progress) -> DeviceSystem:
         progress.check()
-        system = self._system(system)
-        conditions.require_bare(system, mesh)
-        return conditions.apply(self.device, system, mesh, problem)
+        own: Any = self._system(system)
+        require_bare(own, mesh)
+        return conditions.apply(self.device, own, mesh, problem)
 
     @hookimpl
     def fem_solve(

@@ -4,7 +4,6 @@ After equilibration the diagonal is 1, so the preconditioner is the identity and
 the monitor's iterations are the runtime's; the host looks at the state between its batches.
 """
 
-import math
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from fem_core.errors import SolveError
 from fem_core.mesh import name_some
 from fem_core.progress import Progress
 from fem_core.results import SolveResult, SolverOptions, StopReason
-from fem_core.solvers.base import History
+from fem_core.solvers.base import History, judged
 from fem_core.solvers.cg import RemainingTime
 
 
@@ -100,15 +99,7 @@ def _judged(
     runtime.launch("product", N, d, x, w)
     runtime.launch("residual", N, system.indptr, system.indices, system.values, w, system.rhs, unscaled)
     runtime.launch("product", N, d, unscaled, w)
-    residual = device.norm(N, w)
-    if reason is StopReason.CONVERGED and not residual <= 2 * max(options.rtol * norm_b, options.atol):
-        reason = StopReason.STAGNATION
+    of_equilibrated = device.norm(N, w), norm_b
     runtime.launch("put_zero", len(system.fixed), system.held, unscaled)
-    relative, true = _ratio(residual, norm_b), _ratio(device.norm(N, unscaled), device.norm(N, system.rhs))
-    if iteration and (not history or history[-1][0] != iteration):
-        history.append((iteration, relative))
-    return SolveResult(NO_VALUES, "cg", iteration, reason, relative, true, tuple(history))
-
-
-def _ratio(residual: float, size: float) -> float:
-    return residual / size if size else (0.0 if residual == 0 else math.inf)
+    of_system = device.norm(N, unscaled), device.norm(N, system.rhs)
+    return judged(NO_VALUES, "cg", iteration, reason, options, history, of_equilibrated, of_system)

@@ -7,7 +7,6 @@ import numpy as np
 from fem_core.device import ledger
 from fem_core.device.device import Device
 from fem_core.device.values import DeviceSystem
-from fem_core.errors import ProblemError
 from fem_core.mesh import Mesh
 from fem_core.problem import Problem, nodal_values
 from fem_core.system import PENALTY
@@ -51,16 +50,6 @@ def apply(device: Device, system: DeviceSystem, mesh: Mesh, problem: Problem) ->
             flags[fixed] = 1
             runtime.launch("eliminate", N, runtime.upload(flags), *K, rhs)
     return replace(system, values=values, rhs=rhs, fixed=fixed, held=held, lift=g)
-
-
-def require_bare(system: DeviceSystem, mesh: Mesh) -> None:
-    """As `fem_core.system.require_bare`."""
-    if system.lift is not None:
-        raise ProblemError(
-            "the system has its boundary conditions already; apply them to what assemble_system returned"
-        )
-    if system.n_nodes != mesh.n_nodes:
-        raise ProblemError(f"{mesh.source}: the system has {system.n_nodes} nodes, the mesh {mesh.n_nodes}")
 
 
 def _by_node(edges: Array) -> tuple[Array, Array, Array]:

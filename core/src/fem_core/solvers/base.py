@@ -106,14 +106,23 @@ class Equilibrated:
         norm_b = norm(self.d * rhs)
         unscaled = rhs - self.K @ w
         residual = norm(self.d * unscaled)
-        if reason is StopReason.CONVERGED and not residual <= 2 * max(options.rtol * norm_b, options.atol):
-            reason = StopReason.STAGNATION
-        relative = _ratio(residual, norm_b)
         unscaled[self.fixed] = 0  # there the penalty would multiply a w that is nothing but rounding
-        true = _ratio(norm(unscaled), norm(rhs))
-        if iterations and (not history or history[-1][0] != iterations):
-            history.append((iterations, relative))
-        return SolveResult(w, method, iterations, reason, relative, true, tuple(history))
+        of_equilibrated, of_system = (residual, norm_b), (norm(unscaled), norm(rhs))
+        return judged(w, method, iterations, reason, options, history, of_equilibrated, of_system)
+
+
+def judged(
+    w: Floats, method: str, iterations: int, reason: StopReason, options: SolverOptions, history: History,
+    of_equilibrated: tuple[float, float], of_system: tuple[float, float],
+) -> SolveResult:  # fmt: skip
+    """The result, `converged` only if the true residual says so too; given norms of residual and right-hand side."""
+    residual, norm_b = of_equilibrated
+    if reason is StopReason.CONVERGED and not residual <= 2 * max(options.rtol * norm_b, options.atol):
+        reason = StopReason.STAGNATION
+    relative = _ratio(residual, norm_b)
+    if iterations and (not history or history[-1][0] != iterations):
+        history.append((iterations, relative))
+    return SolveResult(w, method, iterations, reason, relative, _ratio(*of_system), tuple(history))
 
 
 def scaled(M: "sparse.csr_array", left: Floats, right: Floats, dtype: type = np.float64) -> "sparse.csr_array":
