@@ -24,7 +24,7 @@ ROWS = 2048
 
 
 @inlined
-def _row(i: int, indptr: Ints, indices: Array, data: Array, x: Array) -> np.float32:
+def row(i: int, indptr: Ints, indices: Array, data: Array, x: Array) -> np.float32:
     """Σ_j a_ij x_j. Unsigned, as what could be negative would be checked at each access."""
     total = np.float32(0)
     for k in range(np.uint64(indptr[i]), np.uint64(indptr[i + 1])):
@@ -32,10 +32,10 @@ def _row(i: int, indptr: Ints, indices: Array, data: Array, x: Array) -> np.floa
     return total
 
 
-_CSR = In[i4, 1], In[u4, 1], In[f4, 1]
+CSR = In[i4, 1], In[u4, 1], In[f4, 1]
 
 
-@compiled(*_CSR, In[f4, 1], Out[f4, 1], Out[f4, 1], f4, f4, f4, i8, parallel=True)
+@compiled(*CSR, In[f4, 1], Out[f4, 1], Out[f4, 1], f4, f4, f4, i8, parallel=True)
 def smooth(
     indptr: Ints,
     indices: Array,
@@ -52,32 +52,32 @@ def smooth(
     of_r = α + β * α
     for chunk in prange((r.size + ROWS - 1) // ROWS):
         for i in range(chunk * ROWS, min((chunk + 1) * ROWS, r.size)):
-            left = r[i] - α * _row(i, indptr, indices, data, r)
+            left = r[i] - α * row(i, indptr, indices, data, r)
             value = of_r * r[i] + α2 * left
             x[i] = x[i] + value if add else value
             if y.size:
                 y[i] = left
 
 
-@compiled(*_CSR, In[f4, 1], Out[f4, 1], Out[f4, 1], parallel=True)
+@compiled(*CSR, In[f4, 1], Out[f4, 1], Out[f4, 1], parallel=True)
 def residual(indptr: Ints, indices: Array, data: Array, b: Array, x: Array, r: Array) -> None:
     """r = b - A x; r may be b."""
     for chunk in prange((r.size + ROWS - 1) // ROWS):
         for i in range(chunk * ROWS, min((chunk + 1) * ROWS, r.size)):
-            r[i] = b[i] - _row(i, indptr, indices, data, x)
+            r[i] = b[i] - row(i, indptr, indices, data, x)
 
 
-@compiled(*_CSR, In[f4, 1], Out[f4, 1], i8, parallel=True)
+@compiled(*CSR, In[f4, 1], Out[f4, 1], i8, parallel=True)
 def transfer(indptr: Ints, indices: Array, data: Array, x: Array, y: Array, add: int) -> None:
     """y = P x, or y += P x."""
     for chunk in prange((y.size + ROWS - 1) // ROWS):
         for i in range(chunk * ROWS, min((chunk + 1) * ROWS, y.size)):
-            value = _row(i, indptr, indices, data, x)
+            value = row(i, indptr, indices, data, x)
             y[i] = y[i] + value if add else value
 
 
 @inlined
-def _solve(d: Array, l: Array, z: Array, first: int, last: int) -> None:
+def solve(d: Array, l: Array, z: Array, first: int, last: int) -> None:
     """z ← T⁻¹ z on some lines."""
     before = np.float32(0)
     for k in range(first, last):
@@ -89,22 +89,22 @@ def _solve(d: Array, l: Array, z: Array, first: int, last: int) -> None:
         z[k] = before
 
 
-_LINES = In[u4, 1], In[f4, 1], In[f4, 1], In[i8, 1]
+LINES = In[u4, 1], In[f4, 1], In[f4, 1], In[i8, 1]
 
 
-@compiled(*_LINES, Out[f4, 1], Out[f4, 1], Out[f4, 1], parallel=True)
+@compiled(*LINES, Out[f4, 1], Out[f4, 1], Out[f4, 1], parallel=True)
 def enter(nodes: Array, d: Array, l: Array, cuts: Array, kept: Array, z: Array, r: Array) -> None:
     """r ← T⁻¹ r; on the lines r is kept."""
     for piece in prange(cuts.size - 1):
         first, last = cuts[piece], cuts[piece + 1]
         for k in range(first, last):
             kept[k] = z[k] = r[nodes[k]]
-        _solve(d, l, z, first, last)
+        solve(d, l, z, first, last)
         for k in range(first, last):
             r[nodes[k]] = z[k]
 
 
-@compiled(*_LINES, In[f4, 1], Out[f4, 1], Out[f4, 1], In[f4, 1], Out[f4, 1], f4, parallel=True)
+@compiled(*LINES, In[f4, 1], Out[f4, 1], Out[f4, 1], In[f4, 1], Out[f4, 1], f4, parallel=True)
 def leave(
     nodes: Array, d: Array, l: Array, cuts: Array, kept: Array, z: Array, r: Array, y: Array, x: Array, α2: np.float32
 ) -> None:
@@ -115,21 +115,20 @@ def leave(
             i = nodes[k]
             z[k] = y[i] - r[i] + kept[k]
             r[i] = kept[k]
-        _solve(d, l, z, first, last)
+        solve(d, l, z, first, last)
         for k in range(first, last):
             x[nodes[k]] += α2 * (z[k] - y[nodes[k]])
 
 
-class _Lines:
-    """T where it isn't the identity: inverse diagonal of D and lower diagonal of L, and where threads divide them."""
-
-    def __init__(self, lines: Lines) -> None:
-        m = len(lines.nodes)
-        l = np.append(lines.l, 0).astype(np.float32)
-        ends = np.flatnonzero(l == 0) + 1
-        cuts = np.unique(np.concatenate([[0], ends[np.searchsorted(ends, np.arange(ROWS, m, ROWS))], [m]]))
-        self.T = lines.nodes.view(np.uint32), (1 / lines.d).astype(np.float32), l, cuts.astype(np.int64)
-        self.work = np.empty(m, np.float32), np.empty(m, np.float32)
+def tridiagonal(lines: Lines | None) -> tuple[Array, Array, Array, Array]:
+    """T: nodes, inverse diagonal of D, lower diagonal of L, where threads divide the lines; empty for the identity."""
+    if lines is None:
+        return np.empty(0, np.uint32), np.empty(0, np.float32), np.empty(0, np.float32), np.zeros(1, np.int64)
+    m = len(lines.nodes)
+    l = np.append(lines.l, 0).astype(np.float32)
+    ends = np.flatnonzero(l == 0) + 1
+    cuts = np.unique(np.concatenate([[0], ends[np.searchsorted(ends, np.arange(ROWS, m, ROWS))], [m]]))
+    return lines.nodes.view(np.uint32), (1 / lines.d).astype(np.float32), l, cuts.astype(np.int64)
 
 
 class _Level:
@@ -143,17 +142,19 @@ class _Level:
         self.A, self.P, self.R = (arrays(M) for M in (level.smoother.A, level.P, level.P.T.tocsr()))
         (α, _), (α2, β2) = level.smoother.steps()
         self.αβα = np.float32(α), np.float32(β2), np.float32(α2)
-        self.lines = _Lines(level.smoother.lines) if level.smoother.lines else None
+        self.T = tridiagonal(level.smoother.lines)
+        m = len(self.T[0])
+        self.on_lines = np.empty(m, np.float32), np.empty(m, np.float32)
         self.b, self.x, self.r = (np.zeros(n, np.float32) for _ in range(3))
-        self.y = np.zeros(n if self.lines else 0, np.float32)
+        self.y = np.zeros(n if m else 0, np.float32)
 
     def smooth(self, r: Array, add: int) -> None:
         """x = p(T⁻¹A) T⁻¹ r, or x += it."""
-        if self.lines:
-            enter(*self.lines.T, *self.lines.work, r)
+        if self.y.size:
+            enter(*self.T, *self.on_lines, r)
         smooth(*self.A, r, self.x, self.y, *self.αβα, add)
-        if self.lines:
-            leave(*self.lines.T, *self.lines.work, r, self.y, self.x, self.αβα[2])
+        if self.y.size:
+            leave(*self.T, *self.on_lines, r, self.y, self.x, self.αβα[2])
 
 
 class Cycle:

@@ -16,8 +16,9 @@ from numba import prange
 from scipy import sparse
 
 from fem_numba.conditions import position
-from fem_numba.cycle import ROWS, arrays, transfer
+from fem_numba.cycle import ROWS, arrays
 from fem_numba.jit import In, Out, b1, compiled, f4, f8, i4, i8, u4
+from fem_numba.lanczos import lanczos
 from fem_numba.memory import empty
 from fem_numba.threads import parallel
 
@@ -34,7 +35,7 @@ def kernels(threads: int) -> Kernels:
         partial(m_matrix, threads),
         partial(scaled, threads),
         partial(strong_links, threads),
-        partial(product, threads),
+        partial(lanczos, threads),
     )
 
 
@@ -313,11 +314,3 @@ def strong_links(threads: int, A: "sparse.csr_array", a: Ints, b: Ints) -> Links
         i, j, link, is_along = links = room(int(ends[-1]))
         find_links(*matrix, a, b, ends, i, j, link, is_along, 0)
     return links
-
-
-def product(threads: int, A: "sparse.csr_array", x: Array) -> Array:
-    """A x, in single precision."""
-    y = np.empty(A.shape[0], np.float32)
-    with parallel(threads):
-        transfer(*arrays(A), x, y, 0)
-    return y

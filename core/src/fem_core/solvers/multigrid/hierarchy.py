@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from operator import matmul
 
 import numpy as np
 from scipy import sparse
@@ -18,9 +17,9 @@ from fem_core.mesh import Mesh
 from fem_core.solvers.base import scaled
 from fem_core.solvers.factorisation import SUPERLU, Solve, best
 from fem_core.solvers.multigrid.coarse import amg_available, coarsen, galerkin
-from fem_core.solvers.multigrid.lines import Links, strong_lines, strong_links
+from fem_core.solvers.multigrid.lines import Lines, Links, strong_lines, strong_links
 from fem_core.solvers.multigrid.mmatrix import m_matrix
-from fem_core.solvers.multigrid.smoother import Smoother, largest_eigenvalue
+from fem_core.solvers.multigrid.smoother import Smoother, lanczos, largest_eigenvalue
 from fem_core.solvers.multigrid.transfer import to_corners
 from fem_core.sparsity import csr_positions
 from fem_core.types import Array, Bools, Floats, Ints
@@ -91,7 +90,7 @@ class Kernels:
     m_matrix: Callable[["sparse.csr_array", Ints], "sparse.csr_array"] = m_matrix
     scaled: Callable[["sparse.csr_array", Floats, Floats, type], "sparse.csr_array"] = scaled
     strong_links: Callable[["sparse.csr_array", Ints, Ints], Links] = strong_links
-    product: Callable[["sparse.csr_array", Array], Array] = matmul
+    lanczos: Callable[["sparse.csr_array", Lines | None, int], tuple[list[float], list[float]]] = lanczos
 
 
 _SCIPY = Kernels()
@@ -141,7 +140,7 @@ def _finest(
     """The smoother of the quad8 level, and the diagonal of its D."""
     A, d = _unit_diagonal(K, dtype, free, kernels)
     lines = strong_lines(A, mesh.quad8, kernels.strong_links)
-    return Smoother(A, largest_eigenvalue(A, lines, kernels.product), lines), d
+    return Smoother(A, largest_eigenvalue(A, lines, kernels.lanczos), lines), d
 
 
 def _build(
@@ -174,7 +173,7 @@ def _build(
     for transfer, coarse in [(P, Kc), *coarser]:
         step()
         if levels:
-            smoother = Smoother(A, largest_eigenvalue(A, None, kernels.product))
+            smoother = Smoother(A, largest_eigenvalue(A, None, kernels.lanczos))
         d_fine = d
         A, d = _unit_diagonal(coarse, dtype, kernels=kernels)
         levels.append(Level(smoother, kernels.scaled(transfer, 1 / d_fine, d, dtype)))
