@@ -18,6 +18,7 @@ from numba import prange
 from scipy import sparse
 
 from fem_numba.jit import In, Out, compiled, f4, i4, i8, inlined, u4
+from fem_numba.memory import zeros
 
 #: Rows in a piece of work for a thread.
 ROWS = 2048
@@ -145,8 +146,8 @@ class _Level:
         self.T = tridiagonal(level.smoother.lines)
         m = len(self.T[0])
         self.on_lines = np.empty(m, np.float32), np.empty(m, np.float32)
-        self.b, self.x, self.r = (np.zeros(n, np.float32) for _ in range(3))
-        self.y = np.zeros(n if m else 0, np.float32)
+        self.b, self.x, self.r = (zeros(n, np.float32) for _ in range(3))
+        self.y = zeros(n if m else 0, np.float32)
 
     def smooth(self, r: Array, add: int) -> None:
         """x = p(T⁻¹A) T⁻¹ r, or x += it."""

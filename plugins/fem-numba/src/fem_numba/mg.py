@@ -16,6 +16,7 @@ from numba import prange
 
 from fem_numba.cycle import ROWS, Cycle
 from fem_numba.jit import In, Out, compiled, f4, f8, i4, u4
+from fem_numba.memory import zeros
 from fem_numba.setup import kernels
 from fem_numba.threads import parallel
 
@@ -83,8 +84,8 @@ class _Iteration:
         K = equilibrated.K
         self._K = K.indptr, K.indices.view(np.uint32), K.data
         self._d, self._f, self._cycle, self._threads = equilibrated.d, rhs, cycle, threads
-        self.w, self._p, self._q = (np.zeros_like(rhs) for _ in range(3))
-        self._r = rhs.copy()
+        self.w, self._p, self._q, self._r = (zeros(len(rhs)) for _ in range(4))
+        self._r[:] = rhs
         self._norm_s = 0.0
         self._sums = np.zeros((-(-len(rhs) // ROWS), 2))
 
