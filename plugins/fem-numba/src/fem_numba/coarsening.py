@@ -5,7 +5,7 @@ Here S_i are the strong neighbours of i, and S_i^T those whose strong neighbour 
 """
 
 import numpy as np
-from fem_core.solvers.multigrid.coarse import COARSEST, THETA, Galerkin
+from fem_core.solvers.multigrid import coarse as core
 from fem_core.types import Array, Bools, Floats, Ints
 from numba import prange
 from scipy import sparse
@@ -17,8 +17,7 @@ from fem_numba.memory import empty
 from fem_numba.threads import parallel
 
 _CSR = In[i4, 1], In[u4, 1], In[f8, 1]
-_θ = THETA
-_TINY = np.finfo(np.float64).tiny
+_θ, _TINY = core.THETA, np.finfo(np.float64).tiny
 
 #: In place of the number of a node on the coarser level, or of its weight.
 FINE, COARSE, _NEXT = -1, -2, -3
@@ -234,11 +233,11 @@ def interpolate(
 
 
 def coarsen(
-    threads: int, M: "sparse.csr_array", galerkin: Galerkin
+    threads: int, M: "sparse.csr_array", galerkin: core.Galerkin
 ) -> list[tuple["sparse.csr_array", "sparse.csr_array"]]:
     """As the core's."""
     levels: list[tuple[sparse.csr_array, sparse.csr_array]] = []
-    while M.shape[0] > COARSEST:
+    while M.shape[0] > core.COARSEST:
         P = interpolation(threads, M)
         if P is None:
             break
