@@ -51,8 +51,8 @@ def swap(nodes: Ints, order: Array, k: int, at: int) -> None:
 def split(
     starts: Ints, ends: Ints, S: Array, T_indptr: Ints, T: Array, nodes: Ints, order: Array, number: Ints
 ) -> None:  # fmt: skip
-    """The first pass: of the nodes with the largest weight |S_i^T ∩ U| + 2 |S_i^T ∩ F| one becomes coarse, then U
-    loses it and S_i^T, which become fine.
+    """The first pass. U are the undecided nodes, F the fine ones: of those of U with the largest weight
+    |S_i^T ∩ U| + 2 |S_i^T ∩ F| one becomes coarse, and what is left of S_i^T in U becomes fine.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def split(
         if not weight:
             nodes[i, 0] = FINE
     for top in range(n - 1, -1, -1):  # what is above has been taken
-        i = np.uint64(order[top])
+        i = order[top]
         if nodes[i, 0] < 0:
             continue
         if nodes[i, 0] == 0:
@@ -168,11 +168,11 @@ def interpolate(
         if alone[i] and number[i] == FINE:
             tried = np.int64(-1)
             for s in range(np.uint64(indptr[i]), np.uint64(ends[i])):
-                j = np.int64(S[s])
+                j = S[s]
                 if number[j] == FINE and not meet(i, j, indptr, ends, S, number):
                     if tried >= 0:
                         number[tried] = FINE
-                    number[j], tried = COARSE, j
+                    number[j], tried = COARSE, np.int64(j)
     coarse = 0
     for i in range(n):
         if number[i] != FINE:

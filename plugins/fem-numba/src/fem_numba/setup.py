@@ -132,13 +132,13 @@ def stiffen(
             if indices[k] == r:
                 d[r] = np.sqrt(data[k] + M[k])
     for r in prange(n):
-        lumped, at, length = 0.0, np.uint64(indptr[r]), 1
+        lumped, at, length = 0.0, np.int64(indptr[r]), 1
         for k in range(np.uint64(indptr[r]), np.uint64(indptr[r + 1])):
             j = indices[k]
             value = data[k] + M[k]
             M[k] = value
             if j == r:
-                at = k
+                at = np.int64(k)
             elif value > -_SMALL * d[r] * d[np.uint64(j)]:
                 lumped += value
                 M[k] = 0.0

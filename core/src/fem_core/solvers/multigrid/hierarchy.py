@@ -95,7 +95,7 @@ class Kernels:
 
     @property
     def can_coarsen(self) -> bool:
-        """The core's `coarsen` needs pyamg."""
+        """Whether `coarsen` has what it needs: the core's needs pyamg."""
         return self.coarsen is not coarsen or amg_available()
 
 
