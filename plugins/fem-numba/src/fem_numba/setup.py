@@ -1,7 +1,7 @@
 """The parts of building a multigrid hierarchy, compiled: what `fem_core.solvers.multigrid.Kernels` asks for.
 
 Products and sums are taken in the core's order, so that the first levels are the core's bit for bit. Below them
-multiply-adds are fused, and rounding differs. Explicit zeros are kept.
+multiply-adds are fused, and rounding differs.
 """
 
 from functools import partial
@@ -15,8 +15,9 @@ from fem_core.types import Array, Bools, Floats, Ints
 from numba import prange
 from scipy import sparse
 
-from fem_numba.conditions import position
+from fem_numba.coarsening import coarsen
 from fem_numba.cycle import ROWS, arrays
+from fem_numba.galerkin import csr, galerkin
 from fem_numba.jit import In, Out, b1, compiled, f4, f8, i4, i8, u4
 from fem_numba.lanczos import lanczos
 from fem_numba.memory import empty
@@ -36,14 +37,8 @@ def kernels(threads: int) -> Kernels:
         partial(scaled, threads),
         partial(strong_links, threads),
         partial(lanczos, threads),
+        partial(coarsen, threads),
     )
-
-
-def csr(indptr: Ints, indices: Array, data: Floats, columns: int) -> "sparse.csr_array":
-    """A matrix whose columns ascend."""
-    matrix = sparse.csr_array((data, indices.view(np.int32), indptr), shape=(len(indptr) - 1, columns))
-    matrix.has_canonical_format = True
-    return matrix
 
 
 @compiled(In[i4, 2], In[b1, 1], Out[i4, 1], Out[i4, 2], Out[i4, 1], Out[i4, 1], Out[f8, 1])
@@ -90,87 +85,6 @@ def to_corners(mesh: Mesh, free: Bools) -> tuple["sparse.csr_array", Ints]:
     return sparse.csr_array((data[:nnz], indices[:nnz], indptr), shape=(n, corners)), number
 
 
-@compiled(*_CSR, *_CSR, *_CSR, i8, i8, i8, Out[u4, 1], Out[f8, 1], Out[i4, 1], parallel=True)
-def multiply(
-    A_indptr: Ints, A_indices: Array, A_data: Floats, P_indptr: Ints, P_indices: Array, P_data: Floats,
-    R_indptr: Ints, R_indices: Array, R_data: Floats, n: int, room: int, threads: int,
-    indices: Array, data: Floats, lengths: Ints,
-) -> None:  # fmt: skip
-    """The rows of (R A) P, those of each thread one after the other.
-
-    Parameters
-    ----------
-    n : int
-        Columns of P.
-    room : int
-        Entries that a row may have, on average over a thread's: its first row r is written from r `room`.
-    lengths : int32 (n,)
-        -1 where there is no room.
-    """
-    rows, middle = R_indptr.size - 1, A_indptr.size - 1
-    for thread in prange(threads):
-        met = np.full(middle, -1, np.int64)  # the last row of R A with a column, times 2³², and where in it
-        column, value = np.empty(middle, np.uint32), np.empty(middle)  # that row
-        seen = np.full(n, -1, np.int64)  # the same for the product
-        first, last = thread * rows // threads, (thread + 1) * rows // threads
-        k = first * room
-        for r in range(first, last):
-            length, stamp = np.uint64(0), np.int64(r) << 32
-            for q in range(np.uint64(R_indptr[r]), np.uint64(R_indptr[r + 1])):
-                i, weight = R_indices[q], R_data[q]
-                for s in range(np.uint64(A_indptr[i]), np.uint64(A_indptr[i + 1])):
-                    j = A_indices[s]
-                    if met[j] < stamp:
-                        met[j], column[length], value[length] = stamp | np.int64(length), j, 0.0
-                        length += np.uint64(1)
-                    value[np.uint64(met[j] ^ stamp)] += weight * A_data[s]
-            start = k
-            for m in range(np.int64(length) - 1, -1, -1):  # as SciPy does
-                j, a = column[m], value[m]
-                for t in range(np.uint64(P_indptr[j]), np.uint64(P_indptr[j + 1])):
-                    c = P_indices[t]
-                    if seen[c] < stamp:
-                        if k == last * room:
-                            break
-                        seen[c], indices[k], data[k] = stamp | (k - start), c, 0.0
-                        k += 1
-                    data[start + (seen[c] ^ stamp)] += a * P_data[t]
-            for m in range(start + 1, k):
-                c, v, s = indices[m], data[m], m
-                while s > start and indices[s - 1] > c:
-                    indices[s], data[s] = indices[s - 1], data[s - 1]
-                    s -= 1
-                indices[s], data[s] = c, v
-            lengths[r] = k - start if k < last * room else -1
-
-
-@compiled(In[u4, 1], In[f8, 1], i8, In[i4, 1], i8, Out[u4, 1], Out[f8, 1], parallel=True)
-def close_up(loose: Array, values: Floats, room: int, indptr: Ints, threads: int, indices: Array, data: Floats) -> None:
-    """What `multiply` has left, without gaps."""
-    rows = indptr.size - 1
-    for thread in prange(threads):
-        first, last = thread * rows // threads, (thread + 1) * rows // threads
-        size = indptr[last] - indptr[first]
-        indices[indptr[first] : indptr[last]] = loose[first * room : first * room + size]
-        data[indptr[first] : indptr[last]] = values[first * room : first * room + size]
-
-
-def galerkin(threads: int, A: "sparse.csr_array", P: "sparse.csr_array") -> "sparse.csr_array":
-    """PᵀAP."""
-    n = P.shape[1]
-    factors = *arrays(A), *arrays(P), *arrays(P.T.tocsr())
-    room, lengths = 4 + 2 * A.nnz // A.shape[0], np.full(n, -1, np.int32)
-    with parallel(threads):
-        while lengths.min() < 0:
-            loose = empty(n * room, np.uint32), empty(n * room)  # what isn't touched takes no memory
-            multiply(*factors, n, room, threads, *loose, lengths)
-            room *= 2
-        indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-        closed = empty(indptr[-1], np.uint32), empty(indptr[-1])
-        close_up(*loose, room // 2, indptr, threads, *closed)
-    return csr(indptr, *closed, n)
-
-
 @compiled(
     In[i4, 1], In[i4, 1], In[f8, 1], In[i4, 2], i8, Out[f8, 1], Out[f8, 1], Out[f8, 1], Out[i4, 1], parallel=True
 )  # fmt: skip
@@ -180,46 +94,53 @@ def stiffen(
 ) -> None:  # fmt: skip
     """The values of M in the pattern of K, 0 where they are lumped, and how many of a row are left.
 
+    Rows are short: going through all of one, without branches, is quicker than looking for a place in it.
+
     Parameters
     ----------
     c, d : (n_elements,), (n,)
         To work in.
     M : (nnz,)
-        Zero.
     """
     n = indptr.size - 1
     for e in prange(corners.shape[0]):
-        c[e] = -np.inf
+        largest = -np.inf
         for i in range(2):
             r, s = corners[e, i], corners[e, i + 2]
             value = 0.0
             if r < n and s < n:
-                value = data[position(indptr, indices, r, s)]
-            c[e] = max(c[e], value)
-        c[e] = max(0.0, -c[e])
+                for k in range(np.uint64(indptr[r]), np.uint64(indptr[r + 1])):
+                    value = data[k] if indices[k] == s else value
+            largest = max(largest, value)
+        c[e] = max(0.0, -largest)
     for thread in prange(threads):
         first, last = thread * n // threads, (thread + 1) * n // threads
+        for k in range(np.uint64(indptr[first]), np.uint64(indptr[last])):
+            M[k] = 0.0
         for e in range(corners.shape[0]):
             if c[e] > 0:
+                p, q, r, s = corners[e, 0], corners[e, 1], corners[e, 2], corners[e, 3]
                 for i in range(4):
-                    r = corners[e, i]
-                    if first <= r < last:
-                        for j in range(4):
-                            if corners[e, j] < n:
-                                k = position(indptr, indices, r, corners[e, j])
-                                M[k] += c[e] if (i + j) % 2 == 0 else -c[e]
+                    row = corners[e, i]
+                    if first <= row < last:
+                        value = c[e] if i % 2 == 0 else -c[e]
+                        for k in range(np.uint64(indptr[row]), np.uint64(indptr[row + 1])):
+                            j = indices[k]
+                            sign = np.int32((j == p) | (j == r)) - np.int32((j == q) | (j == s))
+                            M[k] += value * sign
     for r in prange(n):
-        k = position(indptr, indices, r, r)
-        d[r] = np.sqrt(data[k] + M[k])
+        for k in range(np.uint64(indptr[r]), np.uint64(indptr[r + 1])):
+            if indices[k] == r:
+                d[r] = np.sqrt(data[k] + M[k])
     for r in prange(n):
-        lumped, at, length = 0.0, indptr[r], 1
-        for k in range(indptr[r], indptr[r + 1]):
+        lumped, at, length = 0.0, np.int64(indptr[r]), 1
+        for k in range(np.uint64(indptr[r]), np.uint64(indptr[r + 1])):
             j = indices[k]
             value = data[k] + M[k]
             M[k] = value
             if j == r:
-                at = k
-            elif value > -_SMALL * d[r] * d[j]:
+                at = np.int64(k)
+            elif value > -_SMALL * d[r] * d[np.uint64(j)]:
                 lumped += value
                 M[k] = 0.0
             else:
@@ -242,13 +163,11 @@ def drop_zeros(
 
 
 def m_matrix(threads: int, K: "sparse.csr_array", corners: Ints) -> "sparse.csr_array":
-    """As the core's; all pairs of free corners of an element are in the pattern of K, as `galerkin` made it."""
-    n, M = K.shape[0], empty(K.nnz)
-    M[:] = 0
-    lengths = np.empty(n, np.int32)
+    """As the core's."""
+    n, M, indptr = K.shape[0], empty(K.nnz), np.zeros(K.shape[0] + 1, np.int32)
     with parallel(threads):
-        stiffen(K.indptr, K.indices, K.data, corners, threads, np.empty(len(corners)), np.empty(n), M, lengths)
-        indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        stiffen(K.indptr, K.indices, K.data, corners, threads, np.empty(len(corners)), np.empty(n), M, indptr[1:])
+        np.cumsum(indptr, out=indptr)
         closed = empty(indptr[-1], np.uint32), empty(indptr[-1])
         drop_zeros(K.indptr, K.indices.view(np.uint32), M, indptr, *closed)
     return csr(indptr, *closed, n)

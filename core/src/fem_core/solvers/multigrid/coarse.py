@@ -2,13 +2,19 @@
 
 import importlib.util
 from collections.abc import Callable
+from typing import TypeAlias
 
 from scipy import sparse
 
 from fem_core.types import Array
 
+#: A, P → PᵀAP.
+Galerkin: TypeAlias = Callable[["sparse.csr_array", "sparse.csr_array"], "sparse.csr_array"]
+
 #: The coarsest level has at most about so many unknowns.
-_COARSEST = 300
+COARSEST = 300
+#: Strong is what has at least this part of the largest entry beside the diagonal.
+THETA = 0.25
 
 
 def amg_available() -> bool:
@@ -23,9 +29,7 @@ def galerkin(A: "sparse.csr_array", P: "sparse.csr_array") -> "sparse.csr_array"
     return product
 
 
-def coarsen(
-    M: "sparse.csr_array", galerkin: Callable[["sparse.csr_array", "sparse.csr_array"], "sparse.csr_array"]
-) -> list[tuple["sparse.csr_array", "sparse.csr_array"]]:
+def coarsen(M: "sparse.csr_array", galerkin: Galerkin) -> list[tuple["sparse.csr_array", "sparse.csr_array"]]:
     """The levels below M by Ruge and Stüben's method (1987), from the finest down: P and PᵀMP of each.
 
     With the second pass, without which interpolation misses strong neighbours: where the contrast from
@@ -34,9 +38,9 @@ def coarsen(
     import pyamg
 
     levels: list[tuple[sparse.csr_array, sparse.csr_array]] = []
-    while M.shape[0] > _COARSEST:
+    while M.shape[0] > COARSEST:
         A = sparse.csr_matrix((M.data, M.indices, M.indptr), shape=M.shape)  # what older versions know
-        strong = pyamg.strength.classical_strength_of_connection(A, theta=0.25)
+        strong = pyamg.strength.classical_strength_of_connection(A, theta=THETA)
         splitting: Array = pyamg.classical.split.RS(strong, second_pass=True)
         if splitting.all() or not splitting.any():
             break

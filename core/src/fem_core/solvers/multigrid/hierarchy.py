@@ -8,7 +8,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 
 import numpy as np
 from scipy import sparse
@@ -16,7 +15,7 @@ from scipy import sparse
 from fem_core.mesh import Mesh
 from fem_core.solvers.base import scaled
 from fem_core.solvers.factorisation import SUPERLU, Solve, best
-from fem_core.solvers.multigrid.coarse import amg_available, coarsen, galerkin
+from fem_core.solvers.multigrid.coarse import Galerkin, amg_available, coarsen, galerkin
 from fem_core.solvers.multigrid.lines import Lines, Links, strong_lines, strong_links
 from fem_core.solvers.multigrid.mmatrix import m_matrix
 from fem_core.solvers.multigrid.smoother import Smoother, lanczos, largest_eigenvalue
@@ -86,11 +85,17 @@ class Kernels:
     """The heavy parts of building a hierarchy. A backend may bring its own: same arguments, same results."""
 
     to_corners: Callable[[Mesh, Bools], tuple["sparse.csr_array", Ints]] = to_corners
-    galerkin: Callable[["sparse.csr_array", "sparse.csr_array"], "sparse.csr_array"] = galerkin
+    galerkin: Galerkin = galerkin
     m_matrix: Callable[["sparse.csr_array", Ints], "sparse.csr_array"] = m_matrix
     scaled: Callable[["sparse.csr_array", Floats, Floats, type], "sparse.csr_array"] = scaled
     strong_links: Callable[["sparse.csr_array", Ints, Ints], Links] = strong_links
     lanczos: Callable[["sparse.csr_array", Lines | None, int], tuple[list[float], list[float]]] = lanczos
+    coarsen: Callable[["sparse.csr_array", Galerkin], list[tuple["sparse.csr_array", "sparse.csr_array"]]] = coarsen
+
+    @property
+    def can_coarsen(self) -> bool:
+        """Whether `coarsen` has what it needs: the core's needs pyamg."""
+        return self.coarsen is not coarsen or amg_available()
 
 
 _SCIPY = Kernels()
@@ -128,8 +133,6 @@ def build_hierarchy(
     with ThreadPoolExecutor(1) as beside:
         finest = partial(_finest, K, mesh, free, dtype, kernels)
         if threads > 1:
-            if amg_available():
-                beside.submit(import_module, "pyamg")  # a tenth of a second
             return _build(K, mesh, free, dtype, step, beside.submit(finest).result, direct, kernels)
         return _build(K, mesh, free, dtype, step, finest, direct, kernels)
 
@@ -157,8 +160,8 @@ def _build(
     warnings = []
     factoriser = SUPERLU
     if P.shape[1] > direct:
-        if amg_available():
-            coarser = coarsen(kernels.m_matrix(Kc, number[mesh.quad8[:, :4]]), kernels.galerkin)
+        if kernels.can_coarsen:
+            coarser = kernels.coarsen(kernels.m_matrix(Kc, number[mesh.quad8[:, :4]]), kernels.galerkin)
         else:
             factoriser = best()
             warnings.append(
