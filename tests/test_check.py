@@ -414,11 +414,12 @@ def test_the_worst_element_is_seen_among_many(tmp_path):
 
 def test_each_element_reaches_the_raster():
     # No holes where elements are larger or smaller than pixels, nothing where there are none.
-    from fem_core.plot.mesh import _worst_by_pixel
+    from fem_core.plot.raster import greatest
 
     for n, pixel in ((3, 0.01), (60, 0.02), (200, 0.1)):
         found = check_mesh(distorted(n, n, seed=1))
-        image = _worst_by_pixel(found, np.zeros(2), pixel, np.array([round(1.5 / pixel), round(1 / pixel)]))
+        size = round(1.5 / pixel), round(1 / pixel)
+        image = greatest(found.mesh, found.quality.badness, np.zeros(2), pixel, *size)
         inside = round(1 / pixel)
         assert np.isfinite(image[:, :inside]).all()
         assert np.isnan(image[:, inside + 1 :]).all()
