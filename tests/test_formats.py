@@ -470,7 +470,7 @@ def test_what_is_wrong_with_a_workbook_is_said(tmp_path, sheet, row, cells, said
 def test_a_workbook_without_its_libraries_names_the_extra(tmp_path, monkeypatch):
     # To write one needs nothing.
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    (tmp_path / "mesh.xlsx").touch()
+    (tmp_path / "mesh.xlsx").write_text("PK")
     said = "mesh.xlsx: .xlsx needs openpyxl and defusedxml, the extra `xlsx`: "
     assert said in refusal(tmp_path / "mesh.xlsx")
     assert write_mesh(MESH, tmp_path / "other.xlsx").exists()

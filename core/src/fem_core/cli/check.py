@@ -92,8 +92,8 @@ def check(
     if plot is not None:
         from fem_core.plot import check_plot
 
-        check_plot(plot)
         check_target(plot, keep=mesh)
+        check_plot(plot)
     done: list[str] = []
     with Bars() as bars:
         if output is not None:
@@ -122,8 +122,8 @@ def mend(mesh: Path, output: Path, merge_tolerance: float, boundary_tolerance: f
     from fem_core.mesh_check import solve_faults
     from fem_core.repair import repair_mesh
 
-    check_format(output, [known for known in mesh_formats() if known.write])
     check_target(output, keep=mesh)
+    check_format(output, [known for known in mesh_formats() if known.write])
     mended, done = repair_mesh(read_unvalidated(mesh), merge_tolerance)
     for fault in solve_faults(mended, boundary_tolerance):
         raise MeshError(f"{mesh}: not mended, nothing written: {fault.text}")

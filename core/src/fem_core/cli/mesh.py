@@ -81,8 +81,8 @@ def _command(shape: str, generate: Callable[..., Mesh]) -> click.Command:
 
     @everywhere
     def run(output: Path, **parameters: Any) -> None:
-        check_format(output, able)
         check_target(output)
+        check_format(output, able)
         start = time.perf_counter()
         made = generate(**{name: value for name, value in parameters.items() if value is not None})
         built = time.perf_counter()
