@@ -181,7 +181,7 @@ def test_no_such_file(tmp_path):
 def test_an_unknown_ending(tmp_path):
     # Answered with the known ones.
     assert "unknown ending '.stl'; known: .h5, .hdf5" in refusal(tmp_path / "mesh.stl")
-    with pytest.raises(MeshError, match="the name has no ending, which tells the format; known: .h5"):
+    with pytest.raises(MeshError, match=r"the name has no ending, which tells the format; known: \.h5"):
         write_mesh(MESH, tmp_path / "mesh")
     with pytest.raises(FemError, match=r"unknown ending '\.png'"):
         solve(MESH, backend="numpy").write(tmp_path / "mesh.png")

@@ -8,6 +8,7 @@ from fem_core.backend import Backend, BackendInfo
 from fem_core.errors import BackendError, BackendUnavailable, OptionError
 from fem_core.registry import REGISTRY, Listing, State, judge
 from fem_core.session import Session
+from fem_core.wording import count
 
 _log = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ def _open_best(options: Mapping[str, Any]) -> Session:
             continue
         left = ranked[ranked.index(listing) :]
         fewer = sum(one in ready and one.name not in pending for one in left[1:])
-        notes = [f"auto chose {listing.name}, the highest ranked of {1 + fewer} ready backends"]
+        notes = [f"auto chose {listing.name}, the highest ranked of {count(1 + fewer, 'ready backend')}"]
         notes += [
             f"auto left out {better.name}: it has to {pending[better.name]}; `fem doctor` does it"
             for better in left

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from fem_core.doctor.installation import checkout, install_command, version
+from fem_core.wording import count
 
 _SMALL = 1 << 30  # bytes that arrays of a mesh of some 1.5 million nodes take in shared memory
 
@@ -80,7 +81,7 @@ def _limits(found: Mapping[str, Any]) -> Iterator[str]:
     if wide:
         name = wide[0]["internal_api"]
         usable, started = cores["usable"], wide[0]["num_threads"]
-        yield f"{name} would start {started} threads on {usable} cores: set OMP_NUM_THREADS={usable}"
+        yield f"{name} would start {count(started, 'thread')} on {count(usable, 'core')}: set OMP_NUM_THREADS={usable}"
     if memory["largest_mesh"]:
         sizes = " and ".join(f"{_millions(n)} nodes with {name}" for name, n in memory["largest_mesh"].items())
         yield f"the memory is enough for about {sizes}"

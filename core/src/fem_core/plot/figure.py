@@ -11,6 +11,7 @@ from fem_core.plot.axes import DPI, INK, PALE, dress, dress_bar, new_figure
 from fem_core.plot.outline import element_sides, outline
 from fem_core.plot.raster import Raster, Triangles
 from fem_core.types import Floats
+from fem_core.wording import count
 
 if TYPE_CHECKING:
     from fem_core.solution import Solution
@@ -222,7 +223,7 @@ def _draw_convergence(axis: Any, solution: "Solution", narrow: bool) -> None:
     if report.iterations and last > 0:
         points[report.iterations] = last
     title = f"{report.solver['method']}: relative residual {last:.1e}"
-    title += ("\n" if narrow else " ") + f"after {report.iterations:,} iterations"
+    title += ("\n" if narrow else " ") + f"after {count(report.iterations, 'iteration')}"
     axis.set_title(title, fontsize=9.5, color=INK, loc="left")
     if not report.iterations:
         axis.set_axis_off()
@@ -244,9 +245,9 @@ def _title(solution: "Solution") -> str:
     report = solution.report
     how = f"{report.backend}, {report.solver['method']}"
     if report.iterations:
-        how += f", {report.iterations:,} iterations"
+        how += f", {count(report.iterations, 'iteration')}"
     if not report.converged:
         how = f"NOT CONVERGED ({report.solver['stop_reason']}): {how}"
     figures = f"u max {report.solution['u_max']:.6g} m²/s, speed max {report.solution['speed_max']:.4g} m/s"
-    size = f"{report.mesh['nodes']:,} nodes, {report.mesh['elements']:,} elements"
+    size = f"{count(report.mesh['nodes'], 'node')}, {count(report.mesh['elements'], 'element')}"
     return f"{solution.mesh.source}: {size}\n{figures}; {how}"

@@ -19,6 +19,7 @@ from fem_core.plot.outline import polylines
 from fem_core.plot.raster import greatest
 from fem_core.quality import LIMITS
 from fem_core.types import Array, Floats
+from fem_core.wording import count
 
 if TYPE_CHECKING:
     from fem_core.mesh_check import MeshCheck
@@ -104,10 +105,8 @@ def _figure(found: "MeshCheck") -> Any:
 
 
 def _title(found: "MeshCheck") -> str:
-    ends = "can be solved" if found.solvable else f"CAN'T BE SOLVED: {len(found.faults)} faults"
-    if len(found.faults) == 1:
-        ends = ends.removesuffix("s")
-    return f"{found.source}: {found.nodes:,} nodes, {found.elements:,} elements; {ends}"
+    ends = "can be solved" if found.solvable else f"CAN'T BE SOLVED: {count(len(found.faults), 'fault')}"
+    return f"{found.source}: {count(found.nodes, 'node')}, {count(found.elements, 'element')}; {ends}"
 
 
 def _draw_elements(axis: Any, found: "MeshCheck", colours: Any, low: Floats, high: Floats) -> None:
@@ -161,7 +160,7 @@ def _draw_boundaries(axis: Any, found: "MeshCheck", line: float) -> None:
             LineCollection(
                 list(polylines(mesh, edges, parts)), colors=colour, linewidths=line if name != "walls" else 0.6 * line,
                 linestyles=style, capstyle="round", zorder=3 if name == "walls" else 4,
-                label=f"{name} ({len(edges):,} edges)",
+                label=f"{name} ({count(len(edges), 'edge')})",
             )
         )  # fmt: skip
 
