@@ -329,7 +329,7 @@ def test_fix_as_json(tmp_path):
     mesh, _, _ = renumbered(squares(3), orphans=1)
     file = store(mesh, tmp_path / "m.h5")
     found = json.loads(run("check", file, "--fix", "-o", tmp_path / "n.h5", "--json").stdout)
-    assert found["done"] == ["dropped 1 node that belong to no element"]
+    assert found["done"] == ["dropped 1 node that belongs to no element"]
     assert found["mesh"]["orphan_nodes"] == 0
 
 

@@ -24,7 +24,7 @@ def verb(number: int, plural: str) -> str:
     >>> f"{count(1, 'edge')} of the inlet {verb(1, 'lie')} inside"
     '1 edge of the inlet lies inside'
     """
-    return plural if number != 1 else {"are": "is", "have": "has"}.get(plural, f"{plural}s")
+    return plural if number != 1 else {"are": "is", "were": "was", "have": "has"}.get(plural, f"{plural}s")
 
 
 def _with(text: str, number: int, do: str) -> str:
