@@ -30,13 +30,16 @@ def advise(found: Mapping[str, Any]) -> Iterator[str]:
             yield f"{one['name']} can't be used: {one['reason']}"
         elif one["state"] in ("failed", "incompatible", "conflict"):
             yield f"{one['name']} is {one['state']}: {one['reason']}"
-    yield from _backend(found["backends"])
+    yield from _backend(found["backends"], bool(found["gpus"]["devices"]))
     yield from _installable(found)
     yield from _limits(found)
 
 
-def _backend(backends: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Which one to take. `auto` goes by rank, those last that have something to do first, and doesn't probe."""
+def _backend(backends: Iterable[Mapping[str, Any]], gpu: bool) -> Iterator[str]:
+    """Which one to take. `auto` goes by rank, those last that have something to do first, and doesn't probe.
+
+    One for GPUs that there aren't costs it nothing but a note.
+    """
     ready = [one for one in backends if one["state"] == "ready"]
     for one in ready:
         if one["prepared"]:
@@ -49,14 +52,13 @@ def _backend(backends: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         yield f"no backend works; install the core again: {install_command('core')}"
     elif best["works"] is None:  # with --no-probe nobody knows whether it can be opened
         yield f"auto tries {best['name']} first here; `fem doctor` with its probe says what works"
-    elif best is ready[0]:
-        yield f"take --backend {best['name']}, which auto chooses here"
-    else:
-        broken = [one["name"] for one in ready[: ready.index(best)]]
+    elif broken := [one["name"] for one in ready[: ready.index(best)] if gpu or one["device"] != "cuda"]:
         yield (
             f"auto tries {' and '.join(broken)} first, whose probe failed: "
             f"give --backend {best['name']}, or set FEM_DISABLE={','.join(broken)}"
         )
+    else:
+        yield f"take --backend {best['name']}, which auto chooses here"
 
 
 def _installable(found: Mapping[str, Any]) -> Iterator[str]:
