@@ -294,8 +294,8 @@ def _warnings(mesh: Mesh, numbers: Ints, given: Mesh, quality: Quality) -> Itera
     suspect = np.flatnonzero(quality.jacobian <= 0)
     folded = numbers[suspect[(det_jacobian(replace(mesh, quad8=mesh.quad8[suspect])) > 0).all(axis=1)]]
     if len(folded):
-        named = name_some(folded, "element", "are")
-        yield f"{named} folded at a corner, though not at a Gauss point: mid-sides lie far off"
+        which = name_some(folded, "element", "are")
+        yield f"{which} folded at a corner, though not at a Gauss point: mid-sides lie far off"
     poor = np.logical_or.reduce([quality.poor(measure) for measure in LIMITS])
     if n := int(np.count_nonzero(poor)):
         yield (
