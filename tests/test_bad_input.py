@@ -23,7 +23,7 @@ import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from fem_core import FemError, Mesh, read_mesh, repair_mesh, write_mesh
+from fem_core import FemError, Mesh, MeshError, read_mesh, repair_mesh, write_mesh
 from fem_core.cli import fem as group
 from fem_core.files import mesh_formats, read_unvalidated
 from hypothesis import HealthCheck, given, settings
@@ -109,10 +109,45 @@ def test_no_such_file_and_not_a_file(tmp_path, suffix):
     # A named pipe would be waited for until the end of days.
     assert "there is no such file" in refused(tmp_path / f"absent{suffix}")
     (tmp_path / f"folder{suffix}").mkdir()
-    assert "not a file" in refused(tmp_path / f"folder{suffix}")
+    assert "that is a folder; name the file of a mesh, which ends in .h5" in refused(tmp_path / f"folder{suffix}")
+    (tmp_path / f"empty{suffix}").touch()
+    assert "the file is empty; `fem mesh` makes one" in refused(tmp_path / f"empty{suffix}")
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / f"pipe{suffix}")
         assert "not a file" in refused(tmp_path / f"pipe{suffix}")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("", "that is a folder; name the file of a mesh, such as {folder}/Tube.h5"),
+        ("sub", "that is a folder; name the file of a mesh, which ends in .h5"),
+        ("tube", "did you mean {folder}/Tube.h5?"),
+        ("tbe.h5", "did you mean {folder}/Tube.h5?"),
+        ("tube.msh", "did you mean {folder}/Tube.h5?"),
+        ("other.h5", "there is no such file; `fem mesh` makes one"),
+        ("sub/tube.h5", "there is no such file; `fem mesh` makes one"),
+        ("nowhere/tube.h5", "there is no such file, nor a folder '{folder}/nowhere'"),
+        ("tube.csv", "did you mean {folder}/Tube.h5?"),
+        ("result.csv", "a table of results holds no mesh; meshes end in .h5"),
+        ("noending", "the name has no ending, which tells the format; known: .h5"),
+        ("x" * 300 + ".h5", "can't be read: File name too long"),
+    ],
+)
+def test_what_may_have_been_meant(tmp_path, name, said):
+    write_mesh(MESH, tmp_path / "Tube.h5")
+    (tmp_path / "sub").mkdir()
+    for other in ("result.csv", "noending"):
+        (tmp_path / other).write_text("1,2")
+    with pytest.raises(MeshError, match=re.escape(said.format(folder=tmp_path))):
+        read_mesh(tmp_path / name)
+
+
+def test_stdin_is_no_mesh(tmp_path, monkeypatch):
+    # Unless there is a file of that name.
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MeshError, match=r"^-: a mesh is read from a file, not from stdin; name one"):
+        read_mesh("-")
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
@@ -419,7 +454,7 @@ def test_a_reader_that_fails(tmp_path, read, said):
     plugin = Odd()
     fem.register_plugin(plugin)
     try:
-        (tmp_path / "mesh.odd").touch()
+        (tmp_path / "mesh.odd").write_text("odd")
         assert said in refused(tmp_path / "mesh.odd")
     finally:
         fem.unregister_plugin(plugin)

@@ -91,8 +91,8 @@ def test_the_tolerance_is_relative_to_the_extent(by, tolerance, inlet, outlet, n
     if near:
         node = np.flatnonzero((found.x < 1) & (found.x > 0) & (found.y == 0.75))[0]
         assert found.warnings[0].startswith(
-            f"1 nodes lie close to min x = 0 but outside the tolerance of {tolerance:g} x extent, "
-            f"and are not part of the inlet: {node}; a boundary tolerance of "
+            f"1 node lies close to min x = 0 but outside the tolerance of {tolerance:g} x extent, "
+            f"and is not part of the inlet: {node}; a boundary tolerance of "
         )
 
 

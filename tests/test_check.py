@@ -134,10 +134,10 @@ def test_warnings_about_boundaries():
     named = replace(mesh, boundaries={"inlet": inside, "outlet": outlet, "walls": inlet})
     said = "\n".join(check_mesh(named).warnings)
     assert "8 exterior edges are in no boundary" in said
-    assert "1 edges of the inlet lie inside the mesh" in said
+    assert "1 edge of the inlet lies inside the mesh" in said
     ring = fem.generate.annulus(nodes=500, angle=1.0)
     point = check_mesh(replace(ring, boundaries={}))
-    assert any("of the outlet are on none of its edges" in line for line in point.warnings)
+    assert any("of the outlet is on none of its edges" in line for line in point.warnings)
 
 
 def test_nodes_that_nearly_coincide_are_warned_about():
@@ -329,7 +329,7 @@ def test_fix_as_json(tmp_path):
     mesh, _, _ = renumbered(squares(3), orphans=1)
     file = store(mesh, tmp_path / "m.h5")
     found = json.loads(run("check", file, "--fix", "-o", tmp_path / "n.h5", "--json").stdout)
-    assert found["done"] == ["dropped 1 node that belong to no element"]
+    assert found["done"] == ["dropped 1 node that belongs to no element"]
     assert found["mesh"]["orphan_nodes"] == 0
 
 
@@ -414,11 +414,12 @@ def test_the_worst_element_is_seen_among_many(tmp_path):
 
 def test_each_element_reaches_the_raster():
     # No holes where elements are larger or smaller than pixels, nothing where there are none.
-    from fem_core.plot.mesh import _worst_by_pixel
+    from fem_core.plot.raster import greatest
 
     for n, pixel in ((3, 0.01), (60, 0.02), (200, 0.1)):
         found = check_mesh(distorted(n, n, seed=1))
-        image = _worst_by_pixel(found, np.zeros(2), pixel, np.array([round(1.5 / pixel), round(1 / pixel)]))
+        size = round(1.5 / pixel), round(1 / pixel)
+        image = greatest(found.mesh, found.quality.badness, np.zeros(2), pixel, *size)
         inside = round(1 / pixel)
         assert np.isfinite(image[:, :inside]).all()
         assert np.isnan(image[:, inside + 1 :]).all()

@@ -13,7 +13,7 @@ from fem_core.device import DeviceLost, DeviceMemoryError, device_error, unavail
 from fem_core.device import mg as device_mg
 from fem_core.device.backend import DeviceBackend
 from fem_core.device.device import Device
-from fem_core.device.errors import lost
+from fem_core.device.errors import lost, require_driver
 from fem_core.device.reference import KERNELS as STATED
 from fem_core.device.reference import DeviceArray, ReferenceRuntime, signature
 from fem_core.device.values import DeviceSystem
@@ -426,6 +426,16 @@ def test_errors_are_told_apart_by_their_number():
     )
     for number, text in ((100, "there is no GPU"), (35, "too old"), (2, "full"), (700, "illegal"), (12345, "12345")):
         assert text in str(unavailable(number, "what the library says"))
+        assert (type(unavailable(number, "")) is fem.DeviceMissing) == (number == 100)
+
+
+def test_no_driver_is_no_device(monkeypatch):
+    # Asked before a library is imported that can do nothing without.
+    monkeypatch.setattr("fem_core.device.errors.has_driver", lambda: True)
+    require_driver()
+    monkeypatch.setattr("fem_core.device.errors.has_driver", lambda: False)
+    with pytest.raises(fem.DeviceMissing, match="there is no NVIDIA driver; install it, or take a backend of the CPU"):
+        require_driver()
 
 
 @pytest.mark.parametrize(

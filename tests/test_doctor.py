@@ -291,7 +291,7 @@ HEALTHY = {
     "backends": [
         {
             "name": "numpy", "state": "ready", "works": True, "reason": "", "rank": 10,
-            "pending": None, "prepared": None,
+            "device": "cpu", "pending": None, "prepared": None,
         },
     ],
     "cores": {"machine": 8, "affinity": 8, "cgroup_quota": None, "usable": 8},
@@ -348,6 +348,7 @@ ILL = {"works": False, "reason": "it hangs"}
             [READY, NEXT | ILL, BEST | ILL],
             "auto tries best and next first, whose probe failed: give --backend numpy, or set FEM_DISABLE=best,next",
         ),
+        ([READY, NEXT, BEST | ILL | {"device": "cuda"}], "take --backend next, which auto chooses here"),
         ([READY, BEST | ILL | {"pending": "compile"}], "take --backend numpy, which auto chooses here"),
     ],
 )

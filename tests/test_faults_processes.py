@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -55,11 +56,34 @@ def nothing_left(request):
         pytest.skip("another test started numba's threads in this process, beside which fork is refused")
     faulthandler.dump_traceback_later(4 * DEADLINE, exit=True)  # no thread of Python's, beside which fork is refused
     began = time.monotonic()
-    yield
-    faulthandler.cancel_dump_traceback_later()
+    try:
+        yield
+    finally:
+        end_started()
+        faulthandler.cancel_dump_traceback_later()
     assert time.monotonic() - began < DEADLINE
     until(lambda: not multiprocessing.active_children(), 5)
     assert not own_segments()
+
+
+_started: list[subprocess.Popen] = []
+
+
+def start_process(*command, **settings):
+    """A process and its workers, a group of their own that the test can't leave behind, however it ends."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen([sys.executable, *map(str, command)], start_new_session=True, **pipes, **settings)
+    _started.append(process)
+    return process
+
+
+def end_started():
+    while _started:
+        process = _started.pop()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        with process:  # closes its pipes
+            process.kill()
 
 
 def own_segments():
@@ -226,6 +250,9 @@ def test_what_cannot_be_imported_is_refused_before_a_worker_starts(kind):
 # 4: Ctrl-C; cancelling
 
 
+#: Ends a process that outlives these tests themselves.
+ALARM = f"import signal; signal.alarm({int(5 * DEADLINE)})"
+
 SOLVE = """
 import sys, os
 import fem_core as fem, faulty
@@ -272,18 +299,10 @@ def running(pids):
 
 def start(tmp_path, *arguments):
     script = tmp_path / "script.py"
-    script.write_text(SOLVE)
+    script.write_text(SOLVE.replace('"__main__":', f'"__main__":\n    {ALARM}'))
     mark = tmp_path / "mark"
     paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    process = subprocess.Popen(
-        [sys.executable, script, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, "FEM_TEST_MARK": str(mark), "PYTHONPATH": paths},
-    )
-    return process, mark
+    return start_process(script, *arguments, env={**os.environ, "FEM_TEST_MARK": str(mark), "PYTHONPATH": paths}), mark
 
 
 def until(condition, seconds=20.0):
@@ -324,13 +343,8 @@ def test_ctrl_c_in_cg_ends_idle_workers_too(tmp_path, name):
     mesh, events = write_mesh(duct(nodes=30_000), tmp_path / "mesh.h5"), tmp_path / "events.jsonl"
     command = ["solve", mesh, "--backend", name, "--option", "workers=2", "--option", "min_size=0", "--solver", "cg"]
     command += ["--rtol", "1e-300", "--maxiter", "10000000", "--events", events]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "fem_core", *map(str, command)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    program = f"{ALARM}; import runpy; runpy.run_module('fem_core', run_name='__main__')"
+    process = start_process("-c", program, *command)
     until(lambda: events.exists() and "solveProgress" in events.read_text())
     children = descendants(process.pid)
     assert len(children) >= 2

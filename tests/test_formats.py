@@ -355,10 +355,10 @@ GMSH_2, GMSH_4, TEXT_VTU = DATA / "channel-2.2-text.msh", DATA / "channel-4.1-te
         (GMSH_4, b"$EndElements", b"", "$Elements is not closed by $EndElements; is the file whole?"),
         (GMSH_4, b"$Nodes", b"$Knots", "is not closed"),
         (GMSH_4, b'"inlet"', b"inlet", '$PhysicalNames: a dimension, a tag and a "name" were expected'),
-        (GMSH_4, b"\n1.2 0.5 0\n", b"\n1.2 0.5 0.25\n", "have z other than 0"),
+        (GMSH_4, b"\n1.2 0.5 0\n", b"\n1.2 0.5 0.25\n", "has z other than 0"),
         (GMSH_4, b"\n1.2 0.5 0\n", b"\n1.2 half 0\n", "$Nodes: "),
         (GMSH_2, b"\n5 1.2 ", b"\n4.5 1.2 ", "the numbers of nodes must be whole"),
-        (GMSH_2, b"\n5 1.2 ", b"\n4 1.2 ", "nodes 4 are defined twice"),
+        (GMSH_2, b"\n5 1.2 ", b"\n4 1.2 ", "node 4 is defined twice"),
         (GMSH_2, b" 16 2 9 1 ", b" 10 2 9 1 ", "9-node quadrilaterals (gmsh type 10), but only 8-node quadrilaterals"),
         (GMSH_2, b" 16 2 9 1 ", b" 9 2 9 1 ", "set Mesh.ElementOrder=2, Mesh.SecondOrderIncomplete=1 and Mesh.Recom"),
         (GMSH_2, b" 16 2 9 1 ", b" 3 2 9 1 ", "4-node quadrilaterals (gmsh type 3)"),
@@ -369,11 +369,11 @@ GMSH_2, GMSH_4, TEXT_VTU = DATA / "channel-2.2-text.msh", DATA / "channel-4.1-te
         (TEXT_VTU, b"<UnstructuredGrid", b"<PolyData", "not a readable VTU file"),
         (TEXT_VTU, b'type="UnstructuredGrid"', b'type="PolyData"', "not a VTU file"),
         (TEXT_VTU, b"<Piece", b"<Peace", "not a readable VTU file"),
-        (TEXT_VTU, b'NumberOfPoints="13"', b'NumberOfPoints="14"', "Points holds 39 numbers, but 42 are announced"),
+        (TEXT_VTU, b'NumberOfPoints="13"', b'NumberOfPoints="14"', "Points holds 39 numbers instead of 42"),
         (TEXT_VTU, b'NumberOfPoints="13"', b'NumberOfPoints="1e9"', "the piece has no NumberOfPoints"),
         (TEXT_VTU, b'NumberOfPoints="13"', b'NumberOfPoints="9999999999"', "bytes but stores"),
         (TEXT_VTU, b'Name="offsets"', b'Name="ends"', "there is no offsets in Cells"),
-        (TEXT_VTU, b"          0 0 0 1 0 0", b"0 0 0 1 0 3", "nodes 1 have z other than 0"),
+        (TEXT_VTU, b"          0 0 0 1 0 0", b"0 0 0 1 0 3", "node 1 has z other than 0"),
         (
             TEXT_VTU,
             b"          0 0 0 1 0 0",
@@ -400,7 +400,7 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path, source, old, new, said):
         ("*NODE\n1, 0, 0\n2, 1\n", "line 1: *NODE: rows of 3 or 4 numbers were expected"),
         ("*NODE\nnan, 0, 0\n", "the numbers of nodes must be whole"),
         ("*NODE\n1, 0, zero\n", "line 1: *NODE: something that isn't a number"),
-        ("*NODE\n1, 0, 0, 1\n", "nodes 1 have z other than 0"),
+        ("*NODE\n1, 0, 0, 1\n", "node 1 has z other than 0"),
         (
             "** hi\n\n*NODE\n1,0,0\n*ELEMENT, TYPE=CPS4\n1,1,1,1,1\n",
             "line 5: *ELEMENT: elements of type CPS4; only 8-node",
@@ -470,7 +470,7 @@ def test_what_is_wrong_with_a_workbook_is_said(tmp_path, sheet, row, cells, said
 def test_a_workbook_without_its_libraries_names_the_extra(tmp_path, monkeypatch):
     # To write one needs nothing.
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    (tmp_path / "mesh.xlsx").touch()
+    (tmp_path / "mesh.xlsx").write_text("PK")
     said = "mesh.xlsx: .xlsx needs openpyxl and defusedxml, the extra `xlsx`: "
     assert said in refusal(tmp_path / "mesh.xlsx")
     assert write_mesh(MESH, tmp_path / "other.xlsx").exists()

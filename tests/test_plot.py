@@ -385,6 +385,13 @@ def test_a_partial_result_says_so(tmp_path):
     assert "NOT CONVERGED" in plot_solution(partial, tmp_path / "u.svg").read_text()
 
 
+@pytest.mark.parametrize("suffix", [".png", ".svg"])
+def test_a_picture_is_the_same_bytes_each_time(annulus, tmp_path, suffix):
+    # Names inside SVG are random unless Matplotlib is told otherwise.
+    first, second = (plot_solution(annulus, tmp_path / f"{name}{suffix}").read_bytes() for name in "ab")
+    assert first == second
+
+
 def test_the_figure_leaves_no_global_state(annulus, tmp_path):
     import sys
 

@@ -252,7 +252,7 @@ def test_the_longest_ending_chooses(solution, tmp_path):
     assert solution.write(tmp_path / "nodes.csv").read_text().startswith("element,")
     with pytest.raises(fem.FemError, match=r"unknown ending '.dat'; known: .csv, .h5, .hdf5, .nodes.csv, .npz, .vtu"):
         solution.write(tmp_path / "u.dat")
-    with pytest.raises(fem.FemError, match=r"unknown ending '\(none\)'"):
+    with pytest.raises(fem.FemError, match="the name has no ending"):
         solution.write(tmp_path / ".csv")
 
 

@@ -446,6 +446,17 @@ def test_auto(mesh, ranked):
     assert report.warnings[0] == "auto passed over cold: backend 'cold' can't be opened: OSError: open failed"
 
 
+def test_a_device_that_is_missing_is_a_note_and_no_warning(mesh, ranked, monkeypatch):
+    # The libraries of a GPU may be installed where there is none: nothing is wrong then.
+    _, cold = REGISTRY.create(REGISTRY.find("cold"), {})
+    monkeypatch.setattr(cold, "error", lambda text: fem.DeviceMissing("there is no GPU; take a backend of the CPU"))
+    with pytest.raises(fem.BackendUnavailable, match=r"^there is no GPU; take a backend of the CPU$"):
+        fem.open_backend("cold")
+    report = fem.solve(mesh).report
+    assert report.notes[1] == "auto left out cold: there is no GPU; `fem doctor` says more"
+    assert not any("auto" in text for text in report.warnings)
+
+
 def test_auto_counts_those_that_are_left(mesh, ranked, monkeypatch):
     listings = [one for one in REGISTRY.listings() if one.name in ("gone", "cold", "good", "winged")]
     monkeypatch.setattr(REGISTRY, "listings", lambda: listings)

@@ -186,4 +186,4 @@ def test_orphans_are_counted_and_reported():
     mesh, _, _ = renumbered(distorted(3, 3), orphans=7)
     report = solve(mesh, backend="numpy").report
     assert report.mesh["orphan_nodes"] == 7
-    assert report.warnings == ("7 nodes belong to no element; they are fixed at 0",)
+    assert report.warnings == ("7 nodes belong to no element and are fixed at 0",)

@@ -25,6 +25,7 @@ from fem_core.opening import open_backend
 from fem_core.problem import Problem
 from fem_core.session import Session
 from fem_core.system import LinearSystem
+from fem_core.wording import count
 
 #: Variables that keep BLAS and OpenMP to one thread; they must be set before NumPy is imported.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
@@ -166,9 +167,8 @@ def compare_backends(
                     step = report.seconds["solve_system"] / max(1, report.iterations)
                     seconds[name].setdefault("cg iteration", []).append(step)
     timings = {name: {stage: Timing(tuple(v)) for stage, v in row.items()} for name, row in seconds.items()}
-    return Comparison(
-        f"{mesh.source}, {mesh.n_nodes:,} nodes, {mesh.n_elements:,} elements", timings, providers, equality, left_out
-    )
+    size = f"{count(mesh.n_nodes, 'node')}, {count(mesh.n_elements, 'element')}"
+    return Comparison(f"{mesh.source}, {size}", timings, providers, equality, left_out)
 
 
 def _equal_matrices(sessions: Mapping[str, Session], mesh: Mesh, problem: Problem) -> dict[str, float]:

@@ -13,8 +13,9 @@ import numpy as np
 
 from fem_core.errors import OptionError
 from fem_core.geometry import edges_among, validate_mesh
-from fem_core.mesh import Boundary, Mesh, name_some
+from fem_core.mesh import Boundary, Mesh
 from fem_core.types import Bools, Ints
+from fem_core.wording import count, name_some, verb
 
 TOLERANCE = 1e-9
 _NEAR = 1e-4
@@ -59,8 +60,8 @@ def complete(mesh: Mesh, tolerance: float = TOLERANCE) -> Mesh:
             if len(near):
                 needed = 1.01 * float(np.abs(mesh.x[near] - limit).max()) / mesh.extent
                 warnings.append(
-                    f"{len(near)} nodes lie close to {side} = {limit:g} but outside the tolerance of {tolerance:g} x "
-                    f"extent, and are not part of the {name}: {name_some(near)}; "
+                    f"{count(len(near), 'node', 'lie')} close to {side} = {limit:g} but outside the tolerance of "
+                    f"{tolerance:g} x extent, and {verb(len(near), 'are')} not part of the {name}: {name_some(near)}; "
                     f"a boundary tolerance of {needed:.1e} takes them in"
                 )
     if "walls" in missing:

@@ -21,6 +21,10 @@ class BackendUnavailable(BackendError):
     """The backend that was asked for can't run here; the text says why."""
 
 
+class DeviceMissing(BackendUnavailable):
+    """The machine has no device of the kind that the backend needs: `auto` notes it, and warns of nothing."""
+
+
 class WorkerLost(BackendError):
     """A worker of a backend died; the text names the backend, the stage and the batch."""
 

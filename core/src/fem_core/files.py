@@ -1,7 +1,8 @@
 """Reading and writing files by their ending."""
 
+import difflib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from fem_core.solution import Solution
 
 T = TypeVar("T")
+F = TypeVar("F", MeshFormat, ResultWriter)
 
 _SUFFIXES = (".h5", ".hdf5")
 _MESH = MeshFormat(_SUFFIXES, "HDF5 with x, y, quad8 and named boundaries", hdf5.read, hdf5.write_mesh)
@@ -71,7 +73,7 @@ def read_mesh(path: str | Path, *, boundary_tolerance: float = TOLERANCE) -> Mes
 
 def read_unvalidated(path: Path) -> Mesh:
     """The mesh as the file has it, which may not be valid. Raises MeshError where there is none."""
-    reader = choose(mesh_formats(), path, MeshError)
+    reader = _format(path, mesh_formats(), MeshError, "mesh")
     with _reading(path, MeshError, "fem mesh"):
         mesh = reader.read(path)
     if not isinstance(mesh, Mesh):
@@ -79,12 +81,44 @@ def read_unvalidated(path: Path) -> Mesh:
     return mesh
 
 
+def _format(path: Path, formats: Sequence[F], kind: type[FemError], what: str) -> F:
+    """The format for the ending of `path`; where no such file is there, names what may have been meant."""
+    endings = tuple(suffix for known in formats for suffix in known.suffixes)
+    folder = path.parent
+    if os.path.isdir(path):
+        inside = _files(path, endings)
+        way = f"such as {path / inside[0]}" if inside else f"which ends in {', '.join(endings)}"
+        raise kind(f"{path}: that is a folder; name the file of a {what}, {way}")
+    if not os.path.exists(path):
+        if str(path) == "-":
+            raise kind(f"-: a {what} is read from a file, not from stdin; name one, which ends in {', '.join(endings)}")
+        if not os.path.isdir(folder):
+            raise kind(f"{path}: there is no such file, nor a folder {str(folder)!r}")
+        stems = {Path(name).stem.casefold(): name for name in reversed(_files(folder, endings))}
+        if near := difflib.get_close_matches(path.stem.casefold(), stems, n=1, cutoff=0.7):
+            raise kind(f"{path}: there is no such file; did you mean {folder / stems[near[0]]}?")
+    name = path.name.lower()
+    if what == "mesh" and name.endswith(".csv") and not name.endswith(endings):
+        raise kind(f"{path}: a table of results holds no mesh; meshes end in {', '.join(endings)}")
+    return choose(formats, path, kind)
+
+
+def _files(folder: Path, endings: tuple[str, ...]) -> list[str]:
+    """Names of the files in a folder that have one of these endings, sorted; none where it can't be read."""
+    try:
+        return sorted(one.name for one in os.scandir(folder) if one.name.lower().endswith(endings) and one.is_file())
+    except OSError:
+        return []
+
+
 @contextmanager
 def _reading(path: Path, kind: type[FemError], made_by: str) -> Iterator[None]:
     """Errors of a reader as one line that names the file, `kind` where the reader didn't foresee them."""
-    if path.exists() and not path.is_file():  # a pipe would be waited for
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
         raise kind(f"{path}: not a file")
     try:
+        if not path.stat().st_size:
+            raise kind(f"{path}: the file is empty; `{made_by}` makes one")
         yield
     except MeshError as error:  # of the mesh itself, which knows the file's name at most
         text = str(error).removeprefix(f"{path.name}: ")
@@ -128,13 +162,17 @@ def _write(write: Callable[[T, Path], None], what: T, path: Path) -> Path:
     return path
 
 
+def result_format(path: Path) -> ResultWriter:
+    """The format of a result file that can be read back. Raises FemError for what can't be one."""
+    return _format(path, [known for known in result_writers() if known.read], FemError, "result")
+
+
 def read_result(path: Path) -> dict[str, Any]:
     """The arguments of the `Solution` in a result file, once its mesh is valid and problem and fields fit it.
 
     Raises FemError, one line that names the file.
     """
-    able = [known for known in result_writers() if known.read]
-    read = choose(able, path, FemError).read
+    read = result_format(path).read
     assert read
     with _reading(path, FemError, "fem solve MESH --output FILE"):
         found = dict(read(path))

@@ -12,8 +12,9 @@ import numpy as np
 
 from fem_core import quad8 as q8
 from fem_core.errors import MeshError
-from fem_core.mesh import Boundary, Mesh, name_some
+from fem_core.mesh import Boundary, Mesh
 from fem_core.types import Array, Bools, Floats, Ints
+from fem_core.wording import name_some
 
 _POINTS = np.concatenate([q8.POINTS_3X3, q8.POINTS_2X2])
 #: Rows ∂N/∂ξ at all points, then ∂N/∂η: (26, 8).
@@ -130,21 +131,20 @@ def _connectivity(mesh: Mesh, numbers: Ints) -> Iterator[Fault]:
         bad = numbers[outside]
         hint = "; node numbers start at 0: are these 1-based?" if quad8.min() == 1 and quad8.max() == n else ""
         yield Fault(
-            f"{name_some(bad, 'element')} refer{'s' * (len(bad) == 1)} to nodes outside 0…{n - 1} "
+            f"{name_some(bad, 'element', 'refer')} to nodes outside 0…{n - 1} "
             f"(found {quad8.min()}…{quad8.max()}){hint}",
             numbers if hint else bad, unusable=True,  # counted from 1, all are others than they seem
         )  # fmt: skip
     ordered = np.sort(quad8, axis=1)
     if len(bad := numbers[(ordered[:, 1:] == ordered[:, :-1]).any(axis=1)]):
-        yield Fault(f"{name_some(bad, 'element')} name{'s' * (len(bad) == 1)} the same node twice", bad, unusable=True)
+        yield Fault(f"{name_some(bad, 'element', 'name')} the same node twice", bad, unusable=True)
 
 
 def _coordinates(mesh: Mesh, numbers: Ints) -> Iterator[Fault]:
     finite = np.isfinite(mesh.x) & np.isfinite(mesh.y)
     if not finite.all():
         nodes, elements = np.flatnonzero(~finite).astype(np.int32), numbers[~finite[mesh.quad8].all(axis=1)]
-        have = "has" if len(nodes) == 1 else "have"
-        text = f"{name_some(nodes, 'node')} {have} NaN or infinite coordinates"
+        text = f"{name_some(nodes, 'node', 'have')} NaN or infinite coordinates"
         yield Fault(text, elements, nodes, len(elements) > 0)
     if len(pairs := coincident_nodes(mesh)):
         named = np.array([f"{a} and {b}" for a, b in pairs])
@@ -180,9 +180,8 @@ def _orientation(mesh: Mesh, numbers: Ints) -> Iterator[Fault]:
     small[small] = _is_extended(replace(mesh, quad8=mesh.quad8[small], boundaries={}))
     for bad, size in ((numbers[large], "large"), (numbers[small & ~large], "small")):
         if len(bad):
-            are = "is" if len(bad) == 1 else "are"
             yield Fault(
-                f"{name_some(bad, 'element')} {are} too {size} for floating-point numbers; "
+                f"{name_some(bad, 'element', 'are')} too {size} for floating-point numbers; "
                 "give the coordinates in metres",
                 bad, unusable=True,
             )  # fmt: skip
@@ -213,7 +212,10 @@ def _counter_clockwise(mesh: Mesh) -> Mesh:
     """A mesh without faults, turned round if it is clockwise: then each of its elements is."""
     if det_jacobian(replace(mesh, quad8=mesh.quad8[:1], boundaries={})).max() > 0:
         return mesh
-    text = f"all {mesh.n_elements} elements were clockwise and have been re-oriented"
+    n = mesh.n_elements
+    text = f"all {n} elements were clockwise and have been re-oriented"
+    if n == 1:
+        text = "the only element was clockwise and has been re-oriented"
     return replace(turn_clockwise(mesh)[0], warnings=(*mesh.warnings, text))
 
 

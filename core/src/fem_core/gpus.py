@@ -29,6 +29,11 @@ def find_gpus() -> dict[str, Any]:
     return {"driver": driver, "cuda": None, "devices": [], "reason": ""} | found
 
 
+def has_driver() -> bool:
+    """Whether the driver's library is there; it is loaded into this process, as any CUDA library would."""
+    return any(map(_load, _LIBRARIES))
+
+
 def ask(command: list[str], read: Callable[[str], Any]) -> Any:
     """What `read` makes of the output of a command; None if it fails or takes too long."""
     with suppress(OSError, subprocess.SubprocessError, ValueError, IndexError):

@@ -14,21 +14,7 @@ from scipy.sparse import csgraph
 from fem_core import quad8 as q8
 from fem_core.errors import MeshError
 from fem_core.types import Array, Floats, Ints
-
-#: `outlet`, say, or (12, 13, 14, … 3 more): how many items an error names.
-_NAMED = 5
-
-
-def name_some(items: Array, what: str = "") -> str:
-    """`7, 12, 30, … (214 in all)`: the first few of `items` and their number; after `element`, say, or `elements`."""
-    first = ", ".join(str(i) for i in items[:_NAMED])
-    named = first if len(items) <= _NAMED else f"{first}, … ({len(items)} in all)"
-    return f"{what}{'s' * (len(items) != 1)} {named}" if what else named
-
-
-def count(number: int, what: str) -> str:
-    """`1 edge`, `1,200 edges`."""
-    return f"{number:,} {what}{'s' * (number != 1)}"
+from fem_core.wording import count, name_some
 
 
 def _frozen(values: Any, dtype: type, what: str) -> Array:
@@ -137,7 +123,8 @@ class Mesh:
 
     def __repr__(self) -> str:
         names = ", ".join(self.boundaries) or "none"
-        return f"<Mesh {self.source}: {self.n_nodes} nodes, {self.n_elements} elements, boundaries: {names}>"
+        size = f"{count(self.n_nodes, 'node')}, {count(self.n_elements, 'element')}"
+        return f"<Mesh {self.source}: {size}, boundaries: {names}>"
 
     @property
     def n_nodes(self) -> int:

@@ -15,13 +15,14 @@ from fem_core.errors import MeshError, ProblemError
 from fem_core.files import read_unvalidated
 from fem_core.geometry import Fault, det_jacobian, edges_among, mesh_faults, usable_part, validate_mesh
 from fem_core.hardware import available_memory
-from fem_core.mesh import Mesh, name_some
+from fem_core.mesh import Mesh
 from fem_core.problem import Dirichlet, Problem, Robin, boundary_nodes
 from fem_core.quality import LIMITS, Quality, element_quality
 from fem_core.registry import REGISTRY
 from fem_core.repair import MERGE, close_nodes, repair_mesh
 from fem_core.solvers.auto import choose
 from fem_core.types import Floats, Ints
+from fem_core.wording import count, name_some, verb
 
 _LISTED = 1000  # elements or nodes of a fault in JSON
 _CONDITIONS = (Robin("inlet", 2.5), Dirichlet("outlet"))
@@ -272,30 +273,32 @@ def _warnings(mesh: Mesh, numbers: Ints, given: Mesh, quality: Quality) -> Itera
     exterior = mesh.matched_edges[0]
     named = np.concatenate([boundary.edges for boundary in mesh.boundaries.values()])
     if len(bare := exterior[~edges_among(exterior, named)]):
-        yield f"{len(bare)} exterior edges are in no boundary, such as {tuple(bare[0].tolist())}: nothing flows through"
+        number = count(len(bare), "exterior edge", "are")
+        yield f"{number} in no boundary, such as {tuple(bare[0].tolist())}: nothing flows through"
     for name in ("inlet", "outlet"):
         if inside := int(np.count_nonzero(~edges_among(mesh.boundaries[name].edges, exterior))):
-            yield f"{inside} edges of the {name} lie inside the mesh, where fluid passes on both sides"
+            number = f"{count(inside, 'edge')} of the {name} {verb(inside, 'lie')}"
+            yield f"{number} inside the mesh, where fluid passes on both sides"
     outlet = mesh.boundaries["outlet"]
     if len(loose := np.setdiff1d(outlet.nodes, outlet.edges)) and "outlet" not in given.boundaries:
         yield (
-            f"nodes {name_some(loose)} of the outlet are on none of its edges: u is held at a point there, and the "
-            "flow is singular; name the outlet if it isn't at the greatest x, or widen the boundary tolerance"
+            f"{name_some(loose, 'node')} of the outlet {verb(len(loose), 'are')} on none of its edges: u is held at a "
+            "point there, and the flow is singular; name the outlet if it isn't at the greatest x, or widen the "
+            "boundary tolerance"
         )
     pairs = close_nodes(mesh)
     if len(pairs):
         a, b = pairs[0]
-        number = (
-            "1 pair of nodes nearly coincides" if len(pairs) == 1 else f"{len(pairs)} pairs of nodes nearly coincide"
-        )
+        number = f"{count(len(pairs), 'pair')} of nodes nearly {verb(len(pairs), 'coincide')}"
         yield f"{number}, such as {a} and {b}: elements there aren't connected"
     suspect = np.flatnonzero(quality.jacobian <= 0)
     folded = numbers[suspect[(det_jacobian(replace(mesh, quad8=mesh.quad8[suspect])) > 0).all(axis=1)]]
     if len(folded):
-        yield f"elements {name_some(folded)} are folded at a corner, though not at a Gauss point: mid-sides lie far off"
+        which = name_some(folded, "element", "are")
+        yield f"{which} folded at a corner, though not at a Gauss point: mid-sides lie far off"
     poor = np.logical_or.reduce([quality.poor(measure) for measure in LIMITS])
-    if poor.any():
+    if n := int(np.count_nonzero(poor)):
         yield (
-            f"{np.count_nonzero(poor)} of {len(poor)} elements are poor: {name_some(numbers[poor])}; "
+            f"{n} of {count(len(poor), 'element')} {verb(n, 'are')} poor: {name_some(numbers[poor])}; "
             "cg takes longer and gradients are less accurate there"
         )

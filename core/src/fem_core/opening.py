@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fem_core.backend import Backend, BackendInfo
-from fem_core.errors import BackendError, BackendUnavailable, OptionError
+from fem_core.errors import BackendError, BackendUnavailable, DeviceMissing, OptionError
 from fem_core.registry import REGISTRY, Listing, State, judge
 from fem_core.session import Session
 
@@ -75,6 +75,7 @@ def _open_best(options: Mapping[str, Any]) -> Session:
     _refuse_unknown(ready, options)
     passed: list[str] = []
     absent: list[str] = []
+    missing: list[str] = []
     for listing in ranked:
         if listing.state is State.UNAVAILABLE:  # for want of a library, mostly: nothing to be warned of
             absent.append(listing.name)
@@ -87,7 +88,8 @@ def _open_best(options: Mapping[str, Any]) -> Session:
             continue
         left = ranked[ranked.index(listing) :]
         fewer = sum(one in ready and one.name not in pending for one in left[1:])
-        notes = [f"auto chose {listing.name}, the highest ranked of {1 + fewer} ready backends"]
+        of = f"highest ranked of {1 + fewer} ready backends" if fewer else "only backend that is ready"
+        notes = [f"auto chose {listing.name}, the {of}", *missing]
         notes += [
             f"auto left out {better.name}: it has to {pending[better.name]}; `fem doctor` does it"
             for better in left
@@ -97,9 +99,12 @@ def _open_best(options: Mapping[str, Any]) -> Session:
             notes.append(f"auto left out {', '.join(absent)}: unavailable; `fem backends` says why")
         try:
             return _open([listing], options, fallback=True, notes=notes, warnings=passed).open()
+        except DeviceMissing as error:
+            what = str(error).partition(";")[0]
+            missing.append(f"auto left out {listing.name}: {what}; `fem doctor` says more")
         except BackendError as error:
             passed.append(f"auto passed over {listing.name}: {error}")
-    passed += [f"{name} is unavailable" for name in absent]
+    passed += [*missing, *(f"{name} is unavailable" for name in absent)]
     raise BackendUnavailable("no backend can be opened: " + "; ".join(passed))
 
 

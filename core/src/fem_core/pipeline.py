@@ -25,6 +25,7 @@ from fem_core.solution import Solution
 from fem_core.sparsity import Sparsity
 from fem_core.system import PENALTY, LinearSystem
 from fem_core.types import Stage
+from fem_core.wording import count, verb
 
 if TYPE_CHECKING:
     from fem_core.session import Session
@@ -127,8 +128,8 @@ class Run:
                 self.current, provider, system=system, mesh=mesh, problem=problem, progress=self.progress
             )
             self._check(system, self.current, mesh)
-        if len(mesh.orphan_nodes):
-            self.warnings.append(f"{len(mesh.orphan_nodes):,} nodes belong to no element; they are fixed at 0")
+        if n := len(mesh.orphan_nodes):
+            self.warnings.append(f"{count(n, 'node', 'belong')} to no element and {verb(n, 'are')} fixed at 0")
         stiffest = 16 * float(problem.conductivity_on(mesh).max())
         if problem.dirichlet == "penalty" and stiffest > 1e-8 * PENALTY:
             self.warnings.append(
@@ -275,7 +276,7 @@ def _partial(result: SolveResult) -> list[str]:
     if result.converged:
         return []
     return [
-        f"{result.method} did not converge: {result.stop_reason} after {result.iterations} iterations, "
+        f"{result.method} did not converge: {result.stop_reason} after {count(result.iterations, 'iteration')}, "
         f"relative residual {result.relative_residual:.1e}; {_WAY_OUT[result.stop_reason]}"
     ]
 

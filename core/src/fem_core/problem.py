@@ -13,8 +13,9 @@ from typing import Literal
 import numpy as np
 
 from fem_core.errors import ProblemError
-from fem_core.mesh import Mesh, name_some
+from fem_core.mesh import Mesh
 from fem_core.types import Array, Floats, Ints, Value
+from fem_core.wording import count, name_some
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ class Problem:
         """k of each element, (n_elements,). Raises ProblemError where it isn't positive."""
         k = _finite(_broadcast(self.conductivity, {"element": mesh.n_elements}, "conductivity"), "conductivity")
         if len(bad := np.flatnonzero(~(k > 0))):
-            raise ProblemError(f"conductivity must be positive; it isn't in elements {name_some(bad)}")
+            raise ProblemError(f"conductivity must be positive; it isn't in {name_some(bad, 'element')}")
         return k
 
     def source_on(self, mesh: Mesh) -> Floats | None:
@@ -170,9 +171,10 @@ class Problem:
         if len(parts) < number:
             lost = np.setdiff1d(np.arange(number), parts)
             elements = np.flatnonzero(np.isin(of_element, lost))
+            where = f"{len(lost)} of {number} connected parts of the mesh" if number > 1 else "the mesh"
             raise ProblemError(
-                f"{mesh.source}: nothing holds the level of u in {len(lost)} of {number} connected parts of the mesh "
-                f"(elements {name_some(elements)}); fix u on a boundary of each part"
+                f"{mesh.source}: nothing holds the level of u in {where} ({name_some(elements, 'element')}); "
+                f"fix u on a boundary of {'each part' if number > 1 else 'it'}"
             )
 
 
@@ -184,12 +186,12 @@ def nodal_values(value: Value, mesh: Mesh, nodes: Ints, what: str) -> Floats:
             result[nodes] = value(mesh.x[nodes], mesh.y[nodes])
         except Exception as error:
             raise ProblemError(
-                f"{what}: the function failed on arrays of {len(nodes)} coordinates: {error!r}"
+                f"{what}: the function failed on arrays of {count(len(nodes), 'coordinate')}: {error!r}"
             ) from error
     else:
         result = _broadcast(value, {"node": mesh.n_nodes}, what)
     if len(bad := nodes[~np.isfinite(result[nodes])]):
-        raise ProblemError(f"{what} is not finite at nodes {name_some(bad)}")
+        raise ProblemError(f"{what} is not finite at {name_some(bad, 'node')}")
     return result
 
 
@@ -207,7 +209,7 @@ def _broadcast(value: object, accepted: dict[str, int], what: str) -> Floats:
 
 def _finite(values: Floats, what: str) -> Floats:
     if len(bad := np.flatnonzero(~np.isfinite(values))):
-        raise ProblemError(f"{what} is not finite in elements {name_some(bad)}")
+        raise ProblemError(f"{what} is not finite in {name_some(bad, 'element')}")
     return values
 
 

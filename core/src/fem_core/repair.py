@@ -10,8 +10,9 @@ from scipy.sparse import csgraph
 from fem_core import quad8 as q8
 from fem_core.errors import MeshError, OptionError
 from fem_core.geometry import coincident_nodes, edges_among, mesh_faults, turn_clockwise
-from fem_core.mesh import Boundary, Mesh, count, name_some
+from fem_core.mesh import Boundary, Mesh
 from fem_core.types import Floats, Ints
+from fem_core.wording import count, name_some, verb
 
 #: Nodes of the exterior that are closer than this, relative to the extent of the mesh, are meant to be one.
 MERGE = 1e-9
@@ -159,7 +160,7 @@ def _turned(mesh: Mesh, done: list[str]) -> Mesh:
     """Elements that are clockwise are walked the other way round."""
     turned, number = turn_clockwise(mesh)
     if number:
-        done.append(f"turned {count(number, 'element')} round that were clockwise")
+        done.append(f"turned {count(number, 'element')} round that {verb(number, 'were')} clockwise")
     return turned
 
 
@@ -167,7 +168,8 @@ def _without_orphans(mesh: Mesh, done: list[str]) -> Mesh:
     """Nodes in no element are dropped."""
     if not len(mesh.orphan_nodes):
         return mesh
-    done.append(f"dropped {count(len(mesh.orphan_nodes), 'node')} that belong to no element")
+    n = len(mesh.orphan_nodes)
+    done.append(f"dropped {count(n, 'node')} that {verb(n, 'belong')} to no element")
     return _compact(mesh)
 
 

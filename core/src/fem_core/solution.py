@@ -9,6 +9,7 @@ from fem_core.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.results import Report
 from fem_core.types import Floats
+from fem_core.wording import count
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +54,8 @@ class Solution:
 
     def __repr__(self) -> str:
         state = "converged" if self.report.converged else self.report.solver["stop_reason"]
-        return f"<Solution on {self.mesh.source}: {len(self.u)} nodes, {state}, {self.report.iterations} iterations>"
+        steps = count(self.report.iterations, "iteration")
+        return f"<Solution on {self.mesh.source}: {count(len(self.u), 'node')}, {state}, {steps}>"
 
 
 def read_solution(path: str | Path) -> Solution:

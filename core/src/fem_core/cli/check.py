@@ -10,6 +10,7 @@ import click
 from fem_core.cli.console import print_json, say, show
 from fem_core.cli.errors import Status
 from fem_core.cli.options import PATH, check_format, check_target, everywhere
+from fem_core.wording import count, verb
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -92,8 +93,8 @@ def check(
     if plot is not None:
         from fem_core.plot import check_plot
 
-        check_plot(plot)
         check_target(plot, keep=mesh)
+        check_plot(plot)
     done: list[str] = []
     with Bars() as bars:
         if output is not None:
@@ -122,8 +123,8 @@ def mend(mesh: Path, output: Path, merge_tolerance: float, boundary_tolerance: f
     from fem_core.mesh_check import solve_faults
     from fem_core.repair import repair_mesh
 
-    check_format(output, [known for known in mesh_formats() if known.write])
     check_target(output, keep=mesh)
+    check_format(output, [known for known in mesh_formats() if known.write])
     mended, done = repair_mesh(read_unvalidated(mesh), merge_tolerance)
     for fault in solve_faults(mended, boundary_tolerance):
         raise MeshError(f"{mesh}: not mended, nothing written: {fault.text}")
@@ -155,7 +156,7 @@ def verdict(found: "MeshCheck", path: Path, boundary_tolerance: float, merge_tol
 def _print(found: "MeshCheck", wrote: Iterable[str], done: Iterable[str]) -> None:
     for line in done:
         say(f"mended: {line}")
-    say(f"{found.source}: {found.nodes:,} nodes, {found.elements:,} elements{_orphans(found)}")
+    say(f"{found.source}: {count(found.nodes, 'node')}, {count(found.elements, 'element')}{_orphans(found)}")
     mesh = found.mesh
     if mesh.n_elements:
         x, y = mesh.x[mesh.used_nodes], mesh.y[mesh.used_nodes]
@@ -175,16 +176,16 @@ def _print(found: "MeshCheck", wrote: Iterable[str], done: Iterable[str]) -> Non
     for fault in found.faults[:_FAULTS]:
         say(f"{click.style('fault', fg='red')}: {fault.text}")
     if len(found.faults) > _FAULTS:
-        say(f"… {len(found.faults) - _FAULTS} more faults: --json lists all")
+        say(f"… {count(len(found.faults) - _FAULTS, 'more fault')}: --json lists all")
     for path in wrote:
         say(f"wrote {path}")
     say()
 
 
 def _orphans(found: "MeshCheck") -> str:
-    if not found.orphan_nodes:
+    if not (n := found.orphan_nodes):
         return ""
-    return f"; {found.orphan_nodes:,} orphan nodes belong to no element and are held at 0"
+    return f"; {count(n, 'orphan node', 'belong')} to no element and {verb(n, 'are')} held at 0"
 
 
 def _components(found: "MeshCheck") -> str:
@@ -228,7 +229,7 @@ def _print_costs(found: "MeshCheck") -> None:
 
     table = _table("a solve by", "takes", "memory", "at that")
     for name, cost in sorted(found.costs.items(), key=lambda item: item[1].seconds):
-        steps = f"some {_rounded(cost.iterations):,} iterations" if cost.iterations else ""
+        steps = f"some {count(_rounded(cost.iterations), 'iteration')}" if cost.iterations else ""
         room = "" if found.fits(name) else "more than is available"
         note = ", ".join(part for part in (steps, room) if part)
         table.add_row(Text(name), _seconds(cost.seconds), _bytes(cost.memory), Text(note))

@@ -8,6 +8,7 @@ import click
 from fem_core.cli.console import print_json, say, show
 from fem_core.cli.errors import Status
 from fem_core.cli.options import everywhere, positive
+from fem_core.wording import count
 
 
 @click.command(short_help="Say what this machine has, what works, what to do.")
@@ -123,7 +124,8 @@ def _threads(threading: Mapping[str, Any]) -> dict[str, str]:
 
 def _library(one: Mapping[str, Any]) -> str:
     layer = f" ({one['threading_layer']})" if one["threading_layer"] else ""
-    return f"{one['internal_api']}{layer} with {one['num_threads']} threads"
+    threads = f" with {count(one['num_threads'], 'thread')}" if one["num_threads"] else ""  # it isn't always known
+    return f"{one['internal_api']}{layer}{threads}"
 
 
 def _gpus(gpus: Mapping[str, Any]) -> dict[str, str]:
@@ -146,11 +148,7 @@ def _cache(one: Mapping[str, Any]) -> str:
     limit = "" if one["limit"] is None else f" of {_bytes(one['limit'])}" if one["limit"] else "; off (FEM_CACHE_MB)"
     if not one["files"]:
         return f"{one['what']}: empty{limit}"
-    return f"{one['what']}: {_bytes(one['bytes'])}{limit} in {_files(one['files'])}, {one['path']}"
-
-
-def _files(number: int) -> str:
-    return f"{number:,} file" + ("s" if number != 1 else "")
+    return f"{one['what']}: {_bytes(one['bytes'])}{limit} in {count(one['files'], 'file')}, {one['path']}"
 
 
 def _bytes(number: float | None) -> str:

@@ -15,7 +15,8 @@ from fem_core.cli.console import say
 from fem_core.cli.options import PATH, check_format, check_target, everywhere
 from fem_core.files import mesh_formats, write_mesh
 from fem_core.generate import SHAPES
-from fem_core.mesh import Mesh, count
+from fem_core.mesh import Mesh
+from fem_core.wording import count
 
 
 class _Shapes(click.Group):
@@ -81,15 +82,15 @@ def _command(shape: str, generate: Callable[..., Mesh]) -> click.Command:
 
     @everywhere
     def run(output: Path, **parameters: Any) -> None:
-        check_format(output, able)
         check_target(output)
+        check_format(output, able)
         start = time.perf_counter()
         made = generate(**{name: value for name, value in parameters.items() if value is not None})
         built = time.perf_counter()
         write_mesh(made, output)
         written = time.perf_counter()
         boundaries = ", ".join(f"{name} ({count(len(b.edges), 'edge')})" for name, b in made.boundaries.items())
-        say(f"{output}: {made.n_nodes:,} nodes, {made.n_elements:,} elements; boundaries: {boundaries}")
+        say(f"{output}: {count(made.n_nodes, 'node')}, {count(made.n_elements, 'element')}; boundaries: {boundaries}")
         say(f"made in {built - start:.2f} s, written in {written - built:.2f} s")
 
     paragraph = text.split("\n\n", 1)[0]

@@ -35,14 +35,16 @@ def plot(result: Path, outputs: Sequence[Path], fields: Sequence[str]) -> None:
     the same part of the flow. Speed and pressure are constant in each element.
     """
     from fem_core.cli.solve import draw
+    from fem_core.files import result_format
     from fem_core.plot import check_fields, check_plot
     from fem_core.solution import read_solution
 
     fields = check_fields(fields)
+    result_format(result)
     outputs = outputs or [result.with_suffix(".png")]
     for path in outputs:
-        check_plot(path)
         check_target(path, keep=result)
+        check_plot(path)
     check_distinct(outputs)
     solution = read_solution(result)
     for path in outputs:

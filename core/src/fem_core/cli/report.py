@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fem_core.cli.console import say, show
+from fem_core.wording import count
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -20,8 +21,8 @@ def print_report(solution: "Solution", wrote: Iterable[str] = (), *, err: bool =
 
     report = solution.report
     solver, figures = report.solver, report.solution
-    mesh = " and ".join(_count(report.mesh[key], key[:-1].replace("_", " ")) for key in ("nodes", "elements"))
-    orphans = f" ({_count(report.mesh['orphan_nodes'], 'orphan node')})" if report.mesh["orphan_nodes"] else ""
+    mesh = " and ".join(count(report.mesh[key], key[:-1].replace("_", " ")) for key in ("nodes", "elements"))
+    orphans = f" ({count(report.mesh['orphan_nodes'], 'orphan node')})" if report.mesh["orphan_nodes"] else ""
     say(f"{solution.mesh.source}: {mesh}{orphans}, backend {report.backend}\n", err=err)
 
     stages = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
@@ -36,7 +37,7 @@ def print_report(solution: "Solution", wrote: Iterable[str] = (), *, err: bool =
 
     ended = str(solver["stop_reason"])
     if solver["iterations"]:
-        ended += f" after {_count(solver['iterations'], 'iteration')}"
+        ended += f" after {count(solver['iterations'], 'iteration')}"
     if not report.converged:
         ended = f"NOT CONVERGED, {ended}"
     facts = {
@@ -78,7 +79,3 @@ def _rounded(value: float, figures: Mapping[str, float]) -> float:
 
 def _residuals(equilibrated: float, true: float) -> str:
     return f"{equilibrated:.1e} relative (equilibrated system), {true:.1e} unscaled"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

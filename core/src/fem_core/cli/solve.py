@@ -179,14 +179,14 @@ def check_outputs(outputs: Sequence[Path], plots: Sequence[Path], mesh: Path, fi
     from fem_core.files import result_writers
 
     for path in outputs:
-        check_format(path, result_writers())
         check_target(path, keep=mesh)
+        check_format(path, result_writers())
     from fem_core.plot import check_fields, check_plot
 
     check_fields(fields)
     for plot in plots:
-        check_plot(plot)
         check_target(plot, keep=mesh)
+        check_plot(plot)
     check_distinct([*outputs, *plots])
 
 

@@ -13,11 +13,11 @@ from fem_core.device import runtime as state_of
 from fem_core.device.device import Device
 from fem_core.device.values import NO_VALUES, DevicePotential, DeviceSystem
 from fem_core.errors import SolveError
-from fem_core.mesh import name_some
 from fem_core.progress import Progress
 from fem_core.results import SolveResult, SolverOptions, StopReason
 from fem_core.solvers.base import History, judged
 from fem_core.solvers.cg import RemainingTime
+from fem_core.wording import name_some
 
 
 def inverse_root_diagonal(device: Device, system: DeviceSystem) -> Any:
@@ -27,7 +27,7 @@ def inverse_root_diagonal(device: Device, system: DeviceSystem) -> Any:
     runtime.launch("inverse_root_diagonal", N, system.indptr, system.indices, system.values, d, bad)
     if runtime.download(bad)[0]:
         nodes = np.flatnonzero(runtime.download(d) == 0)
-        raise SolveError(f"the matrix has no positive diagonal entry at nodes {name_some(nodes)}")
+        raise SolveError(f"the matrix has no positive diagonal entry at {name_some(nodes, 'node')}")
     return d
 
 

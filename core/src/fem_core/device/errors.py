@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 
-from fem_core.errors import BackendError, BackendUnavailable, DeviceError
+from fem_core.errors import BackendError, BackendUnavailable, DeviceError, DeviceMissing
+from fem_core.gpus import has_driver
 
 #: Out of memory.
 MEMORY = 2
+
+_NO_DEVICE = 100
 
 #: After these the context is gone: every later call fails, in this process for good.
 STICKY: Mapping[int, str] = {
@@ -28,10 +31,9 @@ STICKY: Mapping[int, str] = {
 CLOSED: Mapping[int, str] = {
     3: "the driver can't be initialised",
     34: "CUDA's stub library was loaded in place of the driver; take it off LD_LIBRARY_PATH",
-    35: "there is no NVIDIA driver, or it is too old for this CUDA; update it, install the extra for an older CUDA, "
-    "or take a backend of the CPU",
+    35: "the NVIDIA driver is too old for this CUDA; update it, install the extra for an older CUDA, or take a backend "
+    "of the CPU",
     46: "the device is busy or set to exclusive use by another process",
-    100: "there is no GPU; take a backend of the CPU",
     101: "there is no such GPU; `fem doctor` lists them",
     209: "the kernels don't fit this GPU",
     222: "the driver is too old for kernels compiled by this CUDA; update the driver",
@@ -95,11 +97,19 @@ def device_error(
     return BackendError(f"CUDA error {number}: {text}")
 
 
+def require_driver() -> None:
+    """Raise DeviceMissing where there is no driver, before a library is imported that can do nothing without."""
+    if not has_driver():
+        raise DeviceMissing("there is no NVIDIA driver; install it, or take a backend of the CPU")
+
+
 def unavailable(number: int, text: str) -> BackendUnavailable:
     """The error for CUDA's `number`, met while opening."""
     text = " ".join(text.split())
     if number in STICKY:
         return BackendUnavailable(f"{STICKY[number]}: {text}")
+    if number == _NO_DEVICE:
+        return DeviceMissing("there is no GPU; take a backend of the CPU")
     if number == MEMORY:
         return BackendUnavailable("the device's memory is full: another process holds it")
     return BackendUnavailable(f"{CLOSED.get(number, 'the device cannot be used')} (CUDA error {number}: {text})")

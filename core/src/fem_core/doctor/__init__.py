@@ -59,6 +59,7 @@ def _backend(
         "reason": one.reason,
         "distribution": one.distribution,
         "rank": one.info.rank if one.info else None,
+        "device": one.info.device if one.info else None,
         "works": None,
         "seconds": None,
         "pending": todo(one) if one.state is State.READY else None,

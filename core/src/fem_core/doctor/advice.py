@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from fem_core.doctor.installation import checkout, install_command, version
+from fem_core.wording import count
 
 _SMALL = 1 << 30  # bytes that arrays of a mesh of some 1.5 million nodes take in shared memory
 
@@ -29,13 +30,16 @@ def advise(found: Mapping[str, Any]) -> Iterator[str]:
             yield f"{one['name']} can't be used: {one['reason']}"
         elif one["state"] in ("failed", "incompatible", "conflict"):
             yield f"{one['name']} is {one['state']}: {one['reason']}"
-    yield from _backend(found["backends"])
+    yield from _backend(found["backends"], bool(found["gpus"]["devices"]))
     yield from _installable(found)
     yield from _limits(found)
 
 
-def _backend(backends: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Which one to take. `auto` goes by rank, those last that have something to do first, and doesn't probe."""
+def _backend(backends: Iterable[Mapping[str, Any]], gpu: bool) -> Iterator[str]:
+    """Which one to take. `auto` goes by rank, those last that have something to do first, and doesn't probe.
+
+    One for GPUs that there aren't costs it nothing but a note.
+    """
     ready = [one for one in backends if one["state"] == "ready"]
     for one in ready:
         if one["prepared"]:
@@ -48,14 +52,13 @@ def _backend(backends: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         yield f"no backend works; install the core again: {install_command('core')}"
     elif best["works"] is None:  # with --no-probe nobody knows whether it can be opened
         yield f"auto tries {best['name']} first here; `fem doctor` with its probe says what works"
-    elif best is ready[0]:
-        yield f"take --backend {best['name']}, which auto chooses here"
-    else:
-        broken = [one["name"] for one in ready[: ready.index(best)]]
+    elif broken := [one["name"] for one in ready[: ready.index(best)] if gpu or one["device"] != "cuda"]:
         yield (
             f"auto tries {' and '.join(broken)} first, whose probe failed: "
             f"give --backend {best['name']}, or set FEM_DISABLE={','.join(broken)}"
         )
+    else:
+        yield f"take --backend {best['name']}, which auto chooses here"
 
 
 def _installable(found: Mapping[str, Any]) -> Iterator[str]:
@@ -80,7 +83,7 @@ def _limits(found: Mapping[str, Any]) -> Iterator[str]:
     if wide:
         name = wide[0]["internal_api"]
         usable, started = cores["usable"], wide[0]["num_threads"]
-        yield f"{name} would start {started} threads on {usable} cores: set OMP_NUM_THREADS={usable}"
+        yield f"{name} would start {count(started, 'thread')} on {count(usable, 'core')}: set OMP_NUM_THREADS={usable}"
     if memory["largest_mesh"]:
         sizes = " and ".join(f"{_millions(n)} nodes with {name}" for name, n in memory["largest_mesh"].items())
         yield f"the memory is enough for about {sizes}"

@@ -70,4 +70,5 @@ def choose(formats: Iterable[F], path: Path, error: type[FemError]) -> F:
     for suffix in sorted(by_suffix, key=len, reverse=True):
         if path.suffix and name.endswith(suffix):
             return by_suffix[suffix]
-    raise error(f"{path}: unknown ending {path.suffix or '(none)'!r}; known: {', '.join(sorted(by_suffix)) or 'none'}")
+    what = f"unknown ending {path.suffix!r}" if path.suffix else "the name has no ending, which tells the format"
+    raise error(f"{path}: {what}; known: {', '.join(sorted(by_suffix)) or 'none'}")

@@ -22,9 +22,10 @@ import numpy as np
 from fem_core.errors import MeshError
 from fem_core.formats.checks import SMALL, as_elements_have, check_names, check_plane, node_labels, numbers, positions
 from fem_core.geometry import find_edges
-from fem_core.mesh import Boundary, Mesh, name_some
+from fem_core.mesh import Boundary, Mesh
 from fem_core.quad8 import EDGES
 from fem_core.types import Array
+from fem_core.wording import name_some
 
 _QUADS = {"CPS8", "CPS8R", "CPE8", "CPE8R", "DC2D8", "S8R", "S8R5"}
 _LINES = {"T2D3", "T3D3", "B22", "B32", "DC1D3"}
@@ -280,7 +281,7 @@ def _index(path: Path, elements: Array, members: Array, name: str) -> Array:
     order = np.argsort(elements, kind="stable")
     place = order[np.minimum(np.searchsorted(elements, members, sorter=order), len(order) - 1)]
     if len(unknown := members[elements[place] != members]):
-        raise MeshError(f"{path}: the surface {name!r} names elements {name_some(unknown)}, which there aren't")
+        raise MeshError(f"{path}: the surface {name!r} names {name_some(unknown, 'element')}, not found in the file")
     return place
 
 

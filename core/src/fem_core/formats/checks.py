@@ -11,9 +11,10 @@ import numpy as np
 
 from fem_core.errors import MeshError
 from fem_core.geometry import find_edges
-from fem_core.mesh import Mesh, name_some
+from fem_core.mesh import Mesh
 from fem_core.quad8 import EDGES
 from fem_core.types import Array, Floats
+from fem_core.wording import name_some
 
 #: Data over 1 MiB may be at most this many times larger than what is stored of it.
 MAX_RATIO = 256
@@ -32,7 +33,8 @@ def check_plane(path: Path, points: Floats, labels: Array) -> None:
     """Refuse points, (n, 2 or more), that aren't in the plane z = 0; `labels` are their numbers in the file."""
     if points.shape[1] > 2 and len(bad := np.flatnonzero(points[:, 2])):
         raise MeshError(
-            f"{path}: nodes {name_some(labels[bad])} have z other than 0; the mesh must lie in the plane of x and y"
+            f"{path}: {name_some(labels[bad], 'node', 'have')} z other than 0; "
+            "the mesh must lie in the plane of x and y"
         )
 
 
@@ -79,7 +81,7 @@ def positions(path: Path, numbers: Array, wanted: Array) -> Array:
     order = np.empty(0, dtype=np.int64) if in_a_row else np.argsort(numbers, kind="stable")
     ordered = numbers if in_a_row else numbers[order]
     if len(twice := ordered[1:][ordered[1:] == ordered[:-1]]):
-        raise MeshError(f"{path}: nodes {name_some(twice)} are defined twice")
+        raise MeshError(f"{path}: {name_some(twice, 'node', 'are')} defined twice")
     found = np.empty(wanted.shape, dtype=np.int32)
     for start in range(0, len(wanted), _ROWS):  # piece by piece, for the sake of memory
         piece = wanted[start : start + _ROWS].astype(np.int64)
@@ -87,7 +89,8 @@ def positions(path: Path, numbers: Array, wanted: Array) -> Array:
         place = np.clip(place, 0, max(0, len(ordered) - 1))
         known = ordered[place] == piece if len(ordered) else np.zeros(piece.shape, dtype=bool)
         if not known.all():
-            raise MeshError(f"{path}: nodes {name_some(np.unique(piece[~known]))} are referred to but not defined")
+            lost = name_some(np.unique(piece[~known]), "node", "are")
+            raise MeshError(f"{path}: {lost} referred to but not defined")
         found[start : start + _ROWS] = place if in_a_row else order[place]
     return found
 

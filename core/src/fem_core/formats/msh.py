@@ -13,6 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from fem_core import wording
 from fem_core.errors import MeshError
 from fem_core.formats.checks import as_elements_have, check_names, check_plane, node_labels, numbers, positions
 from fem_core.mesh import Boundary, Mesh
@@ -112,14 +113,15 @@ class _Reader:
         else:
             dtype = np.dtype("f8" if kind == "d" else "i8")
             needed = 2 * count - 1  # a digit and a space for each
+        announced = f"{wording.count(count, 'number', 'are')} announced"
         if not 0 <= needed <= self.size - self.file.tell() and count:
-            raise self.fail(f"{count:,} numbers are announced, the file is too short for them")
+            raise self.fail(f"{announced}, the file is too short for them")
         try:
             values = np.fromfile(self.file, dtype, count, sep="" if self.binary else " ")
         except ValueError:  # of NumPy, from 2.3 on
-            raise self.fail(f"{count:,} numbers are announced, but something else is there") from None
+            raise self.fail(f"{announced}, but something else is there") from None
         if len(values) < count:
-            raise self.fail(f"{count:,} numbers are announced, but only {len(values):,} are there")
+            raise self.fail(f"{announced}, but only {len(values):,} found")
         return values
 
     def ints(self, kind: str, count: int) -> list[int]:
@@ -162,7 +164,7 @@ class _Reader:
             points.append(self.take("d", n * columns).reshape(n, columns)[:, :3])
             total += n
         if total != number:
-            raise self.fail(f"{number:,} nodes are announced, but {total:,} are there")
+            raise self.fail(f"{wording.count(number, 'node', 'are')} announced, but {total:,} found")
         self.tags = np.concatenate([self.tags, *tags])
         self.points = np.concatenate([self.points, *points])
 

@@ -23,6 +23,7 @@ from fem_core.formats.checks import as_elements_have, check_claim, check_names, 
 from fem_core.formats.vtu import BOUNDARY, edges_of_sides, nodes_of_boundaries, write_grid
 from fem_core.mesh import Boundary, Mesh
 from fem_core.types import Array
+from fem_core.wording import count
 
 _VERTEX, _EDGE, _QUAD = 1, 21, 23
 _REFUSED = {3: "lines", 5: "triangles", 9: "4-node quadrilaterals", 22: "6-node triangles", 28: "9-node quadrilaterals"}
@@ -169,7 +170,7 @@ class _Grid:
         except (ValueError, zlib.error, lzma.LZMAError, EOFError) as error:
             raise MeshError(f"{self.path}: {what} is damaged ({error})") from None
         if len(values) != size:
-            raise MeshError(f"{self.path}: {what} holds {len(values):,} numbers, but {size:,} are announced")
+            raise MeshError(f"{self.path}: {what} holds {count(len(values), 'number')} instead of {size:,}")
         return values
 
     def _values(self, attributes: dict[str, str], text: bytes, dtype: Any, nbytes: int) -> Array:

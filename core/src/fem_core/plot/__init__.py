@@ -82,8 +82,10 @@ def plot_solution(solution: "Solution", path: str | Path, fields: str | Sequence
 
 def save(figure: Any, path: Path) -> Path:
     """Write a Matplotlib figure, whole or not at all, and the same bytes each time."""
+    from matplotlib import rc_context
+
     kind = path.suffix.lower().lstrip(".")
     metadata = {"Software": None} if kind == "png" else {"Date": None, "Creator": "fem-core"}
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, rc_context({"svg.hashsalt": "fem-core"}):  # names in SVG are random otherwise
         figure.savefig(temporary, format=kind, metadata=metadata, facecolor="white")
     return path

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fem_core.plot import flow
+from fem_core.plot.axes import DPI, INK, PALE, dress, dress_bar, new_figure
 from fem_core.plot.outline import element_sides, outline
 from fem_core.plot.raster import Raster, Triangles
 from fem_core.types import Floats
+from fem_core.wording import count
 
 if TYPE_CHECKING:
     from fem_core.solution import Solution
@@ -22,7 +24,6 @@ MAPS = {
     "pressure": ("pressure in Pa", "cividis"),
 }
 
-DPI = 150
 _WIDTH, _HEIGHT = 13.5, 9.0  # of a figure, in inches, at most
 _NARROW, _PANEL = 7.0, 2.6  # width of figure and panel at least, for their titles
 _BESIDE, _ABOVE, _TITLE = 1.5, 0.85, 0.55  # room of a panel for axis and colour bar, for title and axis; of the figure
@@ -31,13 +32,10 @@ _CONTOURED = 500  # pixels along the longer side that contours are taken from
 _OUTLIERS = 0.1  # per cent of the elements beyond the colour scale: corners have unbounded speeds
 _HEAD = 0.08  # inches, of a streamline's arrow
 _MESH_SHOWN = 400  # elements up to which their sides are drawn
-_INK, _PALE = "#222222", "#666666"
 
 
 def draw(solution: "Solution", fields: Sequence[str]) -> Any:
     """A Matplotlib figure of `fields`, of the names in `MAPS` and `convergence`; it belongs to no window."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     mesh = solution.mesh
@@ -47,8 +45,7 @@ def draw(solution: "Solution", fields: Sequence[str]) -> Any:
     rows = -(-len(fields) // columns)
     size = max(columns * max(width + _BESIDE, _PANEL), _NARROW), rows * (height + _ABOVE) + _TITLE
     engine = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08, wspace=0.02, hspace=0.03)
-    figure = Figure(figsize=size, dpi=DPI, layout=engine)
-    FigureCanvasAgg(figure)
+    figure = new_figure(*size, engine)
     grid = figure.add_gridspec(rows, columns)
     narrow = width < 2 * _PANEL
     picture = _Picture(solution, box, width, narrow) if set(fields) != {"convergence"} else None
@@ -60,7 +57,7 @@ def draw(solution: "Solution", fields: Sequence[str]) -> Any:
             _draw_convergence(panel, solution, narrow)
         elif picture:
             picture.draw(figure.add_subplot(grid[row, column]), name)
-    figure.suptitle(_title(solution), fontsize=11, color=_INK)
+    figure.suptitle(_title(solution), fontsize=11, color=INK)
     return figure
 
 
@@ -108,7 +105,7 @@ class _Picture:
         from matplotlib.patches import PathPatch
 
         solution, (title, colours) = self._solution, MAPS[name]
-        edge = PathPatch(self._outline, facecolor="none", edgecolor=_INK, linewidth=0.9, joinstyle="round", zorder=3)
+        edge = PathPatch(self._outline, facecolor="none", edgecolor=INK, linewidth=0.9, joinstyle="round", zorder=3)
         axis.add_patch(edge)
         if name == "potential":
             values, image = (
@@ -145,16 +142,10 @@ class _Picture:
         axis.set_anchor("W")
         if self._narrow:
             title = title.replace(", ", "\n", 1)
-        axis.set_title(title, fontsize=9.5, color=_INK, loc="left")
-        axis.set_xlabel("x in m", fontsize=8, color=_PALE)
-        axis.set_ylabel("y in m", fontsize=8, color=_PALE)
-        axis.tick_params(labelsize=8, colors=_PALE)
-        for side in axis.spines.values():
-            side.set_visible(False)
+        axis.set_title(title, fontsize=9.5, color=INK, loc="left")
+        dress(axis)
         beside = axis.inset_axes((1.015, 0.0, self._bar, 1.0))
-        bar = axis.figure.colorbar(shown, cax=beside, extend=extend)
-        bar.ax.tick_params(labelsize=8, colors=_PALE)
-        bar.outline.set_visible(False)
+        dress_bar(axis.figure.colorbar(shown, cax=beside, extend=extend))
 
     def _contours(self, axis: Any, image: Floats, low: float, high: float, edge: Any) -> str:
         """Lines of equal potential at round values; how far apart they are, for the title."""
@@ -188,14 +179,14 @@ class _Picture:
         lines = flow.Streamlines(self._raster, qx, qy, self._corner, self._pixel).through(mesh, problem)
         if not lines:
             return ""
-        around = [Stroke(linewidth=1.7, foreground=_INK, alpha=0.5), Normal()]
+        around = [Stroke(linewidth=1.7, foreground=INK, alpha=0.5), Normal()]
         thin = [flow.thinned(line, 0.1 * float(self._pixel.min())) for line in lines]
         axis.add_collection(LineCollection(thin, colors="white", linewidths=0.8, path_effects=around), autolim=False)
         at, towards = flow.heads(lines, mesh.extent)
         axis.quiver(
             *at.T, *(_HEAD * towards).T, angles="xy", scale_units="inches", scale=1, pivot="mid", units="inches",
             width=0.1 * _HEAD, headwidth=8, headlength=10, headaxislength=8,
-            color="white", edgecolor=_INK, linewidth=0.3, zorder=2.5,
+            color="white", edgecolor=INK, linewidth=0.3, zorder=2.5,
         )  # fmt: skip
         return ", and streamlines"
 
@@ -204,7 +195,7 @@ class _Picture:
         axis.quiver(
             *at.T, *drawn.T, angles="xy", scale_units="xy", scale=1, pivot="mid", units="xy",
             width=0.04 * cell, headwidth=4, headlength=4.5, headaxislength=4,
-            color="white", edgecolor=_INK, linewidth=0.3,
+            color="white", edgecolor=INK, linewidth=0.3,
         )  # fmt: skip
 
 
@@ -232,8 +223,8 @@ def _draw_convergence(axis: Any, solution: "Solution", narrow: bool) -> None:
     if report.iterations and last > 0:
         points[report.iterations] = last
     title = f"{report.solver['method']}: relative residual {last:.1e}"
-    title += ("\n" if narrow else " ") + f"after {report.iterations:,} iterations"
-    axis.set_title(title, fontsize=9.5, color=_INK, loc="left")
+    title += ("\n" if narrow else " ") + f"after {count(report.iterations, 'iteration')}"
+    axis.set_title(title, fontsize=9.5, color=INK, loc="left")
     if not report.iterations:
         axis.set_axis_off()
         return
@@ -242,9 +233,9 @@ def _draw_convergence(axis: Any, solution: "Solution", narrow: bool) -> None:
         iterations, [points[i] for i in iterations], color="#31688e", linewidth=1.4,
         marker="o" if len(points) < 30 else "", markersize=4,
     )  # fmt: skip
-    axis.set_xlabel("iteration", fontsize=8, color=_PALE)
-    axis.set_ylabel("‖b - Ax‖ / ‖b‖", fontsize=8, color=_PALE)
-    axis.tick_params(labelsize=8, colors=_PALE)
+    axis.set_xlabel("iteration", fontsize=8, color=PALE)
+    axis.set_ylabel("‖b - Ax‖ / ‖b‖", fontsize=8, color=PALE)
+    axis.tick_params(labelsize=8, colors=PALE)
     axis.grid(color="#dddddd", linewidth=0.6)
     for side in axis.spines.values():
         side.set_visible(False)
@@ -254,9 +245,9 @@ def _title(solution: "Solution") -> str:
     report = solution.report
     how = f"{report.backend}, {report.solver['method']}"
     if report.iterations:
-        how += f", {report.iterations:,} iterations"
+        how += f", {count(report.iterations, 'iteration')}"
     if not report.converged:
         how = f"NOT CONVERGED ({report.solver['stop_reason']}): {how}"
     figures = f"u max {report.solution['u_max']:.6g} m²/s, speed max {report.solution['speed_max']:.4g} m/s"
-    size = f"{report.mesh['nodes']:,} nodes, {report.mesh['elements']:,} elements"
+    size = f"{count(report.mesh['nodes'], 'node')}, {count(report.mesh['elements'], 'element')}"
     return f"{solution.mesh.source}: {size}\n{figures}; {how}"

@@ -14,8 +14,12 @@ import numpy as np
 from fem_core import quad8 as q8
 from fem_core.geometry import edges_among
 from fem_core.plot import check_plot, save
+from fem_core.plot.axes import INK, dress, dress_bar, new_figure
+from fem_core.plot.outline import polylines
+from fem_core.plot.raster import greatest
 from fem_core.quality import LIMITS
-from fem_core.types import Array, Floats, Ints
+from fem_core.types import Array, Floats
+from fem_core.wording import count
 
 if TYPE_CHECKING:
     from fem_core.mesh_check import MeshCheck
@@ -24,7 +28,6 @@ if TYPE_CHECKING:
 _COLOURS: Mapping[str, str] = MappingProxyType({"inlet": "#1f5fd0", "outlet": "#00875a", "walls": "#222222"})
 _OTHERS = ("#8e24aa", "#b7791f", "#0097a7", "#c2185b", "#5d4037", "#607d8b")
 _BARE = "#ff00c8"  # edges in no boundary
-_INK = "#222222"
 _QUALITY = ("#eef2f6", "#fde6b0", "#f9a03f", "#d7301f")  # from the best to the limit of poor
 _MARKS: Mapping[str, str] = MappingProxyType({"jacobian": "o", "aspect": "s", "skew": "^"})
 _PERFECT: Mapping[str, float] = MappingProxyType({"jacobian": 1.0, "aspect": 1.0, "skew": 0.0})
@@ -34,7 +37,7 @@ _VECTORS = 3_000  # … and up to which as a shape of its own in SVG
 _NEAR = 1_500  # elements from which on the worst are shown from near as well
 _MARKED = 2  # elements marked for each measure
 _PIXELS = 1500  # along the longer side
-_WIDTH, _DPI = 12.0, 150  # inches, dots per inch
+_WIDTH = 12.0  # inches
 
 
 def plot_mesh(found: "MeshCheck", path: str | Path) -> Path:
@@ -56,10 +59,8 @@ def plot_mesh(found: "MeshCheck", path: str | Path) -> Path:
 
 
 def _figure(found: "MeshCheck") -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LinearSegmentedColormap, Normalize
-    from matplotlib.figure import Figure
 
     mesh = found.mesh
     points = np.stack([mesh.x, mesh.y], axis=1)[mesh.used_nodes] if mesh.n_elements else np.array([(0.0, 0.0), (1, 1)])
@@ -67,8 +68,7 @@ def _figure(found: "MeshCheck") -> Any:
     width, height = np.maximum(high - low, 1e-9 * (high - low).max())
     near = mesh.n_elements > _NEAR
     tall = float(np.clip((_WIDTH - 1.5) * height / width, 2.5, 9.0))
-    figure = Figure(figsize=(_WIDTH, tall + 1.4 + 3.6 * near), dpi=_DPI, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(_WIDTH, tall + 1.4 + 3.6 * near, "constrained")
     grid = figure.add_gridspec(1 + near, len(LIMITS), height_ratios=[tall, 3.2][: 1 + near])
     axis = figure.add_subplot(grid[0, :])
     colours = ScalarMappable(Normalize(0, 1), LinearSegmentedColormap.from_list("quality", _QUALITY))
@@ -82,55 +82,44 @@ def _figure(found: "MeshCheck") -> Any:
     marked = _spread(found, max(width, height))
     for measure, element, value, x, y in marked:
         axis.plot(
-            x, y, _MARKS[measure], color=_INK, markerfacecolor="white", markersize=7, markeredgewidth=1.4, zorder=7
+            x, y, _MARKS[measure], color=INK, markerfacecolor="white", markersize=7, markeredgewidth=1.4, zorder=7
         )
         left = x > low[0] + 0.75 * width
         axis.annotate(
             f"{element}: {measure} {value:.3g}", (x, y), (-10 if left else 10, 9), textcoords="offset points",
-            ha="right" if left else "left", fontsize=8, color=_INK, zorder=6,
+            ha="right" if left else "left", fontsize=8, color=INK, zorder=6,
             bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "#999999", "alpha": 0.9},
         )  # fmt: skip
-    _dress(axis)
+    dress(axis)
+    axis.set_aspect("equal")
     if axis.get_legend_handles_labels()[0]:
         axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=6, fontsize=9, frameon=False, borderaxespad=0.2)
     poor = bool((found.quality.badness > 1).any()) if mesh.n_elements else False
     bar = figure.colorbar(colours, ax=axis, extend="max" if poor else "neither", pad=0.01, fraction=0.03, aspect=30)
-    bar.set_label("elements: 0 perfect, 1 poor", fontsize=9, color=_INK)
-    bar.ax.tick_params(labelsize=8, colors="#666666")
-    bar.outline.set_visible(False)
+    bar.set_label("elements: 0 perfect, 1 poor", fontsize=9, color=INK)
+    dress_bar(bar)
     for column, measure in enumerate(LIMITS if near else ()):
         _draw_near(figure.add_subplot(grid[1, column]), found, measure, colours)
-    figure.suptitle(_title(found), fontsize=11, color=_INK)
+    figure.suptitle(_title(found), fontsize=11, color=INK)
     return figure
 
 
 def _title(found: "MeshCheck") -> str:
-    ends = "can be solved" if found.solvable else f"CAN'T BE SOLVED: {len(found.faults)} faults"
-    if len(found.faults) == 1:
-        ends = ends.removesuffix("s")
-    return f"{found.source}: {found.nodes:,} nodes, {found.elements:,} elements; {ends}"
-
-
-def _dress(axis: Any) -> None:
-    axis.set_aspect("equal")
-    axis.tick_params(labelsize=8, colors="#666666")
-    for side in axis.spines.values():
-        side.set_visible(False)
-    axis.set_xlabel("x in m", fontsize=8, color="#666666")
-    axis.set_ylabel("y in m", fontsize=8, color="#666666")
+    ends = "can be solved" if found.solvable else f"CAN'T BE SOLVED: {count(len(found.faults), 'fault')}"
+    return f"{found.source}: {count(found.nodes, 'node')}, {count(found.elements, 'element')}; {ends}"
 
 
 def _draw_elements(axis: Any, found: "MeshCheck", colours: Any, low: Floats, high: Floats) -> None:
     mesh = found.mesh
     if not mesh.n_elements:
-        axis.text(0.5, 0.5, "no element can be drawn", ha="center", transform=axis.transAxes, color=_INK)
+        axis.text(0.5, 0.5, "no element can be drawn", ha="center", transform=axis.transAxes, color=INK)
     elif mesh.n_elements <= _DRAWN:
         line = float(np.clip(0.6 * (1000 / mesh.n_elements) ** 0.5, 0.15, 0.6))
         _draw_shapes(axis, found, np.arange(mesh.n_elements), colours, line)
     else:
         pixel = float((high - low).max()) / _PIXELS
-        image = _worst_by_pixel(found, low, pixel, np.ceil((high - low) / pixel).astype(int) + 1)
-        rows, columns = image.shape
+        columns, rows = (int(n) for n in np.ceil((high - low) / pixel) + 1)
+        image = greatest(mesh, found.quality.badness, low, pixel, columns, rows)
         extent = (low[0], low[0] + columns * pixel, low[1], low[1] + rows * pixel)
         axis.imshow(image, colours.cmap, colours.norm, origin="lower", extent=extent, interpolation="nearest")
 
@@ -141,42 +130,13 @@ def _draw_shapes(axis: Any, found: "MeshCheck", elements: Array, colours: Any, l
 
     mesh = found.mesh
     parts = 8 if len(elements) <= _VECTORS else 2
-    outlines = _lines(found, mesh.quad8[elements][:, q8.EDGES], parts)[:, :, :-1].reshape(len(elements), -1, 2)
+    outlines = polylines(mesh, mesh.quad8[elements][:, q8.EDGES], parts)[:, :, :-1].reshape(len(elements), -1, 2)
     axis.add_collection(
         PolyCollection(
             list(outlines), facecolors=colours.to_rgba(found.quality.badness[elements]), edgecolors="#7a8794",
             linewidths=line, rasterized=len(elements) > _VECTORS,
         )
     )  # fmt: skip
-
-
-def _lines(found: "MeshCheck", edges: Ints, parts: int) -> Floats:
-    """Quadratic edges (…, 3) as lines of points, (…, parts + 1, 2)."""
-    t = np.linspace(-1, 1, parts + 1)
-    N = np.stack([0.5 * t * (t - 1), 1 - t**2, 0.5 * t * (t + 1)])
-    return np.stack([found.mesh.x[edges] @ N, found.mesh.y[edges] @ N], axis=-1)
-
-
-def _worst_by_pixel(found: "MeshCheck", low: Floats, pixel: float, size: Ints) -> Floats:
-    """The greatest badness in each pixel, NaN where there is no element: (rows, columns)."""
-    mesh, badness = found.mesh, found.quality.badness
-    image = np.full(int(size[0] * size[1]), np.nan)
-    x, y = (mesh.x - low[0]) / pixel, (mesh.y - low[1]) / pixel
-    corners = mesh.quad8[:, :4]
-    across = np.maximum(np.ptp(x[corners], axis=1), np.ptp(y[corners], axis=1))
-    parts = 2 ** np.ceil(np.log2(np.maximum(1.5 * across, 2.0))).astype(int)  # points closer than pixels
-    for k in np.unique(parts):
-        t = (np.arange(k) + 0.5) * (2 / k) - 1
-        N = q8.shape(*(a.ravel() for a in np.meshgrid(t, t))).T
-        group = np.flatnonzero(parts == k)
-        group = group[np.argsort(badness[group])]  # of several in a pixel the last one stays: the worst
-        for some in np.array_split(group, 1 + len(group) * k * k // 2_000_000):
-            nodes = mesh.quad8[some]
-            column, row = (np.clip(a[nodes] @ N, 0, n - 1).astype(int) for a, n in ((x, size[0]), (y, size[1])))
-            at, value = (row * size[0] + column).ravel(), np.repeat(badness[some], k * k)
-            higher = ~(image[at] >= value)
-            image[at[higher]] = value[higher]
-    return image.reshape(size[1], size[0])
 
 
 def _draw_boundaries(axis: Any, found: "MeshCheck", line: float) -> None:
@@ -198,9 +158,9 @@ def _draw_boundaries(axis: Any, found: "MeshCheck", line: float) -> None:
     for name, (edges, colour, style) in shown.items():
         axis.add_collection(
             LineCollection(
-                list(_lines(found, edges, parts)), colors=colour, linewidths=line if name != "walls" else 0.6 * line,
+                list(polylines(mesh, edges, parts)), colors=colour, linewidths=line if name != "walls" else 0.6 * line,
                 linestyles=style, capstyle="round", zorder=3 if name == "walls" else 4,
-                label=f"{name} ({len(edges):,} edges)",
+                label=f"{name} ({count(len(edges), 'edge')})",
             )
         )  # fmt: skip
 
@@ -240,14 +200,15 @@ def _draw_near(axis: Any, found: "MeshCheck", measure: str, colours: Any) -> Non
     x, y = np.abs(mesh.x[corners] - middle[0]).min(axis=1), np.abs(mesh.y[corners] - middle[1]).min(axis=1)
     around = np.flatnonzero((x < 1.5 * half) & (y < 1.2 * half))[:_VECTORS]
     _draw_shapes(axis, found, around, colours, 0.5)
-    outline = _lines(found, nodes[q8.EDGES], 8)[:, :-1].reshape(-1, 2)
-    axis.add_patch(Polygon(outline, fill=False, edgecolor=_INK, linewidth=1.8, zorder=5))
+    outline = polylines(mesh, nodes[q8.EDGES], 8)[:, :-1].reshape(-1, 2)
+    axis.add_patch(Polygon(outline, fill=False, edgecolor=INK, linewidth=1.8, zorder=5))
     _draw_boundaries(axis, found, 2.5)
     axis.set_xlim(middle[0] - 1.4 * half, middle[0] + 1.4 * half)
     axis.set_ylim(middle[1] - half, middle[1] + half)
-    _dress(axis)
+    dress(axis)
+    axis.set_aspect("equal")
     axis.locator_params(nbins=4)
     axis.set_title(
         f"element {found.numbers[worst]}: {measure} {getattr(found.quality, measure)[worst]:.3g}",
-        fontsize=9, color=_INK,
+        fontsize=9, color=INK,
     )  # fmt: skip

@@ -18,6 +18,13 @@ def bezier(mesh: Mesh, edges: Ints) -> tuple[Floats, Floats]:
     return b, 2 * mid - 0.5 * (a + b)
 
 
+def polylines(mesh: Mesh, edges: Ints, parts: int) -> Floats:
+    """Edges (…, 3) as lines of points, (…, parts + 1, 2), where curves are more than a picture can hold."""
+    t = np.linspace(-1, 1, parts + 1)
+    N = np.stack([0.5 * t * (t - 1), 1 - t**2, 0.5 * t * (t + 1)])
+    return np.stack([mesh.x[edges] @ N, mesh.y[edges] @ N], axis=-1)
+
+
 def outline(mesh: Mesh, pixel: float) -> Any:
     """The boundary as closed curves, the mesh to their left: a Matplotlib path to draw and to clip by.
 

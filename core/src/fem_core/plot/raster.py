@@ -133,3 +133,35 @@ class Raster:
         """A field with a value per element: (rows, columns)."""
         image: Floats = values[self._corners[..., 0] // self._triangles.points]
         return image
+
+
+def greatest(mesh: Mesh, values: Floats, low: Floats, pixel: float, columns: int, rows: int) -> Floats:
+    """The greatest value of the elements in each pixel, NaN where there is none: (rows, columns).
+
+    Every element reaches a pixel, also one too small to hold a pixel's middle, which `Raster` would pass over.
+
+    Parameters
+    ----------
+    values : (n_elements,)
+    low : (2,)
+        Lower left corner of the picture.
+    pixel : float
+        Side of a pixel, in metres.
+    """
+    image = np.full(rows * columns, np.nan)
+    x, y = (mesh.x - low[0]) / pixel, (mesh.y - low[1]) / pixel
+    corners = mesh.quad8[:, :4]
+    across = np.maximum(np.ptp(x[corners], axis=1), np.ptp(y[corners], axis=1))
+    parts = 2 ** np.ceil(np.log2(np.maximum(1.5 * across, 2.0))).astype(int)  # points closer than pixels
+    for k in np.unique(parts):
+        t = (np.arange(k) + 0.5) * (2 / k) - 1
+        N = q8.shape(*(a.ravel() for a in np.meshgrid(t, t))).T
+        group = np.flatnonzero(parts == k)
+        group = group[np.argsort(values[group])]  # of several in a pixel the last one stays: the greatest
+        for some in np.array_split(group, 1 + len(group) * k * k // _PAIRS):
+            nodes = mesh.quad8[some]
+            column, row = (np.clip(a[nodes] @ N, 0, n - 1).astype(int) for a, n in ((x, columns), (y, rows)))
+            at, value = (row * columns + column).ravel(), np.repeat(values[some], k * k)
+            higher = ~(image[at] >= value)
+            image[at[higher]] = value[higher]
+    return image.reshape(rows, columns)

@@ -9,12 +9,13 @@ import numpy as np
 from scipy import sparse
 
 from fem_core.errors import OptionError, SolveError
-from fem_core.mesh import Mesh, name_some
+from fem_core.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.progress import Progress
 from fem_core.results import SolveResult, SolverOptions, StopReason
 from fem_core.system import LinearSystem
 from fem_core.types import Floats, Ints
+from fem_core.wording import name_some
 
 #: Rows scaled at a time.
 _ROWS = 1 << 14
@@ -95,7 +96,7 @@ class Equilibrated:
         K = system.matrix
         diagonal = K.diagonal()
         if len(bad := np.flatnonzero(~((diagonal > 0) & np.isfinite(diagonal)))):
-            raise SolveError(f"the matrix has no positive diagonal entry at nodes {name_some(bad)}")
+            raise SolveError(f"the matrix has no positive diagonal entry at {name_some(bad, 'node')}")
         return cls(K, 1 / np.sqrt(diagonal), system.fixed)
 
     def result(

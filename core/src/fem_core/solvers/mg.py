@@ -28,6 +28,7 @@ from fem_core.solvers.multigrid.coarse import amg_available
 from fem_core.solvers.multigrid.hierarchy import DIRECT
 from fem_core.system import LinearSystem
 from fem_core.types import Bools, Floats
+from fem_core.wording import count
 
 #: After so many iterations …
 _PATIENCE = 40
@@ -250,5 +251,5 @@ class _PreparedMG:
         needed = iteration * math.log(target) / fallen if fallen < 0 else math.inf
         if needed <= _HOPELESS or len(self.equilibrated.d) > _LARGEST.get(best().name, _LARGEST_ELSE):
             return False
-        self._take_over(f"{iteration} iterations brought the residual to {math.exp(fallen):.1e} only")
+        self._take_over(f"{count(iteration, 'iteration')} brought the residual to {math.exp(fallen):.1e} only")
         return True

@@ -56,8 +56,7 @@ def opening() -> Iterator[None]:
         if found is not None:
             raise unavailable(found, text) from error
         if type(error).__name__ == "CudaSupportError":
-            what = f"there is no NVIDIA driver; install it, or take a backend of the CPU ({text.rstrip(' .:')})"
-            raise BackendUnavailable(what) from error
+            raise BackendUnavailable(f"the NVIDIA driver can't be used ({text.rstrip(' .:')})") from error
         raise
 
 

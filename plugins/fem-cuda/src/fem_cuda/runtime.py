@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from fem_core import BackendError, BackendUnavailable
+from fem_core.device.errors import require_driver
 from fem_core.device.scan import starts
 from fem_core.device.staging import SIZE, Staging
 from fem_core.types import Array
 from numpy.typing import DTypeLike
 
-from fem_cuda import INSTALL
+from fem_cuda import INSTALL, SIMULATED
 from fem_cuda.library import load, opening, running, simulated
 from fem_cuda.memory import DeviceArray, Pool
 
@@ -44,6 +45,8 @@ class CUDARuntime:
         self._host: dict[int, Array] = {}  # what a simulated device has in its memory
 
     def open(self) -> None:
+        if not SIMULATED:
+            require_driver()
         cuda = load()
         self._simulated = simulated()
         with opening():

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from fem_core import BackendError, BackendUnavailable
+from fem_core.device.errors import require_driver
 from fem_core.device.runtime import CONVERGED, STATE, STATUS
 from fem_core.device.staging import SIZE, Staging
 from fem_core.types import Array
@@ -35,6 +36,7 @@ class CuPyRuntime:
         self._kernels: dict[str, Any] = {}
 
     def open(self) -> None:
+        require_driver()
         cupy = load()
         with opening():
             there = cupy.cuda.runtime.getDeviceCount()

@@ -4,9 +4,9 @@ On pages of 4 KB a row of a badly numbered matrix is on a page of its own, and e
 an assembly takes 1.6 times as long. What `malloc` gives is on large pages or not, depending on who had it before. And a
 page that is touched for the first time is cleared by the system first, which takes as long as filling it.
 
-No two arrays begin at the same place of a page. Where they do, and lie a multiple of 256 MB apart, AMD's processors take
-the lines of one for those of the other, as they tell lines in the first cache by a hash of 28 bits of the address (Lipp et
-al., Take a way, 2020): a loop over the values and column numbers of a matrix takes twice as long.
+No two arrays begin at the same place of a page. Where they do and lie a multiple of 256 MB apart, AMD's processors take
+the lines of one for those of the other, which they tell apart by a hash of 28 bits of the address (Lipp et al., Take a
+way, 2020): a loop over the values and the column numbers of a matrix takes twice as long.
 """
 
 import itertools
