@@ -1,5 +1,6 @@
 """`numba`: certified, the same bits from any number of threads, and the faults of compiled code."""
 
+import itertools
 import json
 import os
 import platform
@@ -151,6 +152,13 @@ def test_memory_comes_back_when_nobody_holds_it():
     del part
     assert memory.empty(n).ctypes.data == address
     assert empty((n, 3), np.int32).shape == (n, 3)
+
+
+def test_arrays_begin_apart_from_each_other():
+    # A multiple of 256 MB and up to 16 KB apart two arrays drive each other out of the first cache.
+    apart, large = 1 << 15, 1 << 21
+    starts = [empty(n, np.uint8).ctypes.data % large for n in (large, 3 * large, 5 * large + 1, 7 * large - 1)]
+    assert all(abs(a - b) >= apart for a, b in itertools.combinations(starts, 2))
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="reads the assembly of x86-64")
