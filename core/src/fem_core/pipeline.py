@@ -289,6 +289,8 @@ def compute(stages: Run, mesh: Mesh, problem: Problem, options: SolverOptions) -
     sparsity = stages.compute_sparsity(mesh)
     system = stages.assemble_system(mesh, problem, sparsity)
     del sparsity
+    if isinstance(system, LinearSystem):
+        system = replace(system, disposable=True)
     system = stages.apply_bc(system, mesh, problem)
     result = stages.solve_system(system, mesh, problem, options)
     del system
