@@ -321,6 +321,22 @@ def test_without_convergence_the_result_is_written_and_flagged(mesh, tmp_path):
     assert last["data"]["converged"] is False
 
 
+def test_the_mesh_is_read_beside_the_opening_of_the_backend_and_the_report_says_so(mesh):
+    report = json.loads(run("solve", mesh, "--backend", "numpy", "--json").stdout)
+    assert any("beside the opening of the backend" in note for note in report["notes"])
+    assert "load_mesh" in report["stages"]
+
+
+def test_no_mesh_is_read_beside_a_fork(mesh):
+    pytest.importorskip("fem_mp_shm")
+    arguments = ["--backend", "mp", "--option", "start_method=fork", "--option", "workers=1", "--json"]
+    result = subprocess.run(  # beside a thread it would be refused, and this process may have some
+        [sys.executable, "-m", "fem_core", "solve", mesh, *arguments], capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == 0, result.stderr
+    assert not any("beside" in note for note in json.loads(result.stdout)["notes"])
+
+
 def test_not_a_number_never_reaches_json(mesh, monkeypatch):
     real = fem.Report.to_dict
     wrong = {"a": float("nan"), "b": [float("inf"), np.float64("nan")]}

@@ -193,6 +193,14 @@ def test_the_fields_for_paraview_are_no_copies(solution, tmp_path):
         assert not file["VTKHDF"].attrs.get_id("Type").get_type().is_variable_str()
 
 
+def test_hdf5_is_laid_out_without_files_in_memory_too(tmp_path, monkeypatch):
+    solution = fem.solve(fem.generate.duct(nodes=5_000), backend="numpy", solver="direct")
+    solution.write(tmp_path / "a.h5")
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    solution.write(tmp_path / "b.h5")
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
 def test_npz_needs_no_pickle(solution, tmp_path):
     with np.load(solution.write(tmp_path / "u.npz"), allow_pickle=False) as arrays:
         for name in UNITS:

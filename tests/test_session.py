@@ -9,6 +9,7 @@ import fem_core as fem
 import numpy as np
 import pytest
 from fem_core.core import Core
+from fem_core.files import reading
 from fem_core.registry import REGISTRY, Listing, State
 from fem_core.solvers import ConjugateGradients
 
@@ -526,3 +527,16 @@ def test_opening_and_compiling_are_stages_where_there_is_something_to_do(mesh):
     assert started.count("compile") == 1
     assert started[0] == "compile"
     assert "open_backend" not in started
+
+
+def test_a_mesh_that_is_still_being_read(tmp_path):
+    path = fem.write_mesh(fem.generate.duct(nx=4, ny=2), tmp_path / "duct.h5")
+    expected = fem.solve(path, backend="numpy", solver="direct")
+    with fem.open_backend("numpy") as session:
+        found = session.solve(reading(path), solver="direct")
+        assert np.array_equal(expected.u, found.u)
+        heard = []
+        with pytest.raises(fem.MeshError, match="there is no such file"):
+            session.solve(reading(tmp_path / "none.h5"), on_event=heard.append)
+    assert heard[-1].name == "fem:error"
+    assert heard[-1].data["stage"] == "load_mesh"

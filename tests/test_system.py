@@ -156,6 +156,25 @@ def test_the_given_system_is_left_alone():
     assert np.array_equal(first.matrix.data, apply_bc(bare, mesh, everything("eliminate")).matrix.data)
 
 
+@BOTH
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_a_system_that_nobody_wants_as_it_is_is_overwritten(backend, dirichlet):
+    # Which saves a run as much memory as its matrix has, unless the values can't be written to.
+    if backend == "numba":
+        pytest.importorskip("fem_numba")
+    mesh = distorted(3, 3)
+    bare = assemble_system(mesh)
+    expected = apply_bc(bare, mesh, everything(dirichlet), backend=backend).matrix.data
+    bare.matrix.data.flags.writeable = False
+    kept = apply_bc(replace(bare, disposable=True), mesh, everything(dirichlet), backend=backend).matrix.data
+    assert not np.shares_memory(kept, bare.matrix.data)
+    bare.matrix.data.flags.writeable = True
+    taken = apply_bc(replace(bare, disposable=True), mesh, everything(dirichlet), backend=backend).matrix.data
+    assert np.shares_memory(taken, bare.matrix.data)
+    assert np.array_equal(expected, kept)
+    assert np.array_equal(expected, taken)
+
+
 def test_robin_terms_add_up_to_the_integrals():
     # On u = 1: Σ K = ∫p ds and Σ f = ∫γ ds, over all Robin boundaries; two on one boundary add.
     mesh = distorted(4, 3, seed=3, width=2.0)

@@ -6,7 +6,6 @@ backend is timed only after its matrix has been found equal to the reference's.
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -42,7 +41,7 @@ class Timing:
 
     @property
     def median(self) -> float:
-        return statistics.median(self.seconds)
+        return float(np.median(self.seconds))
 
     @property
     def best(self) -> float:

@@ -3,6 +3,7 @@
 import difflib
 import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -69,6 +70,14 @@ def read_mesh(path: str | Path, *, boundary_tolerance: float = TOLERANCE) -> Mes
     Raises MeshError, one line that names the file and the elements or nodes.
     """
     return with_boundaries(read_unvalidated(Path(path)), boundary_tolerance)
+
+
+def reading(path: Path, boundary_tolerance: float = TOLERANCE) -> Future[Mesh]:
+    """`read_mesh` in a thread of its own, which ends with it."""
+    thread = ThreadPoolExecutor(1, "fem-read")
+    mesh = thread.submit(read_mesh, path, boundary_tolerance=boundary_tolerance)
+    thread.shutdown(wait=False)
+    return mesh
 
 
 def read_unvalidated(path: Path) -> Mesh:

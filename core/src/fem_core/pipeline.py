@@ -6,6 +6,7 @@ stage, how it is timed and announced, and what is accepted from whoever did it.
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -89,8 +90,11 @@ class Run:
             self.observers.emit("fem_stage_start", stage=name, provider=self.session.name)
             self.observers.emit("fem_stage_complete", stage=name, provider=self.session.name, duration=duration)
 
-    def load_mesh(self, source: Mesh | str | Path, tolerance: float) -> Mesh:
+    def load_mesh(self, source: Mesh | str | Path | Future[Mesh], tolerance: float) -> Mesh:
         with self.stage("load_mesh"):
+            if isinstance(source, Future):
+                self.remark("load_mesh began before its stage, beside the opening of the backend")
+                source = source.result()
             if isinstance(source, Mesh):
                 mesh = with_boundaries(source, tolerance)
             elif isinstance(source, str | Path):
@@ -286,6 +290,8 @@ def compute(stages: Run, mesh: Mesh, problem: Problem, options: SolverOptions) -
     sparsity = stages.compute_sparsity(mesh)
     system = stages.assemble_system(mesh, problem, sparsity)
     del sparsity
+    if isinstance(system, LinearSystem):
+        system = replace(system, disposable=True)
     system = stages.apply_bc(system, mesh, problem)
     result = stages.solve_system(system, mesh, problem, options)
     del system
@@ -296,7 +302,7 @@ def compute(stages: Run, mesh: Mesh, problem: Problem, options: SolverOptions) -
 
 def run(
     session: "Session",
-    source: Mesh | str | Path,
+    source: Mesh | str | Path | Future[Mesh],
     problem: Problem | None,
     options: SolverOptions,
     boundary_tolerance: float,

@@ -5,6 +5,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -168,8 +169,13 @@ class Session:
     ) -> None:
         self.close()
 
-    def solve(self, mesh: Mesh | str | Path, problem: Problem | None = None, **options: Unpack[RunOptions]) -> Solution:
-        """Solve `problem` (by default `Problem.potential_flow`) on `mesh`; see `fem_core.solve`."""
+    def solve(
+        self, mesh: Mesh | str | Path | Future[Mesh], problem: Problem | None = None, **options: Unpack[RunOptions]
+    ) -> Solution:
+        """Solve `problem` (by default `Problem.potential_flow`) on `mesh`; see `fem_core.solve`.
+
+        The mesh may be one that is still being read: what is left to wait for is then the stage `load_mesh`.
+        """
         listening = {name: options[name] for name in ("observers", "on_event", "cancel") if name in options}
         try:
             solver = solver_options(options, _OTHERS)

@@ -1,6 +1,6 @@
 """The linear system, as assembled and as solved."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import sparse
@@ -33,16 +33,24 @@ class LinearSystem:
         Nodes whose value is held, orphan nodes included; w is 0 there.
     lift : float64 (n_nodes,) or None
         ĝ: the Dirichlet values at the fixed nodes, zero elsewhere; None before `apply_bc`.
+    disposable : bool
+        Whether the next stage may overwrite the values of the matrix: nobody wants them as they are.
     """
 
     matrix: "sparse.csr_array"
     rhs: Floats
     fixed: Ints = field(default_factory=_no_nodes)
     lift: Floats | None = None
+    disposable: bool = False
 
     @property
     def n_nodes(self) -> int:
         return len(self.rhs)
+
+    @property
+    def overwritable(self) -> bool:
+        """Whether the values of the matrix may, and can, be overwritten."""
+        return self.disposable and bool(self.matrix.data.flags.writeable)
 
     def to_host(self) -> "LinearSystem":
         return self
@@ -56,7 +64,7 @@ def apply_conditions(system: LinearSystem, mesh: Mesh, problem: Problem) -> Line
     """
     require_bare(system, mesh)
     K = system.matrix
-    values, rhs = K.data.copy(), system.rhs.copy()
+    values, rhs = K.data if system.overwritable else K.data.copy(), system.rhs.copy()
     for condition in problem.robin:
         edges = mesh.boundaries[condition.boundary].edges
         nodes = np.unique(edges)
@@ -79,7 +87,7 @@ def apply_conditions(system: LinearSystem, mesh: Mesh, problem: Problem) -> Line
         held[fixed] = True
         values[held[K.indices] | np.repeat(held, np.diff(K.indptr))] = 0
         values[diagonal] = 1
-    return replace(system, matrix=_with_values(K, values), rhs=rhs, fixed=fixed, lift=lift)
+    return LinearSystem(_with_values(K, values), rhs, fixed, lift)
 
 
 def require_bare(system: LinearSystem, mesh: Mesh) -> None:

@@ -4,6 +4,7 @@ Each command is a module of its own and imports what it needs when it runs, so t
 works whatever is installed or broken.
 """
 
+import gc
 import sys
 
 import click
@@ -87,4 +88,7 @@ for _command in (demo, solve, plot, mesh, check, backends, doctor, verify, bench
 
 def main() -> None:
     """Run the command line and end the process with its status."""
-    fem.main(sys.argv[1:])
+    try:
+        fem.main(sys.argv[1:])
+    finally:
+        gc.freeze()  # at the end the interpreter would go through all that was imported, several times

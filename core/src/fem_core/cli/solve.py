@@ -134,13 +134,16 @@ def solve(
         given = as_mapping(options)
 
         from fem_core.cli.progress import Bars, Logged
+        from fem_core.files import reading
         from fem_core.opening import open_backend
 
+        # Not beside a fork, which is refused where there are other threads.
+        source = mesh if "fork" in given.values() else reading(mesh, boundary_tolerance)
         with Bars(rtol) as bars:
             bars.begin("open_backend", backend)
             with open_backend(backend, fallback=fallback, **given) as session:
                 solution = session.solve(
-                    mesh,
+                    source,
                     problem,
                     solver=method.method,
                     rtol=rtol,

@@ -11,10 +11,11 @@ larger than what is stored for them are refused before anything is read.
 import io
 import json
 import math
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +29,9 @@ from fem_core.types import Floats, Ints, Value
 
 if TYPE_CHECKING:
     from fem_core.solution import Solution
+
+#: Bytes of an array that is stored beside its name.
+_SMALL = 1 << 12
 
 
 def read(path: Path) -> Mesh:
@@ -107,83 +111,131 @@ def _first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-@contextmanager
-def _new(path: Path) -> Iterator[Any]:
-    """A file that is made in memory and written to `path` when the block succeeds.
+class _New:
+    """A file in the making: HDF5 lays it out, in memory, and Python writes the arrays to where they belong on the disk.
 
     On a full disk HDF5 itself fails while it closes the file, and takes the process down with it.
     """
+
+    def __init__(self, file: Any, target: IO[bytes]) -> None:
+        self.file, self._target = file, target
+        self._written: list[tuple[int, int]] = []
+
+    def put(self, group: Any, name: str, values: Any) -> Any:
+        """Store an array as `name` in `group`."""
+        from h5py import h5d, h5p
+
+        values = np.asarray(values, order="C")
+        layout = h5p.create(h5p.DATASET_CREATE)
+        if values.nbytes < _SMALL:
+            layout.set_layout(h5d.COMPACT)
+            return group.create_dataset(name, data=values, dcpl=layout)
+        layout.set_alloc_time(h5d.ALLOC_TIME_EARLY)
+        layout.set_fill_time(h5d.FILL_TIME_NEVER)
+        data = group.create_dataset(name, values.shape, values.dtype, dcpl=layout)
+        start = data.id.get_offset()
+        self._target.seek(start)
+        self._target.write(values)
+        self._written.append((start, start + values.nbytes))
+        return data
+
+    def finish(self, layout: IO[bytes]) -> None:
+        """Write what HDF5 has made: what is between the arrays."""
+        start, size = 0, max([layout.seek(0, os.SEEK_END), *(after for _, after in self._written)])
+        for stop, after in [*sorted(self._written), (size, size)]:
+            layout.seek(start)
+            self._target.seek(start)
+            self._target.write(layout.read(stop - start))
+            start = after
+        self._target.truncate(size)
+
+
+@contextmanager
+def _new(path: Path) -> Iterator[_New]:
+    """A file that is complete when the block succeeds."""
     import h5py
 
-    image = io.BytesIO()
-    with h5py.File(image, "w") as file:
-        yield file
-    with image.getbuffer() as whole, path.open("wb") as target:
-        target.write(whole)
+    with path.open("wb") as target, _memory() as layout:
+        with h5py.File(layout, "w") as file:
+            new = _New(file, target)
+            yield new
+        new.finish(layout)
 
 
-def _write_mesh(file: Any, mesh: Mesh) -> None:
+def _memory() -> IO[bytes]:
+    """A file in memory, in which gaps take no room where the system has such files."""
+    with suppress(ImportError, AttributeError, OSError):
+        import resource
+
+        if resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY:  # which holds for these too
+            return open(os.memfd_create("hdf5"), "w+b", buffering=0)
+    return io.BytesIO()
+
+
+def _write_mesh(new: _New, mesh: Mesh) -> None:
     for name, values in (("x", mesh.x), ("y", mesh.y), ("quad8", mesh.quad8)):
-        file[name] = values
+        new.put(new.file, name, values)
     for name, boundary in mesh.boundaries.items():
-        group = file.create_group(f"boundaries/{name}")
-        group["edges"], group["nodes"] = boundary.edges, boundary.nodes
+        group = new.file.create_group(f"boundaries/{name}")
+        new.put(group, "edges", boundary.edges)
+        new.put(group, "nodes", boundary.nodes)
 
 
 def write_mesh(mesh: Mesh, path: Path) -> None:
     """Write `mesh` with its named boundaries."""
-    with _new(path) as file:
-        _write_mesh(file, mesh)
+    with _new(path) as new:
+        _write_mesh(new, mesh)
 
 
 def write_result(solution: "Solution", path: Path) -> None:
     """Write the mesh, the fields, the problem and the report, and the grid for ParaView, which shares the fields."""
-    with _new(path) as file:
-        _write_mesh(file, solution.mesh)
-        group = file.create_group("solution")
+    with _new(path) as new:
+        _write_mesh(new, solution.mesh)
+        group = new.file.create_group("solution")
         for name, units in UNITS.items():
-            group[name] = getattr(solution, name)
-            group[name].attrs["units"] = units
+            new.put(group, name, getattr(solution, name)).attrs["units"] = units
         group.attrs["converged"] = solution.report.converged
         group.attrs["report"] = to_json(solution.report.to_dict())
-        group["history"] = np.reshape(np.array(solution.report.history, dtype=np.float64), (-1, 2))
-        _write_problem(group.create_group("problem"), solution.problem, solution.mesh)
-        _write_vtkhdf(file, solution)
+        new.put(group, "history", np.reshape(np.array(solution.report.history, dtype=np.float64), (-1, 2)))
+        _write_problem(new, group.create_group("problem"), solution.problem, solution.mesh)
+        _write_vtkhdf(new, solution)
 
 
-def _write_problem(group: Any, problem: Problem, mesh: Mesh) -> None:
+def _write_problem(new: _New, group: Any, problem: Problem, mesh: Mesh) -> None:
     """Functions are written as their values at the nodes, which is all that a solver takes of them."""
 
     def write(group: Any, name: str, value: Value, nodes: Ints) -> None:
-        group[name] = nodal_values(value, mesh, nodes, name) if callable(value) else np.asarray(value, dtype=np.float64)
+        values = nodal_values(value, mesh, nodes, name) if callable(value) else np.asarray(value, dtype=np.float64)
+        new.put(group, name, values)
 
     for number, condition in enumerate(problem.conditions):
         member = group.create_group(f"conditions/{number}")
         member.attrs["kind"], member.attrs["boundary"] = type(condition).__name__, condition.boundary
         for name in ("gamma", "p") if isinstance(condition, Robin) else ("value",):
             write(member, name, getattr(condition, name), mesh.boundaries[condition.boundary].nodes)
-    group["conductivity"] = np.asarray(problem.conductivity, dtype=np.float64)
+    new.put(group, "conductivity", np.asarray(problem.conductivity, dtype=np.float64))
     write(group, "source", problem.source, mesh.used_nodes)
     group.attrs["dirichlet"] = problem.dirichlet
     group.attrs["p0"], group.attrs["rho"] = problem.fluid.p0, problem.fluid.rho
 
 
-def _write_vtkhdf(file: Any, solution: "Solution") -> None:
+def _write_vtkhdf(new: _New, solution: "Solution") -> None:
     """The group that VTK's own reader takes: https://docs.vtk.org/en/latest/vtk_file_formats/vtkhdf_file_format."""
-    mesh, fields = solution.mesh, file["solution"]
-    group = file.create_group("VTKHDF")
+    mesh, fields = solution.mesh, new.file["solution"]
+    group = new.file.create_group("VTKHDF")
     group.attrs["Version"] = (1, 0)  # what a grid in one piece needs; every reader since knows it
     group.attrs["Type"] = np.bytes_("UnstructuredGrid")
     connectivity, offsets, types = vtk.cells(mesh)
     for name, number in (("Points", mesh.n_nodes), ("Cells", mesh.n_elements), ("ConnectivityIds", connectivity.size)):
-        group[f"NumberOf{name}"] = np.array([number], dtype=np.int64)
-    group["Points"], group["Connectivity"] = vtk.points(mesh), connectivity
-    group["Offsets"], group["Types"] = offsets, types
+        new.put(group, f"NumberOf{name}", np.array([number], dtype=np.int64))
+    new.put(group, "Points", vtk.points(mesh))
+    for name, values in (("Connectivity", connectivity), ("Offsets", offsets), ("Types", types)):
+        new.put(group, name, values)
     group["PointData/u"] = fields["u"]  # a hard link
     for name in ("speed", "pressure"):
         group[f"CellData/{name}"] = fields[name]
-    group["CellData/velocity"] = vtk.vectors(solution.velocity)
-    group["FieldData/converged"] = np.array([solution.report.converged], dtype=np.int32)
+    new.put(group, "CellData/velocity", vtk.vectors(solution.velocity))
+    new.put(group, "FieldData/converged", np.array([solution.report.converged], dtype=np.int32))
 
 
 def read_result(path: Path) -> dict[str, Any]:

@@ -10,7 +10,9 @@ _QUADRATIC_QUAD = 23  # its nodes are in our order
 
 def points(mesh: Mesh) -> Floats:
     """The nodes in space, at z = 0: (n_nodes, 3)."""
-    return vectors(np.stack([mesh.x, mesh.y], axis=1))
+    space = np.zeros((mesh.n_nodes, 3))
+    space[:, 0], space[:, 1] = mesh.x, mesh.y
+    return space
 
 
 def vectors(plane: Floats) -> Floats:

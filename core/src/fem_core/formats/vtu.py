@@ -12,7 +12,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
-from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
@@ -122,6 +121,8 @@ def _section(section: str, arrays: Arrays, appended: dict[int, Array]) -> str:
 
 
 def _array(name: str, values: Array, appended: dict[int, Array], tuples: bool) -> str:
+    from xml.sax.saxutils import quoteattr  # with half of the library for the web
+
     values = np.ascontiguousarray(values)
     last = next(reversed(appended), None)
     offset = 0 if last is None else last + 8 + appended[last].nbytes

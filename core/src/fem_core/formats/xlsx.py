@@ -5,6 +5,7 @@ columns name, a, mid, b: a row per edge, or with a alone per node that isn't on 
 Workbooks are zipped XML: what they unpack to is judged before, and defusedxml refuses entities.
 """
 
+import html
 import io
 import warnings
 import zipfile
@@ -13,7 +14,6 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape
 
 import numpy as np
 
@@ -176,7 +176,7 @@ def write(mesh: Mesh, path: Path) -> None:
 
 def _cell(value: str | float) -> str:
     return (
-        f'<c t="inlineStr"><is><t>{escape(value)}</t></is></c>'
+        f'<c t="inlineStr"><is><t>{html.escape(value, quote=False)}</t></is></c>'
         if isinstance(value, str)
         else f"<c><v>{value!r}</v></c>"
     )

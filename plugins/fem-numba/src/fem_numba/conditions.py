@@ -19,9 +19,10 @@ def apply(system: LinearSystem, mesh: Mesh, problem: Problem, threads: int, memo
     """As `fem_core.system.apply_conditions`: Robin terms added, Dirichlet values lifted, fixed nodes held."""
     require_bare(system, mesh)
     K, rhs = system.matrix, system.rhs.copy()
-    values = memory.empty(K.nnz)
+    values = K.data if system.overwritable else memory.empty(K.nnz)
     with parallel(threads):
-        copy(K.data, values)
+        if values is not K.data:
+            copy(K.data, values)
         for condition in problem.robin:
             edges = mesh.boundaries[condition.boundary].edges
             nodes = np.unique(edges)

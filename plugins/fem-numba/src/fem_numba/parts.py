@@ -88,19 +88,22 @@ def order(mesh: Mesh, starts: Ints, incident: Ints) -> Order:
     return Order(owner, bounds[:-1], nodes)
 
 
-def parts(mesh: Mesh, starts: Ints, incident: Ints, order: Order, indptr: Ints, local: Array, threads: int) -> Parts:
-    """The parts' elements; `local` (n_elements, 8, 8): the place of each entry in its row."""
+def elements_of(mesh: Mesh, starts: Ints, incident: Ints, order: Order, threads: int) -> tuple[Ints, Ints]:
+    """`ends` and `elements` of the parts."""
     ends = np.zeros(order.n_parts + 1, dtype=np.int32)
     found = starts, incident, order.bounds, order.nodes, mesh.n_elements
     count_elements(*found, ends[1:], threads)
     np.cumsum(ends, out=ends)
     elements = np.empty(ends[-1], dtype=np.int32)
     list_elements(*found, ends, elements, threads)
+    return ends, elements
+
+
+def parts(mesh: Mesh, order: Order, ends: Ints, elements: Ints, indptr: Ints, local: Array) -> Parts:
+    """The parts, once the places of entries in their rows, `local`, are known."""
     nodes, rows = (empty((len(elements), 8), np.uint32) for _ in range(2))
-    places = empty((len(elements), 8, 8), np.uint16)
-    taken = np.zeros(indptr[-1], dtype=bool)
-    place(mesh.quad8, order.owner, indptr, local, ends, elements, nodes, rows, places, taken)
-    return Parts(ends, elements, nodes, rows, places)
+    locate(mesh.quad8, order.owner, indptr, ends, elements, nodes, rows)
+    return Parts(ends, elements, nodes, rows, local)
 
 
 @inlined
@@ -197,25 +200,31 @@ def list_elements(
             elements[ends[p] : k].sort()
 
 
+@compiled(In[i4, 2], In[i4, 1], In[i4, 1], In[i4, 1], In[i4, 1], Out[u4, 2], Out[u4, 2], parallel=True)
+def locate(quad8: Ints, owner: Ints, indptr: Ints, ends: Ints, elements: Ints, nodes: Array, rows: Array) -> None:
+    """The nodes of the parts' elements, and where their rows begin."""
+    for p in prange(ends.size - 1):
+        for q in range(ends[p], ends[p + 1]):
+            for i in range(8):
+                node = quad8[elements[q], i]
+                nodes[q, i] = node
+                rows[q, i] = indptr[node] if owner[node] == p else NONE
+
+
 @compiled(
-    In[i4, 2], In[i4, 1], In[i4, 1], In[u2, 3], In[i4, 1], In[i4, 1], Out[u4, 2], Out[u4, 2], Out[u2, 3], Out[b1, 1],
-    parallel=True,
+    In[i4, 2], In[i4, 1], In[i4, 1], In[i4, 3], In[i4, 1], In[i4, 1], Out[u2, 3], Out[b1, 1], parallel=True
 )  # fmt: skip
 def place(
-    quad8: Ints, owner: Ints, indptr: Ints, local: Array, ends: Ints, elements: Ints,
-    nodes: Array, rows: Array, places: Array, taken: Bools,
-) -> None:  # fmt: skip
-    """Fills what `Parts` has; `taken` (nnz,) is false."""
+    quad8: Ints, owner: Ints, indptr: Ints, slots: Ints, ends: Ints, elements: Ints, local: Array, taken: Bools
+) -> None:
+    """The places of entries in their rows, where their slots are known; `taken` (nnz,) is false."""
     for p in prange(ends.size - 1):
         for q in range(ends[p], ends[p + 1]):
             e = elements[q]
             for i in range(8):
                 node = quad8[e, i]
-                nodes[q, i] = node
-                rows[q, i] = NONE
                 if owner[node] == p:
-                    rows[q, i] = indptr[node]
                     for j in range(8):
-                        slot = rows[q, i] + local[e, i, j]
-                        places[q, i, j] = local[e, i, j] + (0 if taken[slot] else FIRST)
+                        slot = slots[e, i, j]
+                        local[q, i, j] = slot - indptr[node] + (0 if taken[slot] else FIRST)
                         taken[slot] = True

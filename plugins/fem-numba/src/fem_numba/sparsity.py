@@ -14,7 +14,7 @@ from numba import prange
 
 from fem_numba.jit import In, Out, compiled, i4, i8, inlined, u2, u4
 from fem_numba.memory import empty
-from fem_numba.parts import FIRST, NONE, Parts, order, parts
+from fem_numba.parts import FIRST, NONE, Parts, elements_of, order, parts, place
 from fem_numba.threads import parallel
 
 _END = np.int32(2**31 - 1)
@@ -62,24 +62,26 @@ def compute_pattern(mesh: Mesh, threads: int, progress: Progress) -> Pattern:
         starts, incident = _adjacency(mesh, threads)
         cut = order(mesh, starts, incident)
         progress.check()
+        ends, elements = elements_of(mesh, starts, incident, cut, threads)
         keys = empty((n, 9), np.uint32)
         sort_nodes(mesh.quad8, keys)
-        local = empty((n, 8, 8), np.uint16)
+        local = empty((len(elements), 8, 8), np.uint16)
         indptr = np.ones(n_nodes + 1, dtype=np.int32)  # an orphan's row has its diagonal
         indptr[0] = 0
-        u4, flat = np.uint32, local.reshape(-1)
-        merge(starts, incident.view(u4), keys.reshape(-1), cut.bounds, cut.nodes.view(u4), flat, indptr[1:])
+        merge(
+            starts, incident.view(np.uint32), keys.reshape(-1), cut.bounds, cut.nodes.view(np.uint32), ends, elements,
+            local.reshape(-1), indptr[1:], threads,
+        )  # fmt: skip
+        del incident, keys  # their memory serves what follows
         _require_room(mesh, indptr[1:])
         progress.check()
         np.cumsum(indptr, out=indptr)
         indices = empty(indptr[-1], np.int32)
         indices[indptr[mesh.orphan_nodes]] = mesh.orphan_nodes
-        fill(
-            starts, incident.view(u4), mesh.quad8.reshape(-1), flat, cut.bounds, cut.nodes.view(u4), indptr.view(u4),
-            indices,
-        )  # fmt: skip
+        found = parts(mesh, cut, ends, elements, indptr, local)
+        fill(found.nodes, found.rows, local, indices)
         progress.check()
-        return Pattern(indptr, indices, parts(mesh, starts, incident, cut, indptr, local, threads), n, threads)
+        return Pattern(indptr, indices, found, n, threads)
 
 
 def pattern_of(sparsity: Sparsity, mesh: Mesh, threads: int) -> Pattern:
@@ -88,8 +90,11 @@ def pattern_of(sparsity: Sparsity, mesh: Mesh, threads: int) -> Pattern:
     with parallel(threads):
         starts, incident = _adjacency(mesh, threads)
         cut = order(mesh, starts, incident)
-        local = (sparsity.slots - sparsity.indptr[mesh.quad8][:, :, None]).astype(np.uint16)
-        found = parts(mesh, starts, incident, cut, sparsity.indptr, local, threads)
+        ends, elements = elements_of(mesh, starts, incident, cut, threads)
+        local = empty((len(elements), 8, 8), np.uint16)
+        taken = np.zeros(sparsity.nnz, dtype=bool)
+        place(mesh.quad8, cut.owner, sparsity.indptr, sparsity.slots, ends, elements, local, taken)
+        found = parts(mesh, cut, ends, elements, sparsity.indptr, local)
         return Pattern(sparsity.indptr, sparsity.indices, found, mesh.n_elements, threads)
 
 
@@ -179,62 +184,70 @@ def sort_nodes(quad8: Ints, keys: Array) -> None:
         keys[e, 8] = _END
 
 
-@compiled(In[i4, 1], In[u4, 1], In[u4, 1], In[i4, 1], In[u4, 1], Out[u2, 1], Out[i4, 1], parallel=True)
-def merge(starts: Ints, incident: Array, keys: Array, bounds: Ints, nodes: Array, local: Array, lengths: Ints) -> None:
-    """Each element entry's place in its row, (64 n_elements,), and the rows' lengths, (n_nodes,).
+@compiled(
+    In[i4, 1], In[u4, 1], In[u4, 1], In[i4, 1], In[u4, 1], In[i4, 1], In[i4, 1], Out[u2, 1], Out[i4, 1], i8,
+    parallel=True,
+)  # fmt: skip
+def merge(
+    starts: Ints, incident: Array, keys: Array, bounds: Ints, nodes: Array, ends: Ints, elements: Ints,
+    local: Array, lengths: Ints, threads: int,
+) -> None:  # fmt: skip
+    """Place of each entry in its row, as in `Parts` but flat, and the rows' lengths, (n_nodes,).
 
     The rows are taken part by part: rows of neighbours need the same elements.
     """
-    most = 0
+    most, n_parts = 0, bounds.size - 1
     for r in range(lengths.size):
         most = max(most, starts[r + 1] - starts[r])
-    for part in prange(bounds.size - 1):
+    for thread in prange(threads):
         at = np.empty(most, np.uint32)  # of each list's head among the keys
         head = np.empty(most, np.uint32)
         place = np.empty(9 * most, np.uint16)  # of each node of each list, and of its end
         to = np.empty(most, np.uint32)  # where each list's next place is written
-        for q in range(bounds[part], bounds[part + 1]):
-            r = nodes[q]
-            s = starts[r]
-            lists = starts[r + 1] - s
-            for m in range(lists):
-                at[m] = 9 * (incident[s + m] >> 3)
-                head[m] = keys[at[m]] >> 3
-                to[m] = 9 * m
-            length = 0
-            while True:
-                node = head[0]
-                for m in range(1, lists):
-                    node = min(node, head[m])
-                if node == _END >> 3:
-                    break
-                for m in range(lists):  # without branches: what is written for no reason is written again
-                    place[to[m]] = length
-                    hit = np.uint32(head[m] == node)
-                    to[m] += hit
-                    at[m] += hit
+        where = np.empty(keys.size // 9, np.uint32)  # of each element among the part's
+        for part in range(thread * n_parts // threads, (thread + 1) * n_parts // threads):
+            for q in range(ends[part], ends[part + 1]):
+                where[elements[q]] = q
+            for q in range(bounds[part], bounds[part + 1]):
+                r = nodes[q]
+                s = starts[r]
+                lists = starts[r + 1] - s
+                for m in range(lists):
+                    at[m] = 9 * (incident[s + m] >> 3)
                     head[m] = keys[at[m]] >> 3
-                length += 1
-            for m in range(lists):
-                row, first = 8 * incident[s + m], 9 * (incident[s + m] >> 3)
-                for k in range(8):
-                    local[row + (keys[first + k] & 7)] = place[9 * m + k]
-            lengths[r] = length
+                    to[m] = 9 * m
+                length = 0
+                while True:
+                    node = head[0]
+                    for m in range(1, lists):
+                        node = min(node, head[m])
+                    if node == _END >> 3:
+                        break
+                    first = np.uint32(FIRST)
+                    for m in range(lists):  # without branches: what is written for no reason is written again
+                        place[to[m]] = length | first
+                        hit = np.uint32(head[m] == node)
+                        first &= hit - 1  # 0 from the first hit on
+                        to[m] += hit
+                        at[m] += hit
+                        head[m] = keys[at[m]] >> 3
+                    length += 1
+                for m in range(lists):
+                    e = incident[s + m] >> 3
+                    row = 64 * where[e] + 8 * (incident[s + m] & 7)
+                    for k in range(8):
+                        local[row + (keys[9 * e + k] & 7)] = place[9 * m + k]
+                lengths[r] = length
 
 
-@compiled(In[i4, 1], In[u4, 1], In[i4, 1], In[u2, 1], In[i4, 1], In[u4, 1], In[u4, 1], Out[i4, 1], parallel=True)
-def fill(
-    starts: Ints, incident: Array, quad8: Ints, local: Array, bounds: Ints, nodes: Array, indptr: Array, indices: Ints
-) -> None:
-    """The columns of each row; `quad8` and `local` are flat."""
-    for part in prange(bounds.size - 1):
-        for q in range(bounds[part], bounds[part + 1]):
-            r = nodes[q]
-            row = indptr[r]
-            for m in range(starts[r], starts[r + 1]):
-                entry, element = 8 * incident[m], incident[m] & ~np.uint32(7)
-                for j in range(np.uint32(8)):
-                    indices[row + local[entry + j]] = quad8[element + j]
+@compiled(In[u4, 2], In[u4, 2], In[u2, 3], Out[i4, 1], parallel=True)
+def fill(nodes: Array, rows: Array, local: Array, indices: Ints) -> None:
+    """The columns of each row."""
+    for q in prange(nodes.shape[0]):
+        for i in range(8):
+            if rows[q, i] != NONE:
+                for j in range(8):
+                    indices[rows[q, i] + (local[q, i, j] & (FIRST - 1))] = nodes[q, j]
 
 
 @compiled(In[i4, 1], In[u4, 2], In[u2, 3], Out[i4, 3], parallel=True)
