@@ -1,6 +1,6 @@
 """The core's two backends; everything else is a distribution of its own."""
 
-from fem_core.backend import BackendInfo, Option
+from fem_core.backend import BackendInfo, Option, halves
 from fem_core.batches import int_or_auto
 
 #: The option of every `BatchedBackend`.
@@ -10,10 +10,19 @@ KERNEL = Option("kernel", str, "vectorized", "how a batch is computed", ("vector
 def worker_options(worker: str, workers: str) -> tuple[Option, ...]:
     """The options of a `BatchedBackend` with workers, be they threads, processes or something else: see `Batching`."""
     return (
-        Option("workers", int, None, f"{workers}; by default the cores this process may use", minimum=1),
-        Option("batch_size", int_or_auto, None, "elements in a batch, or auto; 1000 with kernel=loop", minimum=1),
+        Option(
+            "min_size",
+            int,
+            1000,
+            f"fewer elements stay in the calling {worker}",
+            minimum=0,
+            candidates=(10_000, 50_000),
+        ),
+        Option("workers", int, None, f"{workers}; by default the cores this process may use", (), 1, halves),
+        Option(
+            "batch_size", int_or_auto, None, "elements in a batch, or auto; 1000 with kernel=loop", (), 1, (4096, 16384)
+        ),
         Option("batches_per_task", int, 1, f"batches handed to a {worker} together", minimum=1),
-        Option("min_size", int, 1000, f"fewer elements stay in the calling {worker}", minimum=0),
         KERNEL,
     )
 
