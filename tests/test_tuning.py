@@ -17,7 +17,7 @@ from fem_core.backend import halves
 from fem_core.cli import fem as command
 from fem_core.cli.errors import Status
 from fem_core.core import Core
-from fem_core.registry import REGISTRY
+from fem_core.registry import REGISTRY, State
 from fem_core.testing.target import Target
 from hypothesis import given
 from hypothesis import strategies as st
@@ -155,6 +155,15 @@ def test_what_gives_another_result_is_not_timed(walker, gait, why):
     assert options == {"gait": "run"}
     assert why in trials[f"gait={gait}"].refused
     assert trials[f"gait={gait}"].ratios == []
+
+
+@pytest.mark.parametrize("name", ["threads", "numba"])
+def test_nothing_that_a_backend_of_ours_suggests_is_refused(name):
+    if name not in {one.name for one in REGISTRY.listings() if one.state is State.READY}:
+        pytest.skip(f"{name} isn't ready here")
+    _, trials = tune(REGISTRY.find(name), fem.generate.duct(nx=60, ny=20))
+    assert bool(trials) == (fem.available_cores() > 1) or name == "threads"
+    assert [one.refused for one in trials.values()] == [""] * len(trials)
 
 
 # what is noise
@@ -387,6 +396,23 @@ def test_without_names_a_backend_that_cannot_be_opened_is_left_out(walker, monke
     shown = fem_tune()
     assert (shown.exit_code, shown.stdout.splitlines()[-2]) == (0, "left out walker: asleep")
     assert fem_tune("--backend", "walker").exit_code == Status.BACKEND
+
+
+def test_one_broken_plugin_keeps_no_other_from_being_tuned(walker, monkeypatch):
+    walker("run")
+    broken = replace(info(cadences=lambda cores: 1 / 0), name="broken")
+    monkeypatch.setitem(REGISTRY._registered, "broken", broken)
+    monkeypatch.setenv("FEM_DISABLE", "mp,mp-shm,numba,threads")
+    shown = fem_tune()
+    assert shown.exit_code == 0
+    assert "left out broken: backend 'broken' failed in candidates of 'cadence': ZeroDivisionError" in shown.stdout
+    assert "walker: from now on --option gait=run" in shown.stdout
+
+
+def test_a_backend_that_is_not_ready_is_refused_with_the_reason(walker):
+    walker("run", available=lambda: "no legs")
+    shown = fem_tune("--backend", "walker")
+    assert (shown.exit_code, shown.stderr) == (Status.BACKEND, "fem: error: backend 'walker' is unavailable: no legs\n")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from fem_core.bench import EQUAL, assembled, in_turn, matrix_difference
-from fem_core.errors import FemError
+from fem_core.errors import BackendError, FemError
 from fem_core.hardware import available_cores
 from fem_core.mesh import Mesh
 from fem_core.opening import open_backend
@@ -98,12 +98,17 @@ def tune(listing: Listing, meshes: Sequence[Mesh], *, repeats: int = 5, on_round
     repeats : int
         Rounds that count, in which all take turns.
 
-    Raises BackendUnavailable if the backend can't be opened.
+    Raises BackendError if the backend can't be opened, or fails with its defaults.
     """
     taken: dict[str, Any] = {}
     trials: list[Trial] = []
     for option in listing.info.options if listing.info else ():
-        if values := option.values(available_cores()):
+        try:
+            values = option.values(available_cores())
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}"
+            raise BackendError(f"backend {listing.name!r} failed in candidates of {option.name!r}: {what}") from error
+        if values:
             tried = [Trial(option.name, value) for value in values]
             told = partial(on_round, option.name) if on_round else _unheard
             _run(listing, taken, tried, meshes, repeats, told)

@@ -8,7 +8,7 @@ import click
 
 from fem_core.cli.console import print_json, say, show
 from fem_core.cli.options import PATH, everywhere
-from fem_core.errors import FemError
+from fem_core.errors import BackendError, BackendUnavailable, FemError
 from fem_core.registry import REGISTRY, Listing, State
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ def tune(
         _print_forgotten(tuned.forget(backends or None), as_json)
         return
     for one in listings:
+        if one.state is not State.READY:
+            raise BackendUnavailable(f"backend {one.name!r} is {one.state}: {one.reason}")
         if not _tunable(one):
             others = ", ".join(other.name for other in REGISTRY.listings() if _tunable(other)) or "none"
             raise FemError(f"backend {one.name!r} has no option that can be tuned; backends that have: {others}")
@@ -71,37 +73,38 @@ def tune(
         raise FemError("no backend that is ready has an option that can be tuned; `fem backends` lists them")
 
     from fem_core.cli.progress import Bars
-    from fem_core.errors import BackendUnavailable
     from fem_core.files import read_mesh
     from fem_core.generate import y_tube
     from fem_core.tuning import tune as find
 
-    found: dict[str, Any] = {}
     with Bars() as bars:
         bars.begin("mesh")
         meshes = [read_mesh(mesh)] if mesh else [y_tube(nodes=size) for size in sorted(set(nodes))]
-        sizes = [one.n_nodes for one in meshes]
-        if not as_json:
-            _print_heading(meshes, repeats)
-        for one in chosen:
+    sizes = [one.n_nodes for one in meshes]
+    if not as_json:
+        _print_heading(meshes, repeats)
+    found: dict[str, Any] = {}
+    for one in chosen:
+        try:
+            with Bars() as bars:
+                bars.begin(one.name)
 
-            def told(option: str, mesh: "Mesh", round_: int, name: str = one.name) -> None:
-                what = f"round {round_} of {repeats}" if round_ > 0 else "warming up"
-                bars.begin(name, f"{option}, {mesh.n_nodes:,} nodes, {what}")
+                def told(option: str, mesh: "Mesh", round_: int, bars: Bars = bars) -> None:
+                    what = f"round {round_}" if round_ > 0 else "warming up"
+                    bars.show(max(0, round_), repeats, f"{option}, {mesh.n_nodes:,} nodes, {what}")
 
-            try:
                 tuning = find(one, meshes, repeats=repeats, on_round=told)
-            except BackendUnavailable as error:
-                if backends:
-                    raise
-                found[one.name] = {"left_out": str(error)}
-                if not as_json:
-                    say(f"left out {one.name}: {error}\n")
-                continue
+        except BackendError as error:
+            if backends:
+                raise
+            found[one.name] = {"left_out": str(error)}
             if not as_json:
-                _print(one.name, tuning, sizes)
-            path = tuned.store(one, tuning.options, sizes)
-            found[one.name] = {**_plain(tuning), "file": str(path)}
+                say(f"left out {one.name}: {error}\n")
+            continue
+        if not as_json:
+            _print(one.name, tuning, sizes)
+        path = tuned.store(one, tuning.options, sizes)
+        found[one.name] = {**_plain(tuning), "file": str(path)}
     if as_json:
         from fem_core.bench import machine
 
