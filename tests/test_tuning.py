@@ -343,7 +343,7 @@ def test_a_plugin_whose_candidates_fail_can_still_be_opened(walker, caplog):
 
 
 def fem_tune(*arguments):
-    return CliRunner().invoke(command, ["tune", "--nodes", "120", "--nodes", "900", "--repeats", "1", *arguments])
+    return CliRunner().invoke(command, ["tune", "--nodes", "120", "--nodes", "900", "--repeats", "3", *arguments])
 
 
 def test_fem_tune(walker):
@@ -365,6 +365,13 @@ def test_fem_tune(walker):
         one for one in json.loads(CliRunner().invoke(command, ["backends", "--json"]).stdout) if one["name"] == "walker"
     ]
     assert one["tuned"]["options"] == {"gait": "run"}
+
+
+def test_where_there_is_one_core_there_may_be_nothing_to_try(walker, monkeypatch):
+    walker(cadences=halves)
+    monkeypatch.setattr(tuning, "available_cores", lambda: 1)
+    shown = fem_tune("--backend", "walker")
+    assert (shown.exit_code, shown.stdout.splitlines()[-2]) == (0, "walker: the defaults are best")
 
 
 def test_fem_tune_prints_json(walker):
@@ -421,7 +428,7 @@ def test_a_backend_that_is_not_ready_is_refused_with_the_reason(walker):
         (["--backend", "wlaker"], Status.BACKEND, "no backend 'wlaker'"),
         (["--backend", "numpy"], Status.USAGE, "no option that can be tuned; backends that have: "),
         (["--nodes", "5"], Status.USAGE, "--nodes"),
-        (["--repeats", "0"], Status.USAGE, "--repeats"),
+        (["--repeats", "2"], Status.USAGE, "--repeats"),
         (["nowhere.h5", "--backend", "walker"], Status.USAGE, "nowhere.h5"),
     ],
 )
@@ -447,6 +454,7 @@ def test_what_cannot_be_kept_is_shown_and_is_an_error(walker, monkeypatch, tmp_p
     shown = fem_tune("--backend", "walker")
     assert shown.exit_code == Status.USAGE
     assert "gait=run" in shown.stdout
+    assert "from now on" not in shown.stdout
     assert str(tmp_path / "tuned") in shown.stderr
     fem.open_backend("walker").close()
     assert last_made() == {}

@@ -1,5 +1,6 @@
 """`fem tune`."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ _COLOURS = {"taken": "green", "refused": "red", "slower": "dim", "no gain": "dim
     show_default=True,
     help="Sizes of y-tubes, where no MESH is given.",
 )
-@click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Rounds, after warming up.")
+@click.option("--repeats", type=click.IntRange(min=3), default=5, show_default=True, help="Rounds, after warming up.")
 @click.option("--forget", is_flag=True, help="Remove what was found, and go back to the defaults.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @everywhere
@@ -101,9 +102,12 @@ def tune(
             if not as_json:
                 say(f"left out {one.name}: {error}\n")
             continue
-        if not as_json:
+        if tuning.trials and not as_json:
             _print(one.name, tuning, sizes)
         path = tuned.store(one, tuning.options, sizes)
+        if not as_json:
+            values = " ".join(f"--option {option}={value}" for option, value in tuning.options.items())
+            say(f"{one.name}: {f'from now on {values}' if values else 'the defaults are best'}\n")
         found[one.name] = {**_plain(tuning), "file": str(path)}
     if as_json:
         from fem_core.bench import machine
@@ -144,7 +148,7 @@ def _verdict(trial: "Trial", tuning: "Tuning") -> str:
 
 def _print_heading(meshes: "Sequence[Mesh]", repeats: int) -> None:
     sizes = ", ".join(f"{one.n_nodes:,}" for one in meshes)
-    say(f"{meshes[0].source}: {sizes} nodes; medians of {repeats} round{'s' * (repeats > 1)}.")
+    say(f"{meshes[0].source}: {sizes} nodes; medians of {repeats} rounds.")
     say("ms of the backend's own stages, in a first run and with a pattern that comes again;")
     say("below, how many times as fast each value is as what was taken before it.\n")
 
@@ -156,7 +160,7 @@ def _print(name: str, tuning: "Tuning", sizes: Sequence[int]) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column(Text(name))
     for size in sizes:
-        table.add_column(f"{round(size, 1 - len(str(size))):,}", justify="right")
+        table.add_column(f"{round(size, 2 - len(str(size))):,}", justify="right")
         table.add_column("again", justify="right")
     table.add_column()
     width = 2 * len(sizes)
@@ -164,14 +168,12 @@ def _print(name: str, tuning: "Tuning", sizes: Sequence[int]) -> None:
     table.add_row("defaults", *_filled([f"{1e3 * took:.1f}" for took in first.default], width))
     for one in tuning.trials:
         verdict = _verdict(one, tuning)
-        cells = _filled([f"{1 / ratio:.2f}" for ratio in one.ratios], width)
+        cells = _filled([f"{1 / ratio if ratio else math.inf:.2f}" for ratio in one.ratios], width)
         table.add_row(f"{one.option}={one.value}", *cells, Text(verdict, _COLOURS.get(verdict, "")))
     show(table)
     for one in tuning.trials:
         if one.refused:
             say(f"{one.option}={one.value} is refused: {one.refused}")
-    values = " ".join(f"--option {option}={value}" for option, value in tuning.options.items())
-    say(f"{name}: {f'from now on {values}' if values else 'the defaults are best'}\n")
 
 
 def _filled(cells: list[str], width: int) -> list[str]:
