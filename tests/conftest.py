@@ -17,6 +17,9 @@ settings.load_profile("fem")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# What was tuned for this machine is nobody's business here, nor in processes started from here.
+os.environ["FEM_TUNE"] = "off"
+
 _todo = opening.todo
 
 # They need compilers and wheels that most people lack: `nox -s cupy` brings them.

@@ -37,12 +37,25 @@ def _no_caches() -> Iterable[Path]:
     return ()
 
 
+def halves(cores: int) -> tuple[int, ...]:
+    """Half the cores, half of that, down to 1: candidates for a number of threads or workers."""
+    return tuple(cores >> k for k in range(1, cores.bit_length()))
+
+
 @dataclass(frozen=True)
 class Option:
     """An option of a backend: `--option name=value`, checked before the backend is created.
 
+    Parameters
+    ----------
+    candidates : tuple or function
+        Values that `fem tune` tries, or a function of the number of cores that gives them; only of an option that
+        changes speed and never a result.
+
     >>> Option("workers", int, None, "number of worker threads").parse("4")
     4
+    >>> Option("workers", int, candidates=halves).values(cores=8)
+    (4, 2, 1)
     """
 
     name: str
@@ -51,6 +64,12 @@ class Option:
     help: str = ""
     choices: tuple[Any, ...] = ()
     minimum: float | None = None
+    candidates: tuple[Any, ...] | Callable[[int], Iterable[Any]] = ()
+
+    def values(self, cores: int) -> tuple[Any, ...]:
+        """What `fem tune` tries beside the default, on a machine of so many cores."""
+        given = self.candidates(cores) if callable(self.candidates) else self.candidates
+        return tuple(value for value in map(self.parse, given) if value != self.default)
 
     def parse(self, value: Any) -> Any:
         """`value`, or the text of it, as this option's type. Raises OptionError with what is accepted."""

@@ -5,6 +5,7 @@ backend is timed only after its matrix has been found equal to the reference's.
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -12,8 +13,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -26,8 +28,14 @@ from fem_core.session import Session
 from fem_core.system import LinearSystem
 from fem_core.wording import count
 
+K = TypeVar("K")
+T = TypeVar("T")
+
 #: Variables that keep BLAS and OpenMP to one thread; they must be set before NumPy is imported.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+
+#: Matrices that differ by less are the same: see `matrix_difference`.
+EQUAL = 1e-11
 
 #: The stages that `compare_backends` times, and the cost of an iteration.
 STAGES = ("compute_sparsity", "assemble_system", "apply_bc", "compute_derived")
@@ -48,6 +56,24 @@ class Timing:
         return min(self.seconds)
 
 
+def in_turn(
+    cases: Mapping[K, Callable[[], T]],
+    repeats: int,
+    warmup: int = 1,
+    on_round: Callable[[int], object] | None = None,
+) -> dict[K, list[T]]:
+    """What each case answers, called once per round: of `repeats` rounds after `warmup` ones that don't count."""
+    answers: dict[K, list[T]] = {name: [] for name in cases}
+    for round_ in range(1 - warmup, repeats + 1):
+        if on_round:
+            on_round(round_)
+        for name, run in cases.items():
+            answer = run()
+            if round_ > 0:
+                answers[name].append(answer)
+    return answers
+
+
 def side_by_side(cases: Mapping[str, Callable[[], object]], repeats: int = 7, warmup: int = 1) -> dict[str, Timing]:
     """Time each case once per round, `repeats` rounds after `warmup` unmeasured ones.
 
@@ -55,14 +81,14 @@ def side_by_side(cases: Mapping[str, Callable[[], object]], repeats: int = 7, wa
     >>> timings["short"].median < timings["long"].median
     True
     """
-    seconds: dict[str, list[float]] = {name: [] for name in cases}
-    for round_ in range(warmup + repeats):
-        for name, run in cases.items():
-            start = time.perf_counter()
-            run()
-            if round_ >= warmup:
-                seconds[name].append(time.perf_counter() - start)
-    return {name: Timing(tuple(values)) for name, values in seconds.items()}
+
+    def seconds(run: Callable[[], object]) -> float:
+        start = time.perf_counter()
+        run()
+        return time.perf_counter() - start
+
+    timed = in_turn({name: partial(seconds, run) for name, run in cases.items()}, repeats, warmup)
+    return {name: Timing(tuple(values)) for name, values in timed.items()}
 
 
 def peak_memory(program: str, *arguments: str, env: Mapping[str, str] | None = None) -> float:
@@ -142,7 +168,7 @@ def compare_backends(
         left_out: dict[str, str] = {}
         for name in backends:
             try:
-                sessions[name] = stack.enter_context(open_backend(name))
+                sessions[name] = stack.enter_context(open_backend(name, tuned=False))
             except BackendUnavailable as error:
                 if strict:
                     raise
@@ -175,20 +201,32 @@ def _equal_matrices(sessions: Mapping[str, Session], mesh: Mesh, problem: Proble
     wanted: LinearSystem | None = None
     difference: dict[str, float] = {}
     for name, session in sessions.items():
-        stages = session.stages()
-        system = stages.assemble_system(mesh, problem, stages.compute_sparsity(mesh))
-        found = stages.to_host(system, "assemble_system", mesh)
+        found = assembled(session, mesh, problem)
         wanted = wanted or found
-        diagonal = wanted.matrix.diagonal()
-        scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1))
-        rows = np.repeat(scale, np.diff(wanted.matrix.indptr))
-        if not np.array_equal(found.matrix.indices, wanted.matrix.indices):
+        difference[name] = matrix_difference(found, wanted)
+        if difference[name] == math.inf:
             raise BackendError(f"backend {name!r} has another pattern than {next(iter(sessions))!r}")
-        delta = np.abs(found.matrix.data - wanted.matrix.data) * rows * scale[wanted.matrix.indices]
-        difference[name] = float(delta.max())
-        if not difference[name] < 1e-11:
+        if not difference[name] < EQUAL:
             raise BackendError(
                 f"backend {name!r} builds another matrix than {next(iter(sessions))!r} "
                 f"(difference {difference[name]:.1e}); its times would mean nothing: run fem verify --backend {name}"
             )
     return difference
+
+
+def assembled(session: Session, mesh: Mesh, problem: Problem) -> LinearSystem:
+    """The session's system before boundary conditions, on the host."""
+    stages = session.stages()
+    system = stages.assemble_system(mesh, problem, stages.compute_sparsity(mesh))
+    return stages.to_host(system, "assemble_system", mesh)
+
+
+def matrix_difference(found: LinearSystem, wanted: LinearSystem) -> float:
+    """Largest |K_ij - K'_ij| / √(K_ii K_jj); infinite where the patterns differ."""
+    if not np.array_equal(found.matrix.indices, wanted.matrix.indices):
+        return math.inf
+    diagonal = wanted.matrix.diagonal()
+    scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1))
+    rows = np.repeat(scale, np.diff(wanted.matrix.indptr))
+    delta = np.abs(found.matrix.data - wanted.matrix.data) * rows * scale[wanted.matrix.indices]
+    return float(delta.max())

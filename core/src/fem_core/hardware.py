@@ -54,10 +54,8 @@ def _machine_memory() -> int | None:
         pass
     if sys.platform == "win32":
         return _windows_memory()
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2  # macOS doesn't tell what is free
-    except (AttributeError, OSError, ValueError):
-        return None
+    total = total_memory()
+    return total // 2 if total else None  # macOS doesn't tell what is free
 
 
 def _windows_memory() -> int | None:
@@ -96,16 +94,32 @@ def _cgroup_memory(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/
             yield allowed - used + int(stat.get(droppable, 0))
 
 
+def total_memory() -> int | None:
+    """Bytes that the machine has; None where the system doesn't tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
 @cache
+def _cpuinfo() -> dict[str, str]:
+    """What Linux says of the first processor."""
+    try:
+        first = Path("/proc/cpuinfo").read_text().split("\n\n", 1)[0]
+    except OSError:
+        return {}
+    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
+
+
 def cpu_name() -> str:
     """The processor's name, as far as the system tells."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return platform.processor() or platform.machine()
+    return _cpuinfo().get("model name") or platform.processor() or platform.machine()
+
+
+def cpu_features() -> list[str]:
+    """What the processor can do, such as `avx512f`, in alphabetical order; empty where the system doesn't tell."""
+    return sorted((_cpuinfo().get("flags") or _cpuinfo().get("Features", "")).split())
 
 
 def hardware() -> dict[str, str | int]:

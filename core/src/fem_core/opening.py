@@ -2,17 +2,22 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fem_core.backend import Backend, BackendInfo
 from fem_core.errors import BackendError, BackendUnavailable, DeviceMissing, OptionError
 from fem_core.registry import REGISTRY, Listing, State, judge
 from fem_core.session import Session
 
+if TYPE_CHECKING:
+    from fem_core.tuned import Tuned
+
 _log = logging.getLogger(__name__)
 
 
-def open_backend(name: str | BackendInfo = "auto", /, *, fallback: bool = False, **options: Any) -> Session:
+def open_backend(
+    name: str | BackendInfo = "auto", /, *, fallback: bool = False, tuned: bool = True, **options: Any
+) -> Session:
     """Open a backend, a chain of backends (`"mp-shm,numba"`) or the best there is (`"auto"`).
 
     Parameters
@@ -23,6 +28,9 @@ def open_backend(name: str | BackendInfo = "auto", /, *, fallback: bool = False,
         it left out (notes), and what failed (warnings).
     fallback : bool
         Pass over a backend that declines a stage with a warning; `auto` always does.
+    tuned : bool
+        Give a backend that is given no option here those that `fem tune` found for this machine, and say so in each
+        report (notes). They change speed, never a result.
     **options
         Options of the backends; each goes to those that know it.
 
@@ -34,15 +42,15 @@ def open_backend(name: str | BackendInfo = "auto", /, *, fallback: bool = False,
         For an option none of the backends knows, or a value of the wrong type.
     """
     if name == "auto":
-        return _open_best(options)
+        return _open_best(options, tuned)
     listings = _find(name)
     _refuse_unknown(listings, options)
-    return _open(listings, options, fallback=fallback).open()
+    return _open(listings, options, tuned, fallback=fallback).open()
 
 
 def create_backends(name: str | BackendInfo, options: Mapping[str, Any]) -> list[tuple[BackendInfo, Backend]]:
     """The backends of a chain as they are before anything is opened."""
-    return _create(_find(name), options)
+    return [REGISTRY.create(listing, _known(listing, options)) for listing in _find(name)]
 
 
 def _find(name: str | BackendInfo) -> list[Listing]:
@@ -56,18 +64,21 @@ def _find(name: str | BackendInfo) -> list[Listing]:
     return [REGISTRY.find(part) for part in parts]
 
 
-def _create(listings: Sequence[Listing], options: Mapping[str, Any]) -> list[tuple[BackendInfo, Backend]]:
-    return [REGISTRY.create(listing, _known(listing, options)) for listing in listings]
-
-
-def _open(listings: Sequence[Listing], options: Mapping[str, Any], **settings: Any) -> Session:
-    backends = _create(listings, options)
+def _open(
+    listings: Sequence[Listing], options: Mapping[str, Any], tuned: bool, notes: Sequence[str] = (), **settings: Any
+) -> Session:
+    backends = []
+    for listing in listings:
+        own = _known(listing, options)
+        if tuned and not own and (kept := tuning_of(listing)) and kept.options:
+            own, notes = dict(kept.options), (*notes, f"{listing.name}: {kept}")
+        backends.append(REGISTRY.create(listing, own))
     origins = [listing.distribution.split(" ") for listing in listings]  # name and version, or a remark
     distributions = [origin[0] for origin in origins if len(origin) == 2 and origin[0] != "fem-core"]
-    return Session(backends, distributions=distributions, **settings)
+    return Session(backends, distributions=distributions, notes=notes, **settings)
 
 
-def _open_best(options: Mapping[str, Any]) -> Session:
+def _open_best(options: Mapping[str, Any], tuned: bool) -> Session:
     listings = REGISTRY.listings()
     ready = [listing for listing in listings if listing.state is State.READY]
     pending = {listing.name: what for listing in ready if (what := todo(listing))}
@@ -98,7 +109,7 @@ def _open_best(options: Mapping[str, Any]) -> Session:
         if absent:
             notes.append(f"auto left out {', '.join(absent)}: unavailable; `fem backends` says why")
         try:
-            return _open([listing], options, fallback=True, notes=notes, warnings=passed).open()
+            return _open([listing], options, tuned, notes, fallback=True, warnings=passed).open()
         except DeviceMissing as error:
             what = str(error).partition(";")[0]
             missing.append(f"auto left out {listing.name}: {what}; `fem doctor` says more")
@@ -119,6 +130,15 @@ def todo(listing: Listing) -> str | None:
     except Exception as error:
         _log.warning("backend %r can't tell whether it is prepared: %s", listing.name, error)
         return None
+
+
+def tuning_of(listing: Listing) -> "Tuned | None":
+    """What `fem tune` found for a backend on this machine, if anything."""
+    if listing.info is None or not any(option.candidates for option in listing.info.options):
+        return None
+    from fem_core.tuned import load
+
+    return load(listing)
 
 
 def _known(listing: Listing, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def check(name: str) -> str | None:
     from fem_core.problem import Problem
 
     mesh = generate.duct(length=_LENGTH, nx=_NX, ny=_NY)
-    with open_backend(name) as session:
+    with open_backend(name, tuned=False) as session:  # so that a pool is started
         (info, _), *_ = session.backends
         solver = "cg" if "cg" in info.solver_methods or not info.solver_methods else info.solver_methods[0]
         solution = session.solve(mesh, Problem.potential_flow(mesh, gamma=_GAMMA), solver=solver)

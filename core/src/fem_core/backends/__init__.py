@@ -1,6 +1,6 @@
 """The core's two backends; everything else is a distribution of its own."""
 
-from fem_core.backend import BackendInfo, Option
+from fem_core.backend import BackendInfo, Option, halves
 from fem_core.batches import int_or_auto
 
 #: The option of every `BatchedBackend`.
@@ -8,12 +8,18 @@ KERNEL = Option("kernel", str, "vectorized", "how a batch is computed", ("vector
 
 
 def worker_options(worker: str, workers: str) -> tuple[Option, ...]:
-    """The options of a `BatchedBackend` with workers, be they threads, processes or something else: see `Batching`."""
+    """The options of a `BatchedBackend` with workers, be they threads, processes or something else: see `Batching`.
+
+    `min_size` is tuned first: without it a number of workers or a size of batches would be taken for what it does to
+    small meshes alone.
+    """
     return (
-        Option("workers", int, None, f"{workers}; by default the cores this process may use", minimum=1),
-        Option("batch_size", int_or_auto, None, "elements in a batch, or auto; 1000 with kernel=loop", minimum=1),
+        Option("min_size", int, 1000, f"fewer elements stay in the calling {worker}", (), 0, (10_000, 50_000)),
+        Option("workers", int, None, f"{workers}; by default the cores this process may use", (), 1, halves),
+        Option(
+            "batch_size", int_or_auto, None, "elements in a batch, or auto; 1000 with kernel=loop", (), 1, (4096, 16384)
+        ),
         Option("batches_per_task", int, 1, f"batches handed to a {worker} together", minimum=1),
-        Option("min_size", int, 1000, f"fewer elements stay in the calling {worker}", minimum=0),
         KERNEL,
     )
 

@@ -19,6 +19,7 @@ from fem_core.cli.mesh import mesh
 from fem_core.cli.options import everywhere
 from fem_core.cli.plot import plot
 from fem_core.cli.solve import solve
+from fem_core.cli.tune import tune
 from fem_core.cli.verify import verify
 
 __all__ = ["fem", "main"]
@@ -75,6 +76,10 @@ def fem(context: click.Context) -> None:
     How fast is it? Time backends side by side, once their matrices agree
       fem bench --nodes 20000
 
+    \b
+    Could it be faster here? Find its best options, and keep them
+      fem tune
+
     Results go to stdout; progress, logs and errors to stderr. An error is one line
     and says the way out.
     """
@@ -82,7 +87,7 @@ def fem(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (demo, solve, plot, mesh, check, backends, doctor, verify, bench):
+for _command in (demo, solve, plot, mesh, check, backends, doctor, verify, bench, tune):
     fem.add_command(_command)
 
 

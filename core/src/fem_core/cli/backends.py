@@ -60,6 +60,8 @@ def backends(probe: bool, timeout: float, as_json: bool) -> None:
 
 def describe(one: Listing, verdicts: dict[str, str | None]) -> dict[str, Any]:
     """A backend as an object of `fem backends --json`; what can't be known of a broken one is null or empty."""
+    from fem_core.opening import tuning_of
+
     info = one.info
     found: dict[str, Any] = {
         "name": one.name,
@@ -80,6 +82,7 @@ def describe(one: Listing, verdicts: dict[str, str | None]) -> dict[str, Any]:
             }
             for option in (info.options if info else ())
         ],
+        "tuned": {"day": kept.day, "options": dict(kept.options)} if (kept := tuning_of(one)) else None,
     }
     if one.name in verdicts:
         reason = verdicts[one.name]
@@ -124,6 +127,8 @@ def _print_details(one: Listing) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from fem_core.opening import tuning_of
+
     info = one.info
     assert info
     say()
@@ -139,3 +144,5 @@ def _print_details(one: Listing) -> None:
         table.add_row(Text(f"--option {option.name}={default}"), Text(option.help + choices))
     if info.options:
         show(Padding(table, (0, 0, 0, 2)))
+    if kept := tuning_of(one):
+        say(f"  {kept}")

@@ -137,10 +137,11 @@ def _gpus(gpus: Mapping[str, Any]) -> dict[str, str]:
 
 def _state(one: Mapping[str, Any]) -> str:
     took = f" in {one['seconds']:.1f} s" if one["seconds"] is not None else ""
+    tuned = f"; {one['tuned']}" if one["tuned"] else ""
     if one["works"] is None:
-        return f"{one['state']}{': ' * bool(one['reason'])}{one['reason']} ({one['distribution']})"
+        return f"{one['state']}{': ' * bool(one['reason'])}{one['reason']} ({one['distribution']}){tuned}"
     if one["works"]:
-        return f"works: solved a small duct{took} ({one['distribution']})"
+        return f"works: solved a small duct{took} ({one['distribution']}){tuned}"
     return f"does not work: {one['reason']} ({one['distribution']})"
 
 

@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 SECTIONS = {
     "Solving": ("demo", "solve", "plot"),
     "Meshes": ("mesh", "check"),
-    "Backends": ("backends", "doctor", "verify", "bench"),
+    "Backends": ("backends", "doctor", "verify", "bench", "tune"),
 }
 
 _STATUS = """\

@@ -104,7 +104,7 @@ def as_mapping(options: Iterable[tuple[str, str]]) -> dict[str, Any]:
     for key, value in options:
         if key in given:
             raise OptionError(f"option {key} is given twice: {given[key]!r} and {value!r}")
-        if key in ("name", "fallback"):
+        if key in ("name", "fallback", "tuned"):
             raise OptionError(f"no backend has an option {key!r}; `fem backends` lists those there are")
         given[key] = value
     return given

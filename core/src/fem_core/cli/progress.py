@@ -89,7 +89,8 @@ class Bars:
                 self._progress.update(self._task, detail=detail)
             self._task = None
 
-    def _show(self, completed: float, total: float | None, detail: str) -> None:
+    def show(self, completed: float, total: float | None, detail: str) -> None:
+        """How far the stage is."""
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=completed, total=total, detail=detail)
 
@@ -103,16 +104,16 @@ class Bars:
 
     @hookimpl
     def fem_assembly_progress(self, current: int, total: int) -> None:
-        self._show(current, total, f"{current:,} of {total:,} elements")
+        self.show(current, total, f"{current:,} of {total:,} elements")
 
     @hookimpl
     def fem_derived_progress(self, current: int, total: int) -> None:
-        self._show(current, total, f"{current:,} of {total:,} elements")
+        self.show(current, total, f"{current:,} of {total:,} elements")
 
     @hookimpl
     def fem_solve_progress(self, iteration: int, residual: float, etr: float | None) -> None:
         done = math.log(residual) / self._decades if 0 < residual < math.inf else 0.0
-        self._show(min(max(done, 0.0), 1.0), 1.0, f"iteration {iteration:,}, residual {residual:.1e}{_left(etr)}")
+        self.show(min(max(done, 0.0), 1.0), 1.0, f"iteration {iteration:,}, residual {residual:.1e}{_left(etr)}")
 
 
 def _left(seconds: float | None) -> str:

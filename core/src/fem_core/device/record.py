@@ -177,7 +177,7 @@ def measure(name: str, mesh: Mesh, rounds: int) -> Row:
     """A backend on a mesh: stages, whole runs, CuPy's own."""
     row = Row(name, f"{mesh.source}, {mesh.n_elements:,} elements", mesh.n_nodes)
     problem = Problem.potential_flow(mesh)
-    with open_backend(name) as session:
+    with open_backend(name, tuned=False) as session:
         backend = _backend(session)
         _stages(row, backend, mesh, problem, rounds)
         for method in ("cg", "mg"):

@@ -9,7 +9,7 @@ from fem_core import cache
 from fem_core.doctor import installation, machine
 from fem_core.doctor.advice import advise
 from fem_core.gpus import find_gpus
-from fem_core.opening import todo
+from fem_core.opening import todo, tuning_of
 from fem_core.probe import probe as run_probe
 from fem_core.registry import REGISTRY, Listing, State
 
@@ -64,6 +64,7 @@ def _backend(
         "seconds": None,
         "pending": todo(one) if one.state is State.READY else None,
         "prepared": None,
+        "tuned": str(kept) if (kept := tuning_of(one)) else None,
     }
     if probe and one.state is State.READY:
         if on_probe:

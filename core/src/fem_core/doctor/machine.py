@@ -8,14 +8,13 @@ import re
 import shutil
 import sys
 import sysconfig
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from fem_core.core import Core
 from fem_core.cost import Work
 from fem_core.gpus import ask
-from fem_core.hardware import available_cores, available_memory, cgroup_quota, cpu_name
+from fem_core.hardware import available_cores, available_memory, cgroup_quota, cpu_name, total_memory
 from fem_core.registry import REGISTRY
 
 _STEERING = re.compile(r"(OMP|OPENBLAS|MKL|BLIS|NUMBA|NUMEXPR|VECLIB|CUDA|FEM)_")
@@ -50,11 +49,12 @@ def cores() -> dict[str, Any]:
 
 def memory() -> dict[str, Any]:
     """Bytes, and how many nodes of a mesh they are enough for by each solver."""
-    total = None
-    with suppress(AttributeError, OSError, ValueError):
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     available = available_memory()
-    return {"total": total, "available": available, "largest_mesh": largest_meshes(available) if available else {}}
+    return {
+        "total": total_memory(),
+        "available": available,
+        "largest_mesh": largest_meshes(available) if available else {},
+    }
 
 
 def largest_meshes(memory: float) -> dict[str, int]:

@@ -67,7 +67,7 @@ class Target:
 
     def open(self, **options: Any) -> Session:
         """Another session of the backend, for the caller to close."""
-        return open_backend(self.backend, **{**self.options, **options})
+        return open_backend(self.backend, tuned=False, **{**self.options, **options})
 
     def unopened(self) -> list[tuple[BackendInfo, Backend]]:
         """The backends as they are made, before anything is opened."""

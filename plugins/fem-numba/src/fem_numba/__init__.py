@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import platformdirs
-from fem_core.backend import BackendInfo, Option
+from fem_core.backend import BackendInfo, Option, halves
 
 __version__ = "1.0.0"
 
@@ -43,7 +43,7 @@ INFO = BackendInfo(
     factory="fem_numba.backend:Numba",
     stages=("compute_sparsity", "assemble_system", "apply_bc", "solve_system", "compute_derived"),
     solver_methods=("cg", "mg"),
-    options=(Option("threads", int, None, "threads; by default the cores this process may use", minimum=1),),
+    options=(Option("threads", int, None, "threads; by default the cores this process may use", (), 1, halves),),
     rank=20,
     pending=pending,
     caches=lambda: [folder()],

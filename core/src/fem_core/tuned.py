@@ -1,0 +1,125 @@
+"""Options that `fem tune` found for this machine: a file for each backend and hardware signature, in the user's cache.
+
+They change speed, never a result. What can't be used is left aside with a warning: the defaults are always there.
+"""
+
+import hashlib
+import json
+import logging
+import math
+import os
+import platform
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import platformdirs
+
+from fem_core.atomic import replacing
+from fem_core.gpus import find_gpus
+from fem_core.hardware import available_cores, cpu_features, cpu_name, total_memory, versions
+from fem_core.registry import Listing
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What was found for a backend.
+
+    Parameters
+    ----------
+    options : mapping
+        In place of their defaults; empty where the defaults are best.
+    day : str
+        When, as YYYY-MM-DD.
+    """
+
+    options: Mapping[str, Any]
+    day: str
+
+    def __str__(self) -> str:
+        values = ", ".join(f"{name}={value}" for name, value in self.options.items())
+        return f"{values or 'defaults'}, as tuned on {self.day} for this machine"
+
+
+def folder() -> Path:
+    """Where they are kept; the number changes with what the files mean."""
+    return Path(platformdirs.user_cache_dir("fem-core")) / "tuned-1"
+
+
+def signature(listing: Listing) -> dict[str, Any]:
+    """What the best options depend on: the processor, its cores, memory, devices and what runs on them."""
+    assert listing.info
+    memory = total_memory()
+    return {
+        "backend": listing.name,
+        "distribution": listing.distribution,
+        "core": versions()["fem-core"],
+        "python": f"{platform.python_implementation()} {sys.version_info.major}.{sys.version_info.minor}",
+        "gil": getattr(sys, "_is_gil_enabled", lambda: True)(),
+        "cpu": f"{platform.machine()} {cpu_name()}",
+        "features": hashlib.blake2b(" ".join(cpu_features()).encode(), digest_size=8).hexdigest(),
+        "cores": available_cores(),
+        "memory": f"{2 ** round(math.log2(memory / 2**30)):g} GB" if memory else None,
+        "devices": [] if listing.info.device == "cpu" else find_gpus()["devices"],
+        "threads": {name: value for name, value in sorted(os.environ.items()) if name.endswith("_NUM_THREADS")},
+    }
+
+
+def load(listing: Listing) -> Tuned | None:
+    """What was found for a backend on this machine; None where nothing is kept, or FEM_TUNE=off."""
+    if os.environ.get("FEM_TUNE", "").lower() in ("off", "no", "false", "0") or not _kept(listing.name):
+        return None
+    try:
+        path, wanted = _place(listing)
+        if not path.exists():  # tuned on another machine, or before something changed
+            return None
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["signature"] != wanted:
+            raise ValueError("it belongs to another machine or version")
+        assert listing.info
+        candidates = {option.name: option.values(available_cores()) for option in listing.info.options}
+        for name, value in found["options"].items():
+            if value not in candidates.get(name, ()):
+                raise ValueError(f"{name}={value!r} is none of the candidates")
+        return Tuned(listing.info.parse_options(found["options"]), date.fromisoformat(found["day"]).isoformat())
+    except Exception as error:  # also of a plugin's candidates
+        what = f"{type(error).__name__}: {error}"
+        _log.warning("what was tuned for %s can't be used (%s); `fem tune` does it anew", listing.name, what)
+        return None
+
+
+def store(listing: Listing, options: Mapping[str, Any], nodes: Sequence[int]) -> Path:
+    """Keep what was found on meshes of so many nodes. Raises OSError, naming the file, if that can't be done."""
+    path, content = _place(listing)
+    found = {"signature": content, "day": date.today().isoformat(), "options": dict(options), "nodes": list(nodes)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def forget(backends: Iterable[str] | None = None) -> list[Path]:
+    """Remove what is kept of these backends, or of all, for whatever machine; the files that are gone."""
+    gone = _kept() if backends is None else [path for name in backends for path in _kept(name)]
+    for path in gone:
+        path.unlink(missing_ok=True)
+    return gone
+
+
+def _kept(name: str | None = None) -> list[Path]:
+    """The files of a backend, or of all."""
+    owner = None if name is None else quote(name, safe="")
+    return [path for path in sorted(folder().glob("*.json")) if owner in (None, path.stem.rpartition("-")[0])]
+
+
+def _place(listing: Listing) -> tuple[Path, dict[str, Any]]:
+    """The file of a backend on this machine, and the signature that it is named by."""
+    content = signature(listing)
+    digest = hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=8).hexdigest()
+    return folder() / f"{quote(listing.name, safe='')}-{digest}.json", content

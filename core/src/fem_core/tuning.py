@@ -1,0 +1,210 @@
+"""How `fem tune` finds options: the candidates of a backend beside its defaults, on meshes small and large.
+
+A mesh is unknown when a backend is opened, so what is found has to do for all of them: a candidate is taken if it is
+quicker somewhere and slower nowhere. Where the best value does depend on the size, no value is taken, unless the option
+is itself a size, such as the `min_size` of backends with workers.
+"""
+
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from fem_core.bench import EQUAL, assembled, in_turn, matrix_difference
+from fem_core.errors import BackendError, FemError
+from fem_core.hardware import available_cores
+from fem_core.mesh import Mesh
+from fem_core.opening import open_backend
+from fem_core.problem import Problem
+from fem_core.registry import Listing
+from fem_core.session import Session
+from fem_core.solution import Solution
+from fem_core.system import LinearSystem
+
+#: Less than this part of the time is no reason to differ from the defaults; nor is less than what the default and its
+#: twin, which is the same, differ by from round to round.
+MARGIN = 0.1
+
+#: Fields that differ by less, relative to the largest value, are the same: a solver stops at 1e-8.
+EQUAL_FIELDS = 1e-6
+
+#: Told the option, the mesh and the number of each round, up to 0 while warming up.
+OnRound: TypeAlias = Callable[[str, Mesh, int], object]
+
+
+@dataclass
+class Trial:
+    """A candidate, and in each situation (a first run on each mesh, and one on a pattern that comes again) its times.
+
+    Parameters
+    ----------
+    seconds, default : list of float
+        Medians of the candidate and of what it would replace; fewer than there are situations if it was given up.
+    ratios : list of float
+        Medians of candidate / default in the same round.
+    limits : list of float
+        How far from 1 a ratio has to be to say anything.
+    refused : str
+        Why it wasn't timed.
+    """
+
+    option: str
+    value: Any
+    seconds: list[float] = field(default_factory=list)
+    default: list[float] = field(default_factory=list)
+    ratios: list[float] = field(default_factory=list)
+    limits: list[float] = field(default_factory=list)
+    refused: str = ""
+
+    def add(self, candidate: Sequence[float], default: Sequence[float], twin: Sequence[float]) -> None:
+        """The seconds of a situation, by round; those of the default's twin say what is noise."""
+        self.seconds.append(statistics.median(candidate))
+        self.default.append(statistics.median(default))
+        self.ratios.append(statistics.median(_ratios(candidate, default)))
+        self.limits.append(max(MARGIN, statistics.median(abs(ratio - 1) for ratio in _ratios(twin, default))))
+
+    def slower(self, than: "Trial | None" = None) -> bool:
+        """Somewhere, than another or the default."""
+        return any(ratio > 1 + limit for ratio, limit in self._beside(than))
+
+    def better(self, than: "Trial | None" = None) -> bool:
+        """Quicker somewhere and slower nowhere."""
+        return any(ratio < 1 - limit for ratio, limit in self._beside(than)) and not self.slower(than)
+
+    def _beside(self, other: "Trial | None") -> Iterable[tuple[float, float]]:
+        ratios = self.ratios if other is None else [a / b for a, b in zip(self.ratios, other.ratios, strict=True)]
+        return zip(ratios, self.limits, strict=True)
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What came out for a backend: the options that are better than their defaults, and everything that was tried."""
+
+    options: Mapping[str, Any]
+    trials: Sequence[Trial]
+
+
+def tune(listing: Listing, meshes: Sequence[Mesh], *, repeats: int = 5, on_round: OnRound | None = None) -> Tuning:
+    """Try the candidates of each option in turn, with those taken before it.
+
+    Parameters
+    ----------
+    meshes : sequence of Mesh
+        Small ones first: what is slower there isn't tried on others.
+    repeats : int
+        Rounds that count, in which all take turns.
+
+    Raises BackendError if the backend can't be opened, or fails with its defaults.
+    """
+    taken: dict[str, Any] = {}
+    trials: list[Trial] = []
+    for option in listing.info.options if listing.info else ():
+        try:
+            values = option.values(available_cores())
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}"
+            raise BackendError(f"backend {listing.name!r} failed in candidates of {option.name!r}: {what}") from error
+        if values:
+            tried = [Trial(option.name, value) for value in values]
+            told = partial(on_round, option.name) if on_round else _unheard
+            _run(listing, taken, tried, meshes, repeats, told)
+            if best := choose(tried):
+                taken[option.name] = best.value
+            trials += tried
+    return Tuning(taken, trials)
+
+
+def choose(trials: Iterable[Trial]) -> Trial | None:
+    """The one to take: better than the default and than those listed before it; None if the default stays."""
+    best = None
+    for one in trials:
+        if not (one.refused or one.slower()) and one.better(best):
+            best = one
+    return best
+
+
+def _run(
+    listing: Listing,
+    taken: Mapping[str, Any],
+    trials: Iterable[Trial],
+    meshes: Iterable[Mesh],
+    repeats: int,
+    on_round: Callable[[Mesh, int], object],
+) -> None:
+    """Fill the trials of one option."""
+    with ExitStack() as stack:
+
+        def opened(**more: Any) -> Session:
+            return stack.enter_context(open_backend(listing.name, tuned=False, **taken, **more))
+
+        default, twin = opened(), opened()
+        running: dict[Session, Trial] = {}
+        for trial in trials:
+            try:
+                running[opened(**{trial.option: trial.value})] = trial
+            except FemError as error:
+                trial.refused = str(error)
+        for mesh in meshes:
+            problem = Problem.potential_flow(mesh)
+            wanted = _results(default, listing, mesh, problem)
+            for session, trial in running.items():
+                try:
+                    trial.refused = _difference(_results(session, listing, mesh, problem), wanted)
+                except FemError as error:
+                    trial.refused = str(error)
+            for again in (False, True):
+                running = {
+                    session: trial for session, trial in running.items() if not (trial.refused or trial.slower())
+                }
+                if not running:
+                    return
+                cases = {
+                    session: partial(_seconds, session, listing, mesh, problem, again)
+                    for session in (default, *running, twin)
+                }
+                times = in_turn(cases, repeats, 3 if again else 1, partial(on_round, mesh))
+                for session, trial in running.items():
+                    trial.add(times[session], times[default], times[twin])
+
+
+def _unheard(*round_: object) -> None:
+    """Nobody is told."""
+
+
+def _results(session: Session, listing: Listing, mesh: Mesh, problem: Problem) -> tuple[LinearSystem, Solution]:
+    return assembled(session, mesh, problem), _solve(session, listing, mesh, problem)
+
+
+def _difference(found: tuple[LinearSystem, Solution], wanted: tuple[LinearSystem, Solution]) -> str:
+    """What isn't the same; empty if all is."""
+    if not (difference := matrix_difference(found[0], wanted[0])) < EQUAL:
+        return f"it builds another matrix (difference {difference:.1e})"
+    for name in ("u", "speed"):
+        one, other = getattr(found[1], name), getattr(wanted[1], name)
+        if not np.abs(one - other).max() <= EQUAL_FIELDS * np.abs(other).max():
+            return f"it computes another {name}"
+    return ""
+
+
+def _seconds(session: Session, listing: Listing, mesh: Mesh, problem: Problem, again: bool) -> float:
+    """What the stages that are the backend's own take in one run: a first one on the mesh, or `again`."""
+    if not again:
+        session.forget()
+    report = _solve(session, listing, mesh, problem).report
+    return sum(took for stage, took in report.seconds.items() if report.providers.get(stage) == listing.name)
+
+
+def _solve(session: Session, listing: Listing, mesh: Mesh, problem: Problem) -> Solution:
+    """As `fem solve` does; a solver that isn't the backend's own is stopped at once."""
+    if listing.info and listing.info.solver_methods:
+        return session.solve(mesh, problem, solver="auto")
+    return session.solve(mesh, problem, solver="cg", maxiter=1)
+
+
+def _ratios(candidate: Sequence[float], default: Sequence[float]) -> list[float]:
+    """candidate / default, round by round; 1 for a backend that did nothing."""
+    return [a / b if b else 1.0 for a, b in zip(candidate, default, strict=True)]
