@@ -54,7 +54,7 @@ def m_matrix(mesh, **given):
 
 def agree(M):
     """Level by level, so that neither inherits the other's rounding; how many there are."""
-    levels = coarse.coarsen(M, coarse.galerkin)
+    levels = list(coarse.coarsen(M, coarse.galerkin))
     for P, below in levels:
         found = coarsening.interpolation(2, M)
         assert found.shape == P.shape

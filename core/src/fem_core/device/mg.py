@@ -209,7 +209,7 @@ class DeviceMultigrid:
     def _set_up(
         self, system: DeviceSystem, equilibrated: Equilibrated, mesh: Mesh, free: Bools, step: Callable[[], None]
     ) -> tuple[Hierarchy, Start] | None:
-        hierarchy = build_hierarchy(equilibrated.K, mesh, free, step=step, direct=DENSE)
+        hierarchy = build_hierarchy(equilibrated.K, mesh, free, d=equilibrated.d, step=step, direct=DENSE)
         if hierarchy is None:
             return None
         cycle, d = Cycle(self._device, hierarchy), self._device.runtime.upload(equilibrated.d)

@@ -99,7 +99,7 @@ def set_up(
     equilibrated: Equilibrated, mesh: Mesh, free: Bools, step: Callable[[], None]
 ) -> tuple[Hierarchy, Start] | None:
     """What depends on the matrix alone; None if no corner is free. `step` is called between the parts of the work."""
-    hierarchy = build_hierarchy(equilibrated.K, mesh, free, step=step)
+    hierarchy = build_hierarchy(equilibrated.K, mesh, free, d=equilibrated.d, step=step)
     if hierarchy is None:
         return None
     return hierarchy, partial(_Iteration, equilibrated, hierarchy)

@@ -4,6 +4,8 @@ Strength, splitting and interpolation are pyamg's, in its order, so that the lev
 Here S_i are the strong neighbours of i, and S_i^T those whose strong neighbour i is.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from fem_core.solvers.multigrid import coarse as core
 from fem_core.types import Array, Bools, Floats, Ints
@@ -234,16 +236,14 @@ def interpolate(
 
 def coarsen(
     threads: int, M: "sparse.csr_array", galerkin: core.Galerkin
-) -> list[tuple["sparse.csr_array", "sparse.csr_array"]]:
+) -> Iterator[tuple["sparse.csr_array", "sparse.csr_array"]]:
     """As the core's."""
-    levels: list[tuple[sparse.csr_array, sparse.csr_array]] = []
     while M.shape[0] > core.COARSEST:
         P = interpolation(threads, M)
         if P is None:
             break
         M = galerkin(M, P)
-        levels.append((P, M))
-    return levels
+        yield P, M
 
 
 def interpolation(threads: int, M: "sparse.csr_array") -> "sparse.csr_array | None":

@@ -123,7 +123,8 @@ def multigrid(threads: int) -> Multigrid:
     def set_up(
         equilibrated: Equilibrated, mesh: Mesh, free: Bools, step: Callable[[], None]
     ) -> tuple[Hierarchy, Start] | None:
-        hierarchy = build_hierarchy(equilibrated.K, mesh, free, step=step, threads=threads, kernels=kernels(threads))
+        K, d = equilibrated.K, equilibrated.d
+        hierarchy = build_hierarchy(K, mesh, free, d=d, step=step, threads=threads, kernels=kernels(threads))
         if hierarchy is None:
             return None
         return hierarchy, partial(_Iteration, equilibrated, Cycle(hierarchy), threads)

@@ -191,45 +191,63 @@ def scaled(threads: int, M: "sparse.csr_array", left: Floats, right: Floats, dty
     return result
 
 
-@compiled(*_CSR4, In[i4, 1], In[i4, 1], Out[i4, 1], Out[i4, 1], Out[i4, 1], Out[f8, 1], Out[b1, 1], i8, parallel=True)
+@compiled(
+    *_CSR4, In[i4, 2], Out[i4, 2], Out[i4, 1], Out[i4, 1], Out[i4, 1], Out[f8, 1], Out[i4, 2], i8, parallel=True
+)  # fmt: skip
 def find_links(
-    indptr: Ints, indices: Array, data: Array, a: Ints, b: Ints, ends: Ints, i: Ints, j: Ints, link: Floats,
-    is_along: Bools, count: int,
+    indptr: Ints, indices: Array, data: Array, quad8: Ints, edge: Ints, bounds: Ints, i: Ints, j: Ints, link: Floats,
+    ends: Ints, count: int,
 ) -> None:  # fmt: skip
-    """The links of each piece of rows: how many, in ends[piece + 1], or themselves, from ends[piece]."""
-    for piece in prange(ends.size - 1):
-        k = 0 if count else ends[piece]
-        for r in range(piece * ROWS, min((piece + 1) * ROWS, a.size)):
-            if a[r] < 0:
+    """The links of each piece of rows: how many, in bounds[piece + 1], or themselves, from bounds[piece].
+
+    Parameters
+    ----------
+    edge : int32 (n, 2)
+        To work in: the ends of the edge that a mid-side is on, the smaller one first; -1 at corners.
+    """
+    if count:
+        for e in prange(quad8.shape[0]):
+            for k in range(4):
+                mid, p, q = quad8[e, 4 + k], quad8[e, k], quad8[e, (k + 1) % 4]
+                edge[mid, 0], edge[mid, 1] = min(p, q), max(p, q)
+    for piece in prange(bounds.size - 1):
+        if not count and bounds[piece] == bounds[piece + 1]:
+            continue
+        m = 0 if count else bounds[piece]
+        for r in range(piece * ROWS, min((piece + 1) * ROWS, edge.shape[0])):
+            if edge[r, 0] < 0:
                 continue
             for s in range(np.uint64(indptr[r]), np.uint64(indptr[r + 1])):
                 if data[s] < _ACROSS:
                     c = np.int32(indices[s])
-                    on_edge = a[r] == c or b[r] == c
-                    if a[c] >= 0:
-                        meets = a[r] == a[c] or a[r] == b[c] or b[r] == a[c] or b[r] == b[c]
+                    if edge[c, 0] >= 0:
+                        meets = edge[r, 0] == edge[c, 0] or edge[r, 0] == edge[c, 1]
+                        meets = meets or edge[r, 1] == edge[c, 0] or edge[r, 1] == edge[c, 1]
                         strong = r < c and not meets
                     else:
-                        strong = data[s] < _ALONG and on_edge
+                        strong = data[s] < _ALONG and (edge[r, 0] == c or edge[r, 1] == c)
                     if strong:
                         if not count:
-                            i[k], j[k], link[k], is_along[k] = r, c, data[s], on_edge
-                        k += 1
+                            i[m], j[m], link[m] = r, c, data[s]
+                            ends[m, 0], ends[m, 1] = edge[r, 0], edge[r, 1]
+                        m += 1
         if count:
-            ends[piece + 1] = k
+            bounds[piece + 1] = m
 
 
-def strong_links(threads: int, A: "sparse.csr_array", a: Ints, b: Ints) -> Links:
+def strong_links(threads: int, A: "sparse.csr_array", quad8: Ints) -> Links:
     """As the core's."""
-    matrix, ends = arrays(A), np.zeros(-(-len(a) // ROWS) + 1, np.int32)
+    n, matrix = A.shape[0], arrays(A)
+    edge, bounds = empty((n, 2), np.int32), np.zeros(-(-n // ROWS) + 1, np.int32)
+    edge[:] = -1
 
     def room(m: int) -> Links:
-        return Links(np.empty(m, np.int32), np.empty(m, np.int32), np.empty(m), np.empty(m, np.bool_))
+        return Links(np.empty(m, np.int32), np.empty(m, np.int32), np.empty(m), np.empty((m, 2), np.int32))
 
     with parallel(threads):
-        i, j, link, is_along = room(0)
-        find_links(*matrix, a, b, ends, i, j, link, is_along, 1)
-        np.cumsum(ends, out=ends)
-        i, j, link, is_along = links = room(int(ends[-1]))
-        find_links(*matrix, a, b, ends, i, j, link, is_along, 0)
+        i, j, link, ends = room(0)
+        find_links(*matrix, quad8, edge, bounds, i, j, link, ends, 1)
+        np.cumsum(bounds, out=bounds)
+        i, j, link, ends = links = room(int(bounds[-1]))
+        find_links(*matrix, quad8, edge, bounds, i, j, link, ends, 0)
     return links

@@ -1,7 +1,7 @@
 """What stands below the quad4 level by algebraic multigrid."""
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 from scipy import sparse
@@ -29,7 +29,7 @@ def galerkin(A: "sparse.csr_array", P: "sparse.csr_array") -> "sparse.csr_array"
     return product
 
 
-def coarsen(M: "sparse.csr_array", galerkin: Galerkin) -> list[tuple["sparse.csr_array", "sparse.csr_array"]]:
+def coarsen(M: "sparse.csr_array", galerkin: Galerkin) -> Iterator[tuple["sparse.csr_array", "sparse.csr_array"]]:
     """The levels below M by Ruge and Stüben's method (1987), from the finest down: P and PᵀMP of each.
 
     With the second pass, without which interpolation misses strong neighbours: where the contrast from
@@ -37,7 +37,6 @@ def coarsen(M: "sparse.csr_array", galerkin: Galerkin) -> list[tuple["sparse.csr
     """
     import pyamg
 
-    levels: list[tuple[sparse.csr_array, sparse.csr_array]] = []
     while M.shape[0] > COARSEST:
         A = sparse.csr_matrix((M.data, M.indices, M.indptr), shape=M.shape)  # what older versions know
         strong = pyamg.strength.classical_strength_of_connection(A, theta=THETA)
@@ -46,5 +45,4 @@ def coarsen(M: "sparse.csr_array", galerkin: Galerkin) -> list[tuple["sparse.csr
             break
         P = sparse.csr_array(pyamg.classical.interpolate.classical_interpolation(A, strong, splitting))
         M = galerkin(M, P)
-        levels.append((P, M))
-    return levels
+        yield P, M

@@ -4,10 +4,12 @@ Each level is scaled to a unit diagonal, A = D K D, and its transfers to D⁻¹ 
 the cycle is the same on every level, in single precision too.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
+from typing import TypeAlias
 
 import numpy as np
 from scipy import sparse
@@ -88,9 +90,9 @@ class Kernels:
     galerkin: Galerkin = galerkin
     m_matrix: Callable[["sparse.csr_array", Ints], "sparse.csr_array"] = m_matrix
     scaled: Callable[["sparse.csr_array", Floats, Floats, type], "sparse.csr_array"] = scaled
-    strong_links: Callable[["sparse.csr_array", Ints, Ints], Links] = strong_links
+    strong_links: Callable[["sparse.csr_array", Ints], Links] = strong_links
     lanczos: Callable[["sparse.csr_array", Lines | None, int], tuple[list[float], list[float]]] = lanczos
-    coarsen: Callable[["sparse.csr_array", Galerkin], list[tuple["sparse.csr_array", "sparse.csr_array"]]] = coarsen
+    coarsen: Callable[["sparse.csr_array", Galerkin], Iterator[tuple["sparse.csr_array", "sparse.csr_array"]]] = coarsen
 
     @property
     def can_coarsen(self) -> bool:
@@ -100,12 +102,16 @@ class Kernels:
 
 _SCIPY = Kernels()
 
+#: The smoother of a level, and the diagonal of the D that its matrix is scaled by.
+_Scaled: TypeAlias = tuple[Smoother, Floats]
+
 
 def build_hierarchy(
     K: "sparse.csr_array",
     mesh: Mesh,
     free: Bools,
     dtype: type = np.float32,
+    d: Floats | None = None,
     step: Callable[[], None] = lambda: None,
     threads: int = 1,
     direct: int | None = None,
@@ -120,10 +126,12 @@ def build_hierarchy(
     free : bool (n_nodes,)
     dtype : type
         Of the cycle. Single precision takes half the time, and CG converges to the same.
+    d : float64 (n_nodes,), optional
+        diag(K)^-½, where that is known.
     step : function
         Called between the parts of the work; it may raise to stop it.
     threads : int
-        With two or more the finest level's smoother is made beside the coarser levels; the result is the same.
+        With two or more the smoothers are made beside the coarser levels; the result is the same.
     direct : int, optional
         Up to so many corners the quad4 level is factorised; DIRECT by default.
     kernels : Kernels
@@ -131,67 +139,73 @@ def build_hierarchy(
     """
     direct = DIRECT if direct is None else direct
     with ThreadPoolExecutor(1) as beside:
-        finest = partial(_finest, K, mesh, free, dtype, kernels)
-        if threads > 1:
-            return _build(K, mesh, free, dtype, step, beside.submit(finest).result, direct, kernels)
-        return _build(K, mesh, free, dtype, step, finest, direct, kernels)
 
+        def begin(make: Callable[..., _Scaled], *arguments: object) -> Callable[[], _Scaled]:
+            return beside.submit(make, *arguments).result
 
-def _finest(
-    K: "sparse.csr_array", mesh: Mesh, free: Bools, dtype: type, kernels: Kernels
-) -> tuple[Smoother, Floats]:  # fmt: skip
-    """The smoother of the quad8 level, and the diagonal of its D."""
-    A, d = _unit_diagonal(K, dtype, free, kernels)
-    lines = strong_lines(A, mesh.quad8, kernels.strong_links)
-    return Smoother(A, largest_eigenvalue(A, lines, kernels.lanczos), lines), d
+        return _build(K, mesh, free, d, dtype, step, begin if threads > 1 else partial, direct, kernels)
 
 
 def _build(
-    K: "sparse.csr_array", mesh: Mesh, free: Bools, dtype: type, step: Callable[[], None],
-    finest: Callable[[], tuple[Smoother, Floats]], direct: int, kernels: Kernels,
+    K: "sparse.csr_array", mesh: Mesh, free: Bools, d: Floats | None, dtype: type, step: Callable[[], None],
+    begin: Callable[..., Callable[[], _Scaled]], direct: int, kernels: Kernels,
 ) -> Hierarchy | None:  # fmt: skip
     P, number = kernels.to_corners(mesh, free)
     if not P.shape[1]:
         return None
+    smoothers = [begin(_finest, K, mesh, free, d, dtype, kernels)]
     step()
-    Kc = kernels.galerkin(K, P)
+    coarse = kernels.galerkin(K, P)
     step()
-    coarser: list[tuple[sparse.csr_array, sparse.csr_array]] = []
-    warnings = []
+    transfers, warnings = [P], []
     factoriser = SUPERLU
     if P.shape[1] > direct:
         if kernels.can_coarsen:
-            coarser = kernels.coarsen(kernels.m_matrix(Kc, number[mesh.quad8[:, :4]]), kernels.galerkin)
+            M = kernels.m_matrix(coarse, number[mesh.quad8[:, :4]])
+            for P, below in kernels.coarsen(M, kernels.galerkin):
+                smoothers.append(begin(_coarser, coarse, dtype, kernels))
+                transfers.append(P)
+                coarse = below
+                step()
         else:
             factoriser = best()
             warnings.append(
                 f"pyamg is not installed, so the quad4 matrix of {P.shape[1]:,} unknowns is factorised "
                 f"({factoriser.library}): the extra fem-core[amg] is faster on large meshes"
             )
+    made = [smoother() for smoother in smoothers]
     step()
-
-    smoother, d = finest()
-    A = smoother.A
-    levels: list[Level] = []
-    for transfer, coarse in [(P, Kc), *coarser]:
-        step()
-        if levels:
-            smoother = Smoother(A, largest_eigenvalue(A, None, kernels.lanczos))
-        d_fine = d
-        A, d = _unit_diagonal(coarse, dtype, kernels=kernels)
-        levels.append(Level(smoother, kernels.scaled(transfer, 1 / d_fine, d, dtype)))
+    last = 1 / np.sqrt(coarse.diagonal())
+    scales = pairwise([*(d for _, d in made), last])
+    levels = tuple(
+        Level(smoother, kernels.scaled(P, 1 / d, d_below, dtype))
+        for (smoother, _), P, (d, d_below) in zip(made, transfers, scales, strict=True)
+    )
     step()
-    coarsest = factoriser.factorise(scaled(coarse, d, d))
+    coarsest = factoriser.factorise(scaled(coarse, last, last))
     sizes = " → ".join(f"{level.P.shape[0]:,}" for level in levels)
-    note = f"{sizes} → {A.shape[0]:,} unknowns" + (", mid-sides in lines" if levels[0].smoother.lines else "")
-    return Hierarchy(tuple(levels), coarsest, dtype, note, tuple(warnings))
+    note = f"{sizes} → {len(last):,} unknowns" + (", mid-sides in lines" if levels[0].smoother.lines else "")
+    return Hierarchy(levels, coarsest, dtype, note, tuple(warnings))
+
+
+def _finest(K: "sparse.csr_array", mesh: Mesh, free: Bools, d: Floats | None, dtype: type, kernels: Kernels) -> _Scaled:
+    """The smoother of the quad8 level, and the diagonal of its D."""
+    A, d = _unit_diagonal(K, dtype, free, kernels, d)
+    lines = strong_lines(A, mesh.quad8, kernels.strong_links)
+    return Smoother(A, largest_eigenvalue(A, lines, kernels.lanczos), lines), d
+
+
+def _coarser(K: "sparse.csr_array", dtype: type, kernels: Kernels) -> _Scaled:
+    """The smoother of a coarser level, and the diagonal of its D."""
+    A, d = _unit_diagonal(K, dtype, kernels=kernels)
+    return Smoother(A, largest_eigenvalue(A, None, kernels.lanczos)), d
 
 
 def _unit_diagonal(
-    K: "sparse.csr_array", dtype: type, free: Bools | None = None, kernels: Kernels = _SCIPY
+    K: "sparse.csr_array", dtype: type, free: Bools | None = None, kernels: Kernels = _SCIPY, d: Floats | None = None
 ) -> tuple["sparse.csr_array", Floats]:
     """A = D K D and the diagonal of D; where a node isn't free, A is the identity."""
-    d = 1 / np.sqrt(K.diagonal())
+    d = 1 / np.sqrt(K.diagonal()) if d is None else d
     if free is None:
         return kernels.scaled(K, d, d, dtype), d
     held, kept = np.flatnonzero(~free).astype(np.int32), np.where(free, d, 0.0)

@@ -61,24 +61,22 @@ class Links(NamedTuple):
         A mid-side, and a greater one across its element or an end of its edge; ascending.
     link : float64 (m,)
         a_ij
-    along : bool (m,)
-        Whether j is an end of i's edge.
+    ends : int32 (m, 2)
+        Of i's edge.
     """
 
     i: Ints
     j: Ints
     link: Floats
-    along: Bools
+    ends: Ints
 
 
-def strong_links(A: "sparse.csr_array", a: Ints, b: Ints) -> Links:
-    """The links of a matrix with unit diagonal.
-
-    Parameters
-    ----------
-    a, b : int32 (n,)
-        Ends of the edge of each mid-side, -1 elsewhere.
-    """
+def strong_links(A: "sparse.csr_array", quad8: Ints) -> Links:
+    """The links of a matrix with unit diagonal."""
+    ends = np.full((A.shape[0], 2), -1, dtype=np.int32)
+    edges = quad8[:, q8.EDGES].reshape(-1, 3)
+    ends[edges[:, 1]] = np.sort(edges[:, ::2])
+    a, b = ends.T
     large = A.data < -ACROSS
     i = np.repeat(np.arange(A.shape[0], dtype=np.int32), np.add.reduceat(large, A.indptr[:-1], dtype=np.int32))
     j, link = A.indices[large], A.data[large]
@@ -87,11 +85,11 @@ def strong_links(A: "sparse.csr_array", a: Ints, b: Ints) -> Links:
     ai, bi, aj, bj = a[i], b[i], a[j], b[j]
     along = (ai == j) | (bi == j)
     strong = along | ((aj >= 0) & (ai != aj) & (ai != bj) & (bi != aj) & (bi != bj))
-    return Links(i[strong], j[strong], link[strong], along[strong])
+    return Links(i[strong], j[strong], link[strong], ends[i[strong]])
 
 
 def strong_lines(
-    A: "sparse.csr_array", quad8: Ints, strong_links: Callable[["sparse.csr_array", Ints, Ints], Links] = strong_links
+    A: "sparse.csr_array", quad8: Ints, strong_links: Callable[["sparse.csr_array", Ints], Links] = strong_links
 ) -> Lines | None:
     """The lines of a matrix with unit diagonal; None where no element is stretched.
 
@@ -99,16 +97,14 @@ def strong_lines(
     somewhere. Along edges the corners are coupled to each other, too: positively, and that is lumped, as T
     would not be positive definite without it.
     """
-    a, b = np.full((2, A.shape[0]), -1, dtype=np.int32)
-    edges = quad8[:, q8.EDGES].reshape(-1, 3)
-    a[edges[:, 1]], b[edges[:, 1]] = edges[:, 0], edges[:, 2]
-    i, j, link, along = strong_links(A, a, b)
+    i, j, link, ends = strong_links(A, quad8)
     strong = np.flatnonzero(_two_each(i, j, link))
     if not len(strong):
         return None
-    i, j, link, along = i[strong], j[strong], link[strong], along[strong]
-    edge = np.unique(i[along])
-    a, b = a[edge], b[edge]
+    i, j, link, ends = i[strong], j[strong], link[strong], ends[strong]
+    along = (ends == j[:, None]).any(axis=1)
+    _, edge = np.unique(i[along], return_index=True)
+    a, b = ends[along][edge].T
     lumped = np.maximum(A.data[csr_positions(A.indptr, A.indices, a, b)], 0)
     diagonal = 1 + np.bincount(a, lumped, A.shape[0]) + np.bincount(b, lumped, A.shape[0])
 
