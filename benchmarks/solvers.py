@@ -1,4 +1,4 @@
-"""Solvers side by side: preparing and solving, on the published y-tube and on 1.36 million nodes.
+"""Solvers side by side: preparing and solving, on the published y-tube, on 1.36 million nodes, and on hard ducts.
 
 pyamg and PARDISO take part as their users would call them: smoothed aggregation on the full matrix with its
 own CG, and two threads in MKL. FEM_SLOW=1 adds what takes a minute and more on the large mesh (SuperLU, `cg`).
@@ -26,13 +26,16 @@ def run(repeats: int) -> dict[str, object]:
 
         PyPardisoSolver().libmkl.MKL_Set_Num_Threads(2)
     meshes = {"y_tube_195k": y_tube_195k(), "y-tube of 1.36 million nodes": fem.generate.y_tube(nodes=1_360_000)}
+    problems = {name: (mesh, fem.Problem.potential_flow(mesh)) for name, mesh in meshes.items()} | dict(hard_ducts())
     results: dict[str, object] = {}
-    for name, mesh in meshes.items():
+    for name, (mesh, problem) in problems.items():
         large = mesh.n_nodes > 500_000
-        system = fem.apply_bc(fem.assemble_system(mesh), mesh)
-        solvers = {"mg": Multigrid(), "numba mg": numba_mg(), "pyamg SA": PyamgSA() if amg_available() else None}
-        if slow or not large:
-            solvers |= {"direct": Direct(SUPERLU), "cg": ConjugateGradients()}
+        system = fem.apply_bc(fem.assemble_system(mesh, problem), mesh, problem)
+        solvers = {"mg": Multigrid(), "numba mg": numba_mg()}
+        if name in meshes:
+            solvers["pyamg SA"] = PyamgSA() if amg_available() else None
+            if slow or not large:
+                solvers |= {"direct": Direct(SUPERLU), "cg": ConjugateGradients()}
         solvers |= {f.name: Direct(f) for f in (CHOLMOD, PARDISO) if f.available}  # PARDISO's threads stay awake
         print(f"{name}: {mesh.n_nodes:,} nodes, {system.matrix.nnz:,} entries")
         results[name] = rows = {}
@@ -51,6 +54,19 @@ def run(repeats: int) -> dict[str, object]:
                 )
                 print(f"  {ours} is faster by {others}")
     return results
+
+
+def hard_ducts():
+    """Elements 6 and 20 times as long as high, and conductivities from 1e-3 to 1e3 drawn for each element."""
+    for nodes in (150_000, 700_000):
+        for ratio in (6, 20):
+            ny = round((nodes * ratio / 9) ** 0.5)
+            mesh = fem.generate.duct(nx=round(3 * ny / ratio), ny=ny)
+            yield f"duct, elements {ratio}:1, {mesh.n_nodes:,} nodes", (mesh, fem.Problem.potential_flow(mesh))
+            if ratio == 6:
+                random = 10 ** np.random.default_rng(0).uniform(-3, 3, mesh.n_elements)
+                problem = fem.Problem.potential_flow(mesh, conductivity=random)
+                yield f"duct, elements 6:1, random contrast, {mesh.n_nodes:,} nodes", (mesh, problem)
 
 
 def numba_mg() -> Multigrid | None:

@@ -361,7 +361,7 @@ def test_a_fork_after_openmp_is_refused():
 def test_auto_waits_until_it_is_compiled(tmp_path, monkeypatch):
     info = next(one.info for one in REGISTRY.listings() if one.name == "numba")
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    assert info.pending() == "compile for some 20 s, once"
+    assert info.pending() == "compile for some 40 s, once"
     with fem.open_backend("auto") as session:
         assert session.name != "numba"
     (tmp_path / "fem-numba").mkdir()

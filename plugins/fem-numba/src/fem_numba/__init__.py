@@ -34,7 +34,7 @@ def complete() -> Path:
 
 def pending() -> str | None:
     """None, or what `auto` doesn't make anybody wait for."""
-    return None if complete().exists() else "compile for some 20 s, once"
+    return None if complete().exists() else "compile for some 40 s, once"
 
 
 INFO = BackendInfo(
