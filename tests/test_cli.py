@@ -412,6 +412,21 @@ def test_events_end_with_an_error_whatever_fails(mesh, arguments):
 # real processes
 
 
+def test_nobody_waits_for_a_mesh_that_is_of_no_use(tmp_path):
+    # It is read beside the opening of the backend; when that fails, the shell has its prompt again.
+    program = (
+        "import sys, time, fem_core.files as files\n"
+        "files.read_unvalidated = lambda path: print('reading', flush=True) or time.sleep(60)\n"
+        f"sys.argv = ['fem', 'solve', {str(tmp_path / 'mesh.h5')!r}, '--backend', 'nosuch']\n"
+        "from fem_core.cli import main\n"
+        "main()\n"
+    )
+    (tmp_path / "mesh.h5").touch()
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    assert (done.stdout, done.returncode) == ("reading\n", 3)
+    assert "nosuch" in done.stderr
+
+
 def fem_process(*arguments: object, **options: object) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "fem_core", *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}

@@ -54,7 +54,7 @@ def m_matrix(mesh, **given):
 
 def agree(M):
     """Level by level, so that neither inherits the other's rounding; how many there are."""
-    levels = list(coarse.coarsen(M, coarse.galerkin))
+    levels = list(coarse.coarsen(M, coarse.interpolation, coarse.galerkin))
     for P, below in levels:
         found = coarsening.interpolation(2, M)
         assert found.shape == P.shape
@@ -103,11 +103,15 @@ def test_every_matrix_is_coarsened_as_by_pyamg(seed, n, density, positive):
             assert coarsening.interpolation(1, M) is None
 
 
+def _levels(threads, M):
+    return coarse.coarsen(M, partial(coarsening.interpolation, threads), partial(galerkin, threads))
+
+
 @pytest.mark.parametrize("name", ["20:1", "renumbered"])
 def test_the_same_bits_on_any_number_of_threads(name):
     M = m_matrix(MESHES[name]())
     expected, *others = [
-        [array.tobytes() for level in coarsening.coarsen(n, M, partial(galerkin, n)) for array in _arrays(level)]
+        [array.tobytes() for level in _levels(n, M) for array in _arrays(level)]
         for n in range(1, min(4, jit.most_threads()) + 1)
     ]
     for other in others:

@@ -18,6 +18,7 @@ pytest.importorskip("numba", reason="numba is not installed")
 pytest.importorskip("fem_numba", reason="fem-numba is not installed")
 from fem_numba import jit, setup
 from fem_numba.cycle import Cycle
+from fem_numba.lanczos import lanczos
 from fem_numba.mg import multigrid
 from fem_numba.threads import parallel
 
@@ -109,6 +110,15 @@ def test_the_set_up_is_the_core_s(name, dirichlet):
     if lines:
         np.testing.assert_array_equal(lines2.nodes, lines.nodes)
         np.testing.assert_array_equal(lines2.l, lines.l)
+
+
+def test_the_estimate_has_the_same_bits_on_any_number_of_threads():
+    # On more pieces of rows than threads, which a sum divided among threads would take in another order.
+    mesh = generate.duct(nodes=40_000)
+    system = conditioned(mesh, dirichlet="eliminate")
+    A, _ = hierarchy._unit_diagonal(system.matrix, np.float32)
+    first, *others = (lanczos(n, A, None, 8) for n in range(1, min(8, jit.most_threads()) + 1))
+    assert all(other == first for other in others)
 
 
 @settings(max_examples=20, deadline=None)

@@ -203,6 +203,23 @@ def test_the_pattern_not_used_for_longest_goes():
     assert backend.meshes == [2, 3, 4, 5, 6, 3]
 
 
+def test_a_backend_may_keep_the_system_that_it_gives(mesh):
+    # Only what it says to be disposable is overwritten; with another load the matrix may well be the same object.
+    class Keeping(Counting):
+        kept = None
+
+        @fem.hookimpl
+        def fem_assemble(self, mesh, problem, sparsity, progress):
+            self.kept = self.kept or fem.assemble_system(mesh, problem, sparsity, backend="numpy")
+            return self.kept
+
+    problems = [fem.Problem((fem.Robin("inlet", g, 3.0), fem.Dirichlet("outlet", 1.0))) for g in (1.0, 2.5)]
+    expected = [fem.solve(mesh, problem).u for problem in problems]
+    with fem.Session([(info("keeping", "compute_sparsity", "assemble_system"), Keeping())]) as session:
+        for problem, u in zip(problems, expected, strict=True):
+            np.testing.assert_allclose(session.solve(mesh, problem).u, u, rtol=1e-9)
+
+
 def test_prepared_solver_kept(mesh, monkeypatch):
     calls = []
     prepare = ConjugateGradients.prepare

@@ -2,8 +2,9 @@
 
 import difflib
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -72,11 +73,21 @@ def read_mesh(path: str | Path, *, boundary_tolerance: float = TOLERANCE) -> Mes
     return with_boundaries(read_unvalidated(Path(path)), boundary_tolerance)
 
 
+#: The name of the thread of `reading`.
+READER = "fem-read"
+
+
 def reading(path: Path, boundary_tolerance: float = TOLERANCE) -> Future[Mesh]:
-    """`read_mesh` in a thread of its own, which ends with it."""
-    thread = ThreadPoolExecutor(1, "fem-read")
-    mesh = thread.submit(read_mesh, path, boundary_tolerance=boundary_tolerance)
-    thread.shutdown(wait=False)
+    """`read_mesh` in a thread of its own, READER, for which the interpreter doesn't wait when it ends."""
+    mesh: Future[Mesh] = Future()
+
+    def read() -> None:
+        try:
+            mesh.set_result(read_mesh(path, boundary_tolerance=boundary_tolerance))
+        except BaseException as error:
+            mesh.set_exception(error)
+
+    threading.Thread(target=read, name=READER, daemon=True).start()
     return mesh
 
 

@@ -115,14 +115,18 @@ class Run:
         self.session.keep_sparsity(provider, mesh, sparsity)
         return sparsity
 
-    def assemble_system(self, mesh: Mesh, problem: Problem, sparsity: Sparsity) -> LinearSystem:
+    def assemble_system(
+        self, mesh: Mesh, problem: Problem, sparsity: Sparsity, *, disposable: bool = False
+    ) -> LinearSystem:
+        """The bare system; only if the caller wants it no longer than for `apply_bc` it may be `disposable`."""
         provider = self._provider("assemble_system", problem)
         sparsity = self._hand_over(sparsity, "compute_sparsity", provider, mesh)
         with self.stage("assemble_system", provider):
             system: LinearSystem = self.hooks.call(
                 self.current, provider, mesh=mesh, problem=problem, sparsity=sparsity, progress=self.progress
             )
-            return self._check(system, self.current, mesh)
+            system = self._check(system, self.current, mesh)
+        return system if disposable else _kept(system)
 
     def apply_bc(self, system: LinearSystem, mesh: Mesh, problem: Problem) -> LinearSystem:
         provider = self._provider("apply_bc", problem)
@@ -131,7 +135,7 @@ class Run:
             system = self.hooks.call(
                 self.current, provider, system=system, mesh=mesh, problem=problem, progress=self.progress
             )
-            self._check(system, self.current, mesh)
+            system = _kept(self._check(system, self.current, mesh))
         if n := len(mesh.orphan_nodes):
             self.warnings.append(f"{count(n, 'node', 'belong')} to no element and {verb(n, 'are')} fixed at 0")
         stiffest = 16 * float(problem.conductivity_on(mesh).max())
@@ -276,6 +280,10 @@ _WAY_OUT = {
 }
 
 
+def _kept(system: LinearSystem) -> LinearSystem:
+    return replace(system, disposable=False) if getattr(system, "disposable", False) else system
+
+
 def _partial(result: SolveResult) -> list[str]:
     if result.converged:
         return []
@@ -288,10 +296,8 @@ def _partial(result: SolveResult) -> list[str]:
 def compute(stages: Run, mesh: Mesh, problem: Problem, options: SolverOptions) -> tuple[SolveResult, DerivedFields]:
     """The way from the mesh to the potential and the fields, on the host."""
     sparsity = stages.compute_sparsity(mesh)
-    system = stages.assemble_system(mesh, problem, sparsity)
+    system = stages.assemble_system(mesh, problem, sparsity, disposable=True)
     del sparsity
-    if isinstance(system, LinearSystem):
-        system = replace(system, disposable=True)
     system = stages.apply_bc(system, mesh, problem)
     result = stages.solve_system(system, mesh, problem, options)
     del system

@@ -34,7 +34,7 @@ class LinearSystem:
     lift : float64 (n_nodes,) or None
         ĝ: the Dirichlet values at the fixed nodes, zero elsewhere; None before `apply_bc`.
     disposable : bool
-        Whether the next stage may overwrite the values of the matrix: nobody wants them as they are.
+        Whether the next stage may overwrite the values of the matrix: whoever assembled it doesn't keep them.
     """
 
     matrix: "sparse.csr_array"

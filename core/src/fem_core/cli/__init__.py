@@ -5,7 +5,9 @@ works whatever is installed or broken.
 """
 
 import gc
+import os
 import sys
+import threading
 
 import click
 
@@ -21,6 +23,7 @@ from fem_core.cli.plot import plot
 from fem_core.cli.solve import solve
 from fem_core.cli.tune import tune
 from fem_core.cli.verify import verify
+from fem_core.files import READER
 
 __all__ = ["fem", "main"]
 
@@ -95,5 +98,10 @@ def main() -> None:
     """Run the command line and end the process with its status."""
     try:
         fem.main(sys.argv[1:])
-    finally:
+    except SystemExit as end:
         gc.freeze()  # at the end the interpreter would go through all that was imported, several times
+        if any(thread.name == READER for thread in threading.enumerate()):  # nobody wants that mesh any more
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(end.code if isinstance(end.code, int) else int(end.code is not None))
+        raise

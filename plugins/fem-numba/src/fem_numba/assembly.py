@@ -41,7 +41,7 @@ def assemble(
                     mesh.x, mesh.y, s, parts.ends, parts.elements, parts.nodes, parts.rows, rhs, scratch, first, last
                 )
             progress.assembly(n * last // parts.n_parts, n)
-    return LinearSystem(csr(pattern.indptr, pattern.indices, values), rhs)
+    return LinearSystem(csr(pattern.indptr, pattern.indices, values), rhs, disposable=True)
 
 
 @compiled(In[i4, 1], In[i4, 1], Out[f8, 1])

@@ -4,8 +4,6 @@ Strength, splitting and interpolation are pyamg's, in its order, so that the lev
 Here S_i are the strong neighbours of i, and S_i^T those whose strong neighbour i is.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 from fem_core.solvers.multigrid import coarse as core
 from fem_core.types import Array, Bools, Floats, Ints
@@ -19,14 +17,14 @@ from fem_numba.memory import empty
 from fem_numba.threads import parallel
 
 _CSR = In[i4, 1], In[u4, 1], In[f8, 1]
-_θ, _TINY = core.THETA, np.finfo(np.float64).tiny
+_TINY = np.finfo(np.float64).tiny
 
 #: In place of the number of a node on the coarser level, or of its weight.
 FINE, COARSE, _NEXT = -1, -2, -3
 
 
-@compiled(*_CSR, Out[i4, 1], Out[u4, 1], parallel=True)
-def find_strong(indptr: Ints, indices: Array, data: Floats, ends: Ints, S: Array) -> None:
+@compiled(*_CSR, f8, Out[i4, 1], Out[u4, 1], parallel=True)
+def find_strong(indptr: Ints, indices: Array, data: Floats, θ: float, ends: Ints, S: Array) -> None:
     """S_i = {j ≠ i: |m_ij| ≥ θ max_{k ≠ i} |m_ik|}, stored from indptr[i] to ends[i]."""
     for i in prange(ends.size):
         largest = _TINY
@@ -35,7 +33,7 @@ def find_strong(indptr: Ints, indices: Array, data: Floats, ends: Ints, S: Array
                 largest = max(largest, abs(data[k]))
         end = np.uint64(indptr[i])
         for k in range(np.uint64(indptr[i]), np.uint64(indptr[i + 1])):
-            if indices[k] != np.uint32(i) and abs(data[k]) >= _θ * largest:
+            if indices[k] != np.uint32(i) and abs(data[k]) >= θ * largest:
                 S[end] = indices[k]
                 end += np.uint64(1)
         ends[i] = end
@@ -234,24 +232,12 @@ def interpolate(
     return coarse
 
 
-def coarsen(
-    threads: int, M: "sparse.csr_array", galerkin: core.Galerkin
-) -> Iterator[tuple["sparse.csr_array", "sparse.csr_array"]]:
-    """As the core's."""
-    while M.shape[0] > core.COARSEST:
-        P = interpolation(threads, M)
-        if P is None:
-            break
-        M = galerkin(M, P)
-        yield P, M
-
-
 def interpolation(threads: int, M: "sparse.csr_array") -> "sparse.csr_array | None":
-    """P of the next coarser level; None where all nodes or none would be coarse."""
+    """As the core's."""
     n, A = M.shape[0], arrays(M)
     ends, S, number = np.empty(n, np.int32), empty(M.nnz, np.uint32), np.empty(n, np.int32)
     with parallel(threads):
-        find_strong(*A, ends, S)
+        find_strong(*A, core.THETA, ends, S)
     T = np.zeros(n + 2, np.int32), empty(M.nnz, np.uint32)
     split(A[0][:-1], ends, S, *T, empty((n, 2), np.int32), empty(n, np.uint32), number)
     P_indptr, P_indices, P_data = np.empty(n + 1, np.int32), empty(M.nnz, np.uint32), empty(M.nnz)

@@ -4,7 +4,7 @@ On pages of 4 KB a row of a badly numbered matrix is on a page of its own, and e
 an assembly takes 1.6 times as long. What `malloc` gives is on large pages or not, depending on who had it before. And a
 page that is touched for the first time is cleared by the system first, which takes as long as filling it.
 
-No two arrays begin at the same place of a large page. AMD's processors tell the lines of the first cache apart by a
+Large arrays begin at 31 places of a large page, in turn. AMD's processors tell the lines of the first cache apart by a
 hash of 28 bits of the address (Lipp et al., Take a way, 2020). Where two arrays that are read side by side lie a
 multiple of 256 MB apart, up to 16 KB more or less, each drives out what was fetched ahead for the other: on a Zen 4 a
 product with a sparse matrix then takes 1.2 to 2.4 times as long.

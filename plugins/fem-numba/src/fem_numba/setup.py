@@ -15,7 +15,7 @@ from fem_core.types import Array, Bools, Floats, Ints
 from numba import prange
 from scipy import sparse
 
-from fem_numba.coarsening import coarsen
+from fem_numba.coarsening import interpolation
 from fem_numba.cycle import ROWS, arrays
 from fem_numba.galerkin import csr, galerkin
 from fem_numba.jit import In, Out, b1, compiled, f4, f8, i4, i8, u4
@@ -25,7 +25,7 @@ from fem_numba.threads import parallel
 
 _CSR = In[i4, 1], In[u4, 1], In[f8, 1]
 _CSR4 = In[i4, 1], In[u4, 1], In[f4, 1]
-_SMALL, _ACROSS, _ALONG = core.SMALL, np.float32(-along.ACROSS), np.float32(-along.ALONG)
+_LINKS = np.float32(-along.ACROSS), np.float32(-along.ALONG)
 
 
 def kernels(threads: int) -> Kernels:
@@ -37,7 +37,7 @@ def kernels(threads: int) -> Kernels:
         partial(scaled, threads),
         partial(strong_links, threads),
         partial(lanczos, threads),
-        partial(coarsen, threads),
+        partial(interpolation, threads),
     )
 
 
@@ -86,11 +86,11 @@ def to_corners(mesh: Mesh, free: Bools) -> tuple["sparse.csr_array", Ints]:
 
 
 @compiled(
-    In[i4, 1], In[i4, 1], In[f8, 1], In[i4, 2], i8, Out[f8, 1], Out[f8, 1], Out[f8, 1], Out[i4, 1], parallel=True
+    In[i4, 1], In[i4, 1], In[f8, 1], In[i4, 2], f8, i8, Out[f8, 1], Out[f8, 1], Out[f8, 1], Out[i4, 1], parallel=True
 )  # fmt: skip
 def stiffen(
-    indptr: Ints, indices: Ints, data: Floats, corners: Ints, threads: int, c: Floats, d: Floats, M: Floats,
-    lengths: Ints,
+    indptr: Ints, indices: Ints, data: Floats, corners: Ints, small: float, threads: int,
+    c: Floats, d: Floats, M: Floats, lengths: Ints,
 ) -> None:  # fmt: skip
     """The values of M in the pattern of K, 0 where they are lumped, and how many of a row are left.
 
@@ -140,7 +140,7 @@ def stiffen(
             M[k] = value
             if j == r:
                 at = np.int64(k)
-            elif value > -_SMALL * d[r] * d[np.uint64(j)]:
+            elif value > -small * d[r] * d[np.uint64(j)]:
                 lumped += value
                 M[k] = 0.0
             else:
@@ -166,7 +166,8 @@ def m_matrix(threads: int, K: "sparse.csr_array", corners: Ints) -> "sparse.csr_
     """As the core's."""
     n, M, indptr = K.shape[0], empty(K.nnz), np.zeros(K.shape[0] + 1, np.int32)
     with parallel(threads):
-        stiffen(K.indptr, K.indices, K.data, corners, threads, np.empty(len(corners)), np.empty(n), M, indptr[1:])
+        work = np.empty(len(corners)), np.empty(n)
+        stiffen(K.indptr, K.indices, K.data, corners, core.SMALL, threads, *work, M, indptr[1:])
         np.cumsum(indptr, out=indptr)
         closed = empty(indptr[-1], np.uint32), empty(indptr[-1])
         drop_zeros(K.indptr, K.indices.view(np.uint32), M, indptr, *closed)
@@ -192,11 +193,11 @@ def scaled(threads: int, M: "sparse.csr_array", left: Floats, right: Floats, dty
 
 
 @compiled(
-    *_CSR4, In[i4, 2], Out[i4, 2], Out[i4, 1], Out[i4, 1], Out[i4, 1], Out[f8, 1], Out[i4, 2], i8, parallel=True
+    *_CSR4, In[i4, 2], f4, f4, Out[i4, 2], Out[i4, 1], Out[i4, 1], Out[i4, 1], Out[f8, 1], Out[i4, 2], i8, parallel=True
 )  # fmt: skip
 def find_links(
-    indptr: Ints, indices: Array, data: Array, quad8: Ints, edge: Ints, bounds: Ints, i: Ints, j: Ints, link: Floats,
-    ends: Ints, count: int,
+    indptr: Ints, indices: Array, data: Array, quad8: Ints, across: np.float32, along_edge: np.float32,
+    edge: Ints, bounds: Ints, i: Ints, j: Ints, link: Floats, ends: Ints, count: int,
 ) -> None:  # fmt: skip
     """The links of each piece of rows: how many, in bounds[piece + 1], or themselves, from bounds[piece].
 
@@ -218,14 +219,14 @@ def find_links(
             if edge[r, 0] < 0:
                 continue
             for s in range(np.uint64(indptr[r]), np.uint64(indptr[r + 1])):
-                if data[s] < _ACROSS:
+                if data[s] < across:
                     c = np.int32(indices[s])
                     if edge[c, 0] >= 0:
                         meets = edge[r, 0] == edge[c, 0] or edge[r, 0] == edge[c, 1]
                         meets = meets or edge[r, 1] == edge[c, 0] or edge[r, 1] == edge[c, 1]
                         strong = r < c and not meets
                     else:
-                        strong = data[s] < _ALONG and (edge[r, 0] == c or edge[r, 1] == c)
+                        strong = data[s] < along_edge and (edge[r, 0] == c or edge[r, 1] == c)
                     if strong:
                         if not count:
                             i[m], j[m], link[m] = r, c, data[s]
@@ -246,8 +247,8 @@ def strong_links(threads: int, A: "sparse.csr_array", quad8: Ints) -> Links:
 
     with parallel(threads):
         i, j, link, ends = room(0)
-        find_links(*matrix, quad8, edge, bounds, i, j, link, ends, 1)
+        find_links(*matrix, quad8, *_LINKS, edge, bounds, i, j, link, ends, 1)
         np.cumsum(bounds, out=bounds)
         i, j, link, ends = links = room(int(bounds[-1]))
-        find_links(*matrix, quad8, edge, bounds, i, j, link, ends, 0)
+        find_links(*matrix, quad8, *_LINKS, edge, bounds, i, j, link, ends, 0)
     return links

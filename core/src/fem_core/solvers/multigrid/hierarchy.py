@@ -4,7 +4,7 @@ Each level is scaled to a unit diagonal, A = D K D, and its transfers to D⁻¹ 
 the cycle is the same on every level, in single precision too.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,7 @@ from scipy import sparse
 from fem_core.mesh import Mesh
 from fem_core.solvers.base import scaled
 from fem_core.solvers.factorisation import SUPERLU, Solve, best
-from fem_core.solvers.multigrid.coarse import Galerkin, amg_available, coarsen, galerkin
+from fem_core.solvers.multigrid.coarse import Galerkin, Interpolation, amg_available, coarsen, galerkin, interpolation
 from fem_core.solvers.multigrid.lines import Lines, Links, strong_lines, strong_links
 from fem_core.solvers.multigrid.mmatrix import m_matrix
 from fem_core.solvers.multigrid.smoother import Smoother, lanczos, largest_eigenvalue
@@ -92,12 +92,12 @@ class Kernels:
     scaled: Callable[["sparse.csr_array", Floats, Floats, type], "sparse.csr_array"] = scaled
     strong_links: Callable[["sparse.csr_array", Ints], Links] = strong_links
     lanczos: Callable[["sparse.csr_array", Lines | None, int], tuple[list[float], list[float]]] = lanczos
-    coarsen: Callable[["sparse.csr_array", Galerkin], Iterator[tuple["sparse.csr_array", "sparse.csr_array"]]] = coarsen
+    interpolation: Interpolation = interpolation
 
     @property
     def can_coarsen(self) -> bool:
-        """Whether `coarsen` has what it needs: the core's needs pyamg."""
-        return self.coarsen is not coarsen or amg_available()
+        """Whether `interpolation` has what it needs: the core's needs pyamg."""
+        return self.interpolation is not interpolation or amg_available()
 
 
 _SCIPY = Kernels()
@@ -162,7 +162,7 @@ def _build(
     if P.shape[1] > direct:
         if kernels.can_coarsen:
             M = kernels.m_matrix(coarse, number[mesh.quad8[:, :4]])
-            for P, below in kernels.coarsen(M, kernels.galerkin):
+            for P, below in coarsen(M, kernels.interpolation, kernels.galerkin):
                 smoothers.append(begin(_coarser, coarse, dtype, kernels))
                 transfers.append(P)
                 coarse = below
