@@ -163,7 +163,7 @@ class Backend:
     """Base of all backends: compute hooks are methods marked with `@fem_core.hookimpl`.
 
     A backend is created without doing work; `open` acquires (pools, devices), `compile` gets code
-    ready, `close` gives everything back.
+    ready, `forget` drops what is kept from run to run, `close` gives everything back.
     """
 
     def open(self) -> None:
@@ -171,6 +171,9 @@ class Backend:
 
     def compile(self) -> None:
         """Compile code ahead of the first run; timed as a stage of its own."""
+
+    def forget(self) -> None:
+        """Drop what is kept from run to run, such as a prepared solver; the next run is as the first one."""
 
     def close(self) -> None:
         """Give everything back; may be called again, and after any exception."""
