@@ -18,6 +18,9 @@ from fem_core.types import Stage
 #: Version of the contract between core and backends; a backend states the one it was written for.
 API_VERSION = 1
 
+#: Options can't be called so: they are `open_backend`'s own.
+RESERVED = ("fallback", "tuned")
+
 #: The compute hook behind each stage that a backend may provide.
 HOOKS: Mapping[Stage, str] = {
     "compute_sparsity": "fem_sparsity",
@@ -141,6 +144,8 @@ class BackendInfo:
             raise BackendError(
                 f"backend {self.name!r} lists unknown stages {sorted(unknown)}; stages: {', '.join(HOOKS)}"
             )
+        if taken := [option.name for option in self.options if option.name in RESERVED]:
+            raise BackendError(f"backend {self.name!r} can't have an option {taken[0]!r}: open_backend has one itself")
         if ("solve_system" in self.stages) != bool(self.solver_methods):
             raise BackendError(
                 f"backend {self.name!r} must list solver_methods if and only if it provides solve_system"
