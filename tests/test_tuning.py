@@ -40,6 +40,8 @@ class Walker(fem.Backend):
     def open(self):
         if self.gait == "fly":
             raise fem.BackendUnavailable("no wings")
+        if self.gait == "swim":
+            raise fem.OptionError("no water")
 
     @fem.hookimpl
     def fem_assemble(self, mesh, problem, sparsity, progress):
@@ -320,16 +322,48 @@ def _changed(**facts):
         _changed(options={"wings": 2}),
         _changed(options=["gait"]),
         _changed(options={"gait": ["run"]}),
+        _changed(options={"cadence": False}),
+        _changed(options={"cadence": 2.0}),
         _changed(day="\x1b[2J"),
         _changed(day=5),
     ],
 )
 def test_a_file_that_cannot_be_used_is_left_aside_with_a_warning(walker, caplog, damage):
-    path = tuned.store(walker("run"), {"gait": "run"}, [51])
+    path = tuned.store(walker("run", cadences=(0, 2)), {"gait": "run"}, [51])
     path.write_text(damage(path.read_text()))
     assert fem.solve(SMALL, backend="walker").report.converged
     assert last_made() == {}
     assert "what was tuned for walker can't be used" in caplog.text
+
+
+def test_a_cache_whose_name_is_impossible(walker, monkeypatch, tmp_path, caplog):
+    walker("run")
+    monkeypatch.setattr(tuned, "folder", lambda: tmp_path / ("x" * 300))
+    fem.open_backend("walker").close()
+    assert last_made() == {}
+    assert os.strerror(errno.ENAMETOOLONG) in caplog.text
+
+
+@pytest.mark.parametrize(("gait", "why"), [("fly", "no wings"), ("swim", "no water")])
+@pytest.mark.parametrize("name", ["walker", "auto", "numpy,walker"])
+def test_what_is_refused_at_opening_gives_way_to_the_defaults(walker, name, gait, why):
+    tuned.store(walker(gait, rank=1000), {"gait": gait}, [51])
+    report = fem.solve(SMALL, backend=name).report
+    assert Walker.made == [{"gait": gait}, {}]
+    assert report.providers["compute_derived"] != "core"
+    (said,) = [text for text in report.warnings if "tuned" in text]
+    assert why in said
+    assert "`fem tune`" in said
+    assert not any("tuned" in note for note in report.notes)
+    with pytest.raises(fem.FemError, match=why):  # asked for, it is refused as ever
+        fem.open_backend("walker", gait=gait)
+
+
+def test_what_cannot_be_opened_at_all_says_why(walker, monkeypatch):
+    tuned.store(walker("fly"), {"gait": "fly"}, [51])
+    monkeypatch.setattr(Walker, "open", lambda self: (_ for _ in ()).throw(fem.BackendUnavailable("asleep")))
+    with pytest.raises(fem.BackendUnavailable, match="asleep"):
+        fem.open_backend("walker")
 
 
 def test_a_plugin_whose_candidates_fail_can_still_be_opened(walker, caplog):

@@ -73,9 +73,11 @@ def signature(listing: Listing) -> dict[str, Any]:
 
 def load(listing: Listing) -> Tuned | None:
     """What was found for a backend on this machine; None where nothing is kept, or FEM_TUNE=off."""
-    if os.environ.get("FEM_TUNE", "").lower() in ("off", "no", "false", "0") or not _kept(listing.name):
+    if os.environ.get("FEM_TUNE", "").lower() in ("off", "no", "false", "0"):
         return None
     try:
+        if not _kept(listing.name):
+            return None
         path, wanted = _place(listing)
         if not path.exists():  # tuned on another machine, or before something changed
             return None
@@ -84,8 +86,8 @@ def load(listing: Listing) -> Tuned | None:
             raise ValueError("it belongs to another machine or version")
         assert listing.info
         candidates = {option.name: option.values(available_cores()) for option in listing.info.options}
-        for name, value in found["options"].items():
-            if value not in candidates.get(name, ()):
+        for name, value in found["options"].items():  # compared as text: True and 1.0 equal 1
+            if json.dumps(value) not in map(json.dumps, candidates.get(name, ())):
                 raise ValueError(f"{name}={value!r} is none of the candidates")
         return Tuned(listing.info.parse_options(found["options"]), date.fromisoformat(found["day"]).isoformat())
     except Exception as error:  # also of a plugin's candidates
