@@ -159,6 +159,16 @@ def test_what_gives_another_result_is_not_timed(walker, gait, why):
     assert trials[f"gait={gait}"].ratios == []
 
 
+def _raise(error):
+    raise error
+
+
+def test_what_needs_more_memory_than_there_is_is_refused(walker, monkeypatch):
+    monkeypatch.setattr(tuning, "_difference", lambda *results: _raise(MemoryError()))
+    _, trials = tune(walker("run"))
+    assert trials["gait=run"].refused == "not enough memory"
+
+
 @pytest.mark.parametrize("name", ["threads", "numba"])
 def test_nothing_that_a_backend_of_ours_suggests_is_refused(name):
     if name not in {one.name for one in REGISTRY.listings() if one.state is State.READY}:
@@ -478,17 +488,64 @@ def _no_room(path):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
-@pytest.mark.parametrize("full", [True, False])
-def test_what_cannot_be_kept_is_shown_and_is_an_error(walker, monkeypatch, tmp_path, full):
+def test_what_cannot_be_kept_is_shown_and_is_an_error(walker, monkeypatch, tmp_path):
     walker("run")
-    if full:
-        monkeypatch.setattr(tuned, "replacing", _no_room)
-    else:
-        (tmp_path / "tuned").write_text("a file where the folder should be")
+    monkeypatch.setattr(tuned, "replacing", _no_room)
     shown = fem_tune("--backend", "walker")
     assert shown.exit_code == Status.USAGE
     assert "gait=run" in shown.stdout
     assert "from now on" not in shown.stdout
     assert str(tmp_path / "tuned") in shown.stderr
+    as_json = fem_tune("--backend", "walker", "--json")
+    assert as_json.exit_code == Status.USAGE
+    walked = json.loads(as_json.stdout)["backends"]["walker"]
+    assert walked["options"] == {"gait": "run"}
+    assert walked["failed"].endswith(os.strerror(errno.ENOSPC))
+    assert "file" not in walked
     fem.open_backend("walker").close()
     assert last_made() == {}
+
+
+def test_where_nothing_can_be_kept_nothing_is_measured(walker, tmp_path):
+    walker("run")
+    (tmp_path / "tuned").write_text("a file where the folder should be")
+    shown = fem_tune("--backend", "walker")
+    assert (shown.exit_code, shown.stdout) == (Status.USAGE, "")
+    assert str(tmp_path / "tuned") in shown.stderr
+    assert Walker.made == []
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (fem.SolveError("it sank"), Status.USAGE),
+        (MemoryError("it sank"), Status.USAGE),
+        (fem.WorkerLost("it sank"), Status.BACKEND),
+    ],
+)
+def test_one_that_fails_takes_nothing_from_the_others(walker, monkeypatch, error, status):
+    walker("run")
+    monkeypatch.setitem(REGISTRY._registered, "sinker", replace(info("run"), name="sinker"))
+    real = tuning._results
+    monkeypatch.setattr(
+        tuning,
+        "_results",
+        lambda session, *more: _raise(error) if session.name == "sinker" else real(session, *more),
+    )
+    arguments = ["--backend", "sinker", "--backend", "walker"]
+    shown = fem_tune(*arguments)
+    assert shown.exit_code == status
+    assert "sinker failed: " in shown.stdout
+    assert "walker: from now on --option gait=run" in shown.stdout
+    assert "it sank" in shown.stderr
+    as_json = fem_tune(*arguments, "--json")
+    assert as_json.exit_code == status
+    found = json.loads(as_json.stdout)["backends"]
+    assert "it sank" in found["sinker"]["failed"]
+    assert found["walker"]["options"] == {"gait": "run"}
+
+
+def test_ctrl_c_ends_it(walker, monkeypatch):
+    walker("run")
+    monkeypatch.setattr(tuning, "_results", lambda *more: _raise(fem.Cancelled("interrupted")))
+    assert fem_tune("--backend", "walker").exit_code == Status.CANCELLED

@@ -10,6 +10,7 @@ import math
 import os
 import platform
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -94,6 +95,12 @@ def load(listing: Listing) -> Tuned | None:
         what = f"{type(error).__name__}: {error}"
         _log.warning("what was tuned for %s can't be used (%s); `fem tune` does it anew", listing.name, what)
         return None
+
+
+def prepare() -> None:
+    """Make the folder and see that files can be made in it. Raises OSError, naming what can't, if not."""
+    folder().mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=folder()).close()
 
 
 def store(listing: Listing, options: Mapping[str, Any], nodes: Sequence[int]) -> Path:

@@ -146,16 +146,16 @@ def _run(
         for trial in trials:
             try:
                 running[opened(**{trial.option: trial.value})] = trial
-            except FemError as error:
-                trial.refused = str(error)
+            except (FemError, MemoryError) as error:
+                trial.refused = str(error) or "not enough memory"
         for mesh in meshes:
             problem = Problem.potential_flow(mesh)
             wanted = _results(default, listing, mesh, problem)
             for session, trial in running.items():
                 try:
                     trial.refused = _difference(_results(session, listing, mesh, problem), wanted)
-                except FemError as error:
-                    trial.refused = str(error)
+                except (FemError, MemoryError) as error:
+                    trial.refused = str(error) or "not enough memory"
             for again in (False, True):
                 running = {
                     session: trial for session, trial in running.items() if not (trial.refused or trial.slower())
