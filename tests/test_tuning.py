@@ -31,6 +31,8 @@ class Walker(fem.Backend):
     """Takes the time that its gait says, and remembers with what it was made."""
 
     made: ClassVar[list] = []
+    awake: ClassVar[set] = set()
+    most = 0
 
     def __init__(self, **options):
         self.core = Core()
@@ -42,6 +44,11 @@ class Walker(fem.Backend):
             raise fem.BackendUnavailable("no wings")
         if self.gait == "swim":
             raise fem.OptionError("no water")
+        self.awake.add(self)
+        Walker.most = max(Walker.most, len(self.awake))
+
+    def close(self):
+        self.awake.discard(self)
 
     @fem.hookimpl
     def fem_assemble(self, mesh, problem, sparsity, progress):
@@ -74,6 +81,7 @@ def walker(monkeypatch, tmp_path):
     monkeypatch.delenv("FEM_TUNE")
     monkeypatch.setattr(pipeline, "time", SimpleNamespace(perf_counter=lambda: CLOCK.now))
     monkeypatch.setattr(Walker, "made", [])
+    monkeypatch.setattr(Walker, "most", 0)
 
     def register(*candidates, **more):
         monkeypatch.setitem(REGISTRY._registered, "walker", info(*candidates, **more))
@@ -117,6 +125,14 @@ def test_what_is_slower_on_a_small_mesh_is_not_tried_on_a_large_one(walker):
 def test_of_equals_the_one_listed_first_is_taken(walker):
     assert tune(walker("jog", "run"))[0] == {"gait": "jog"}
     assert tune(walker("run", "jog"))[0] == {"gait": "run"}
+
+
+def test_three_are_open_at_a_time_however_many_values_there_are(walker):
+    told = []
+    tuning.tune(walker("run", "jog", "dash", "amble"), [SMALL], repeats=3, on_round=lambda *round_: told.append(round_))
+    assert (Walker.most, Walker.awake) == (3, set())
+    assert told[0] == ("gait=run", SMALL, 0)
+    assert [round_ for gait, _, round_ in told if gait == "gait=jog"] == [0, 1, 2, 3, -2, -1, 0, 1, 2, 3]
 
 
 def test_options_are_tried_with_those_taken_before(walker):

@@ -42,7 +42,7 @@ def tune(
     defaults on this machine, and keep them for it.
 
     A backend says which of its options change speed and nothing else, and what to try.
-    Each value is refused unless it builds the matrix of the default; then all take
+    Each value is refused unless it builds the matrix of the default; then the two take
     turns, round after round, on meshes of several sizes. One is taken if it is quicker
     somewhere and slower nowhere, by over 10 % and by more than two equal ones differ.
 
@@ -104,9 +104,9 @@ def tune(
             with Bars() as bars:
                 bars.begin(one.name)
 
-                def told(option: str, mesh: "Mesh", round_: int, bars: Bars = bars) -> None:
+                def told(candidate: str, mesh: "Mesh", round_: int, bars: Bars = bars) -> None:
                     what = f"round {round_}" if round_ > 0 else "warming up"
-                    bars.show(max(0, round_), repeats, f"{option}, {mesh.n_nodes:,} nodes, {what}")
+                    bars.show(max(0, round_), repeats, f"{candidate}, {mesh.n_nodes:,} nodes, {what}")
 
                 tuning = find(one, meshes, repeats=repeats, on_round=told)
         except Cancelled:
