@@ -327,6 +327,8 @@ def test_any_executor_becomes_a_backend_with_the_same_bits():
     with Session([(NUMPY, BatchedBackend(executor))]) as session:
         found = session.solve(mesh, everything(mesh))
         assert executor.shared == [{"x", "y", "quad8"}]  # the mesh's stay for the next run
+        session.forget()
+        assert executor.shared == []
         session.solve(distorted(3, 3), everything(distorted(3, 3)))
         assert executor.shared == [{"x", "y", "quad8"}]
     assert executor.shared == []

@@ -1,5 +1,6 @@
 """What is installed, whatever its state: each fault is isolated, named, and harms nobody else."""
 
+import inspect
 import json
 import logging
 import sys
@@ -107,6 +108,15 @@ def test_not_ready(shelf, mesh, info, state, reason):
     assert reason in text
     assert fem.solve(mesh, backend="good").report.converged
     assert not any("bad" in warning for warning in fem.solve(mesh, backend="good").report.warnings)
+
+
+def test_no_option_is_called_as_one_of_open_backend():
+    parameters = inspect.signature(fem.open_backend).parameters.values()
+    own = [one.name for one in parameters if one.kind is one.KEYWORD_ONLY]
+    assert own
+    for name in own:
+        with pytest.raises(fem.BackendError, match=f"'bad' can't have an option '{name}': open_backend has one itself"):
+            fem.BackendInfo("bad", "", "", ("assemble_system",), options=(fem.Option(name),))
 
 
 def test_two_of_one_name(shelf, mesh):

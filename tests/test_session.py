@@ -36,6 +36,9 @@ class Logged(fem.Backend):
     def compile(self):
         self.note("compile")
 
+    def forget(self):
+        self.note("forget")
+
     def close(self):
         self.note("close")
 
@@ -110,6 +113,16 @@ def test_all_closed_after_a_failing_open(mesh, who, where, error):
         backend.fails = ()
     assert session.solve(mesh).report.converged  # what was missing has come back
     session.close()
+
+
+def test_what_is_kept_is_forgotten_by_every_backend():
+    log = []
+    with fem.Session(pair(log)) as session:
+        session.forget()
+        assert log[-2:] == ["forget one", "forget two"]
+        session.backends[1][1].fails = ("forget",)
+        with pytest.raises(fem.BackendError, match="backend 'two' failed in forget: OSError: forget failed"):
+            session.forget()
 
 
 def test_a_failing_close_keeps_nobody_from_closing(mesh, caplog):

@@ -31,6 +31,8 @@ class Walker(fem.Backend):
     """Takes the time that its gait says, and remembers with what it was made."""
 
     made: ClassVar[list] = []
+    awake: ClassVar[set] = set()
+    most = 0
 
     def __init__(self, **options):
         self.core = Core()
@@ -40,6 +42,13 @@ class Walker(fem.Backend):
     def open(self):
         if self.gait == "fly":
             raise fem.BackendUnavailable("no wings")
+        if self.gait == "swim":
+            raise fem.OptionError("no water")
+        self.awake.add(self)
+        Walker.most = max(Walker.most, len(self.awake))
+
+    def close(self):
+        self.awake.discard(self)
 
     @fem.hookimpl
     def fem_assemble(self, mesh, problem, sparsity, progress):
@@ -72,6 +81,7 @@ def walker(monkeypatch, tmp_path):
     monkeypatch.delenv("FEM_TUNE")
     monkeypatch.setattr(pipeline, "time", SimpleNamespace(perf_counter=lambda: CLOCK.now))
     monkeypatch.setattr(Walker, "made", [])
+    monkeypatch.setattr(Walker, "most", 0)
 
     def register(*candidates, **more):
         monkeypatch.setitem(REGISTRY._registered, "walker", info(*candidates, **more))
@@ -117,6 +127,14 @@ def test_of_equals_the_one_listed_first_is_taken(walker):
     assert tune(walker("run", "jog"))[0] == {"gait": "run"}
 
 
+def test_three_are_open_at_a_time_however_many_values_there_are(walker):
+    told = []
+    tuning.tune(walker("run", "jog", "dash", "amble"), [SMALL], repeats=3, on_round=lambda *round_: told.append(round_))
+    assert (Walker.most, Walker.awake) == (3, set())
+    assert told[0] == ("gait=run", SMALL, 0)
+    assert [round_ for gait, _, round_ in told if gait == "gait=jog"] == [0, 1, 2, 3, -2, -1, 0, 1, 2, 3]
+
+
 def test_options_are_tried_with_those_taken_before(walker):
     options, trials = tune(walker("run", cadences=(2, 3)))
     assert options == {"gait": "run", "cadence": 3}
@@ -155,6 +173,16 @@ def test_what_gives_another_result_is_not_timed(walker, gait, why):
     assert options == {"gait": "run"}
     assert why in trials[f"gait={gait}"].refused
     assert trials[f"gait={gait}"].ratios == []
+
+
+def _raise(error):
+    raise error
+
+
+def test_what_needs_more_memory_than_there_is_is_refused(walker, monkeypatch):
+    monkeypatch.setattr(tuning, "_difference", lambda *results: _raise(MemoryError()))
+    _, trials = tune(walker("run"))
+    assert trials["gait=run"].refused == "not enough memory"
 
 
 @pytest.mark.parametrize("name", ["threads", "numba"])
@@ -320,16 +348,48 @@ def _changed(**facts):
         _changed(options={"wings": 2}),
         _changed(options=["gait"]),
         _changed(options={"gait": ["run"]}),
+        _changed(options={"cadence": False}),
+        _changed(options={"cadence": 2.0}),
         _changed(day="\x1b[2J"),
         _changed(day=5),
     ],
 )
 def test_a_file_that_cannot_be_used_is_left_aside_with_a_warning(walker, caplog, damage):
-    path = tuned.store(walker("run"), {"gait": "run"}, [51])
+    path = tuned.store(walker("run", cadences=(0, 2)), {"gait": "run"}, [51])
     path.write_text(damage(path.read_text()))
     assert fem.solve(SMALL, backend="walker").report.converged
     assert last_made() == {}
     assert "what was tuned for walker can't be used" in caplog.text
+
+
+def test_a_cache_whose_name_is_impossible(walker, monkeypatch, tmp_path, caplog):
+    walker("run")
+    monkeypatch.setattr(tuned, "folder", lambda: tmp_path / ("x" * 300))
+    fem.open_backend("walker").close()
+    assert last_made() == {}
+    assert os.strerror(errno.ENAMETOOLONG) in caplog.text
+
+
+@pytest.mark.parametrize(("gait", "why"), [("fly", "no wings"), ("swim", "no water")])
+@pytest.mark.parametrize("name", ["walker", "auto", "numpy,walker"])
+def test_what_is_refused_at_opening_gives_way_to_the_defaults(walker, name, gait, why):
+    tuned.store(walker(gait, rank=1000), {"gait": gait}, [51])
+    report = fem.solve(SMALL, backend=name).report
+    assert Walker.made == [{"gait": gait}, {}]
+    assert report.providers["compute_derived"] != "core"
+    (said,) = [text for text in report.warnings if "tuned" in text]
+    assert why in said
+    assert "`fem tune`" in said
+    assert not any("tuned" in note for note in report.notes)
+    with pytest.raises(fem.FemError, match=why):  # asked for, it is refused as ever
+        fem.open_backend("walker", gait=gait)
+
+
+def test_what_cannot_be_opened_at_all_says_why(walker, monkeypatch):
+    tuned.store(walker("fly"), {"gait": "fly"}, [51])
+    monkeypatch.setattr(Walker, "open", lambda self: (_ for _ in ()).throw(fem.BackendUnavailable("asleep")))
+    with pytest.raises(fem.BackendUnavailable, match="asleep"):
+        fem.open_backend("walker")
 
 
 def test_a_plugin_whose_candidates_fail_can_still_be_opened(walker, caplog):
@@ -444,17 +504,64 @@ def _no_room(path):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
-@pytest.mark.parametrize("full", [True, False])
-def test_what_cannot_be_kept_is_shown_and_is_an_error(walker, monkeypatch, tmp_path, full):
+def test_what_cannot_be_kept_is_shown_and_is_an_error(walker, monkeypatch, tmp_path):
     walker("run")
-    if full:
-        monkeypatch.setattr(tuned, "replacing", _no_room)
-    else:
-        (tmp_path / "tuned").write_text("a file where the folder should be")
+    monkeypatch.setattr(tuned, "replacing", _no_room)
     shown = fem_tune("--backend", "walker")
     assert shown.exit_code == Status.USAGE
     assert "gait=run" in shown.stdout
     assert "from now on" not in shown.stdout
     assert str(tmp_path / "tuned") in shown.stderr
+    as_json = fem_tune("--backend", "walker", "--json")
+    assert as_json.exit_code == Status.USAGE
+    walked = json.loads(as_json.stdout)["backends"]["walker"]
+    assert walked["options"] == {"gait": "run"}
+    assert walked["failed"].endswith(os.strerror(errno.ENOSPC))
+    assert "file" not in walked
     fem.open_backend("walker").close()
     assert last_made() == {}
+
+
+def test_where_nothing_can_be_kept_nothing_is_measured(walker, tmp_path):
+    walker("run")
+    (tmp_path / "tuned").write_text("a file where the folder should be")
+    shown = fem_tune("--backend", "walker")
+    assert (shown.exit_code, shown.stdout) == (Status.USAGE, "")
+    assert str(tmp_path / "tuned") in shown.stderr
+    assert Walker.made == []
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (fem.SolveError("it sank"), Status.USAGE),
+        (MemoryError("it sank"), Status.USAGE),
+        (fem.WorkerLost("it sank"), Status.BACKEND),
+    ],
+)
+def test_one_that_fails_takes_nothing_from_the_others(walker, monkeypatch, error, status):
+    walker("run")
+    monkeypatch.setitem(REGISTRY._registered, "sinker", replace(info("run"), name="sinker"))
+    real = tuning._results
+    monkeypatch.setattr(
+        tuning,
+        "_results",
+        lambda session, *more: _raise(error) if session.name == "sinker" else real(session, *more),
+    )
+    arguments = ["--backend", "sinker", "--backend", "walker"]
+    shown = fem_tune(*arguments)
+    assert shown.exit_code == status
+    assert "sinker failed: " in shown.stdout
+    assert "walker: from now on --option gait=run" in shown.stdout
+    assert "it sank" in shown.stderr
+    as_json = fem_tune(*arguments, "--json")
+    assert as_json.exit_code == status
+    found = json.loads(as_json.stdout)["backends"]
+    assert "it sank" in found["sinker"]["failed"]
+    assert found["walker"]["options"] == {"gait": "run"}
+
+
+def test_ctrl_c_ends_it(walker, monkeypatch):
+    walker("run")
+    monkeypatch.setattr(tuning, "_results", lambda *more: _raise(fem.Cancelled("interrupted")))
+    assert fem_tune("--backend", "walker").exit_code == Status.CANCELLED

@@ -18,6 +18,9 @@ from fem_core.types import Stage
 #: Version of the contract between core and backends; a backend states the one it was written for.
 API_VERSION = 1
 
+#: Options can't be called so: they are `open_backend`'s own.
+RESERVED = ("fallback", "tuned")
+
 #: The compute hook behind each stage that a backend may provide.
 HOOKS: Mapping[Stage, str] = {
     "compute_sparsity": "fem_sparsity",
@@ -141,6 +144,8 @@ class BackendInfo:
             raise BackendError(
                 f"backend {self.name!r} lists unknown stages {sorted(unknown)}; stages: {', '.join(HOOKS)}"
             )
+        if taken := [option.name for option in self.options if option.name in RESERVED]:
+            raise BackendError(f"backend {self.name!r} can't have an option {taken[0]!r}: open_backend has one itself")
         if ("solve_system" in self.stages) != bool(self.solver_methods):
             raise BackendError(
                 f"backend {self.name!r} must list solver_methods if and only if it provides solve_system"
@@ -163,7 +168,7 @@ class Backend:
     """Base of all backends: compute hooks are methods marked with `@fem_core.hookimpl`.
 
     A backend is created without doing work; `open` acquires (pools, devices), `compile` gets code
-    ready, `close` gives everything back.
+    ready, `forget` drops what is kept from run to run, `close` gives everything back.
     """
 
     def open(self) -> None:
@@ -171,6 +176,9 @@ class Backend:
 
     def compile(self) -> None:
         """Compile code ahead of the first run; timed as a stage of its own."""
+
+    def forget(self) -> None:
+        """Drop what is kept from run to run, such as a prepared solver; the next run is as the first one."""
 
     def close(self) -> None:
         """Give everything back; may be called again, and after any exception."""

@@ -40,12 +40,8 @@ class Core(BatchedBackend):
         self._prepared: tuple[str, Prepared] | None = None
 
     def forget(self) -> None:
-        """Drop the prepared solver."""
         self._prepared = None
-
-    def close(self) -> None:
-        self.forget()
-        super().close()
+        super().forget()
 
     def declines(self, stage: Stage, problem: Problem, options: SolverOptions) -> str | None:
         if stage == "solve_system" and options.method not in self.solvers:

@@ -30,7 +30,7 @@ def open_backend(
         Pass over a backend that declines a stage with a warning; `auto` always does.
     tuned : bool
         Give a backend that is given no option here those that `fem tune` found for this machine, and say so in each
-        report (notes). They change speed, never a result.
+        report (notes). They change speed, never a result; if it can't be opened with them, it is without (a warning).
     **options
         Options of the backends; each goes to those that know it.
 
@@ -45,7 +45,7 @@ def open_backend(
         return _open_best(options, tuned)
     listings = _find(name)
     _refuse_unknown(listings, options)
-    return _open(listings, options, tuned, fallback=fallback).open()
+    return _open(listings, options, tuned, fallback=fallback)
 
 
 def create_backends(name: str | BackendInfo, options: Mapping[str, Any]) -> list[tuple[BackendInfo, Backend]]:
@@ -65,17 +65,30 @@ def _find(name: str | BackendInfo) -> list[Listing]:
 
 
 def _open(
-    listings: Sequence[Listing], options: Mapping[str, Any], tuned: bool, notes: Sequence[str] = (), **settings: Any
+    listings: Sequence[Listing],
+    options: Mapping[str, Any],
+    tuned: bool,
+    notes: Sequence[str] = (),
+    warnings: Sequence[str] = (),
+    *,
+    fallback: bool,
 ) -> Session:
-    backends = []
-    for listing in listings:
-        own = _known(listing, options)
-        if tuned and not own and (kept := tuning_of(listing)) and kept.options:
-            own, notes = dict(kept.options), (*notes, f"{listing.name}: {kept}")
-        backends.append(REGISTRY.create(listing, own))
+    """The session, opened; with the defaults and a warning where what was tuned is refused."""
+    own = {listing.name: _known(listing, options) for listing in listings}
+    kept = {one.name: found for one in listings if tuned and not own[one.name] and (found := tuning_of(one))}
+    kept = {name: found for name, found in kept.items() if found.options}
+    own |= {name: dict(found.options) for name, found in kept.items()}
     origins = [listing.distribution.split(" ") for listing in listings]  # name and version, or a remark
     distributions = [origin[0] for origin in origins if len(origin) == 2 and origin[0] != "fem-core"]
-    return Session(backends, distributions=distributions, notes=notes, **settings)
+    said = [*notes, *(f"{name}: {found}" for name, found in kept.items())]
+    try:
+        backends = [REGISTRY.create(listing, own[listing.name]) for listing in listings]
+        return Session(backends, fallback=fallback, notes=said, warnings=warnings, distributions=distributions).open()
+    except (BackendUnavailable, OptionError) as error:
+        if not kept:
+            raise
+        refused = f"opened with the defaults, as what was tuned is refused ({error}); `fem tune` finds options anew"
+    return _open(listings, options, False, notes, [*warnings, refused], fallback=fallback)
 
 
 def _open_best(options: Mapping[str, Any], tuned: bool) -> Session:
@@ -109,7 +122,7 @@ def _open_best(options: Mapping[str, Any], tuned: bool) -> Session:
         if absent:
             notes.append(f"auto left out {', '.join(absent)}: unavailable; `fem backends` says why")
         try:
-            return _open([listing], options, tuned, notes, fallback=True, warnings=passed).open()
+            return _open([listing], options, tuned, notes, passed, fallback=True)
         except DeviceMissing as error:
             what = str(error).partition(";")[0]
             missing.append(f"auto left out {listing.name}: {what}; `fem doctor` says more")

@@ -156,10 +156,13 @@ class Session:
             raise interrupted
 
     def forget(self) -> None:
-        """Drop the patterns and prepared solvers kept from earlier runs."""
+        """Drop what is kept from earlier runs, by the session and by each backend: patterns, prepared solvers."""
         with self.lock:
             self._sparsities.clear()
             self._core.forget()
+            for info, backend in self.backends:
+                with named(info.name, "forget"):
+                    backend.forget()
 
     def __enter__(self) -> "Session":
         return self.open()

@@ -10,6 +10,7 @@ import math
 import os
 import platform
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -73,9 +74,11 @@ def signature(listing: Listing) -> dict[str, Any]:
 
 def load(listing: Listing) -> Tuned | None:
     """What was found for a backend on this machine; None where nothing is kept, or FEM_TUNE=off."""
-    if os.environ.get("FEM_TUNE", "").lower() in ("off", "no", "false", "0") or not _kept(listing.name):
+    if os.environ.get("FEM_TUNE", "").lower() in ("off", "no", "false", "0"):
         return None
     try:
+        if not _kept(listing.name):
+            return None
         path, wanted = _place(listing)
         if not path.exists():  # tuned on another machine, or before something changed
             return None
@@ -84,14 +87,20 @@ def load(listing: Listing) -> Tuned | None:
             raise ValueError("it belongs to another machine or version")
         assert listing.info
         candidates = {option.name: option.values(available_cores()) for option in listing.info.options}
-        for name, value in found["options"].items():
-            if value not in candidates.get(name, ()):
+        for name, value in found["options"].items():  # compared as text: True and 1.0 equal 1
+            if json.dumps(value) not in map(json.dumps, candidates.get(name, ())):
                 raise ValueError(f"{name}={value!r} is none of the candidates")
         return Tuned(listing.info.parse_options(found["options"]), date.fromisoformat(found["day"]).isoformat())
     except Exception as error:  # also of a plugin's candidates
         what = f"{type(error).__name__}: {error}"
         _log.warning("what was tuned for %s can't be used (%s); `fem tune` does it anew", listing.name, what)
         return None
+
+
+def prepare() -> None:
+    """Make the folder and see that files can be made in it. Raises OSError, naming what can't, if not."""
+    folder().mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=folder()).close()
 
 
 def store(listing: Listing, options: Mapping[str, Any], nodes: Sequence[int]) -> Path:

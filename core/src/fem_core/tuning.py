@@ -7,7 +7,6 @@ is itself a size, such as the `min_size` of backends with workers.
 
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias
@@ -32,7 +31,7 @@ MARGIN = 0.1
 #: Fields that differ by less, relative to the largest value, are the same: a solver stops at 1e-8.
 EQUAL_FIELDS = 1e-6
 
-#: Told the option, the mesh and the number of each round, up to 0 while warming up.
+#: Told the candidate, as in `workers=1`, the mesh and the number of each round, up to 0 while warming up.
 OnRound: TypeAlias = Callable[[str, Mesh, int], object]
 
 
@@ -96,7 +95,7 @@ def tune(listing: Listing, meshes: Sequence[Mesh], *, repeats: int = 5, on_round
     meshes : sequence of Mesh
         Small ones first: what is slower there isn't tried on others.
     repeats : int
-        Rounds that count, in which all take turns.
+        Rounds that count, in which a candidate, the default and its twin take turns.
 
     Raises BackendError if the backend can't be opened, or fails with its defaults.
     """
@@ -110,8 +109,7 @@ def tune(listing: Listing, meshes: Sequence[Mesh], *, repeats: int = 5, on_round
             raise BackendError(f"backend {listing.name!r} failed in candidates of {option.name!r}: {what}") from error
         if values:
             tried = [Trial(option.name, value) for value in values]
-            told = partial(on_round, option.name) if on_round else _unheard
-            _run(listing, taken, tried, meshes, repeats, told)
+            _run(listing, taken, tried, meshes, repeats, on_round or _unheard)
             if best := choose(tried):
                 taken[option.name] = best.value
             trials += tried
@@ -133,42 +131,48 @@ def _run(
     trials: Iterable[Trial],
     meshes: Iterable[Mesh],
     repeats: int,
-    on_round: Callable[[Mesh, int], object],
+    on_round: OnRound,
 ) -> None:
-    """Fill the trials of one option."""
-    with ExitStack() as stack:
-
-        def opened(**more: Any) -> Session:
-            return stack.enter_context(open_backend(listing.name, tuned=False, **taken, **more))
-
-        default, twin = opened(), opened()
-        running: dict[Session, Trial] = {}
+    """Fill the trials of one option, one after the other: with many cores each session has many workers."""
+    opened = partial(open_backend, listing.name, tuned=False, **taken)
+    with opened() as default, opened() as twin:
         for trial in trials:
             try:
-                running[opened(**{trial.option: trial.value})] = trial
-            except FemError as error:
-                trial.refused = str(error)
-        for mesh in meshes:
-            problem = Problem.potential_flow(mesh)
-            wanted = _results(default, listing, mesh, problem)
-            for session, trial in running.items():
-                try:
-                    trial.refused = _difference(_results(session, listing, mesh, problem), wanted)
-                except FemError as error:
-                    trial.refused = str(error)
-            for again in (False, True):
-                running = {
-                    session: trial for session, trial in running.items() if not (trial.refused or trial.slower())
-                }
-                if not running:
-                    return
-                cases = {
-                    session: partial(_seconds, session, listing, mesh, problem, again)
-                    for session in (default, *running, twin)
-                }
-                times = in_turn(cases, repeats, 3 if again else 1, partial(on_round, mesh))
-                for session, trial in running.items():
-                    trial.add(times[session], times[default], times[twin])
+                session = opened(**{trial.option: trial.value})
+            except (FemError, MemoryError) as error:
+                trial.refused = str(error) or "not enough memory"
+                continue
+            told = partial(on_round, f"{trial.option}={trial.value}")
+            with session:
+                _fill(trial, default, session, twin, listing, meshes, repeats, told)
+
+
+def _fill(
+    trial: Trial,
+    default: Session,
+    session: Session,
+    twin: Session,
+    listing: Listing,
+    meshes: Iterable[Mesh],
+    repeats: int,
+    on_round: Callable[[Mesh, int], object],
+) -> None:
+    """Time a candidate beside the default and its twin, round by round, until it is slower somewhere."""
+    for mesh in meshes:
+        problem = Problem.potential_flow(mesh)
+        wanted = _results(default, listing, mesh, problem)
+        try:
+            trial.refused = _difference(_results(session, listing, mesh, problem), wanted)
+        except (FemError, MemoryError) as error:
+            trial.refused = str(error) or "not enough memory"
+        if trial.refused:
+            return
+        for again in (False, True):
+            cases = {one: partial(_seconds, one, listing, mesh, problem, again) for one in (default, session, twin)}
+            times = in_turn(cases, repeats, 3 if again else 1, partial(on_round, mesh))
+            trial.add(times[session], times[default], times[twin])
+            if trial.slower():
+                return
 
 
 def _unheard(*round_: object) -> None:

@@ -50,9 +50,12 @@ class BatchedBackend(Backend):
         self._shared: Inputs = {}
         self._blocks: tuple[weakref.ref[Sparsity] | None, Blocks | None, Inputs] = (None, None, {})
 
-    def close(self) -> None:
-        self._forget()
+    def forget(self) -> None:
+        self._forget_mesh()
         self._forget_blocks()
+
+    def close(self) -> None:
+        self.forget()
         self.executor.close()
 
     @hookimpl
@@ -127,7 +130,7 @@ class BatchedBackend(Backend):
     ) -> dict[str, Array]:
         """`kernel` over the elements of `mesh`, whose own arrays are shared once and kept."""
         if self._mesh is None or self._mesh() is not mesh:
-            self._forget()
+            self._forget_mesh()
             self._shared = self.executor.share({"x": mesh.x, "y": mesh.y, "quad8": mesh.quad8})
             self._mesh = weakref.ref(mesh)
         shared = self.executor.share(inputs)
@@ -137,7 +140,7 @@ class BatchedBackend(Backend):
         finally:
             self.executor.release(shared)
 
-    def _forget(self) -> None:
+    def _forget_mesh(self) -> None:
         if self._mesh is not None:
             self.executor.release(self._shared)
         self._mesh, self._shared = None, {}

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fem_core.cli.console import print_json, say, show
+from fem_core.cli.errors import judge
 from fem_core.cli.options import PATH, everywhere
-from fem_core.errors import BackendError, BackendUnavailable, FemError
+from fem_core.errors import BackendError, BackendUnavailable, Cancelled, FemError
 from fem_core.registry import REGISTRY, Listing, State
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def tune(
     defaults on this machine, and keep them for it.
 
     A backend says which of its options change speed and nothing else, and what to try.
-    Each value is refused unless it builds the matrix of the default; then all take
+    Each value is refused unless it builds the matrix of the default; then the two take
     turns, round after round, on meshes of several sizes. One is taken if it is quicker
     somewhere and slower nowhere, by over 10 % and by more than two equal ones differ.
 
@@ -73,6 +74,8 @@ def tune(
     if not chosen:
         raise FemError("no backend that is ready has an option that can be tuned; `fem backends` lists them")
 
+    tuned.prepare()  # what can't be kept isn't worth minutes
+
     from fem_core.cli.progress import Bars
     from fem_core.files import read_mesh
     from fem_core.generate import y_tube
@@ -85,34 +88,54 @@ def tune(
     if not as_json:
         _print_heading(meshes, repeats)
     found: dict[str, Any] = {}
+    failures: list[Exception] = []
+
+    def failed(name: str, error: Exception) -> None:
+        """Go on with the others, and end as it says."""
+        failures.append(error)
+        _, line = judge(error)
+        what = line.removeprefix("fem: error: ")
+        found.setdefault(name, {})["failed"] = what
+        if not as_json:
+            say(f"{name} failed: {what}\n")
+
     for one in chosen:
         try:
             with Bars() as bars:
                 bars.begin(one.name)
 
-                def told(option: str, mesh: "Mesh", round_: int, bars: Bars = bars) -> None:
+                def told(candidate: str, mesh: "Mesh", round_: int, bars: Bars = bars) -> None:
                     what = f"round {round_}" if round_ > 0 else "warming up"
-                    bars.show(max(0, round_), repeats, f"{option}, {mesh.n_nodes:,} nodes, {what}")
+                    bars.show(max(0, round_), repeats, f"{candidate}, {mesh.n_nodes:,} nodes, {what}")
 
                 tuning = find(one, meshes, repeats=repeats, on_round=told)
-        except BackendError as error:
-            if backends:
-                raise
+        except Cancelled:
+            raise
+        except (FemError, MemoryError) as error:
+            if backends or not isinstance(error, BackendError):
+                failed(one.name, error)
+                continue
             found[one.name] = {"left_out": str(error)}
             if not as_json:
                 say(f"left out {one.name}: {error}\n")
             continue
         if tuning.trials and not as_json:
             _print(one.name, tuning, sizes)
-        path = tuned.store(one, tuning.options, sizes)
+        found[one.name] = _plain(tuning)
+        try:
+            found[one.name]["file"] = str(tuned.store(one, tuning.options, sizes))
+        except OSError as error:
+            failed(one.name, error)
+            continue
         if not as_json:
             values = " ".join(f"--option {option}={value}" for option, value in tuning.options.items())
             say(f"{one.name}: {f'from now on {values}' if values else 'the defaults are best'}\n")
-        found[one.name] = {**_plain(tuning), "file": str(path)}
     if as_json:
         from fem_core.bench import machine
 
         print_json({"nodes": sizes, "repeats": repeats, "backends": found, "machine": machine()})
+    if failures:
+        raise failures[0]
 
 
 def _tunable(one: Listing) -> bool:

