@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from importlib.metadata import version
 from itertools import cycle, pairwise
 from pathlib import Path
 
@@ -388,6 +389,8 @@ def test_a_partial_result_says_so(tmp_path):
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
 def test_a_picture_is_the_same_bytes_each_time(annulus, tmp_path, suffix):
     # Names inside SVG are random unless Matplotlib is told otherwise.
+    if suffix == ".svg" and tuple(map(int, version("matplotlib").split(".")[:2])) < (3, 10):
+        pytest.skip("Matplotlib names clip paths by their address before 3.10")
     first, second = (plot_solution(annulus, tmp_path / f"{name}{suffix}").read_bytes() for name in "ab")
     assert first == second
 

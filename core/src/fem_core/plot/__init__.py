@@ -81,7 +81,7 @@ def plot_solution(solution: "Solution", path: str | Path, fields: str | Sequence
 
 
 def save(figure: Any, path: Path) -> Path:
-    """Write a Matplotlib figure, whole or not at all, and the same bytes each time."""
+    """Write a Matplotlib figure, whole or not at all, and the same bytes each time (SVG from Matplotlib 3.10 on)."""
     from matplotlib import rc_context
 
     kind = path.suffix.lower().lstrip(".")
