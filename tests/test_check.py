@@ -2,25 +2,17 @@
 
 import json
 from dataclasses import replace
-from inspect import signature
 from pathlib import Path
 
 import fem_core as fem
 import h5py
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from commands import run
 from fem_core import quad8 as q8
-from fem_core.cli import fem as group
 from fem_core.mesh_check import check_mesh
 from meshes import distorted, renumbered, squares, two_parts
 from test_repair import torn_apart
-
-
-def run(*arguments: object) -> Result:
-    """`fem ARGUMENTS` in this process."""
-    apart = {} if "mix_stderr" not in signature(CliRunner).parameters else {"mix_stderr": False}  # click < 8.2
-    return CliRunner(**apart).invoke(group, [str(argument) for argument in arguments])
 
 
 def store(mesh: fem.Mesh, path: Path, boundaries: bool = False) -> Path:

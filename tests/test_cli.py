@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from inspect import signature
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -16,9 +15,9 @@ import click
 import fem_core as fem
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
+from commands import run
 from fakes.distributions import Shelf, python
-from fem_core.cli import fem as group
 from fem_core.cli import progress
 from fem_core.cli.errors import Status, judge
 from fem_core.files import mesh_formats, result_writers
@@ -47,12 +46,6 @@ ENDS = ("fem:solveComplete", "fem:error")
 def mesh(tmp_path: Path) -> Path:
     """A duct of 36 elements in a file."""
     return fem.write_mesh(fem.generate.duct(length=3, nx=12, ny=3), tmp_path / "duct.h5")
-
-
-def run(*arguments: object) -> Result:
-    """`fem ARGUMENTS` in this process."""
-    apart = {} if "mix_stderr" not in signature(CliRunner).parameters else {"mix_stderr": False}  # click < 8.2
-    return CliRunner(**apart).invoke(group, [str(argument) for argument in arguments])
 
 
 def the_line(result: Result) -> str:

@@ -6,16 +6,14 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from inspect import signature
 from types import SimpleNamespace
 from typing import ClassVar
 
 import fem_core as fem
 import pytest
-from click.testing import CliRunner
+from commands import run
 from fem_core import bench, pipeline, tuned, tuning
 from fem_core.backend import halves
-from fem_core.cli import fem as command
 from fem_core.cli.errors import Status
 from fem_core.core import Core
 from fem_core.registry import REGISTRY, State
@@ -403,13 +401,8 @@ def test_a_plugin_whose_candidates_fail_can_still_be_opened(walker, caplog):
 # the command
 
 
-def runner():
-    apart = {} if "mix_stderr" not in signature(CliRunner).parameters else {"mix_stderr": False}  # click < 8.2
-    return CliRunner(**apart)
-
-
 def fem_tune(*arguments):
-    return runner().invoke(command, ["tune", "--nodes", "120", "--nodes", "900", "--repeats", "3", *arguments])
+    return run("tune", "--nodes", "120", "--nodes", "900", "--repeats", "3", *arguments)
 
 
 def test_fem_tune(walker):
@@ -425,11 +418,9 @@ def test_fem_tune(walker):
     fem.open_backend("walker").close()
     assert last_made() == {"gait": "run"}
     for question in ("backends", "doctor"):
-        asked = runner().invoke(command, [question, *(["--no-probe"] if question == "doctor" else [])])
+        asked = run(question, *(["--no-probe"] if question == "doctor" else []))
         assert "gait=run, as tuned on" in " ".join(asked.stdout.split())
-    (one,) = [
-        one for one in json.loads(runner().invoke(command, ["backends", "--json"]).stdout) if one["name"] == "walker"
-    ]
+    (one,) = [one for one in json.loads(run("backends", "--json").stdout) if one["name"] == "walker"]
     assert one["tuned"]["options"] == {"gait": "run"}
 
 
@@ -500,7 +491,7 @@ def test_a_backend_that_is_not_ready_is_refused_with_the_reason(walker):
 )
 def test_bad_input(walker, arguments, status, text):
     walker("run")
-    shown = runner().invoke(command, ["tune", *arguments])
+    shown = run("tune", *arguments)
     assert shown.exit_code == status
     assert text in shown.stderr
     assert shown.stderr.count("\n") == 1

@@ -12,18 +12,17 @@ from scipy import sparse
 
 from fem_numba.cycle import arrays
 from fem_numba.galerkin import csr
-from fem_numba.jit import In, Out, b1, compiled, f8, i4, i8, inlined, u4
+from fem_numba.jit import CSR, In, Out, b1, compiled, f8, i4, i8, inlined, u4
 from fem_numba.memory import empty
 from fem_numba.threads import parallel
 
-_CSR = In[i4, 1], In[u4, 1], In[f8, 1]
 _TINY = np.finfo(np.float64).tiny
 
 #: In place of the number of a node on the coarser level, or of its weight.
 FINE, COARSE, _NEXT = -1, -2, -3
 
 
-@compiled(*_CSR, f8, Out[i4, 1], Out[u4, 1], parallel=True)
+@compiled(*CSR[f8], f8, Out[i4, 1], Out[u4, 1], parallel=True)
 def find_strong(indptr: Ints, indices: Array, data: Floats, θ: float, ends: Ints, S: Array) -> None:
     """S_i = {j ≠ i: |m_ij| ≥ θ max_{k ≠ i} |m_ik|}, stored from indptr[i] to ends[i]."""
     for i in prange(ends.size):
@@ -136,7 +135,7 @@ def meet(i: int, j: int, starts: Ints, ends: Ints, S: Array, number: Ints) -> bo
 
 
 @compiled(
-    *_CSR, In[i4, 1], In[u4, 1], i8, Out[i4, 1], Out[b1, 1], Out[i4, 1], Out[u4, 1], Out[f8, 1], parallel=True
+    *CSR[f8], In[i4, 1], In[u4, 1], i8, Out[i4, 1], Out[b1, 1], Out[i4, 1], Out[u4, 1], Out[f8, 1], parallel=True
 )  # fmt: skip
 def interpolate(
     indptr: Ints, indices: Array, data: Floats, ends: Ints, S: Array, threads: int, number: Ints, alone: Bools,

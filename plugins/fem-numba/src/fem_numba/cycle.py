@@ -17,7 +17,7 @@ from fem_core.types import Array, Ints
 from numba import prange
 from scipy import sparse
 
-from fem_numba.jit import In, Out, compiled, f4, i4, i8, inlined, u4
+from fem_numba.jit import CSR, In, Out, compiled, f4, i8, inlined, u4
 from fem_numba.memory import zeros
 
 #: Rows in a piece of work for a thread.
@@ -33,10 +33,7 @@ def row(i: int, indptr: Ints, indices: Array, data: Array, x: Array) -> np.float
     return total
 
 
-CSR = In[i4, 1], In[u4, 1], In[f4, 1]
-
-
-@compiled(*CSR, In[f4, 1], Out[f4, 1], Out[f4, 1], f4, f4, f4, i8, parallel=True)
+@compiled(*CSR[f4], In[f4, 1], Out[f4, 1], Out[f4, 1], f4, f4, f4, i8, parallel=True)
 def smooth(
     indptr: Ints,
     indices: Array,
@@ -60,7 +57,7 @@ def smooth(
                 y[i] = left
 
 
-@compiled(*CSR, In[f4, 1], Out[f4, 1], Out[f4, 1], parallel=True)
+@compiled(*CSR[f4], In[f4, 1], Out[f4, 1], Out[f4, 1], parallel=True)
 def residual(indptr: Ints, indices: Array, data: Array, b: Array, x: Array, r: Array) -> None:
     """r = b - A x; r may be b."""
     for chunk in prange((r.size + ROWS - 1) // ROWS):
@@ -68,7 +65,7 @@ def residual(indptr: Ints, indices: Array, data: Array, b: Array, x: Array, r: A
             r[i] = b[i] - row(i, indptr, indices, data, x)
 
 
-@compiled(*CSR, In[f4, 1], Out[f4, 1], i8, parallel=True)
+@compiled(*CSR[f4], In[f4, 1], Out[f4, 1], i8, parallel=True)
 def transfer(indptr: Ints, indices: Array, data: Array, x: Array, y: Array, add: int) -> None:
     """y = P x, or y += P x."""
     for chunk in prange((y.size + ROWS - 1) // ROWS):

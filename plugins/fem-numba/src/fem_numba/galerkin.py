@@ -6,11 +6,9 @@ from numba import prange
 from scipy import sparse
 
 from fem_numba.cycle import arrays
-from fem_numba.jit import In, Out, compiled, f8, i4, i8, u4
+from fem_numba.jit import CSR, Out, compiled, f8, i4, i8, u4
 from fem_numba.memory import empty
 from fem_numba.threads import parallel
-
-_CSR = In[i4, 1], In[u4, 1], In[f8, 1]
 
 
 def csr(indptr: Ints, indices: Array, data: Floats, columns: int) -> "sparse.csr_array":
@@ -20,7 +18,7 @@ def csr(indptr: Ints, indices: Array, data: Floats, columns: int) -> "sparse.csr
     return matrix
 
 
-@compiled(*_CSR, *_CSR, *_CSR, i8, i8, i8, Out[u4, 1], Out[f8, 1], Out[i4, 1], parallel=True)
+@compiled(*CSR[f8], *CSR[f8], *CSR[f8], i8, i8, i8, Out[u4, 1], Out[f8, 1], Out[i4, 1], parallel=True)
 def multiply(
     A_indptr: Ints, A_indices: Array, A_data: Floats, P_indptr: Ints, P_indices: Array, P_data: Floats,
     R_indptr: Ints, R_indices: Array, R_data: Floats, n: int, room: int, threads: int,

@@ -19,6 +19,9 @@ f4 = types.float32
 In = {(t, d): types.Array(t, d, "C", readonly=True) for t in (f8, f4, i8, i4, u4, u2, b1) for d in (1, 2, 3)}
 Out = {(t, d): types.Array(t, d, "C") for t in (f8, f4, i8, i4, u4, u2, b1) for d in (1, 2, 3)}
 
+#: Types of a CSR matrix as `cycle.arrays` gives it, by that of its values.
+CSR = {t: (In[i4, 1], In[u4, 1], In[t, 1]) for t in (f4, f8)}
+
 # Multiply-adds are fused; nothing is reordered, so that sums are what the source says. Division by zero gives inf.
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 

@@ -7,8 +7,8 @@ from fem_core.types import Array, Floats
 from numba import prange
 from scipy import sparse
 
-from fem_numba.cycle import CSR, LINES, ROWS, arrays, row, solve, tridiagonal
-from fem_numba.jit import Out, compiled, f4, f8, inlined
+from fem_numba.cycle import LINES, ROWS, arrays, row, solve, tridiagonal
+from fem_numba.jit import CSR, Out, compiled, f4, f8, inlined
 from fem_numba.threads import parallel
 
 
@@ -22,7 +22,7 @@ def added(sums: Floats) -> float:
 
 
 @compiled(
-    *CSR, *LINES, Out[f4, 1], Out[f4, 1], Out[f4, 1], Out[f4, 1], Out[f4, 1], Out[f8, 1], Out[f8, 1], Out[f8, 1],
+    *CSR[f4], *LINES, Out[f4, 1], Out[f4, 1], Out[f4, 1], Out[f4, 1], Out[f4, 1], Out[f8, 1], Out[f8, 1], Out[f8, 1],
     parallel=True,
 )  # fmt: skip
 def coefficients(

@@ -15,12 +15,10 @@ from fem_core.types import Array, Bools, Floats, Ints
 from numba import prange
 
 from fem_numba.cycle import ROWS, Cycle
-from fem_numba.jit import In, Out, compiled, f4, f8, i4, u4
+from fem_numba.jit import CSR, In, Out, compiled, f4, f8
 from fem_numba.memory import zeros
 from fem_numba.setup import kernels
 from fem_numba.threads import parallel
-
-_CSR = In[i4, 1], In[u4, 1], In[f8, 1]
 
 
 @compiled(In[f8, 1], In[f8, 1], f8, Out[f4, 1], parallel=True)
@@ -51,7 +49,7 @@ def turn(d: Floats, x: Array, norm_s: float, β: float, p: Floats) -> None:
             p[i] = d[i] * x[i] * norm_s + β * p[i]
 
 
-@compiled(*_CSR, In[f8, 1], Out[f8, 1], Out[f8, 2], parallel=True)
+@compiled(*CSR[f8], In[f8, 1], Out[f8, 1], Out[f8, 2], parallel=True)
 def multiply(indptr: Ints, indices: Array, data: Floats, p: Floats, q: Floats, sums: Floats) -> None:
     """q = K p, and of each piece p·q."""
     for chunk in prange(sums.shape[0]):

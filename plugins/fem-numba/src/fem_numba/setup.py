@@ -18,13 +18,11 @@ from scipy import sparse
 from fem_numba.coarsening import interpolation
 from fem_numba.cycle import ROWS, arrays
 from fem_numba.galerkin import csr, galerkin
-from fem_numba.jit import In, Out, b1, compiled, f4, f8, i4, i8, u4
+from fem_numba.jit import CSR, In, Out, b1, compiled, f4, f8, i4, i8, u4
 from fem_numba.lanczos import lanczos
 from fem_numba.memory import empty
 from fem_numba.threads import parallel
 
-_CSR = In[i4, 1], In[u4, 1], In[f8, 1]
-_CSR4 = In[i4, 1], In[u4, 1], In[f4, 1]
 _LINKS = np.float32(-along.ACROSS), np.float32(-along.ALONG)
 
 
@@ -174,7 +172,7 @@ def m_matrix(threads: int, K: "sparse.csr_array", corners: Ints) -> "sparse.csr_
     return csr(indptr, *closed, n)
 
 
-@compiled(*_CSR, In[f8, 1], In[f8, 1], Out[f4, 1], parallel=True)
+@compiled(*CSR[f8], In[f8, 1], In[f8, 1], Out[f4, 1], parallel=True)
 def scale(indptr: Ints, indices: Array, data: Floats, left: Floats, right: Floats, values: Array) -> None:
     """left_i m_ij right_j in single precision."""
     for r in prange(indptr.size - 1):
@@ -193,7 +191,8 @@ def scaled(threads: int, M: "sparse.csr_array", left: Floats, right: Floats, dty
 
 
 @compiled(
-    *_CSR4, In[i4, 2], f4, f4, Out[i4, 2], Out[i4, 1], Out[i4, 1], Out[i4, 1], Out[f8, 1], Out[i4, 2], i8, parallel=True
+    *CSR[f4], In[i4, 2], f4, f4, Out[i4, 2], Out[i4, 1], Out[i4, 1], Out[i4, 1], Out[f8, 1], Out[i4, 2], i8,
+    parallel=True,
 )  # fmt: skip
 def find_links(
     indptr: Ints, indices: Array, data: Array, quad8: Ints, across: np.float32, along_edge: np.float32,
