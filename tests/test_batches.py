@@ -7,10 +7,11 @@ import sys
 
 import numpy as np
 import pytest
-from fem_core import BackendError, OptionError, available_cores, batches, importable, kernels, open_backend
+from fem_core import BackendError, OptionError, available_cores, batches, kernels, open_backend
 from fem_core.backends import worker_options
 from fem_core.execution import GRAIN, Batching, int_or_auto, require_importable, restrict
 from fem_core.generate import duct
+from fem_core.support import importable
 from hypothesis import given
 from hypothesis import strategies as st
 from meshes import distorted, renumbered
@@ -144,7 +145,9 @@ def test_what_cannot_be_imported_is_refused_with_the_remedy():
 )
 def test_a_script_without_a_guard_is_refused(tmp_path, script, accepted):
     path = tmp_path / "script.py"
-    path.write_text(f"from fem_core.importable import require_guarded_main as require\n{script}\nprint('accepted')\n")
+    path.write_text(
+        f"from fem_core.support.importable import require_guarded_main as require\n{script}\nprint('accepted')\n"
+    )
     done = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=60)
     assert ("accepted" in done.stdout) == accepted, done.stderr
     assert accepted or 'put what the script does under `if __name__ == "__main__":`' in done.stderr

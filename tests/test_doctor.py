@@ -273,7 +273,7 @@ def test_a_driver_that_cannot_be_used_gives_the_reason(tmp_path):
 
 
 def test_a_driver_that_crashes_does_not_take_the_doctor_along(tmp_path, monkeypatch):
-    from fem_core import gpus as module
+    from fem_core.support import gpus as module
 
     monkeypatch.setattr(module, "ask", lambda *given: None)
     assert module.find_gpus()["reason"] == "the driver doesn't answer"

@@ -31,13 +31,11 @@ from fem_core.execution import Executor, SerialExecutor
 from fem_core.files import read_mesh, write_mesh
 from fem_core.formats import MeshFormat, ResultWriter
 from fem_core.geometry import det_jacobian, validate_mesh
-from fem_core.hardware import available_cores, available_memory
 from fem_core.hookspecs import hookimpl
 from fem_core.mesh import Boundary, Mesh
 from fem_core.mesh_check import MeshCheck, check_mesh
 from fem_core.opening import open_backend
 from fem_core.problem import Dirichlet, Fluid, Problem, Robin
-from fem_core.progress import CancelToken, Progress
 from fem_core.quality import Quality, element_quality
 from fem_core.registry import REGISTRY
 from fem_core.repair import repair_mesh
@@ -45,6 +43,8 @@ from fem_core.results import DerivedFields, Report, SolveResult, SolverOptions, 
 from fem_core.session import Session
 from fem_core.solution import Solution, read_solution
 from fem_core.sparsity import Sparsity, compute_sparsity
+from fem_core.support.hardware import available_cores, available_memory
+from fem_core.support.progress import CancelToken, Progress
 from fem_core.system import LinearSystem, apply_conditions
 
 __version__ = "1.0.0"

@@ -20,13 +20,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fem_core.errors import BackendError, BackendUnavailable
-from fem_core.hardware import hardware, versions
 from fem_core.mesh import Mesh
 from fem_core.opening import open_backend
 from fem_core.problem import Problem
 from fem_core.session import Session
+from fem_core.support.hardware import hardware, versions
+from fem_core.support.wording import count
 from fem_core.system import LinearSystem
-from fem_core.wording import count
 
 K = TypeVar("K")
 T = TypeVar("T")

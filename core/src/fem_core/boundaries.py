@@ -14,8 +14,8 @@ import numpy as np
 from fem_core.errors import OptionError
 from fem_core.geometry import edges_among, validate_mesh
 from fem_core.mesh import Boundary, Mesh
+from fem_core.support.wording import count, name_some, verb
 from fem_core.types import Bools, Ints
-from fem_core.wording import count, name_some, verb
 
 TOLERANCE = 1e-9
 _NEAR = 1e-4

@@ -13,10 +13,10 @@ from zipfile import BadZipFile
 import numpy as np
 import platformdirs
 
-from fem_core.atomic import replacing
 from fem_core.handover import fault_in
 from fem_core.mesh import Mesh
 from fem_core.sparsity import Sparsity
+from fem_core.support.atomic import replacing
 
 _log = logging.getLogger(__name__)
 

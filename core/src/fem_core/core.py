@@ -14,10 +14,10 @@ from fem_core.execution import SerialExecutor
 from fem_core.hookspecs import hookimpl
 from fem_core.mesh import Mesh
 from fem_core.problem import Problem
-from fem_core.progress import Progress
 from fem_core.results import SolveResult, SolverOptions
 from fem_core.solvers import ConjugateGradients, Direct, LinearSolver, Multigrid, Prepared
 from fem_core.sparsity import Sparsity
+from fem_core.support.progress import Progress
 from fem_core.system import LinearSystem, apply_conditions
 from fem_core.types import Stage
 

@@ -16,10 +16,10 @@ import numpy as np
 
 from fem_core.batches import Batch, Batching, Plan, int_or_auto, ranges, restrict
 from fem_core.element import GRAIN
-from fem_core.hardware import available_cores
-from fem_core.importable import require_guarded_main, require_importable
 from fem_core.kernels import Inputs, Kernel, grain_of
-from fem_core.progress import Remark, unheard
+from fem_core.support.hardware import available_cores
+from fem_core.support.importable import require_guarded_main, require_importable
+from fem_core.support.progress import Remark, unheard
 from fem_core.types import Array
 
 __all__ = [

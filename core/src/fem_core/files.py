@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from fem_core.atomic import replacing
 from fem_core.boundaries import TOLERANCE, with_boundaries
 from fem_core.errors import FemError, MeshError
 from fem_core.formats import (
@@ -30,6 +29,7 @@ from fem_core.formats import (
 from fem_core.geometry import validate_mesh
 from fem_core.mesh import Mesh
 from fem_core.registry import REGISTRY
+from fem_core.support.atomic import replacing
 
 if TYPE_CHECKING:
     from fem_core.solution import Solution

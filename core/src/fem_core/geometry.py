@@ -13,8 +13,8 @@ import numpy as np
 from fem_core import quad8 as q8
 from fem_core.errors import MeshError
 from fem_core.mesh import Boundary, Mesh
+from fem_core.support.wording import name_some
 from fem_core.types import Array, Bools, Floats, Ints
-from fem_core.wording import name_some
 
 _POINTS = np.concatenate([q8.POINTS_3X3, q8.POINTS_2X2])
 #: Rows ∂N/∂ξ at all points, then ∂N/∂η: (26, 8).

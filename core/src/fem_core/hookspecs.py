@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from fem_core.formats import MeshFormat, ResultWriter
     from fem_core.mesh import Mesh
     from fem_core.problem import Problem
-    from fem_core.progress import Progress
     from fem_core.results import DerivedFields, Report, SolveResult, SolverOptions
     from fem_core.solvers import LinearSolver
     from fem_core.sparsity import Sparsity
+    from fem_core.support.progress import Progress
     from fem_core.system import LinearSystem
     from fem_core.types import Stage
 

@@ -13,8 +13,8 @@ from scipy.sparse import csgraph
 
 from fem_core import quad8 as q8
 from fem_core.errors import MeshError
+from fem_core.support.wording import count, name_some
 from fem_core.types import Array, Floats, Ints
-from fem_core.wording import count, name_some
 
 
 def _frozen(values: Any, dtype: type, what: str) -> Array:

@@ -14,15 +14,15 @@ from fem_core.cost import Cost, work_on
 from fem_core.errors import MeshError, ProblemError
 from fem_core.files import read_unvalidated
 from fem_core.geometry import Fault, det_jacobian, edges_among, mesh_faults, usable_part, validate_mesh
-from fem_core.hardware import available_memory
 from fem_core.mesh import Mesh
 from fem_core.problem import Dirichlet, Problem, Robin, boundary_nodes
 from fem_core.quality import LIMITS, Quality, element_quality
 from fem_core.registry import REGISTRY
 from fem_core.repair import MERGE, close_nodes, repair_mesh
 from fem_core.solvers.auto import choose
+from fem_core.support.hardware import available_memory
+from fem_core.support.wording import count, name_some, verb
 from fem_core.types import Floats, Ints
-from fem_core.wording import count, name_some, verb
 
 _LISTED = 1000  # elements or nodes of a fault in JSON
 _CONDITIONS = (Robin("inlet", 2.5), Dirichlet("outlet"))

@@ -17,16 +17,16 @@ from fem_core.errors import BackendError, DeviceError, FemError, MeshError, Work
 from fem_core.events import Event, Listener, Observers
 from fem_core.files import read_mesh, write_result
 from fem_core.handover import HOST, fault_in
-from fem_core.hardware import hardware, versions
 from fem_core.mesh import Mesh
 from fem_core.problem import Problem
-from fem_core.progress import CancelToken, Progress
 from fem_core.results import DerivedFields, Report, SolveResult, SolverOptions, StopReason, summarise
 from fem_core.solution import Solution
 from fem_core.sparsity import Sparsity
+from fem_core.support.hardware import hardware, versions
+from fem_core.support.progress import CancelToken, Progress
+from fem_core.support.wording import count, verb
 from fem_core.system import PENALTY, LinearSystem
 from fem_core.types import Stage
-from fem_core.wording import count, verb
 
 if TYPE_CHECKING:
     from fem_core.session import Session

@@ -14,8 +14,8 @@ import numpy as np
 
 from fem_core.errors import ProblemError
 from fem_core.mesh import Mesh
+from fem_core.support.wording import count, name_some
 from fem_core.types import Array, Floats, Ints, Value
-from fem_core.wording import count, name_some
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from fem_core import quad8 as q8
 from fem_core.errors import MeshError, OptionError
 from fem_core.geometry import coincident_nodes, edges_among, mesh_faults, turn_clockwise
 from fem_core.mesh import Boundary, Mesh
+from fem_core.support.wording import count, name_some, verb
 from fem_core.types import Floats, Ints
-from fem_core.wording import count, name_some, verb
 
 #: Nodes of the exterior that are closer than this, relative to the extent of the mesh, are meant to be one.
 MERGE = 1e-9

@@ -20,12 +20,12 @@ from fem_core.hooks import Hooks, check_backend
 from fem_core.mesh import Mesh
 from fem_core.pipeline import Run, named, run
 from fem_core.problem import Problem
-from fem_core.progress import CancelToken
 from fem_core.registry import REGISTRY
 from fem_core.results import SolverOptions
 from fem_core.solution import Solution
 from fem_core.solvers.auto import choose
 from fem_core.sparsity import Sparsity
+from fem_core.support.progress import CancelToken
 from fem_core.types import Stage
 
 _log = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from fem_core.files import read_result, write_result
 from fem_core.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.results import Report
+from fem_core.support.wording import count
 from fem_core.types import Floats
-from fem_core.wording import count
 
 
 @dataclass(frozen=True, eq=False)

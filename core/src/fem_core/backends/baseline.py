@@ -8,9 +8,9 @@ from fem_core.hookspecs import hookimpl
 from fem_core.kernels import derived_of_one, load_of_one, stiffness_of_one
 from fem_core.mesh import Mesh
 from fem_core.problem import Problem
-from fem_core.progress import Progress
 from fem_core.results import DerivedFields, SolveResult
 from fem_core.sparsity import Sparsity, csr_positions
+from fem_core.support.progress import Progress
 from fem_core.system import LinearSystem, csr
 
 _EVERY = 100  # elements between two reports of progress

@@ -30,7 +30,7 @@ __all__ = ["fem", "main"]
 
 def _version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
-        from fem_core.hardware import versions
+        from fem_core.support.hardware import versions
 
         found = versions()
         click.echo(f"fem-core {found['fem-core']} (Python {found['python']}, numpy {found['numpy']})")

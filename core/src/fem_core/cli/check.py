@@ -10,7 +10,7 @@ import click
 from fem_core.cli.console import print_json, say, show
 from fem_core.cli.errors import Status
 from fem_core.cli.options import PATH, check_format, check_target, everywhere
-from fem_core.wording import count, verb
+from fem_core.support.wording import count, verb
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -8,7 +8,7 @@ import click
 from fem_core.cli.console import print_json, say, show
 from fem_core.cli.errors import Status
 from fem_core.cli.options import everywhere, positive
-from fem_core.wording import count
+from fem_core.support.wording import count
 
 
 @click.command(short_help="Say what this machine has, what works, what to do.")

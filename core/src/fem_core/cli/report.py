@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fem_core.cli.console import say, show
-from fem_core.wording import count
+from fem_core.support.wording import count
 
 if TYPE_CHECKING:
     from rich.text import Text

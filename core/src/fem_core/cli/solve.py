@@ -25,8 +25,8 @@ from fem_core.cli.options import (
 )
 from fem_core.events import Event, json_lines
 from fem_core.problem import Dirichlet, Problem, Robin
-from fem_core.progress import CancelToken
 from fem_core.results import SolverOptions
+from fem_core.support.progress import CancelToken
 
 if TYPE_CHECKING:
     from fem_core.solution import Solution

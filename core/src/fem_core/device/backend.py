@@ -16,10 +16,10 @@ from fem_core.errors import OptionError, SolveError
 from fem_core.hookspecs import hookimpl
 from fem_core.mesh import Mesh
 from fem_core.problem import Problem
-from fem_core.progress import Progress
 from fem_core.results import SolveResult, SolverOptions
 from fem_core.solvers.base import refuse_extra
 from fem_core.sparsity import Sparsity
+from fem_core.support.progress import Progress
 from fem_core.system import require_bare
 
 

@@ -13,11 +13,11 @@ from fem_core.device import runtime as state_of
 from fem_core.device.device import Device
 from fem_core.device.values import NO_VALUES, DevicePotential, DeviceSystem
 from fem_core.errors import SolveError
-from fem_core.progress import Progress
 from fem_core.results import SolveResult, SolverOptions, StopReason
 from fem_core.solvers.base import History, judged
 from fem_core.solvers.cg import RemainingTime
-from fem_core.wording import name_some
+from fem_core.support.progress import Progress
+from fem_core.support.wording import name_some
 
 
 def inverse_root_diagonal(device: Device, system: DeviceSystem) -> Any:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from fem_core.errors import BackendError, BackendUnavailable, DeviceError, DeviceMissing
-from fem_core.gpus import has_driver
+from fem_core.support.gpus import has_driver
 
 #: Out of memory.
 MEMORY = 2

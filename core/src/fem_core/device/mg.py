@@ -18,11 +18,11 @@ from fem_core.device.runtime import CHUNK, Runtime
 from fem_core.device.values import DeviceSystem
 from fem_core.mesh import Mesh
 from fem_core.problem import Problem
-from fem_core.progress import Progress
 from fem_core.results import SolveResult, SolverOptions
 from fem_core.solvers.base import Equilibrated, Prepared
 from fem_core.solvers.mg import Multigrid, Start
 from fem_core.solvers.multigrid import Hierarchy, Level, build_hierarchy
+from fem_core.support.progress import Progress
 from fem_core.types import Array, Bools, Floats
 
 #: The coarsest level is a dense inverse up to so many unknowns, which is quickly found (1500 would take 2 s).

@@ -34,9 +34,9 @@ from fem_core.files import read_mesh
 from fem_core.mesh import Mesh
 from fem_core.opening import open_backend
 from fem_core.problem import Problem
-from fem_core.progress import Progress
 from fem_core.results import to_json
 from fem_core.session import Session
+from fem_core.support.progress import Progress
 
 #: Nodes of the y-tubes that are measured; the last two are the sizes of published ones.
 NODES = (20_000, 195_000, 1_358_000)

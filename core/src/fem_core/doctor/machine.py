@@ -13,9 +13,9 @@ from typing import Any
 
 from fem_core.core import Core
 from fem_core.cost import Work
-from fem_core.gpus import ask
-from fem_core.hardware import available_cores, available_memory, cgroup_quota, cpu_name, total_memory
 from fem_core.registry import REGISTRY
+from fem_core.support.gpus import ask
+from fem_core.support.hardware import available_cores, available_memory, cgroup_quota, cpu_name, total_memory
 
 _STEERING = re.compile(r"(OMP|OPENBLAS|MKL|BLIS|NUMBA|NUMEXPR|VECLIB|CUDA|FEM)_")
 

@@ -24,8 +24,8 @@ from fem_core.formats.checks import SMALL, as_elements_have, check_names, check_
 from fem_core.geometry import find_edges
 from fem_core.mesh import Boundary, Mesh
 from fem_core.quad8 import EDGES
+from fem_core.support.wording import name_some
 from fem_core.types import Array
-from fem_core.wording import name_some
 
 _QUADS = {"CPS8", "CPS8R", "CPE8", "CPE8R", "DC2D8", "S8R", "S8R5"}
 _LINES = {"T2D3", "T3D3", "B22", "B32", "DC1D3"}

@@ -13,8 +13,8 @@ from fem_core.errors import MeshError
 from fem_core.geometry import find_edges
 from fem_core.mesh import Mesh
 from fem_core.quad8 import EDGES
+from fem_core.support.wording import name_some
 from fem_core.types import Array, Floats
-from fem_core.wording import name_some
 
 #: Data over 1 MiB may be at most this many times larger than what is stored of it.
 MAX_RATIO = 256

@@ -13,10 +13,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from fem_core import wording
 from fem_core.errors import MeshError
 from fem_core.formats.checks import as_elements_have, check_names, check_plane, node_labels, numbers, positions
 from fem_core.mesh import Boundary, Mesh
+from fem_core.support import wording
 from fem_core.types import Array
 
 _POINT, _LINE, _QUAD = 15, 8, 16

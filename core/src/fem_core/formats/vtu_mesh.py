@@ -22,8 +22,8 @@ from fem_core.formats import vtk
 from fem_core.formats.checks import as_elements_have, check_claim, check_names, check_plane, numbers
 from fem_core.formats.vtu import BOUNDARY, edges_of_sides, nodes_of_boundaries, write_grid
 from fem_core.mesh import Boundary, Mesh
+from fem_core.support.wording import count
 from fem_core.types import Array
-from fem_core.wording import count
 
 _VERTEX, _EDGE, _QUAD = 1, 21, 23
 _REFUSED = {3: "lines", 5: "triangles", 9: "4-node quadrilaterals", 22: "6-node triangles", 28: "9-node quadrilaterals"}

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fem_core.atomic import replacing
 from fem_core.errors import FemError, OptionError
+from fem_core.support.atomic import replacing
 
 if TYPE_CHECKING:
     from fem_core.solution import Solution

@@ -10,8 +10,8 @@ from fem_core.plot import flow
 from fem_core.plot.axes import DPI, INK, PALE, dress, dress_bar, new_figure
 from fem_core.plot.outline import element_sides, outline
 from fem_core.plot.raster import Raster, Triangles
+from fem_core.support.wording import count
 from fem_core.types import Floats
-from fem_core.wording import count
 
 if TYPE_CHECKING:
     from fem_core.solution import Solution

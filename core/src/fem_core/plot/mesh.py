@@ -18,8 +18,8 @@ from fem_core.plot.axes import INK, dress, dress_bar, new_figure
 from fem_core.plot.outline import polylines
 from fem_core.plot.raster import greatest
 from fem_core.quality import LIMITS
+from fem_core.support.wording import count
 from fem_core.types import Array, Floats
-from fem_core.wording import count
 
 if TYPE_CHECKING:
     from fem_core.mesh_check import MeshCheck

@@ -11,11 +11,11 @@ from scipy import sparse
 from fem_core.errors import OptionError, SolveError
 from fem_core.mesh import Mesh
 from fem_core.problem import Problem
-from fem_core.progress import Progress
 from fem_core.results import SolveResult, SolverOptions, StopReason
+from fem_core.support.progress import Progress
+from fem_core.support.wording import name_some
 from fem_core.system import LinearSystem
 from fem_core.types import Floats, Ints
-from fem_core.wording import name_some
 
 #: Rows scaled at a time.
 _ROWS = 1 << 14

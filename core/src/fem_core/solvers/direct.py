@@ -7,10 +7,10 @@ from fem_core.cost import INTERPRETER, REFERENCE, Cost, Work
 from fem_core.hookspecs import hookimpl
 from fem_core.mesh import Mesh
 from fem_core.problem import Problem
-from fem_core.progress import Progress
 from fem_core.results import SolveResult, SolverOptions, StopReason
 from fem_core.solvers.base import Equilibrated, refuse_extra
 from fem_core.solvers.factorisation import CHOLMOD, PARDISO, SUPERLU, Factoriser, Solve
+from fem_core.support.progress import Progress
 from fem_core.system import LinearSystem
 from fem_core.types import Floats
 

@@ -17,7 +17,6 @@ from fem_core.cost import REFERENCE, Cost, Work
 from fem_core.errors import BackendError, Cancelled, SolveError
 from fem_core.mesh import Mesh
 from fem_core.problem import Problem
-from fem_core.progress import Progress
 from fem_core.results import SolveResult, SolverOptions, StopReason
 from fem_core.solvers.base import Equilibrated, History, Prepared, dot, norm, refuse_extra
 from fem_core.solvers.cg import RemainingTime
@@ -26,9 +25,10 @@ from fem_core.solvers.factorisation import SUPERLU, Factoriser, best
 from fem_core.solvers.multigrid import Hierarchy, build_hierarchy
 from fem_core.solvers.multigrid.coarse import amg_available
 from fem_core.solvers.multigrid.hierarchy import DIRECT
+from fem_core.support.progress import Progress
+from fem_core.support.wording import count
 from fem_core.system import LinearSystem
 from fem_core.types import Bools, Floats
-from fem_core.wording import count
 
 #: After so many iterations …
 _PATIENCE = 40

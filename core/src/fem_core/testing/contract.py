@@ -20,9 +20,9 @@ from fem_core.errors import Cancelled, MeshError
 from fem_core.events import Event
 from fem_core.mesh import Mesh
 from fem_core.problem import Problem
-from fem_core.progress import CancelToken
 from fem_core.registry import BACKENDS
 from fem_core.session import Session
+from fem_core.support.progress import CancelToken
 from fem_core.testing.checks import NotApplicable, check
 from fem_core.testing.strategies import large_case
 from fem_core.testing.target import Target

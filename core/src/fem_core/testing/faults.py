@@ -22,10 +22,10 @@ from fem_core.hookspecs import hookimpl
 from fem_core.kernels import Inputs, Kernel
 from fem_core.mesh import Mesh
 from fem_core.problem import Fluid, Problem, Robin
-from fem_core.progress import Progress
 from fem_core.results import DerivedFields, SolveResult, SolverOptions, StopReason
 from fem_core.solvers import Equilibrated
 from fem_core.sparsity import Sparsity, accumulate
+from fem_core.support.progress import Progress
 from fem_core.system import PENALTY, LinearSystem, apply_conditions, csr
 from fem_core.types import Array, Floats, Stage
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from fem_core import BackendError
-from fem_core.atomic import replacing
+from fem_core.support.atomic import replacing
 from fem_core.types import Array
 
 from fem_cuda import INSTALL, folder

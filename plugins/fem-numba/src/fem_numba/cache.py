@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fem_core.atomic import replacing
+from fem_core.support.atomic import replacing
 from numba.core import caching
 from numba.core.compiler import CompileResult
 from numba.core.runtime import rtsys

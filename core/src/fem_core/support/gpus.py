@@ -1,6 +1,6 @@
 """The GPUs of this machine, asked of the driver alone: no CUDA library is imported.
 
-The driver is asked in a process of its own (`python -m fem_core.gpus`), as a broken one may crash or hang.
+The driver is asked in a process of its own (`python -m fem_core.support.gpus`), as a broken one may crash or hang.
 """
 
 import ctypes
@@ -22,7 +22,9 @@ def find_gpus() -> dict[str, Any]:
 
     A device has `name`, `memory` in bytes and `compute_capability`.
     """
-    found = ask([sys.executable, "-P", "-m", "fem_core.gpus"], json.loads) or {"reason": "the driver doesn't answer"}
+    found = ask([sys.executable, "-P", "-m", __name__], json.loads) or {
+        "reason": "the driver doesn't answer"
+    }
     driver = None
     if shutil.which("nvidia-smi"):
         driver = ask(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"], lambda out: out.split()[0])
