@@ -34,7 +34,7 @@ def fuzz(suffix: str, seconds: int, faults: Path) -> None:
     import atheris
 
     with atheris.instrument_imports(
-        include=["fem_core.formats", "fem_core.mesh", "fem_core.geometry", "fem_core.repair"]
+        include=["fem_core.formats", "fem_core.mesh.mesh", "fem_core.mesh.geometry", "fem_core.mesh.repair"]
     ):
         import fem_core as fem
         import fem_core.files

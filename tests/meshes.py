@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
-from fem_core import quad8 as q8
-from fem_core.geometry import det_jacobian
-from fem_core.mesh import Boundary, Mesh
+from fem_core.mesh import quad8 as q8
+from fem_core.mesh.geometry import det_jacobian
+from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.types import Floats, Ints
 from hypothesis import strategies as st
 

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 from commands import run
-from fem_core import quad8 as q8
+from fem_core.mesh import quad8 as q8
 from fem_core.mesh_check import check_mesh
 from meshes import distorted, renumbered, squares, two_parts
 from test_repair import torn_apart

@@ -10,10 +10,10 @@ import fem_core as fem
 import numpy as np
 import pytest
 from fem_core import Boundary, Mesh, MeshError, read_mesh, write_mesh
-from fem_core.boundaries import with_boundaries
 from fem_core.files import mesh_formats, write_result
 from fem_core.formats import vtk
 from fem_core.formats.vtu import write_grid
+from fem_core.mesh.boundaries import with_boundaries
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from meshes import distorted, small_meshes, squares

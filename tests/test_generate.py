@@ -5,12 +5,12 @@ import math
 
 import numpy as np
 import pytest
-from fem_core import quad8 as q8
 from fem_core.errors import MeshError
 from fem_core.generate import SHAPES, annulus, duct, y_tube
 from fem_core.generate.paths import Path, eased
 from fem_core.generate.structured import Block, assemble, count_nodes, fitted, grid_nodes, stations
-from fem_core.mesh import Mesh
+from fem_core.mesh import quad8 as q8
+from fem_core.mesh.mesh import Mesh
 from fem_core.types import Floats, Ints
 from hypothesis import given, settings
 from hypothesis import strategies as st

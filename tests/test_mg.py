@@ -25,7 +25,7 @@ from fem_core import (
     solve,
 )
 from fem_core.generate import annulus, duct, y_tube
-from fem_core.geometry import validate_mesh
+from fem_core.mesh.geometry import validate_mesh
 from fem_core.solvers import Direct, Multigrid, mg
 from fem_core.solvers.factorisation import CHOLMOD, PARDISO
 from fem_core.solvers.multigrid import build_hierarchy, coarse, hierarchy, to_corners

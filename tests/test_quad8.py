@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from fem_core import quad8 as q8
+from fem_core.mesh import quad8 as q8
 from hypothesis import given
 from hypothesis import strategies as st
 

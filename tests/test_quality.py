@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from fem_core import Mesh, element_quality
-from fem_core import quad8 as q8
-from fem_core.quality import LIMITS
+from fem_core.mesh import quad8 as q8
+from fem_core.mesh.quality import LIMITS
 from hypothesis import given
 from hypothesis import strategies as st
 from meshes import distorted, moved, small_meshes, squares

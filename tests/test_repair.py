@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from fem_core import Boundary, Mesh, MeshError, OptionError, repair_mesh, solve, validate_mesh
-from fem_core import quad8 as q8
-from fem_core.repair import close_nodes
+from fem_core.mesh import quad8 as q8
+from fem_core.mesh.repair import close_nodes
 from hypothesis import given
 from hypothesis import strategies as st
 from meshes import distorted, renumbered, small_meshes, squares, two_parts

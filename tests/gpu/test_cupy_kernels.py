@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from fem_core import BackendUnavailable, generate
 from fem_core.device import reference
-from fem_core.quad8 import REVERSED
+from fem_core.mesh.quad8 import REVERSED
 from fem_core.testing.kernels import KERNELS, compare
 from fem_cupy import source
 from fem_cupy.runtime import CuPyRuntime
@@ -128,7 +128,7 @@ def test_a_wrong_kernel_is_found(fault, tmp_path):
 SANITIZED = """
 import sys
 from host_runtime import HostRuntime
-from fem_core.quad8 import REVERSED
+from fem_core.mesh.quad8 import REVERSED
 from fem_core.testing.kernels import KERNELS, compare
 runtime = HostRuntime(sys.argv[1], order=int(sys.argv[2]))
 runtime.open()

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, TypeAlias, Unpack
 
 from fem_core.backend import BackendInfo
-from fem_core.boundaries import with_boundaries
 from fem_core.errors import OptionError
-from fem_core.mesh import Mesh
+from fem_core.mesh.boundaries import with_boundaries
+from fem_core.mesh.mesh import Mesh
 from fem_core.opening import open_backend
 from fem_core.pipeline import Run, V
 from fem_core.problem import Problem

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fem_core.errors import BackendError, BackendUnavailable
-from fem_core.mesh import Mesh
+from fem_core.mesh.mesh import Mesh
 from fem_core.opening import open_backend
 from fem_core.problem import Problem
 from fem_core.session import Session

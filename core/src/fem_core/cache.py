@@ -14,7 +14,7 @@ import numpy as np
 import platformdirs
 
 from fem_core.handover import fault_in
-from fem_core.mesh import Mesh
+from fem_core.mesh.mesh import Mesh
 from fem_core.sparsity import Sparsity
 from fem_core.support.atomic import replacing
 

@@ -20,9 +20,9 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from fem_core import quad8 as q8
 from fem_core.element import element_stiffness
-from fem_core.mesh import Mesh
+from fem_core.mesh import quad8 as q8
+from fem_core.mesh.mesh import Mesh
 from fem_core.types import Ints
 
 #: Bytes before there is a mesh.

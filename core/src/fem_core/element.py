@@ -12,7 +12,7 @@ last is filled up). A caller who computes a part of a mesh starts it at a multip
 
 import numpy as np
 
-from fem_core import quad8 as q8
+from fem_core.mesh import quad8 as q8
 from fem_core.types import Floats
 
 #: Elements in a slab; ranges of elements start at multiples of it.

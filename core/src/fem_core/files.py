@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from fem_core.boundaries import TOLERANCE, with_boundaries
 from fem_core.errors import FemError, MeshError
 from fem_core.formats import (
     MeshFormat,
@@ -26,8 +25,9 @@ from fem_core.formats import (
     vtu_mesh,
     xlsx,
 )
-from fem_core.geometry import validate_mesh
-from fem_core.mesh import Mesh
+from fem_core.mesh.boundaries import TOLERANCE, with_boundaries
+from fem_core.mesh.geometry import validate_mesh
+from fem_core.mesh.mesh import Mesh
 from fem_core.registry import REGISTRY
 from fem_core.support.atomic import replacing
 

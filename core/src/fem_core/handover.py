@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fem_core.mesh import Mesh
+from fem_core.mesh.mesh import Mesh
 from fem_core.results import DerivedFields, SolveResult
 from fem_core.sparsity import Sparsity
 from fem_core.system import LinearSystem

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import click
 
     from fem_core.formats import MeshFormat, ResultWriter
-    from fem_core.mesh import Mesh
+    from fem_core.mesh.mesh import Mesh
     from fem_core.problem import Problem
     from fem_core.results import DerivedFields, Report, SolveResult, SolverOptions
     from fem_core.solvers import LinearSolver

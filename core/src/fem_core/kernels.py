@@ -12,8 +12,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from fem_core import quad8 as q8
 from fem_core.element import GRAIN, element_derived, element_load, element_stiffness
+from fem_core.mesh import quad8 as q8
 from fem_core.types import Array, Floats
 
 Inputs: TypeAlias = Mapping[str, Array]

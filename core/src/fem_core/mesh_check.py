@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from fem_core import quad8 as q8
-from fem_core.boundaries import TOLERANCE, complete
 from fem_core.core import Core
 from fem_core.cost import Cost, work_on
 from fem_core.errors import MeshError, ProblemError
 from fem_core.files import read_unvalidated
-from fem_core.geometry import Fault, det_jacobian, edges_among, mesh_faults, usable_part, validate_mesh
-from fem_core.mesh import Mesh
+from fem_core.mesh import quad8 as q8
+from fem_core.mesh.boundaries import TOLERANCE, complete
+from fem_core.mesh.geometry import Fault, det_jacobian, edges_among, mesh_faults, usable_part, validate_mesh
+from fem_core.mesh.mesh import Mesh
+from fem_core.mesh.quality import LIMITS, Quality, element_quality
+from fem_core.mesh.repair import MERGE, close_nodes, repair_mesh
 from fem_core.problem import Dirichlet, Problem, Robin, boundary_nodes
-from fem_core.quality import LIMITS, Quality, element_quality
 from fem_core.registry import REGISTRY
-from fem_core.repair import MERGE, close_nodes, repair_mesh
 from fem_core.solvers.auto import choose
 from fem_core.support.hardware import available_memory
 from fem_core.support.wording import count, name_some, verb

@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from fem_core.boundaries import with_boundaries
 from fem_core.errors import BackendError, DeviceError, FemError, MeshError, WorkerLost
 from fem_core.events import Event, Listener, Observers
 from fem_core.files import read_mesh, write_result
 from fem_core.handover import HOST, fault_in
-from fem_core.mesh import Mesh
+from fem_core.mesh.boundaries import with_boundaries
+from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.results import DerivedFields, Report, SolveResult, SolverOptions, StopReason, summarise
 from fem_core.solution import Solution

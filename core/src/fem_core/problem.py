@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from fem_core.errors import ProblemError
-from fem_core.mesh import Mesh
+from fem_core.mesh.mesh import Mesh
 from fem_core.support.wording import count, name_some
 from fem_core.types import Array, Floats, Ints, Value
 

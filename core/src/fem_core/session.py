@@ -12,12 +12,12 @@ from types import TracebackType
 from typing import Any, TypedDict, Unpack
 
 from fem_core.backend import Backend, BackendInfo
-from fem_core.boundaries import TOLERANCE
 from fem_core.core import Core
 from fem_core.errors import BackendError, BackendUnavailable, FemError, OptionError, ProblemError
 from fem_core.events import Event
 from fem_core.hooks import Hooks, check_backend
-from fem_core.mesh import Mesh
+from fem_core.mesh.boundaries import TOLERANCE
+from fem_core.mesh.mesh import Mesh
 from fem_core.pipeline import Run, named, run
 from fem_core.problem import Problem
 from fem_core.registry import REGISTRY

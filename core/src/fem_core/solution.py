@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fem_core.files import read_result, write_result
-from fem_core.mesh import Mesh
+from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.results import Report
 from fem_core.support.wording import count

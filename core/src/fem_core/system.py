@@ -7,7 +7,7 @@ from scipy import sparse
 
 from fem_core.element import robin_edges
 from fem_core.errors import ProblemError
-from fem_core.mesh import Mesh
+from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem, nodal_values
 from fem_core.sparsity import accumulate, csr_positions
 from fem_core.types import Floats, Ints

@@ -15,7 +15,7 @@ import numpy as np
 
 from fem_core.bench import EQUAL, assembled, in_turn, matrix_difference
 from fem_core.errors import BackendError, FemError
-from fem_core.mesh import Mesh
+from fem_core.mesh.mesh import Mesh
 from fem_core.opening import open_backend
 from fem_core.problem import Problem
 from fem_core.registry import Listing

@@ -6,7 +6,7 @@ from scipy import sparse
 from fem_core.backend import Backend
 from fem_core.hookspecs import hookimpl
 from fem_core.kernels import derived_of_one, load_of_one, stiffness_of_one
-from fem_core.mesh import Mesh
+from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.results import DerivedFields, SolveResult
 from fem_core.sparsity import Sparsity, csr_positions

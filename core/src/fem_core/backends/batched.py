@@ -11,7 +11,7 @@ from fem_core.blocks import Blocks, blocks
 from fem_core.execution import Executor, OnProgress, OutputSpec, SerialExecutor
 from fem_core.hookspecs import hookimpl
 from fem_core.kernels import Inputs
-from fem_core.mesh import Mesh
+from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.results import DerivedFields, SolveResult
 from fem_core.sparsity import Sparsity, accumulate, accumulation

@@ -120,8 +120,8 @@ def mend(mesh: Path, output: Path, merge_tolerance: float, boundary_tolerance: f
     """Write the mended mesh, once it is known that it can be solved; says what was done."""
     from fem_core.errors import MeshError
     from fem_core.files import mesh_formats, read_unvalidated, write_mesh
+    from fem_core.mesh.repair import repair_mesh
     from fem_core.mesh_check import solve_faults
-    from fem_core.repair import repair_mesh
 
     check_target(output, keep=mesh)
     check_format(output, [known for known in mesh_formats() if known.write])

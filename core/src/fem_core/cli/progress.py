@@ -12,7 +12,7 @@ from fem_core.hookspecs import hookimpl
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from fem_core.mesh import Mesh
+    from fem_core.mesh.mesh import Mesh
 
 _log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from fem_core.errors import BackendError, BackendUnavailable, Cancelled, FemErro
 from fem_core.registry import REGISTRY, Listing, State
 
 if TYPE_CHECKING:
-    from fem_core.mesh import Mesh
+    from fem_core.mesh.mesh import Mesh
     from fem_core.tuning import Trial, Tuning
 
 _COLOURS = {"taken": "green", "refused": "red", "slower": "dim", "no gain": "dim"}

@@ -5,7 +5,7 @@ import numpy as np
 from fem_core.device import ledger
 from fem_core.device.device import Device
 from fem_core.device.values import DevicePattern, DeviceSystem
-from fem_core.mesh import Mesh
+from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.types import Ints
 

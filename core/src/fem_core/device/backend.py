@@ -14,7 +14,7 @@ from fem_core.device.runtime import Runtime
 from fem_core.device.values import DeviceFields, DevicePattern, DevicePotential, DeviceSystem
 from fem_core.errors import OptionError, SolveError
 from fem_core.hookspecs import hookimpl
-from fem_core.mesh import Mesh
+from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.results import SolveResult, SolverOptions
 from fem_core.solvers.base import refuse_extra

@@ -7,7 +7,7 @@ import numpy as np
 from fem_core.device import ledger
 from fem_core.device.device import Device
 from fem_core.device.values import DeviceFields
-from fem_core.mesh import Mesh
+from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem
 
 

@@ -13,7 +13,7 @@ from fem_core.device.errors import DeviceLost
 from fem_core.device.ledger import Ledger
 from fem_core.device.runtime import CHUNK, Runtime
 from fem_core.errors import BackendError
-from fem_core.mesh import Mesh
+from fem_core.mesh.mesh import Mesh
 from fem_core.types import Array
 
 

@@ -16,7 +16,7 @@ from scipy import sparse
 from fem_core.device.device import Device
 from fem_core.device.runtime import CHUNK, Runtime
 from fem_core.device.values import DeviceSystem
-from fem_core.mesh import Mesh
+from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.results import SolveResult, SolverOptions
 from fem_core.solvers.base import Equilibrated, Prepared

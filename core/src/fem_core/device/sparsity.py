@@ -8,7 +8,7 @@ from fem_core.device import ledger
 from fem_core.device.device import Device
 from fem_core.device.scan import starts
 from fem_core.device.values import DevicePattern
-from fem_core.mesh import Mesh
+from fem_core.mesh.mesh import Mesh
 from fem_core.sparsity import Sparsity
 
 

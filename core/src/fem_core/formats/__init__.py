@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fem_core.errors import FemError
-from fem_core.mesh import Mesh
+from fem_core.mesh.mesh import Mesh
 
 if TYPE_CHECKING:
     from fem_core.solution import Solution

@@ -21,9 +21,9 @@ import numpy as np
 
 from fem_core.errors import MeshError
 from fem_core.formats.checks import SMALL, as_elements_have, check_names, check_plane, node_labels, numbers, positions
-from fem_core.geometry import find_edges
-from fem_core.mesh import Boundary, Mesh
-from fem_core.quad8 import EDGES
+from fem_core.mesh.geometry import find_edges
+from fem_core.mesh.mesh import Boundary, Mesh
+from fem_core.mesh.quad8 import EDGES
 from fem_core.support.wording import name_some
 from fem_core.types import Array
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from fem_core.errors import MeshError
-from fem_core.geometry import find_edges
-from fem_core.mesh import Mesh
-from fem_core.quad8 import EDGES
+from fem_core.mesh.geometry import find_edges
+from fem_core.mesh.mesh import Mesh
+from fem_core.mesh.quad8 import EDGES
 from fem_core.support.wording import name_some
 from fem_core.types import Array, Floats
 

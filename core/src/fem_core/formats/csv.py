@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fem_core import quad8 as q8
+from fem_core.mesh import quad8 as q8
 from fem_core.types import Array
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ import numpy as np
 from fem_core.errors import FemError, MeshError
 from fem_core.formats import UNITS, vtk
 from fem_core.formats.checks import check_claim
-from fem_core.mesh import Boundary, Mesh
+from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.problem import Dirichlet, Fluid, Problem, Robin, nodal_values
 from fem_core.results import Report, to_json
 from fem_core.types import Floats, Ints, Value

@@ -17,7 +17,7 @@ import numpy as np
 from fem_core.errors import MeshError
 from fem_core.formats import UNITS
 from fem_core.formats.checks import SMALL, check_claim
-from fem_core.mesh import Boundary, Mesh
+from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.results import to_json
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fem_core.mesh import Mesh
+from fem_core.mesh.mesh import Mesh
 from fem_core.types import Array, Floats
 
 _QUADRATIC_QUAD = 23  # its nodes are in our order

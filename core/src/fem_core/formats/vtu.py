@@ -17,9 +17,9 @@ import numpy as np
 
 from fem_core.errors import MeshError
 from fem_core.formats import UNITS, vtk
-from fem_core.geometry import find_edges
-from fem_core.mesh import Mesh
-from fem_core.quad8 import EDGES
+from fem_core.mesh.geometry import find_edges
+from fem_core.mesh.mesh import Mesh
+from fem_core.mesh.quad8 import EDGES
 from fem_core.types import Array
 
 if TYPE_CHECKING:

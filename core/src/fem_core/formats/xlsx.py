@@ -19,7 +19,7 @@ import numpy as np
 
 from fem_core.errors import MeshError
 from fem_core.formats.checks import SMALL, check_claim, check_names, lacking
-from fem_core.mesh import Boundary, Mesh
+from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.types import Array
 
 _NEEDS = (".xlsx", "xlsx", ("openpyxl", "defusedxml"))

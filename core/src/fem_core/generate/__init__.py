@@ -20,7 +20,7 @@ from fem_core.generate.s_duct import s_duct
 from fem_core.generate.t_junction import t_junction
 from fem_core.generate.venturi import venturi
 from fem_core.generate.y_tube import y_tube
-from fem_core.mesh import Mesh
+from fem_core.mesh.mesh import Mesh
 
 #: The shapes by name; all accept `nodes=`.
 SHAPES: Mapping[str, Callable[..., Mesh]] = MappingProxyType(

@@ -7,7 +7,7 @@ import numpy as np
 
 from fem_core.generate import parameters
 from fem_core.generate.structured import Block, Points, assemble, fitted, grid_nodes, halved
-from fem_core.mesh import Mesh
+from fem_core.mesh.mesh import Mesh
 from fem_core.types import Floats
 
 #: An element spans at most this angle, in radians.

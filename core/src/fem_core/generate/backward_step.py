@@ -2,7 +2,7 @@
 
 from fem_core.generate import parameters
 from fem_core.generate.structured import Block, assemble, bilinear, count_nodes, fitted, stations
-from fem_core.mesh import Mesh
+from fem_core.mesh.mesh import Mesh
 
 
 def backward_step(

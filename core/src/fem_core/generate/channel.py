@@ -8,7 +8,7 @@ import numpy as np
 
 from fem_core.generate.paths import Path
 from fem_core.generate.structured import Block, Plane, Points, assemble, fitted, graded, grid_nodes, halved
-from fem_core.mesh import Mesh
+from fem_core.mesh.mesh import Mesh
 from fem_core.types import Floats, Ints
 
 #: A wall turns by at most this angle within one element, in radians.

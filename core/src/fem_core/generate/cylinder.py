@@ -19,7 +19,7 @@ from fem_core.generate.structured import (
     stations,
     swapped,
 )
-from fem_core.mesh import Mesh
+from fem_core.mesh.mesh import Mesh
 from fem_core.types import Floats
 
 

@@ -2,7 +2,7 @@
 
 from fem_core.generate import parameters
 from fem_core.generate.s_duct import smooth_channel
-from fem_core.mesh import Mesh
+from fem_core.mesh.mesh import Mesh
 
 
 def nozzle(

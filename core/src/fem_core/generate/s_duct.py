@@ -7,7 +7,7 @@ import numpy as np
 from fem_core.generate import parameters
 from fem_core.generate.channel import channel
 from fem_core.generate.structured import Points
-from fem_core.mesh import Mesh
+from fem_core.mesh.mesh import Mesh
 from fem_core.types import Floats
 
 

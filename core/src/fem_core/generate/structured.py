@@ -23,7 +23,7 @@ import numpy as np
 
 from fem_core.errors import MeshError
 from fem_core.generate import parameters
-from fem_core.mesh import Boundary, Mesh
+from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.types import Array, Floats, Ints
 
 #: One or many points: x and y in metres.
@@ -33,7 +33,7 @@ Plane: TypeAlias = Callable[[Floats, Floats], Points]
 #: s -> (x, y)
 Curve: TypeAlias = Callable[[Floats], Points]
 
-#: Corners and mid-sides of an element in the lattice of half steps, in the order of `fem_core.quad8`.
+#: Corners and mid-sides of an element in the lattice of half steps, in the order of `fem_core.mesh.quad8`.
 _LATTICE = ((0, 0), (2, 0), (2, 2), (0, 2), (1, 0), (2, 1), (1, 2), (0, 1))
 #: Two blocks may place a shared node this far apart, as a part of the mesh's extent.
 _AGREE = 1e-9

@@ -5,7 +5,7 @@ import math
 
 from fem_core.generate import parameters
 from fem_core.generate.structured import Block, assemble, bilinear, count_nodes, fitted, graded, stations
-from fem_core.mesh import Mesh
+from fem_core.mesh.mesh import Mesh
 
 
 def t_junction(

@@ -5,7 +5,7 @@ import math
 from fem_core.generate import parameters
 from fem_core.generate.channel import below_wall
 from fem_core.generate.paths import Path, fullest
-from fem_core.mesh import Mesh
+from fem_core.mesh.mesh import Mesh
 
 
 def venturi(

@@ -8,7 +8,7 @@ import numpy as np
 from fem_core.generate import parameters
 from fem_core.generate.paths import Path, eased
 from fem_core.generate.structured import Block, Curve, Points, assemble, fitted, ruled, stations
-from fem_core.mesh import Mesh
+from fem_core.mesh.mesh import Mesh
 from fem_core.types import Floats
 
 #: The part of an arm's rise that its two bends may take at most; the rest is straight.

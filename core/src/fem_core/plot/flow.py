@@ -4,7 +4,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from fem_core.mesh import Mesh
+from fem_core.mesh.mesh import Mesh
 from fem_core.plot.outline import bezier, chains, kept
 from fem_core.plot.raster import Raster, Triangles
 from fem_core.problem import Dirichlet, Problem

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fem_core import quad8 as q8
-from fem_core.geometry import edges_among
+from fem_core.mesh import quad8 as q8
+from fem_core.mesh.geometry import edges_among
+from fem_core.mesh.quality import LIMITS
 from fem_core.plot import check_plot, save
 from fem_core.plot.axes import INK, dress, dress_bar, new_figure
 from fem_core.plot.outline import polylines
 from fem_core.plot.raster import greatest
-from fem_core.quality import LIMITS
 from fem_core.support.wording import count
 from fem_core.types import Array, Floats
 

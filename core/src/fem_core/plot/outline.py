@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from fem_core import quad8 as q8
-from fem_core.mesh import Mesh
+from fem_core.mesh import quad8 as q8
+from fem_core.mesh.mesh import Mesh
 from fem_core.types import Array, Floats, Ints
 
 _MANY = 400  # edges beyond which an outline is thinned out

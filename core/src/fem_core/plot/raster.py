@@ -8,8 +8,8 @@ belong to no element don't appear.
 import numpy as np
 from scipy import ndimage
 
-from fem_core import quad8 as q8
-from fem_core.mesh import Mesh
+from fem_core.mesh import quad8 as q8
+from fem_core.mesh.mesh import Mesh
 from fem_core.types import Array, Bools, Floats
 
 _TRIANGLES = 400_000  # aimed at by the subdivision of small meshes

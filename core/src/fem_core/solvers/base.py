@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from fem_core.errors import OptionError, SolveError
-from fem_core.mesh import Mesh
+from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.results import SolveResult, SolverOptions, StopReason
 from fem_core.support.progress import Progress

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fem_core.cost import Cost, Work
-from fem_core.mesh import Mesh
+from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.results import SolveResult, SolverOptions, StopReason
 from fem_core.solvers.base import Equilibrated, History, dot, norm, refuse_extra

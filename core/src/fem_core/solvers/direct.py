@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from fem_core.cost import INTERPRETER, REFERENCE, Cost, Work
 from fem_core.hookspecs import hookimpl
-from fem_core.mesh import Mesh
+from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.results import SolveResult, SolverOptions, StopReason
 from fem_core.solvers.base import Equilibrated, refuse_extra

@@ -15,7 +15,7 @@ import numpy as np
 
 from fem_core.cost import REFERENCE, Cost, Work
 from fem_core.errors import BackendError, Cancelled, SolveError
-from fem_core.mesh import Mesh
+from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.results import SolveResult, SolverOptions, StopReason
 from fem_core.solvers.base import Equilibrated, History, Prepared, dot, norm, refuse_extra

@@ -19,8 +19,8 @@ from fem_core.device import reference
 from fem_core.device import runtime as device
 from fem_core.device.runtime import CHUNK, Runtime
 from fem_core.element import element_stiffness
-from fem_core.geometry import validate_mesh
-from fem_core.mesh import Mesh
+from fem_core.mesh.geometry import validate_mesh
+from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.solvers.base import scaled
 from fem_core.sparsity import Sparsity, compute_sparsity

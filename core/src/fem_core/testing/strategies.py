@@ -7,10 +7,10 @@ from typing import Literal
 import numpy as np
 from hypothesis import strategies as st
 
-from fem_core import quad8 as q8
 from fem_core.generate import y_tube
-from fem_core.geometry import det_jacobian, validate_mesh
-from fem_core.mesh import Boundary, Mesh
+from fem_core.mesh import quad8 as q8
+from fem_core.mesh.geometry import det_jacobian, validate_mesh
+from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.problem import Dirichlet, Fluid, Problem, Robin
 from fem_core.types import Array, Floats, Value
 

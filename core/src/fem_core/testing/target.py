@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from fem_core.backend import Backend, BackendInfo
-from fem_core.mesh import Mesh
+from fem_core.mesh.mesh import Mesh
 from fem_core.opening import create_backends, open_backend
 from fem_core.problem import Problem
 from fem_core.results import DerivedFields, SolveResult, SolverOptions, StopReason

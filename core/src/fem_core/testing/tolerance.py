@@ -7,8 +7,8 @@ and there is no absolute tolerance anywhere.
 
 import numpy as np
 
-from fem_core import quad8 as q8
-from fem_core.mesh import Mesh
+from fem_core.mesh import quad8 as q8
+from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem, nodal_values
 from fem_core.sparsity import Sparsity, accumulate
 from fem_core.types import Floats

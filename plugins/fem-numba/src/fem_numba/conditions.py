@@ -2,7 +2,7 @@
 
 import numpy as np
 from fem_core import LinearSystem, Mesh, Problem
-from fem_core import quad8 as q8
+from fem_core.mesh import quad8 as q8
 from fem_core.problem import nodal_values
 from fem_core.system import PENALTY, csr, require_bare
 from fem_core.types import Bools, Floats, Ints

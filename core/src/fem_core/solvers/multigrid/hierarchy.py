@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from scipy import sparse
 
-from fem_core.mesh import Mesh
+from fem_core.mesh.mesh import Mesh
 from fem_core.solvers.base import scaled
 from fem_core.solvers.factorisation import SUPERLU, Solve, best
 from fem_core.solvers.multigrid.coarse import Galerkin, Interpolation, amg_available, coarsen, galerkin, interpolation

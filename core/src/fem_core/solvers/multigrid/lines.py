@@ -16,7 +16,7 @@ from scipy import sparse
 from scipy.linalg import lapack
 from scipy.sparse import csgraph
 
-from fem_core import quad8 as q8
+from fem_core.mesh import quad8 as q8
 from fem_core.sparsity import csr_positions
 from fem_core.types import Array, Bools, Floats, Ints
 

@@ -3,8 +3,8 @@
 import numpy as np
 from scipy import sparse
 
-from fem_core import quad8 as q8
-from fem_core.mesh import Mesh
+from fem_core.mesh import quad8 as q8
+from fem_core.mesh.mesh import Mesh
 from fem_core.types import Bools, Ints
 
 

@@ -7,10 +7,10 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from fem_core import quad8 as q8
 from fem_core.errors import MeshError, OptionError
-from fem_core.geometry import coincident_nodes, edges_among, mesh_faults, turn_clockwise
-from fem_core.mesh import Boundary, Mesh
+from fem_core.mesh import quad8 as q8
+from fem_core.mesh.geometry import coincident_nodes, edges_among, mesh_faults, turn_clockwise
+from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.support.wording import count, name_some, verb
 from fem_core.types import Floats, Ints
 

@@ -12,8 +12,8 @@ from dataclasses import replace
 import numpy as np
 
 from fem_core.errors import OptionError
-from fem_core.geometry import edges_among, validate_mesh
-from fem_core.mesh import Boundary, Mesh
+from fem_core.mesh.geometry import edges_among, validate_mesh
+from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.support.wording import count, name_some, verb
 from fem_core.types import Bools, Ints
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from fem_core import quad8 as q8
-from fem_core.mesh import Mesh
+from fem_core.mesh import quad8 as q8
+from fem_core.mesh.mesh import Mesh
 from fem_core.types import Bools, Floats, Ints
 
 #: From here on an element is poor: solvers need more iterations, or gradients are off by more than one would think.
@@ -34,7 +34,7 @@ _BLOCK = 4096
 
 @dataclass(frozen=True, eq=False)
 class Quality:
-    """The measures of each element, float64 (n_elements,); see `fem_core.quality`."""
+    """The measures of each element, float64 (n_elements,); see `fem_core.mesh.quality`."""
 
     jacobian: Floats
     aspect: Floats

@@ -11,8 +11,8 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from fem_core import quad8 as q8
 from fem_core.errors import MeshError
+from fem_core.mesh import quad8 as q8
 from fem_core.support.wording import count, name_some
 from fem_core.types import Array, Floats, Ints
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from fem_core import quad8 as q8
 from fem_core.errors import MeshError
-from fem_core.mesh import Boundary, Mesh
+from fem_core.mesh import quad8 as q8
+from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.support.wording import name_some
 from fem_core.types import Array, Bools, Floats, Ints
 
