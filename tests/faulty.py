@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from fem_core import kernels
+from fem_core.assembly import kernels
 
 
 def square(start, stop, inputs, outputs):

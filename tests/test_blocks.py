@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from fem_core import BatchedBackend, SerialExecutor, assemble_system, compute_sparsity, element_stiffness, kernels
+from fem_core import BatchedBackend, SerialExecutor, assemble_system, compute_sparsity, element_stiffness
+from fem_core.assembly import kernels
+from fem_core.assembly.blocks import blocks
 from fem_core.backends import NUMPY
-from fem_core.blocks import blocks
 from fem_core.session import Session
 from hypothesis import given, settings
 from hypothesis import strategies as st

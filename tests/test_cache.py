@@ -4,7 +4,7 @@ import fem_core as fem
 import numpy as np
 import pytest
 from fem_core import cache
-from fem_core import sparsity as symbolic
+from fem_core.assembly import sparsity as symbolic
 
 
 @pytest.fixture

@@ -19,10 +19,10 @@ from fem_core import (
     solve,
     solvers,
 )
+from fem_core.assembly.system import LinearSystem
 from fem_core.generate import annulus, duct, y_tube
 from fem_core.solvers import ConjugateGradients, Equilibrated
 from fem_core.solvers import cg as cg_module
-from fem_core.system import LinearSystem
 from meshes import distorted
 from scipy import sparse
 from scipy.sparse.linalg import cg as scipy_cg

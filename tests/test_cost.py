@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from fem_core import compute_sparsity, generate, solve
+from fem_core.assembly.cost import matrix_entries, work_on
 from fem_core.bench import peak_memory
-from fem_core.cost import matrix_entries, work_on
 from fem_core.solvers import ConjugateGradients, Direct
 from fem_core.solvers.mg import Multigrid
 from hypothesis import given

@@ -9,6 +9,7 @@ import fem_core as fem
 import numpy as np
 import pytest
 from fakes.reference import INFO, Reference
+from fem_core.assembly.system import LinearSystem, apply_conditions, csr
 from fem_core.device import DeviceLost, DeviceMemoryError, device_error, unavailable
 from fem_core.device import mg as device_mg
 from fem_core.device.backend import DeviceBackend
@@ -21,7 +22,6 @@ from fem_core.opening import create_backends
 from fem_core.solvers import ConjugateGradients
 from fem_core.solvers.multigrid import build_hierarchy, hierarchy
 from fem_core.solvers.multigrid.coarse import amg_available
-from fem_core.system import LinearSystem, apply_conditions, csr
 from fem_core.testing import parametrize_with_checks, verify
 from fem_core.testing.kernels import KERNELS, compare
 from hypothesis import given, settings

@@ -6,7 +6,7 @@ from math import sqrt
 
 import numpy as np
 import pytest
-from fem_core.element import GRAIN, element_derived, element_load, element_stiffness, robin_edges
+from fem_core.assembly.element import GRAIN, element_derived, element_load, element_stiffness, robin_edges
 from fem_core.mesh import quad8 as q8
 from hypothesis import given
 from hypothesis import strategies as st

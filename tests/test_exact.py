@@ -6,8 +6,8 @@ from math import cosh, log, pi, sinh
 import numpy as np
 import pytest
 from fem_core import Dirichlet, Problem, Robin, apply_conditions, assemble_system, solve, with_boundaries
+from fem_core.assembly.sparsity import csr_positions
 from fem_core.generate import annulus, duct, y_tube
-from fem_core.sparsity import csr_positions
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from meshes import distorted, errors, gauss, lattice, moved, renumbered, small_meshes, squares, straight

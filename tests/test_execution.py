@@ -20,10 +20,10 @@ from fem_core import (
     element_load,
     element_stiffness,
     execution,
-    kernels,
     open_backend,
     solve,
 )
+from fem_core.assembly import kernels
 from fem_core.backends import NUMPY
 from fem_core.execution import GRAIN, Batching, PlannedExecutor, ranges
 from fem_core.generate import duct

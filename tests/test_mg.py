@@ -24,6 +24,7 @@ from fem_core import (
     open_backend,
     solve,
 )
+from fem_core.assembly.system import LinearSystem
 from fem_core.generate import annulus, duct, y_tube
 from fem_core.mesh.geometry import validate_mesh
 from fem_core.solvers import Direct, Multigrid, mg
@@ -31,7 +32,6 @@ from fem_core.solvers.factorisation import CHOLMOD, PARDISO
 from fem_core.solvers.multigrid import build_hierarchy, coarse, hierarchy, to_corners
 from fem_core.solvers.multigrid.lines import strong_lines
 from fem_core.solvers.multigrid.mmatrix import m_matrix
-from fem_core.system import LinearSystem
 from fem_core.testing import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st

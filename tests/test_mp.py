@@ -114,7 +114,7 @@ def test_progress_comes_for_each_batch(name):
     with open_backend(name, workers=2, batch_size=96, batches_per_task=2, min_size=0) as session:
         executor = session.backends[0][1].executor
         shared = executor.share({"x": MESH.x, "y": MESH.y, "quad8": MESH.quad8, "k": np.ones(MESH.n_elements)})
-        from fem_core.kernels import stiffness
+        from fem_core.assembly.kernels import stiffness
 
         executor.map_ranges(
             stiffness, MESH.n_elements, shared, {"Ke": ((8, 8), float)}, lambda *now: events.append(now)

@@ -20,8 +20,8 @@ from fem_core import (
     assemble_system,
     generate,
 )
+from fem_core.assembly.system import LinearSystem, csr
 from fem_core.solvers import ConjugateGradients as Reference
-from fem_core.system import LinearSystem, csr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from meshes import distorted

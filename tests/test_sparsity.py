@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from fem_core import compute_sparsity
-from fem_core.sparsity import csr_positions
+from fem_core.assembly.sparsity import csr_positions
 from hypothesis import given
 from hypothesis import strategies as st
 from meshes import renumbered, small_meshes, squares

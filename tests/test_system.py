@@ -15,8 +15,8 @@ from fem_core import (
     solve_system,
     with_boundaries,
 )
+from fem_core.assembly.system import PENALTY
 from fem_core.solvers import Equilibrated
-from fem_core.system import PENALTY
 from hypothesis import given, settings
 from meshes import distorted, renumbered, small_meshes
 

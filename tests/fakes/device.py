@@ -10,9 +10,9 @@ from typing import Any
 
 import fem_core as fem
 import numpy as np
-from fem_core.element import element_derived, element_load, element_stiffness, robin_edges
+from fem_core.assembly.element import element_derived, element_load, element_stiffness, robin_edges
+from fem_core.assembly.system import PENALTY
 from fem_core.problem import nodal_values
-from fem_core.system import PENALTY
 
 STAGES = ("compute_sparsity", "assemble_system", "apply_bc", "solve_system", "compute_derived")
 
@@ -147,7 +147,7 @@ class Device(fem.Backend):
             case System():
                 rows, columns, values, rhs, fixed, lift = value.raw("rows", "columns", "values", "rhs", "fixed", "lift")
                 indptr, order = self._sorted(old[rows], old[columns], n)
-                matrix = fem.system.csr(indptr, old[columns][order].astype(np.int32), values[order])
+                matrix = fem.assembly.system.csr(indptr, old[columns][order].astype(np.int32), values[order])
                 lift = None if lift is None else lift[new]
                 return fem.LinearSystem(matrix, rhs[new], np.sort(old[fixed]).astype(np.int32), lift)
             case Potential():

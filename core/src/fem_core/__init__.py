@@ -9,9 +9,11 @@ True
 
 from fem_core import execution, generate, solvers
 from fem_core.api import apply_bc, assemble_system, compute_derived, solve, solve_system
+from fem_core.assembly.element import element_derived, element_load, element_stiffness
+from fem_core.assembly.sparsity import Sparsity, compute_sparsity
+from fem_core.assembly.system import LinearSystem, apply_conditions
 from fem_core.backend import API_VERSION, Backend, BackendInfo, Option
 from fem_core.backends.batched import BatchedBackend
-from fem_core.element import element_derived, element_load, element_stiffness
 from fem_core.errors import (
     BackendError,
     BackendUnavailable,
@@ -42,10 +44,8 @@ from fem_core.registry import REGISTRY
 from fem_core.results import DerivedFields, Report, SolveResult, SolverOptions, StopReason
 from fem_core.session import Session
 from fem_core.solution import Solution, read_solution
-from fem_core.sparsity import Sparsity, compute_sparsity
 from fem_core.support.hardware import available_cores, available_memory
 from fem_core.support.progress import CancelToken, Progress
-from fem_core.system import LinearSystem, apply_conditions
 
 __version__ = "1.0.0"
 

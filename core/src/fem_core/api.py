@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias, Unpack
 
+from fem_core.assembly.sparsity import Sparsity
+from fem_core.assembly.system import LinearSystem
 from fem_core.backend import BackendInfo
 from fem_core.errors import OptionError
 from fem_core.mesh.boundaries import with_boundaries
@@ -15,8 +17,6 @@ from fem_core.problem import Problem
 from fem_core.results import DerivedFields, SolveResult
 from fem_core.session import RunOptions, Session, announce, solver_options
 from fem_core.solution import Solution
-from fem_core.sparsity import Sparsity
-from fem_core.system import LinearSystem
 
 #: A name, the information of a backend that isn't installed, or an open session.
 AnyBackend: TypeAlias = str | BackendInfo | Session

@@ -8,8 +8,8 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from fem_core.element import GRAIN
-from fem_core.kernels import PER_ELEMENT, PER_NODE, Inputs
+from fem_core.assembly.element import GRAIN
+from fem_core.assembly.kernels import PER_ELEMENT, PER_NODE, Inputs
 from fem_core.support.hardware import available_cores
 
 #: Items from `start` up to `stop`.

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from fem_core.assembly.system import LinearSystem
 from fem_core.errors import BackendError, BackendUnavailable
 from fem_core.mesh.mesh import Mesh
 from fem_core.opening import open_backend
@@ -26,7 +27,6 @@ from fem_core.problem import Problem
 from fem_core.session import Session
 from fem_core.support.hardware import hardware, versions
 from fem_core.support.wording import count
-from fem_core.system import LinearSystem
 
 K = TypeVar("K")
 T = TypeVar("T")

@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from fem_core import cache
-from fem_core import sparsity as symbolic
+from fem_core.assembly import sparsity as symbolic
+from fem_core.assembly.sparsity import Sparsity
+from fem_core.assembly.system import LinearSystem, apply_conditions
 from fem_core.backends.batched import BatchedBackend
 from fem_core.errors import FemError, SolveError
 from fem_core.execution import SerialExecutor
@@ -16,9 +18,7 @@ from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.results import SolveResult, SolverOptions
 from fem_core.solvers import ConjugateGradients, Direct, LinearSolver, Multigrid, Prepared
-from fem_core.sparsity import Sparsity
 from fem_core.support.progress import Progress
-from fem_core.system import LinearSystem, apply_conditions
 from fem_core.types import Stage
 
 

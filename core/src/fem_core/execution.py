@@ -14,9 +14,9 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
+from fem_core.assembly.element import GRAIN
+from fem_core.assembly.kernels import Inputs, Kernel, grain_of
 from fem_core.batches import Batch, Batching, Plan, int_or_auto, ranges, restrict
-from fem_core.element import GRAIN
-from fem_core.kernels import Inputs, Kernel, grain_of
 from fem_core.support.hardware import available_cores
 from fem_core.support.importable import require_guarded_main, require_importable
 from fem_core.support.progress import Remark, unheard

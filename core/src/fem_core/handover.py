@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from fem_core.assembly.sparsity import Sparsity
+from fem_core.assembly.system import LinearSystem
 from fem_core.mesh.mesh import Mesh
 from fem_core.results import DerivedFields, SolveResult
-from fem_core.sparsity import Sparsity
-from fem_core.system import LinearSystem
 from fem_core.types import Array, Stage
 
 #: The host's kind of each stage's result.

@@ -17,14 +17,14 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
+    from fem_core.assembly.sparsity import Sparsity
+    from fem_core.assembly.system import LinearSystem
     from fem_core.formats import MeshFormat, ResultWriter
     from fem_core.mesh.mesh import Mesh
     from fem_core.problem import Problem
     from fem_core.results import DerivedFields, Report, SolveResult, SolverOptions
     from fem_core.solvers import LinearSolver
-    from fem_core.sparsity import Sparsity
     from fem_core.support.progress import Progress
-    from fem_core.system import LinearSystem
     from fem_core.types import Stage
 
 PROJECT = "fem"

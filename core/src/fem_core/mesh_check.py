@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from fem_core.assembly.cost import Cost, work_on
 from fem_core.core import Core
-from fem_core.cost import Cost, work_on
 from fem_core.errors import MeshError, ProblemError
 from fem_core.files import read_unvalidated
 from fem_core.mesh import quad8 as q8

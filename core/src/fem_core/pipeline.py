@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from fem_core.assembly.sparsity import Sparsity
+from fem_core.assembly.system import PENALTY, LinearSystem
 from fem_core.errors import BackendError, DeviceError, FemError, MeshError, WorkerLost
 from fem_core.events import Event, Listener, Observers
 from fem_core.files import read_mesh, write_result
@@ -21,11 +23,9 @@ from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.results import DerivedFields, Report, SolveResult, SolverOptions, StopReason, summarise
 from fem_core.solution import Solution
-from fem_core.sparsity import Sparsity
 from fem_core.support.hardware import hardware, versions
 from fem_core.support.progress import CancelToken, Progress
 from fem_core.support.wording import count, verb
-from fem_core.system import PENALTY, LinearSystem
 from fem_core.types import Stage
 
 if TYPE_CHECKING:

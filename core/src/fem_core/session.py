@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypedDict, Unpack
 
+from fem_core.assembly.sparsity import Sparsity
 from fem_core.backend import Backend, BackendInfo
 from fem_core.core import Core
 from fem_core.errors import BackendError, BackendUnavailable, FemError, OptionError, ProblemError
@@ -24,7 +25,6 @@ from fem_core.registry import REGISTRY
 from fem_core.results import SolverOptions
 from fem_core.solution import Solution
 from fem_core.solvers.auto import choose
-from fem_core.sparsity import Sparsity
 from fem_core.support.progress import CancelToken
 from fem_core.types import Stage
 

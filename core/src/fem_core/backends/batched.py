@@ -5,19 +5,19 @@ from typing import Literal
 
 import numpy as np
 
-from fem_core import kernels
+from fem_core.assembly import kernels
+from fem_core.assembly.blocks import Blocks, blocks
+from fem_core.assembly.kernels import Inputs
+from fem_core.assembly.sparsity import Sparsity, accumulate, accumulation
+from fem_core.assembly.system import LinearSystem, csr
 from fem_core.backend import Backend
-from fem_core.blocks import Blocks, blocks
 from fem_core.execution import Executor, OnProgress, OutputSpec, SerialExecutor
 from fem_core.hookspecs import hookimpl
-from fem_core.kernels import Inputs
 from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.results import DerivedFields, SolveResult
-from fem_core.sparsity import Sparsity, accumulate, accumulation
 from fem_core.support.hardware import available_memory
 from fem_core.support.progress import Progress
-from fem_core.system import LinearSystem, csr
 from fem_core.types import Array, Floats
 
 _KERNELS = {

@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from fem_core.assembly.sparsity import Sparsity
+from fem_core.assembly.system import require_bare
 from fem_core.backend import Backend
 from fem_core.device import assembly, cg, conditions, derived, ledger, sparsity
 from fem_core.device.device import Device
@@ -18,9 +20,7 @@ from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.results import SolveResult, SolverOptions
 from fem_core.solvers.base import refuse_extra
-from fem_core.sparsity import Sparsity
 from fem_core.support.progress import Progress
-from fem_core.system import require_bare
 
 
 class DeviceBackend(Backend):

@@ -4,17 +4,17 @@ from dataclasses import replace
 
 import numpy as np
 
+from fem_core.assembly.system import PENALTY
 from fem_core.device import ledger
 from fem_core.device.device import Device
 from fem_core.device.values import DeviceSystem
 from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem, nodal_values
-from fem_core.system import PENALTY
 from fem_core.types import Array
 
 
 def apply(device: Device, system: DeviceSystem, mesh: Mesh, problem: Problem) -> DeviceSystem:
-    """As `fem_core.system.apply_conditions`: a new system of the same pattern."""
+    """As `fem_core.assembly.system.apply_conditions`: a new system of the same pattern."""
     N, Z = system.n_nodes, system.nnz
     terms = []
     for condition in problem.robin:

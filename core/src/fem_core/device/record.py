@@ -282,7 +282,7 @@ def _peers(mesh: Mesh, problem: Problem, rounds: int) -> dict[str, float]:
     from cupyx.scipy.sparse import linalg as solvers
 
     from fem_core.api import apply_bc, assemble_system
-    from fem_core.element import element_stiffness
+    from fem_core.assembly.element import element_stiffness
 
     def seconds(work: Callable[[], object]) -> float:
         work()

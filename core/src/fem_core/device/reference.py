@@ -18,6 +18,11 @@ from typing import Any, TypeAlias, get_type_hints
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from fem_core.assembly.element import element_derived as _derived
+from fem_core.assembly.element import element_load as _load
+from fem_core.assembly.element import element_stiffness as _stiffness
+from fem_core.assembly.element import robin_edges
+from fem_core.assembly.sparsity import csr_positions
 from fem_core.device.errors import out_of_memory
 from fem_core.device.runtime import (
     BEFORE,
@@ -34,11 +39,6 @@ from fem_core.device.runtime import (
     STATUS,
     TARGET,
 )
-from fem_core.element import element_derived as _derived
-from fem_core.element import element_load as _load
-from fem_core.element import element_stiffness as _stiffness
-from fem_core.element import robin_edges
-from fem_core.sparsity import csr_positions
 from fem_core.types import Array
 
 I4: TypeAlias = NDArray[np.int32]

@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 
+from fem_core.assembly.sparsity import Sparsity
 from fem_core.device import ledger
 from fem_core.device.device import Device
 from fem_core.device.scan import starts
 from fem_core.device.values import DevicePattern
 from fem_core.mesh.mesh import Mesh
-from fem_core.sparsity import Sparsity
 
 
 def compute_pattern(device: Device, mesh: Mesh, sources: bool, known: Sparsity | None = None) -> DevicePattern:

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from fem_core.assembly.sparsity import Sparsity
+from fem_core.assembly.system import LinearSystem, csr
 from fem_core.device.device import Device
 from fem_core.results import DerivedFields, SolveResult
-from fem_core.sparsity import Sparsity
-from fem_core.system import LinearSystem, csr
 from fem_core.types import Floats, Ints
 
 

@@ -11,8 +11,8 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
+from fem_core.assembly.cost import Work
 from fem_core.core import Core
-from fem_core.cost import Work
 from fem_core.registry import REGISTRY
 from fem_core.support.gpus import ask
 from fem_core.support.hardware import available_cores, available_memory, cgroup_quota, cpu_name, total_memory

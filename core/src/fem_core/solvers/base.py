@@ -8,13 +8,13 @@ from typing import Protocol
 import numpy as np
 from scipy import sparse
 
+from fem_core.assembly.system import LinearSystem
 from fem_core.errors import OptionError, SolveError
 from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.results import SolveResult, SolverOptions, StopReason
 from fem_core.support.progress import Progress
 from fem_core.support.wording import name_some
-from fem_core.system import LinearSystem
 from fem_core.types import Floats, Ints
 
 #: Rows scaled at a time.
@@ -34,7 +34,8 @@ class Prepared(Protocol):
 class LinearSolver(Protocol):
     """A method of solving, registered through `fem_linear_solvers`.
 
-    It may also have `cost(work: Work) -> Cost`, which `fem check` asks what a solve would take: see `fem_core.cost`.
+    It may also have `cost(work: Work) -> Cost`, which `fem check` asks what a solve would take: see
+    `fem_core.assembly.cost`.
     """
 
     @property

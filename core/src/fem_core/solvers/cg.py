@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fem_core.cost import Cost, Work
+from fem_core.assembly.cost import Cost, Work
+from fem_core.assembly.system import LinearSystem
 from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.results import SolveResult, SolverOptions, StopReason
 from fem_core.solvers.base import Equilibrated, History, dot, norm, refuse_extra
 from fem_core.support.progress import Progress
-from fem_core.system import LinearSystem
 from fem_core.types import Floats
 
 

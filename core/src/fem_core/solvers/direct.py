@@ -3,7 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from fem_core.cost import INTERPRETER, REFERENCE, Cost, Work
+from fem_core.assembly.cost import INTERPRETER, REFERENCE, Cost, Work
+from fem_core.assembly.system import LinearSystem
 from fem_core.hookspecs import hookimpl
 from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem
@@ -11,7 +12,6 @@ from fem_core.results import SolveResult, SolverOptions, StopReason
 from fem_core.solvers.base import Equilibrated, refuse_extra
 from fem_core.solvers.factorisation import CHOLMOD, PARDISO, SUPERLU, Factoriser, Solve
 from fem_core.support.progress import Progress
-from fem_core.system import LinearSystem
 from fem_core.types import Floats
 
 

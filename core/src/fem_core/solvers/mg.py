@@ -13,7 +13,8 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 
-from fem_core.cost import REFERENCE, Cost, Work
+from fem_core.assembly.cost import REFERENCE, Cost, Work
+from fem_core.assembly.system import LinearSystem
 from fem_core.errors import BackendError, Cancelled, SolveError
 from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem
@@ -27,7 +28,6 @@ from fem_core.solvers.multigrid.coarse import amg_available
 from fem_core.solvers.multigrid.hierarchy import DIRECT
 from fem_core.support.progress import Progress
 from fem_core.support.wording import count
-from fem_core.system import LinearSystem
 from fem_core.types import Bools, Floats
 
 #: After so many iterations …

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fem_core import generate
+from fem_core.assembly.system import LinearSystem, apply_conditions
 from fem_core.backends.baseline import Baseline
 from fem_core.events import Event
 from fem_core.mesh.mesh import Mesh
@@ -16,7 +17,6 @@ from fem_core.results import SolverOptions, StopReason
 from fem_core.session import Session
 from fem_core.solution import Solution
 from fem_core.solvers import Equilibrated
-from fem_core.system import LinearSystem, apply_conditions
 from fem_core.testing import tolerance
 from fem_core.testing.strategies import Case, cases, large_case, many_elements
 from fem_core.testing.target import Target, assembled, conditioned, derived, methods, solved, sparsity

@@ -15,16 +15,16 @@ from typing import Any
 
 import numpy as np
 
+from fem_core.assembly.element import element_stiffness
+from fem_core.assembly.sparsity import Sparsity, compute_sparsity
+from fem_core.assembly.system import LinearSystem, apply_conditions, csr
 from fem_core.device import reference
 from fem_core.device import runtime as device
 from fem_core.device.runtime import CHUNK, Runtime
-from fem_core.element import element_stiffness
 from fem_core.mesh.geometry import validate_mesh
 from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.solvers.base import scaled
-from fem_core.sparsity import Sparsity, compute_sparsity
-from fem_core.system import LinearSystem, apply_conditions, csr
 from fem_core.testing import strategies, tolerance
 from fem_core.testing.checks import assert_close
 from fem_core.types import Array, Floats, Ints

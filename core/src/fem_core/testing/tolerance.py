@@ -7,10 +7,10 @@ and there is no absolute tolerance anywhere.
 
 import numpy as np
 
+from fem_core.assembly.sparsity import Sparsity, accumulate
 from fem_core.mesh import quad8 as q8
 from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem, nodal_values
-from fem_core.sparsity import Sparsity, accumulate
 from fem_core.types import Floats
 
 #: ε of the arithmetic that every backend has to use.

@@ -8,9 +8,9 @@ at every Gauss point of the mesh (two rows a point) and W = diag(w k det J). The
 
 import numpy as np
 from fem_core import Backend, BackendError, LinearSystem, Mesh, Problem, Progress, Sparsity, element_load, hookimpl
+from fem_core.assembly.sparsity import csr_positions
+from fem_core.assembly.system import csr
 from fem_core.mesh import quad8 as q8
-from fem_core.sparsity import csr_positions
-from fem_core.system import csr
 from scipy import sparse
 
 

@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import Any, TypeVar
 
 import numpy as np
+from fem_core.assembly.kernels import Inputs
 from fem_core.execution import (
     Batch,
     Batching,
@@ -17,7 +18,6 @@ from fem_core.execution import (
     PlannedExecutor,
     require_importable,
 )
-from fem_core.kernels import Inputs
 from fem_core.types import Array
 
 from fem_mp_shm.memory import WORKER, Need, affordable

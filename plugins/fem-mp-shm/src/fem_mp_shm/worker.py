@@ -13,7 +13,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
-import fem_core.kernels  # noqa: F401  # a forkserver that has it starts workers that have it
+import fem_core.assembly.kernels  # noqa: F401  # a forkserver that has it starts workers that have it
 from threadpoolctl import threadpool_limits
 
 from fem_mp_shm.segments import sweep

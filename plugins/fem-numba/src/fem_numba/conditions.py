@@ -2,9 +2,9 @@
 
 import numpy as np
 from fem_core import LinearSystem, Mesh, Problem
+from fem_core.assembly.system import PENALTY, csr, require_bare
 from fem_core.mesh import quad8 as q8
 from fem_core.problem import nodal_values
-from fem_core.system import PENALTY, csr, require_bare
 from fem_core.types import Bools, Floats, Ints
 from numba import prange
 
@@ -16,7 +16,7 @@ _T, _W = tuple(q8.EDGE_DN[:, 1] / -2), tuple(q8.EDGE_WEIGHTS)  # points and weig
 
 
 def apply(system: LinearSystem, mesh: Mesh, problem: Problem, threads: int, memory: Recycled) -> LinearSystem:
-    """As `fem_core.system.apply_conditions`: Robin terms added, Dirichlet values lifted, fixed nodes held."""
+    """As `fem_core.assembly.system.apply_conditions`: Robin terms added, Dirichlet values lifted, fixed nodes held."""
     require_bare(system, mesh)
     K, rhs = system.matrix, system.rhs.copy()
     values = K.data if system.overwritable else memory.empty(K.nnz)

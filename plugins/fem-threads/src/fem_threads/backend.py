@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 from fem_core import BatchedBackend
+from fem_core.assembly.kernels import Inputs
 from fem_core.execution import (
     Batch,
     Batching,
@@ -19,7 +20,6 @@ from fem_core.execution import (
     new_results,
     part_of,
 )
-from fem_core.kernels import Inputs
 from fem_core.types import Array, read_only
 from threadpoolctl import ThreadpoolController
 

@@ -14,6 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from scipy import sparse
 
+from fem_core.assembly.sparsity import csr_positions
 from fem_core.mesh.mesh import Mesh
 from fem_core.solvers.base import scaled
 from fem_core.solvers.factorisation import SUPERLU, Solve, best
@@ -22,7 +23,6 @@ from fem_core.solvers.multigrid.lines import Lines, Links, strong_lines, strong_
 from fem_core.solvers.multigrid.mmatrix import m_matrix
 from fem_core.solvers.multigrid.smoother import Smoother, lanczos, largest_eigenvalue
 from fem_core.solvers.multigrid.transfer import to_corners
-from fem_core.sparsity import csr_positions
 from fem_core.types import Array, Bools, Floats, Ints
 
 #: Up to so many corners factorising the quad4 level is as quick as coarsening it further.

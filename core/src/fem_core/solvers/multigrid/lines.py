@@ -16,8 +16,8 @@ from scipy import sparse
 from scipy.linalg import lapack
 from scipy.sparse import csgraph
 
+from fem_core.assembly.sparsity import csr_positions
 from fem_core.mesh import quad8 as q8
-from fem_core.sparsity import csr_positions
 from fem_core.types import Array, Bools, Floats, Ints
 
 #: -a_ij from which opposite mid-sides are strongly coupled (0.30 at 3:1, tends to 0.50) …

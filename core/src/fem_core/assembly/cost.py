@@ -20,7 +20,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from fem_core.element import element_stiffness
+from fem_core.assembly.element import element_stiffness
 from fem_core.mesh import quad8 as q8
 from fem_core.mesh.mesh import Mesh
 from fem_core.types import Ints
@@ -55,7 +55,7 @@ class Work:
     nodes, orphans, elements, entries : int
         Nodes in use and orphan nodes, and non-zeros of the matrix.
     length, width : float
-        D and W of the mesh, in elements: see `fem_core.cost`.
+        D and W of the mesh, in elements: see `fem_core.assembly.cost`.
     arithmetic, traffic : float
         Seconds by element of element matrices and of a product with a matrix of 48 entries by element, here.
     """

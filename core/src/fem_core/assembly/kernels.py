@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from fem_core.element import GRAIN, element_derived, element_load, element_stiffness
+from fem_core.assembly.element import GRAIN, element_derived, element_load, element_stiffness
 from fem_core.mesh import quad8 as q8
 from fem_core.types import Array, Floats
 
@@ -53,7 +53,7 @@ def stiffness(start: int, stop: int, inputs: Inputs, outputs: Outputs) -> None:
 def stiffness_sums(start: int, stop: int, inputs: Inputs, outputs: Outputs) -> None:
     """The sums of Ke over blocks of elements into the whole `values` (nnz,), and the contributions on `seams`.
 
-    See `fem_core.blocks`, whose arrays it reads beside those of `stiffness`. Slots on seams are written too,
+    See `fem_core.assembly.blocks`, whose arrays it reads beside those of `stiffness`. Slots on seams are written too,
     by several blocks: `Blocks.close` overwrites them when all blocks are done.
     """
     local, slots, seams = (inputs[name] for name in ("local", "slots", "seams"))

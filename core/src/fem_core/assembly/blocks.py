@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from fem_core.sparsity import Sparsity, accumulate
+from fem_core.assembly.sparsity import Sparsity, accumulate
 from fem_core.types import Array, Floats, Ints
 
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import sparse
 
-from fem_core.element import robin_edges
+from fem_core.assembly.element import robin_edges
+from fem_core.assembly.sparsity import accumulate, csr_positions
 from fem_core.errors import ProblemError
 from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem, nodal_values
-from fem_core.sparsity import accumulate, csr_positions
 from fem_core.types import Floats, Ints
 
 #: Added to the diagonal of fixed nodes by `dirichlet="penalty"`.
