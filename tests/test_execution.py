@@ -19,13 +19,12 @@ from fem_core import (
     compute_sparsity,
     element_load,
     element_stiffness,
-    execution,
     open_backend,
     solve,
 )
 from fem_core.assembly import kernels
 from fem_core.backends import NUMPY
-from fem_core.execution import GRAIN, Batching, PlannedExecutor, ranges
+from fem_core.execution import GRAIN, Batching, PlannedExecutor, executors, ranges
 from fem_core.generate import duct
 from fem_core.session import Session
 from hypothesis import given, settings
@@ -49,7 +48,7 @@ def test_ranges_cover_everything_once_in_multiples_of_the_grain(n, size):
 
 def test_the_documented_example():
     # The docstring is what authors of executors read.
-    assert doctest.testmod(execution).failed == 0
+    assert doctest.testmod(executors).failed == 0
 
 
 # ── the serial executor ──────────────────────────────────────────────────────────────────────

@@ -28,7 +28,7 @@ from fem_core.errors import (
     WorkerLost,
 )
 from fem_core.events import Event
-from fem_core.execution import Executor, SerialExecutor
+from fem_core.execution.executors import Executor, SerialExecutor
 from fem_core.files import read_mesh, write_mesh
 from fem_core.formats import MeshFormat, ResultWriter
 from fem_core.hookspecs import hookimpl

@@ -12,7 +12,7 @@ from fem_core.assembly.sparsity import Sparsity
 from fem_core.assembly.system import LinearSystem, apply_conditions
 from fem_core.backends.batched import BatchedBackend
 from fem_core.errors import FemError, SolveError
-from fem_core.execution import SerialExecutor
+from fem_core.execution.executors import SerialExecutor
 from fem_core.hookspecs import hookimpl
 from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem

@@ -11,7 +11,7 @@ from fem_core.assembly.kernels import Inputs
 from fem_core.assembly.sparsity import Sparsity, accumulate, accumulation
 from fem_core.assembly.system import LinearSystem, csr
 from fem_core.backend import Backend
-from fem_core.execution import Executor, OnProgress, OutputSpec, SerialExecutor
+from fem_core.execution.executors import Executor, OnProgress, OutputSpec, SerialExecutor
 from fem_core.hookspecs import hookimpl
 from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem

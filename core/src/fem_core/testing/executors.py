@@ -11,7 +11,7 @@ import numpy as np
 
 from fem_core.assembly.kernels import Inputs, Outputs
 from fem_core.backends.batched import BatchedBackend
-from fem_core.execution import Executor, OutputSpec
+from fem_core.execution.executors import Executor, OutputSpec
 from fem_core.testing.checks import NotApplicable, check
 from fem_core.testing.target import Target
 

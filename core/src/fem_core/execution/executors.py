@@ -14,34 +14,12 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from fem_core.assembly.element import GRAIN
 from fem_core.assembly.kernels import Inputs, Kernel, grain_of
-from fem_core.batches import Batch, Batching, Plan, int_or_auto, ranges, restrict
+from fem_core.execution.batches import Batching, Plan, ranges
 from fem_core.support.hardware import available_cores
-from fem_core.support.importable import require_guarded_main, require_importable
+from fem_core.support.importable import require_importable
 from fem_core.support.progress import Remark, unheard
 from fem_core.types import Array
-
-__all__ = [
-    "GRAIN",
-    "Batch",
-    "Batching",
-    "Executor",
-    "Kernel",
-    "OnProgress",
-    "OutputSpec",
-    "Plan",
-    "PlannedExecutor",
-    "SerialExecutor",
-    "grain_of",
-    "int_or_auto",
-    "new_results",
-    "part_of",
-    "ranges",
-    "require_guarded_main",
-    "require_importable",
-    "restrict",
-]
 
 T = TypeVar("T")
 R = TypeVar("R")
