@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 import pytest
 from fem_core.files import result_writers
-from fem_core.formats import UNITS
+from fem_core.results import UNITS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from meshes import distorted, renumbered, small_meshes

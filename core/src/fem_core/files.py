@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -29,10 +29,8 @@ from fem_core.mesh.boundaries import TOLERANCE, with_boundaries
 from fem_core.mesh.geometry import validate_mesh
 from fem_core.mesh.mesh import Mesh
 from fem_core.registry import REGISTRY
+from fem_core.results import Fields
 from fem_core.support.atomic import replacing
-
-if TYPE_CHECKING:
-    from fem_core.solution import Solution
 
 T = TypeVar("T")
 F = TypeVar("F", MeshFormat, ResultWriter)
@@ -163,7 +161,7 @@ def write_mesh(mesh: Mesh, path: str | Path) -> Path:
     return _write(write, mesh, path)
 
 
-def write_result(solution: "Solution", path: Path) -> Path:
+def write_result(solution: Fields, path: Path) -> Path:
     """Write a solution; the file appears whole or not at all."""
     writer = choose(result_writers(), path, FemError)
     return _write(writer.write, solution, path)
@@ -188,7 +186,7 @@ def result_format(path: Path) -> ResultWriter:
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """The arguments of the `Solution` in a result file, once its mesh is valid and problem and fields fit it.
+    """The arguments of the `Fields` in a result file, once its mesh is valid and problem and fields fit it.
 
     Raises FemError, one line that names the file.
     """

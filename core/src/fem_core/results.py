@@ -11,7 +11,12 @@ from typing import Any
 import numpy as np
 
 from fem_core.errors import OptionError
+from fem_core.mesh.mesh import Mesh
+from fem_core.problem import Problem
 from fem_core.types import Floats
+
+#: The fields of a solution and their units, in the order in which files hold them.
+UNITS = {"u": "m2/s", "velocity": "m/s", "speed": "m/s", "pressure": "Pa"}
 
 
 @dataclass(frozen=True)
@@ -194,6 +199,31 @@ class Report:
             warnings=tuple(values["warnings"]),
             notes=tuple(values["notes"]),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Fields:
+    """The fields on a mesh, in the mesh's numbering, and the report of the run: what is written, read and drawn.
+
+    Parameters
+    ----------
+    u : float64 (n_nodes,)
+        Potential; 0 at orphan nodes.
+    velocity : float64 (n_elements, 2)
+        Mean of -∇u over the 2x2 Gauss points.
+    speed : float64 (n_elements,)
+        Mean of |∇u| over the same points.
+    pressure : float64 (n_elements,)
+        In Pa.
+    """
+
+    mesh: Mesh
+    problem: Problem
+    u: Floats
+    velocity: Floats
+    speed: Floats
+    pressure: Floats
+    report: Report
 
 
 def summarise(u: Floats, used: Any, derived: DerivedFields) -> dict[str, float]:

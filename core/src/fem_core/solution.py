@@ -1,46 +1,27 @@
-"""The outcome of a run."""
+"""The outcome of a run: its fields, with what can be asked of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fem_core.files import read_result, write_result
-from fem_core.mesh.mesh import Mesh
-from fem_core.problem import Problem
-from fem_core.results import Report
+from fem_core.results import Fields
 from fem_core.support.wording import count
-from fem_core.types import Floats
 
 
-@dataclass(frozen=True, eq=False)
-class Solution:
-    """The fields on a mesh, in the mesh's numbering, and the report of the run.
+@dataclass(frozen=True, eq=False, repr=False)
+class Solution(Fields):
+    """The fields on a mesh and the report of the run, as `Fields` has them, with methods.
 
-    Parameters
-    ----------
-    u : float64 (n_nodes,)
-        Potential; 0 at orphan nodes.
-    velocity : float64 (n_elements, 2)
-        Mean of -∇u over the 2x2 Gauss points.
-    speed : float64 (n_elements,)
-        Mean of |∇u| over the same points.
-    pressure : float64 (n_elements,)
-        In Pa.
+    The methods import what they need: this class knows everything by its methods, and nothing by itself.
     """
-
-    mesh: Mesh
-    problem: Problem
-    u: Floats
-    velocity: Floats
-    speed: Floats
-    pressure: Floats
-    report: Report
 
     def write(self, path: str | Path) -> Path:
         """Write to a file whose ending chooses the format; the old file stays until the new one is whole.
 
         Raises FemError for an ending nobody writes, OSError if the file can't be written.
         """
+        from fem_core.files import write_result
+
         return write_result(self, Path(path))
 
     def plot(self, path: str | Path, fields: str | Sequence[str] = ("potential", "speed")) -> Path:
@@ -65,4 +46,6 @@ def read_solution(path: str | Path) -> Solution:
 
     Raises FemError, one line that names the file and what is wrong with it.
     """
+    from fem_core.files import read_result
+
     return Solution(**read_result(Path(path)))

@@ -3,17 +3,11 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from fem_core.errors import FemError
 from fem_core.mesh.mesh import Mesh
-
-if TYPE_CHECKING:
-    from fem_core.solution import Solution
-
-
-#: The fields of a solution and their units, in the order in which files hold them.
-UNITS = {"u": "m2/s", "velocity": "m/s", "speed": "m/s", "pressure": "Pa"}
+from fem_core.results import Fields
 
 
 @dataclass(frozen=True)
@@ -48,12 +42,12 @@ class ResultWriter:
     write : function of a solution and a path
         Is given a temporary path, which is renamed when it returns.
     read : function of a path, optional
-        Returns the arguments of `Solution`, for `read_solution`.
+        Returns the arguments of `Fields`, for `read_solution`.
     """
 
     suffixes: tuple[str, ...]
     summary: str
-    write: Callable[["Solution", Path], None]
+    write: Callable[[Fields, Path], None]
     read: Callable[[Path], Mapping[str, Any]] | None = None
 
 

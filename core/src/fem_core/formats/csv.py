@@ -6,20 +6,17 @@ place for the flag of a partial result in a table that every program reads.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fem_core.mesh import quad8 as q8
+from fem_core.results import Fields
 from fem_core.types import Array
-
-if TYPE_CHECKING:
-    from fem_core.solution import Solution
 
 _BLOCK = 1 << 14  # rows formatted at once
 
 
-def write_elements(solution: "Solution", path: Path) -> None:
+def write_elements(solution: Fields, path: Path) -> None:
     """A row per element."""
     mesh = solution.mesh
     N = q8.shape(0.0, 0.0)  # at the middle, ξ = η = 0
@@ -36,7 +33,7 @@ def write_elements(solution: "Solution", path: Path) -> None:
     _write(columns, solution.report.converged, path)
 
 
-def write_nodes(solution: "Solution", path: Path) -> None:
+def write_nodes(solution: Fields, path: Path) -> None:
     """A row per node; nodes that belong to no element are among them, so that row and number agree."""
     mesh = solution.mesh
     columns = {"node": np.arange(mesh.n_nodes), "x [m]": mesh.x, "y [m]": mesh.y, "u [m2/s]": solution.u}

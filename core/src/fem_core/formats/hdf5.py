@@ -15,20 +15,17 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import numpy as np
 
 from fem_core.errors import FemError, MeshError
-from fem_core.formats import UNITS, vtk
+from fem_core.formats import vtk
 from fem_core.formats.checks import check_claim
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.problem import Dirichlet, Fluid, Problem, Robin, nodal_values
-from fem_core.results import Report, to_json
+from fem_core.results import UNITS, Fields, Report, to_json
 from fem_core.types import Floats, Ints, Value
-
-if TYPE_CHECKING:
-    from fem_core.solution import Solution
 
 #: Bytes of an array that is stored beside its name.
 _SMALL = 1 << 12
@@ -187,7 +184,7 @@ def write_mesh(mesh: Mesh, path: Path) -> None:
         _write_mesh(new, mesh)
 
 
-def write_result(solution: "Solution", path: Path) -> None:
+def write_result(solution: Fields, path: Path) -> None:
     """Write the mesh, the fields, the problem and the report, and the grid for ParaView, which shares the fields."""
     with _new(path) as new:
         _write_mesh(new, solution.mesh)
@@ -219,7 +216,7 @@ def _write_problem(new: _New, group: Any, problem: Problem, mesh: Mesh) -> None:
     group.attrs["p0"], group.attrs["rho"] = problem.fluid.p0, problem.fluid.rho
 
 
-def _write_vtkhdf(new: _New, solution: "Solution") -> None:
+def _write_vtkhdf(new: _New, solution: Fields) -> None:
     """The group that VTK's own reader takes: https://docs.vtk.org/en/latest/vtk_file_formats/vtkhdf_file_format."""
     mesh, fields = solution.mesh, new.file["solution"]
     group = new.file.create_group("VTKHDF")
@@ -239,7 +236,7 @@ def _write_vtkhdf(new: _New, solution: "Solution") -> None:
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """What `write_result` wrote, as the arguments of `Solution`. Raises FemError naming the file."""
+    """What `write_result` wrote, as the arguments of `Fields`. Raises FemError naming the file."""
     import h5py
 
     mesh = read(path)

@@ -10,18 +10,14 @@ import re
 import zipfile
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fem_core.errors import MeshError
-from fem_core.formats import UNITS
 from fem_core.formats.checks import SMALL, check_claim
 from fem_core.mesh.mesh import Boundary, Mesh
-from fem_core.results import to_json
-
-if TYPE_CHECKING:
-    from fem_core.solution import Solution
+from fem_core.results import UNITS, Fields, to_json
 
 _MEMBER = re.compile(r"(x|y|quad8|boundaries/([^/]+)/(edges|nodes))\.npy")
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -83,7 +79,7 @@ def write(mesh: Mesh, path: Path) -> None:
     _save(path, _arrays(mesh))
 
 
-def write_result(solution: "Solution", path: Path) -> None:
+def write_result(solution: Fields, path: Path) -> None:
     """Write the mesh, the fields and the report."""
     report = solution.report
     fields = {name: np.asarray(getattr(solution, name), dtype=np.float64) for name in UNITS}

@@ -11,19 +11,16 @@ can so be read as a mesh, and has no other cells than its fields are for.
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fem_core.errors import MeshError
-from fem_core.formats import UNITS, vtk
+from fem_core.formats import vtk
 from fem_core.mesh.geometry import find_edges
 from fem_core.mesh.mesh import Mesh
 from fem_core.mesh.quad8 import EDGES
+from fem_core.results import UNITS, Fields
 from fem_core.types import Array
-
-if TYPE_CHECKING:
-    from fem_core.solution import Solution
 
 #: What the names of the arrays of boundaries begin with.
 BOUNDARY = "boundary:"
@@ -34,7 +31,7 @@ _SHOWN = {"u": ' Scalars="u"', "velocity": ' Vectors="velocity"', "speed": ' Sca
 Arrays = Mapping[str, Array]
 
 
-def write_result(solution: "Solution", path: Path) -> None:
+def write_result(solution: Fields, path: Path) -> None:
     """Write the grid, its boundaries, and the fields with their units; `converged` is field data."""
     mesh = solution.mesh
     for name in mesh.boundaries:

@@ -9,13 +9,11 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fem_core.errors import FemError, OptionError
+from fem_core.results import Fields
 from fem_core.support.atomic import replacing
-
-if TYPE_CHECKING:
-    from fem_core.solution import Solution
 
 #: Endings that `plot_solution` writes.
 SUFFIXES = (".png", ".svg")
@@ -44,7 +42,7 @@ def check_fields(fields: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def plot_solution(solution: "Solution", path: str | Path, fields: str | Sequence[str] = DEFAULT) -> Path:
+def plot_solution(solution: Fields, path: str | Path, fields: str | Sequence[str] = DEFAULT) -> Path:
     """Draw fields of a solution into a file.
 
     Parameters

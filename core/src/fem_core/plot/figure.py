@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -10,11 +10,9 @@ from fem_core.plot import flow
 from fem_core.plot.axes import DPI, INK, PALE, dress, dress_bar, new_figure
 from fem_core.plot.outline import element_sides, outline
 from fem_core.plot.raster import Raster, Triangles
+from fem_core.results import Fields
 from fem_core.support.wording import count
 from fem_core.types import Floats
-
-if TYPE_CHECKING:
-    from fem_core.solution import Solution
 
 #: What a mesh is coloured by: title and colour map. All maps are even in lightness, for any eye and in print.
 MAPS = {
@@ -34,7 +32,7 @@ _HEAD = 0.08  # inches, of a streamline's arrow
 _MESH_SHOWN = 400  # elements up to which their sides are drawn
 
 
-def draw(solution: "Solution", fields: Sequence[str]) -> Any:
+def draw(solution: Fields, fields: Sequence[str]) -> Any:
     """A Matplotlib figure of `fields`, of the names in `MAPS` and `convergence`; it belongs to no window."""
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -88,7 +86,7 @@ class Box:
 class _Picture:
     """What the panels of one mesh share."""
 
-    def __init__(self, solution: "Solution", box: Box, width: float, narrow: bool) -> None:
+    def __init__(self, solution: Fields, box: Box, width: float, narrow: bool) -> None:
         self._solution, self._box, self._narrow = solution, box, narrow
         mesh = solution.mesh
         self._triangles = Triangles(mesh)
@@ -215,7 +213,7 @@ def scale(values: Floats) -> tuple[float, float, str]:
     return low, high, {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[below, above]
 
 
-def _draw_convergence(axis: Any, solution: "Solution", narrow: bool) -> None:
+def _draw_convergence(axis: Any, solution: Fields, narrow: bool) -> None:
     """The true residual of the equilibrated system over the iterations, on a logarithmic axis."""
     report = solution.report
     last = float(report.solver["relative_residual"])
@@ -241,7 +239,7 @@ def _draw_convergence(axis: Any, solution: "Solution", narrow: bool) -> None:
         side.set_visible(False)
 
 
-def _title(solution: "Solution") -> str:
+def _title(solution: Fields) -> str:
     report = solution.report
     how = f"{report.backend}, {report.solver['method']}"
     if report.iterations:
