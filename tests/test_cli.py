@@ -21,7 +21,7 @@ from fakes.distributions import Shelf, python
 from fem_core.cli import progress
 from fem_core.cli.errors import Status, judge
 from fem_core.files import mesh_formats, result_writers
-from fem_core.registry import REGISTRY
+from fem_core.plugins.registry import REGISTRY
 
 #: DESIGN §6, and what a report tells beside it.
 STAGES = {"load_mesh", "compute_sparsity", "assemble_system", "apply_bc", "solve_system", "compute_derived"}

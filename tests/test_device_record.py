@@ -16,7 +16,7 @@ from scipy import sparse
 from scipy.sparse import linalg
 
 INFO = """
-    from fem_core.backend import BackendInfo
+    from fem_core.plugins.backend import BackendInfo
     from fem_core.device import info
 
     INFO = BackendInfo(

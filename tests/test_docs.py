@@ -15,8 +15,9 @@ import click
 import fem_core as fem
 import pytest
 from fakes.distributions import Shelf
-from fem_core import hookspecs, results
+from fem_core import results
 from fem_core.cli import fem as command_line
+from fem_core.plugins import hookspecs
 from fem_core.testing import CHECKS, EXECUTOR_CHECKS
 from fem_core.testing.faults import FAULTS
 

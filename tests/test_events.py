@@ -7,7 +7,7 @@ import fakes
 import fem_core as fem
 import pytest
 from fakes import loopback
-from fem_core import events
+from fem_core.plugins import events
 
 ORDER = ["load_mesh", "compute_sparsity", "assemble_system", "apply_bc", "solve_system", "compute_derived"]
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from fakes import loopback
 from fakes.distributions import python
-from fem_core.hooks import check_plugin, implementations
+from fem_core.plugins.validation import check_plugin, implementations
 
 STAGES = {
     "compute_sparsity": "fem_sparsity",

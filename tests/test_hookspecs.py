@@ -10,7 +10,7 @@ from pathlib import Path
 import fem_core as fem
 import pytest
 from fakes import loopback
-from fem_core import backend, events, hookspecs
+from fem_core.plugins import backend, events, hookspecs
 
 DOCS = Path(__file__).parents[1] / "docs"
 HOOKS = {name: getattr(spec, name) for spec in hookspecs.SPECS for name in hookspecs.names(spec)}
@@ -95,7 +95,7 @@ def modules():
 
 @pytest.mark.parametrize("name", modules())
 def test_examples_run(name):
-    if name == "fem_core.hookspecs" and loopback.active:
+    if name == "fem_core.plugins.hookspecs" and loopback.active:
         pytest.skip("an example names the providers of a run on numpy")
     try:
         module = importlib.import_module(name)

@@ -24,7 +24,7 @@ from fem_core import (
     compute_derived,
     open_backend,
 )
-from fem_core.registry import REGISTRY
+from fem_core.plugins.registry import REGISTRY
 from fem_core.testing import parametrize_with_checks
 from fem_numba import cache, jit, threads
 from fem_numba.element import stiffness

@@ -14,7 +14,7 @@ import pytest
 from fakes import loopback
 from fakes.distributions import GOOD, INFO, Shelf
 from fem_core.core import Core
-from fem_core.registry import REGISTRY, State
+from fem_core.plugins.registry import REGISTRY, State
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from fem_core.core import Core
 from fem_core.files import reading
-from fem_core.registry import REGISTRY, Listing, State
+from fem_core.plugins.registry import REGISTRY, Listing, State
 from fem_core.solvers import ConjugateGradients
 
 

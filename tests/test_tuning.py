@@ -13,10 +13,10 @@ import fem_core as fem
 import pytest
 from commands import run
 from fem_core import bench, pipeline, tuned, tuning
-from fem_core.backend import halves
 from fem_core.cli.errors import Status
 from fem_core.core import Core
-from fem_core.registry import REGISTRY, State
+from fem_core.plugins.backend import halves
+from fem_core.plugins.registry import REGISTRY, State
 from fem_core.testing.target import Target
 from hypothesis import given
 from hypothesis import strategies as st

@@ -9,8 +9,8 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from fem_core import registry
-from fem_core.hooks import new_manager
+from fem_core.plugins import registry
+from fem_core.plugins.hookspecs import new_manager
 
 GOOD = """
     import fem_core as fem

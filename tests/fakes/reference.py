@@ -1,9 +1,9 @@
 """A device backend without a device: the driver over the reference runtime."""
 
-from fem_core.backend import BackendInfo
 from fem_core.device import info
 from fem_core.device.backend import DeviceBackend
 from fem_core.device.reference import ReferenceRuntime
+from fem_core.plugins.backend import BackendInfo
 
 
 class Reference(DeviceBackend):

@@ -12,7 +12,6 @@ from fem_core.api import apply_bc, assemble_system, compute_derived, solve, solv
 from fem_core.assembly.element import element_derived, element_load, element_stiffness
 from fem_core.assembly.sparsity import Sparsity, compute_sparsity
 from fem_core.assembly.system import LinearSystem, apply_conditions
-from fem_core.backend import API_VERSION, Backend, BackendInfo, Option
 from fem_core.backends.batched import BatchedBackend
 from fem_core.errors import (
     BackendError,
@@ -27,11 +26,8 @@ from fem_core.errors import (
     SolveError,
     WorkerLost,
 )
-from fem_core.events import Event
 from fem_core.execution.executors import Executor, SerialExecutor
 from fem_core.files import read_mesh, write_mesh
-from fem_core.formats import MeshFormat, ResultWriter
-from fem_core.hookspecs import hookimpl
 from fem_core.mesh.boundaries import with_boundaries
 from fem_core.mesh.geometry import det_jacobian, validate_mesh
 from fem_core.mesh.mesh import Boundary, Mesh
@@ -39,8 +35,12 @@ from fem_core.mesh.quality import Quality, element_quality
 from fem_core.mesh.repair import repair_mesh
 from fem_core.mesh_check import MeshCheck, check_mesh
 from fem_core.opening import open_backend
+from fem_core.plugins.backend import API_VERSION, Backend, BackendInfo, Option
+from fem_core.plugins.events import Event
+from fem_core.plugins.formats import MeshFormat, ResultWriter
+from fem_core.plugins.hookspecs import hookimpl
+from fem_core.plugins.registry import REGISTRY
 from fem_core.problem import Dirichlet, Fluid, Problem, Robin
-from fem_core.registry import REGISTRY
 from fem_core.results import DerivedFields, Report, SolveResult, SolverOptions, StopReason
 from fem_core.session import Session
 from fem_core.solution import Solution, read_solution

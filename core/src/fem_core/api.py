@@ -7,12 +7,12 @@ from typing import Any, TypeAlias, Unpack
 
 from fem_core.assembly.sparsity import Sparsity
 from fem_core.assembly.system import LinearSystem
-from fem_core.backend import BackendInfo
 from fem_core.errors import OptionError
 from fem_core.mesh.boundaries import with_boundaries
 from fem_core.mesh.mesh import Mesh
 from fem_core.opening import open_backend
 from fem_core.pipeline import Run, V
+from fem_core.plugins.backend import BackendInfo
 from fem_core.problem import Problem
 from fem_core.results import DerivedFields, SolveResult
 from fem_core.session import RunOptions, Session, announce, solver_options

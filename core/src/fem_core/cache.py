@@ -14,8 +14,8 @@ import numpy as np
 import platformdirs
 
 from fem_core.assembly.sparsity import Sparsity
-from fem_core.handover import fault_in
 from fem_core.mesh.mesh import Mesh
+from fem_core.plugins.handover import fault_in
 from fem_core.support.atomic import replacing
 
 _log = logging.getLogger(__name__)

@@ -13,11 +13,12 @@ from fem_core.assembly.system import LinearSystem, apply_conditions
 from fem_core.backends.batched import BatchedBackend
 from fem_core.errors import FemError, SolveError
 from fem_core.execution.executors import SerialExecutor
-from fem_core.hookspecs import hookimpl
 from fem_core.mesh.mesh import Mesh
+from fem_core.plugins.hookspecs import hookimpl
+from fem_core.plugins.solver import LinearSolver, Prepared
 from fem_core.problem import Problem
 from fem_core.results import SolveResult, SolverOptions
-from fem_core.solvers import ConjugateGradients, Direct, LinearSolver, Multigrid, Prepared
+from fem_core.solvers import ConjugateGradients, Direct, Multigrid
 from fem_core.support.progress import Progress
 from fem_core.types import Stage
 

@@ -13,8 +13,6 @@ import numpy as np
 
 from fem_core.errors import FemError, MeshError
 from fem_core.formats import (
-    MeshFormat,
-    ResultWriter,
     abaqus,
     choose,
     csv,
@@ -28,7 +26,8 @@ from fem_core.formats import (
 from fem_core.mesh.boundaries import TOLERANCE, with_boundaries
 from fem_core.mesh.geometry import validate_mesh
 from fem_core.mesh.mesh import Mesh
-from fem_core.registry import REGISTRY
+from fem_core.plugins.formats import MeshFormat, ResultWriter
+from fem_core.plugins.registry import REGISTRY
 from fem_core.results import Fields
 from fem_core.support.atomic import replacing
 

@@ -17,8 +17,8 @@ from fem_core.mesh.geometry import Fault, det_jacobian, edges_among, mesh_faults
 from fem_core.mesh.mesh import Mesh
 from fem_core.mesh.quality import LIMITS, Quality, element_quality
 from fem_core.mesh.repair import MERGE, close_nodes, repair_mesh
+from fem_core.plugins.registry import REGISTRY
 from fem_core.problem import Dirichlet, Problem, Robin, boundary_nodes
-from fem_core.registry import REGISTRY
 from fem_core.solvers.auto import choose
 from fem_core.support.hardware import available_memory
 from fem_core.support.wording import count, name_some, verb

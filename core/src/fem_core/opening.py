@@ -4,9 +4,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fem_core.backend import Backend, BackendInfo
 from fem_core.errors import BackendError, BackendUnavailable, DeviceMissing, OptionError
-from fem_core.registry import REGISTRY, Listing, State, judge
+from fem_core.plugins.backend import Backend, BackendInfo
+from fem_core.plugins.registry import REGISTRY, Listing, State, judge
 from fem_core.session import Session
 
 if TYPE_CHECKING:

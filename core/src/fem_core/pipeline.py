@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from fem_core.assembly.sparsity import Sparsity
 from fem_core.assembly.system import PENALTY, LinearSystem
 from fem_core.errors import BackendError, DeviceError, FemError, MeshError, WorkerLost
-from fem_core.events import Event, Listener, Observers
 from fem_core.files import read_mesh, write_result
-from fem_core.handover import HOST, fault_in
 from fem_core.mesh.boundaries import with_boundaries
 from fem_core.mesh.mesh import Mesh
+from fem_core.plugins.events import Event, Listener, Observers
+from fem_core.plugins.handover import HOST, fault_in
 from fem_core.problem import Problem
 from fem_core.results import DerivedFields, Report, SolveResult, SolverOptions, StopReason, summarise
 from fem_core.solution import Solution

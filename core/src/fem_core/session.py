@@ -12,16 +12,17 @@ from types import TracebackType
 from typing import Any, TypedDict, Unpack
 
 from fem_core.assembly.sparsity import Sparsity
-from fem_core.backend import Backend, BackendInfo
 from fem_core.core import Core
 from fem_core.errors import BackendError, BackendUnavailable, FemError, OptionError, ProblemError
-from fem_core.events import Event
-from fem_core.hooks import Hooks, check_backend
 from fem_core.mesh.boundaries import TOLERANCE
 from fem_core.mesh.mesh import Mesh
 from fem_core.pipeline import Run, named, run
+from fem_core.plugins.backend import Backend, BackendInfo
+from fem_core.plugins.events import Event
+from fem_core.plugins.registry import REGISTRY
+from fem_core.plugins.run_hooks import Hooks
+from fem_core.plugins.validation import check_backend
 from fem_core.problem import Problem
-from fem_core.registry import REGISTRY
 from fem_core.results import SolverOptions
 from fem_core.solution import Solution
 from fem_core.solvers.auto import choose

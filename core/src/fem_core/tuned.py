@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 import platformdirs
 
-from fem_core.registry import Listing
+from fem_core.plugins.registry import Listing
 from fem_core.support.atomic import replacing
 from fem_core.support.gpus import find_gpus
 from fem_core.support.hardware import available_cores, cpu_features, cpu_name, total_memory, versions

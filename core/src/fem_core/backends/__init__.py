@@ -1,7 +1,7 @@
 """The core's two backends; everything else is a distribution of its own."""
 
-from fem_core.backend import BackendInfo, Option, halves
 from fem_core.execution.batches import int_or_auto
+from fem_core.plugins.backend import BackendInfo, Option, halves
 
 #: The option of every `BatchedBackend`.
 KERNEL = Option("kernel", str, "vectorized", "how a batch is computed", ("vectorized", "loop"))

@@ -6,9 +6,9 @@ from scipy import sparse
 from fem_core.assembly.kernels import derived_of_one, load_of_one, stiffness_of_one
 from fem_core.assembly.sparsity import Sparsity, csr_positions
 from fem_core.assembly.system import LinearSystem, csr
-from fem_core.backend import Backend
-from fem_core.hookspecs import hookimpl
 from fem_core.mesh.mesh import Mesh
+from fem_core.plugins.backend import Backend
+from fem_core.plugins.hookspecs import hookimpl
 from fem_core.problem import Problem
 from fem_core.results import DerivedFields, SolveResult
 from fem_core.support.progress import Progress

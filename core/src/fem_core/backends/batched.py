@@ -10,10 +10,10 @@ from fem_core.assembly.blocks import Blocks, blocks
 from fem_core.assembly.kernels import Inputs
 from fem_core.assembly.sparsity import Sparsity, accumulate, accumulation
 from fem_core.assembly.system import LinearSystem, csr
-from fem_core.backend import Backend
 from fem_core.execution.executors import Executor, OnProgress, OutputSpec, SerialExecutor
-from fem_core.hookspecs import hookimpl
 from fem_core.mesh.mesh import Mesh
+from fem_core.plugins.backend import Backend
+from fem_core.plugins.hookspecs import hookimpl
 from fem_core.problem import Problem
 from fem_core.results import DerivedFields, SolveResult
 from fem_core.support.hardware import available_memory

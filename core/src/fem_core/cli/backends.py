@@ -6,7 +6,7 @@ import click
 
 from fem_core.cli.console import print_json, say, show
 from fem_core.cli.options import everywhere, positive
-from fem_core.registry import REGISTRY, Listing, State
+from fem_core.plugins.registry import REGISTRY, Listing, State
 
 if TYPE_CHECKING:
     from rich.text import Text

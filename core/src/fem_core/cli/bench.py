@@ -12,7 +12,7 @@ import click
 from fem_core.bench import ONE_THREAD
 from fem_core.cli.console import print_json, say, show
 from fem_core.cli.options import PATH, everywhere
-from fem_core.registry import REGISTRY, State
+from fem_core.plugins.registry import REGISTRY, State
 
 if TYPE_CHECKING:
     from fem_core.bench import Comparison

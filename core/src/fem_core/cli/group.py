@@ -14,7 +14,7 @@ import click
 from fem_core.cli.console import Settings, logging_to_stderr
 from fem_core.cli.errors import Status, judge
 from fem_core.errors import Cancelled
-from fem_core.registry import REGISTRY
+from fem_core.plugins.registry import REGISTRY
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from fem_core.cli.console import Settings
 from fem_core.errors import FemError, OptionError
 
 if TYPE_CHECKING:
-    from fem_core.formats import MeshFormat, ResultWriter
+    from fem_core.plugins.formats import MeshFormat, ResultWriter
 
 F = TypeVar("F", bound=Callable[..., Any])
 

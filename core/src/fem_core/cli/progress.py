@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from fem_core.cli.console import console, settings
-from fem_core.hookspecs import hookimpl
+from fem_core.plugins.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

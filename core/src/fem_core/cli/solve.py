@@ -23,7 +23,7 @@ from fem_core.cli.options import (
     everywhere,
     field_option,
 )
-from fem_core.events import Event, json_lines
+from fem_core.plugins.events import Event, json_lines
 from fem_core.problem import Dirichlet, Problem, Robin
 from fem_core.results import SolverOptions
 from fem_core.support.progress import CancelToken

@@ -11,7 +11,7 @@ from fem_core.cli.console import print_json, say, show
 from fem_core.cli.errors import judge
 from fem_core.cli.options import PATH, everywhere
 from fem_core.errors import BackendError, BackendUnavailable, Cancelled, FemError
-from fem_core.registry import REGISTRY, Listing, State
+from fem_core.plugins.registry import REGISTRY, Listing, State
 
 if TYPE_CHECKING:
     from fem_core.mesh.mesh import Mesh

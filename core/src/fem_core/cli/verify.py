@@ -49,7 +49,7 @@ def verify(
     The exit status is 1 if a check fails. Needs hypothesis and pytest.
     """
     if not backend:
-        from fem_core.registry import REGISTRY
+        from fem_core.plugins.registry import REGISTRY
 
         known = ", ".join(one.name for one in REGISTRY.listings())
         raise click.UsageError(f"name the backend to verify: --backend NAME, one of {known}", context)

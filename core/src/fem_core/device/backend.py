@@ -7,7 +7,6 @@ import numpy as np
 
 from fem_core.assembly.sparsity import Sparsity
 from fem_core.assembly.system import require_bare
-from fem_core.backend import Backend
 from fem_core.device import assembly, cg, conditions, derived, ledger, sparsity
 from fem_core.device.device import Device
 from fem_core.device.info import ASSEMBLIES
@@ -15,8 +14,9 @@ from fem_core.device.mg import DeviceMultigrid
 from fem_core.device.runtime import Runtime
 from fem_core.device.values import DeviceFields, DevicePattern, DevicePotential, DeviceSystem
 from fem_core.errors import OptionError, SolveError
-from fem_core.hookspecs import hookimpl
 from fem_core.mesh.mesh import Mesh
+from fem_core.plugins.backend import Backend
+from fem_core.plugins.hookspecs import hookimpl
 from fem_core.problem import Problem
 from fem_core.results import SolveResult, SolverOptions
 from fem_core.solvers.base import refuse_extra

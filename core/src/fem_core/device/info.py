@@ -1,6 +1,6 @@
 """What the `BackendInfo` of every device backend says."""
 
-from fem_core.backend import HOOKS, Option
+from fem_core.plugins.backend import HOOKS, Option
 
 #: How the matrix is summed.
 ASSEMBLIES = ("gather", "coo")

@@ -17,9 +17,10 @@ from fem_core.device.device import Device
 from fem_core.device.runtime import CHUNK, Runtime
 from fem_core.device.values import DeviceSystem
 from fem_core.mesh.mesh import Mesh
+from fem_core.plugins.solver import Prepared
 from fem_core.problem import Problem
 from fem_core.results import SolveResult, SolverOptions
-from fem_core.solvers.base import Equilibrated, Prepared
+from fem_core.solvers.base import Equilibrated
 from fem_core.solvers.mg import Multigrid, Start
 from fem_core.solvers.multigrid import Hierarchy, Level, build_hierarchy
 from fem_core.support.progress import Progress

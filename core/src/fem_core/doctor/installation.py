@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import fem_core
-from fem_core.registry import BACKENDS, PLUGINS
+from fem_core.plugins.registry import BACKENDS, PLUGINS
 
 
 def _own() -> metadata.Distribution | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from fem_core.assembly.cost import Work
 from fem_core.core import Core
-from fem_core.registry import REGISTRY
+from fem_core.plugins.registry import REGISTRY
 from fem_core.support.gpus import ask
 from fem_core.support.hardware import available_cores, available_memory, cgroup_quota, cpu_name, total_memory
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from fem_core.backend import BackendInfo
+from fem_core.plugins.backend import BackendInfo
 
 #: Up to so many nodes a factorisation takes no longer than setting up a hierarchy.
 _SMALL = 4_000

@@ -1,19 +1,15 @@
-"""What every linear solver offers, and the equilibrated system that they share."""
+"""What the linear solvers share: the equilibrated system, the residuals that they are judged by."""
 
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 from scipy import sparse
 
 from fem_core.assembly.system import LinearSystem
 from fem_core.errors import OptionError, SolveError
-from fem_core.mesh.mesh import Mesh
-from fem_core.problem import Problem
 from fem_core.results import SolveResult, SolverOptions, StopReason
-from fem_core.support.progress import Progress
 from fem_core.support.wording import name_some
 from fem_core.types import Floats, Ints
 
@@ -21,36 +17,6 @@ from fem_core.types import Floats, Ints
 _ROWS = 1 << 14
 
 History = list[tuple[int, float]]
-
-
-class Prepared(Protocol):
-    """A solver made ready for one matrix (scaled, factorised, a hierarchy built)."""
-
-    def solve(self, rhs: Floats, options: SolverOptions, progress: Progress) -> SolveResult:
-        """w of K w = rhs, as the result's `u`; the lift is added by the caller."""
-        ...
-
-
-class LinearSolver(Protocol):
-    """A method of solving, registered through `fem_linear_solvers`.
-
-    It may also have `cost(work: Work) -> Cost`, which `fem check` asks what a solve would take: see
-    `fem_core.assembly.cost`.
-    """
-
-    @property
-    def name(self) -> str:
-        """What `--solver` calls it."""
-        ...
-
-    @property
-    def summary(self) -> str:
-        """One line for `fem solve --help`."""
-        ...
-
-    def prepare(self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions) -> Prepared:
-        """Whatever depends on the matrix alone. Raises SolveError if the method can't take it."""
-        ...
 
 
 def dot(a: Floats, b: Floats) -> float:

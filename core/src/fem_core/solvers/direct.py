@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from fem_core.assembly.cost import INTERPRETER, REFERENCE, Cost, Work
 from fem_core.assembly.system import LinearSystem
-from fem_core.hookspecs import hookimpl
 from fem_core.mesh.mesh import Mesh
+from fem_core.plugins.hookspecs import hookimpl
 from fem_core.problem import Problem
 from fem_core.results import SolveResult, SolverOptions, StopReason
 from fem_core.solvers.base import Equilibrated, refuse_extra

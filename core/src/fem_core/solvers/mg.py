@@ -17,9 +17,10 @@ from fem_core.assembly.cost import REFERENCE, Cost, Work
 from fem_core.assembly.system import LinearSystem
 from fem_core.errors import BackendError, Cancelled, SolveError
 from fem_core.mesh.mesh import Mesh
+from fem_core.plugins.solver import Prepared
 from fem_core.problem import Problem
 from fem_core.results import SolveResult, SolverOptions, StopReason
-from fem_core.solvers.base import Equilibrated, History, Prepared, dot, norm, refuse_extra
+from fem_core.solvers.base import Equilibrated, History, dot, norm, refuse_extra
 from fem_core.solvers.cg import RemainingTime
 from fem_core.solvers.direct import Direct
 from fem_core.solvers.factorisation import SUPERLU, Factoriser, best

@@ -9,9 +9,9 @@ import numpy as np
 from fem_core import generate
 from fem_core.assembly.system import LinearSystem, apply_conditions
 from fem_core.backends.baseline import Baseline
-from fem_core.events import Event
 from fem_core.mesh.mesh import Mesh
 from fem_core.opening import open_backend
+from fem_core.plugins.events import Event
 from fem_core.problem import Dirichlet, Problem, Robin
 from fem_core.results import SolverOptions, StopReason
 from fem_core.session import Session

@@ -17,10 +17,10 @@ import numpy as np
 
 from fem_core import generate
 from fem_core.errors import Cancelled, MeshError
-from fem_core.events import Event
 from fem_core.mesh.mesh import Mesh
+from fem_core.plugins.events import Event
+from fem_core.plugins.registry import BACKENDS
 from fem_core.problem import Problem
-from fem_core.registry import BACKENDS
 from fem_core.session import Session
 from fem_core.support.progress import CancelToken
 from fem_core.testing.checks import NotApplicable, check

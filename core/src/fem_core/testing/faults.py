@@ -16,14 +16,14 @@ from fem_core.assembly import element
 from fem_core.assembly.kernels import Inputs, Kernel
 from fem_core.assembly.sparsity import Sparsity, accumulate
 from fem_core.assembly.system import PENALTY, LinearSystem, apply_conditions, csr
-from fem_core.backend import Backend, BackendInfo
 from fem_core.backends.batched import BatchedBackend
 from fem_core.core import Core
 from fem_core.execution import OnProgress, OutputSpec, SerialExecutor, ranges
-from fem_core.hookspecs import hookimpl
 from fem_core.mesh import boundaries, geometry
 from fem_core.mesh import quad8 as q8
 from fem_core.mesh.mesh import Mesh
+from fem_core.plugins.backend import Backend, BackendInfo
+from fem_core.plugins.hookspecs import hookimpl
 from fem_core.problem import Fluid, Problem, Robin
 from fem_core.results import DerivedFields, SolveResult, SolverOptions, StopReason
 from fem_core.solvers import Equilibrated

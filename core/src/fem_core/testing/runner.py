@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from fem_core.backend import BackendInfo
 from fem_core.errors import OptionError
+from fem_core.plugins.backend import BackendInfo
 from fem_core.testing import contract, executors  # noqa: F401  # they add their checks
 from fem_core.testing.checks import CHECKS, Check, NotApplicable
 from fem_core.testing.target import Target

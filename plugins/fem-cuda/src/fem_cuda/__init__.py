@@ -5,8 +5,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import platformdirs
-from fem_core.backend import BackendInfo
 from fem_core.device.info import OPTIONS, SOLVER_METHODS, STAGES
+from fem_core.plugins.backend import BackendInfo
 
 __version__ = "1.0.0"
 

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import platformdirs
-from fem_core.backend import BackendInfo, Option, halves
+from fem_core.plugins.backend import BackendInfo, Option, halves
 
 __version__ = "1.0.0"
 

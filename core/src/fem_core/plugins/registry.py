@@ -14,9 +14,10 @@ from functools import cache
 from importlib import import_module, metadata
 from typing import Any
 
-from fem_core.backend import API_VERSION, Backend, BackendInfo
 from fem_core.errors import BackendError, BackendUnavailable, OptionError
-from fem_core.hooks import check_backend, check_plugin, new_manager
+from fem_core.plugins.backend import API_VERSION, Backend, BackendInfo
+from fem_core.plugins.hookspecs import new_manager
+from fem_core.plugins.validation import check_backend, check_plugin
 
 _log = logging.getLogger(__name__)
 

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from fem_core.assembly.sparsity import Sparsity
     from fem_core.assembly.system import LinearSystem
-    from fem_core.formats import MeshFormat, ResultWriter
     from fem_core.mesh.mesh import Mesh
+    from fem_core.plugins.formats import MeshFormat, ResultWriter
+    from fem_core.plugins.solver import LinearSolver
     from fem_core.problem import Problem
     from fem_core.results import DerivedFields, Report, SolveResult, SolverOptions
-    from fem_core.solvers import LinearSolver
     from fem_core.support.progress import Progress
     from fem_core.types import Stage
 
@@ -361,3 +361,11 @@ SPECS = (ComputeHooks, EventHooks, ExtensionHooks)
 def names(spec: type) -> tuple[str, ...]:
     """The hooks that one of the specification classes declares."""
     return tuple(name for name in vars(spec) if name.startswith("fem_"))
+
+
+def new_manager() -> pluggy.PluginManager:
+    """A plugin manager that knows the hooks and nothing else."""
+    manager = pluggy.PluginManager(PROJECT)
+    for spec in SPECS:
+        manager.add_hookspecs(spec)
+    return manager

@@ -1,0 +1,50 @@
+"""What a plugin adds to read or write files of another kind, chosen by their ending."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fem_core.mesh.mesh import Mesh
+from fem_core.results import Fields
+
+
+@dataclass(frozen=True)
+class MeshFormat:
+    """A kind of mesh file.
+
+    Parameters
+    ----------
+    suffixes : tuple of str
+        Endings, with the dot.
+    summary : str
+    read : function of a path
+        Returns the mesh as stored; `read_mesh` validates it.
+    write : function of a mesh and a path, optional
+    """
+
+    suffixes: tuple[str, ...]
+    summary: str
+    read: Callable[[Path], Mesh]
+    write: Callable[[Mesh, Path], None] | None = None
+
+
+@dataclass(frozen=True)
+class ResultWriter:
+    """A kind of result file.
+
+    Parameters
+    ----------
+    suffixes : tuple of str
+        Endings, with the dot.
+    summary : str
+    write : function of a solution and a path
+        Is given a temporary path, which is renamed when it returns.
+    read : function of a path, optional
+        Returns the arguments of `Fields`, for `read_solution`.
+    """
+
+    suffixes: tuple[str, ...]
+    summary: str
+    write: Callable[[Fields, Path], None]
+    read: Callable[[Path], Mapping[str, Any]] | None = None
