@@ -27,9 +27,10 @@ from fem_core import (
 from fem_core.assembly.system import LinearSystem
 from fem_core.generate import annulus, duct, y_tube
 from fem_core.mesh.geometry import validate_mesh
-from fem_core.solvers import Direct, Multigrid, mg
+from fem_core.solvers import Direct, Multigrid
 from fem_core.solvers.factorisation import CHOLMOD, PARDISO
 from fem_core.solvers.multigrid import build_hierarchy, coarse, hierarchy, to_corners
+from fem_core.solvers.multigrid import solver as mg
 from fem_core.solvers.multigrid.lines import strong_lines
 from fem_core.solvers.multigrid.mmatrix import m_matrix
 from fem_core.testing import strategies

@@ -21,8 +21,8 @@ from fem_core.plugins.solver import Prepared
 from fem_core.problem import Problem
 from fem_core.results import SolveResult, SolverOptions
 from fem_core.solvers.base import Equilibrated
-from fem_core.solvers.mg import Multigrid, Start
 from fem_core.solvers.multigrid import Hierarchy, Level, build_hierarchy
+from fem_core.solvers.multigrid.solver import Multigrid, Start
 from fem_core.support.progress import Progress
 from fem_core.types import Array, Bools, Floats
 
@@ -140,7 +140,7 @@ def _bytes(level: Level) -> int:
 
 
 class _Iteration:
-    """The vectors of one right-hand side; what `fem_core.solvers.mg.Iteration` asks for."""
+    """The vectors of one right-hand side; what `fem_core.solvers.multigrid.solver.Iteration` asks for."""
 
     def __init__(self, device: Device, system: DeviceSystem, d: Any, cycle: Cycle, rhs: Floats) -> None:
         runtime, n = device.runtime, system.n_nodes

@@ -9,8 +9,8 @@ from functools import partial
 import numpy as np
 from fem_core import Mesh
 from fem_core.solvers import Equilibrated, Multigrid
-from fem_core.solvers.mg import Start
 from fem_core.solvers.multigrid import Hierarchy, build_hierarchy
+from fem_core.solvers.multigrid.solver import Start
 from fem_core.types import Array, Bools, Floats, Ints
 from numba import prange
 
@@ -76,7 +76,7 @@ def advance(α: float, d: Floats, p: Floats, q: Floats, w: Floats, r: Floats, su
 
 
 class _Iteration:
-    """The vectors of one right-hand side; what `fem_core.solvers.mg.Iteration` asks for."""
+    """The vectors of one right-hand side; what `fem_core.solvers.multigrid.solver.Iteration` asks for."""
 
     def __init__(self, equilibrated: Equilibrated, cycle: Cycle, threads: int, rhs: Floats) -> None:
         K = equilibrated.K
