@@ -10,7 +10,7 @@ from pathlib import Path
 import fem_core as fem
 import numpy as np
 from fem_core.bench import side_by_side
-from fem_core.files import result_writers
+from fem_core.io.files import result_writers
 
 
 def run(repeats: int) -> dict[str, object]:

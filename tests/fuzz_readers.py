@@ -33,11 +33,9 @@ def fuzz(suffix: str, seconds: int, faults: Path) -> None:
     """Fuzz one format; leaves the interpreter."""
     import atheris
 
-    with atheris.instrument_imports(
-        include=["fem_core.formats", "fem_core.mesh.mesh", "fem_core.mesh.geometry", "fem_core.mesh.repair"]
-    ):
+    with atheris.instrument_imports(include=["fem_core.io", "fem_core.mesh"]):
         import fem_core as fem
-        import fem_core.files
+        import fem_core.io.files
 
     samples, part = good_files(suffix), PARTS.get(suffix)
     whole = {}
@@ -61,11 +59,11 @@ def fuzz(suffix: str, seconds: int, faults: Path) -> None:
             else:
                 path.write_bytes(data)
             with contextlib.suppress(fem.FemError):
-                fem_core.files.read_mesh(path)
+                fem_core.io.files.read_mesh(path)
             with contextlib.suppress(fem.FemError):  # also of what validation refuses
                 fem.check_mesh(path)
             with contextlib.suppress(fem.FemError):
-                fem.repair_mesh(fem_core.files.read_unvalidated(path))
+                fem.repair_mesh(fem_core.io.files.read_unvalidated(path))
 
         limits = [f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=1024", "-max_len=20000"]
         quiet = ["-verbosity=0", "-print_final_stats=1", f"-artifact_prefix={faults / suffix[1:]}-"]

@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 from commands import run
 from fem_core import FemError, Mesh, MeshError, read_mesh, repair_mesh, write_mesh
-from fem_core.files import mesh_formats, read_unvalidated
+from fem_core.io.files import mesh_formats, read_unvalidated
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from meshes import distorted, squares, two_parts

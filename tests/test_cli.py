@@ -20,7 +20,7 @@ from commands import run
 from fakes.distributions import Shelf, python
 from fem_core.cli import progress
 from fem_core.cli.errors import Status, judge
-from fem_core.files import mesh_formats, result_writers
+from fem_core.io.files import mesh_formats, result_writers
 from fem_core.plugins.registry import REGISTRY
 
 #: DESIGN §6, and what a report tells beside it.
@@ -408,7 +408,7 @@ def test_events_end_with_an_error_whatever_fails(mesh, arguments):
 def test_nobody_waits_for_a_mesh_that_is_of_no_use(tmp_path):
     # It is read beside the opening of the backend; when that fails, the shell has its prompt again.
     program = (
-        "import sys, time, fem_core.files as files\n"
+        "import sys, time, fem_core.io.files as files\n"
         "files.read_unvalidated = lambda path: print('reading', flush=True) or time.sleep(60)\n"
         f"sys.argv = ['fem', 'solve', {str(tmp_path / 'mesh.h5')!r}, '--backend', 'nosuch']\n"
         "from fem_core.cli import main\n"

@@ -10,9 +10,9 @@ import fem_core as fem
 import numpy as np
 import pytest
 from fem_core import Boundary, Mesh, MeshError, read_mesh, write_mesh
-from fem_core.files import mesh_formats, write_result
-from fem_core.formats import vtk
-from fem_core.formats.vtu import write_grid
+from fem_core.io import vtk
+from fem_core.io.files import mesh_formats, write_result
+from fem_core.io.vtu import write_grid
 from fem_core.mesh.boundaries import with_boundaries
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -480,7 +480,7 @@ def test_a_mesh_too_large_for_a_sheet(tmp_path, monkeypatch):
     # Excel has 1,048,576 rows.
     pytest.importorskip("openpyxl")
     pytest.importorskip("defusedxml")
-    monkeypatch.setattr("fem_core.formats.xlsx._MOST_ROWS", 20)
+    monkeypatch.setattr("fem_core.io.xlsx._MOST_ROWS", 20)
     with pytest.raises(MeshError, match=r"mesh\.xlsx: a sheet holds 19 rows, but the mesh has 29 nodes; write \.h5"):
         write_mesh(MESH, tmp_path / "mesh.xlsx")
 

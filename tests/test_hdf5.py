@@ -12,18 +12,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from fem_core import (
-    FemError,
-    Mesh,
-    MeshError,
-    Problem,
-    files,
-    read_mesh,
-    read_solution,
-    solve,
-    with_boundaries,
-    write_mesh,
-)
+from fem_core import FemError, Mesh, MeshError, Problem, read_mesh, read_solution, solve, with_boundaries, write_mesh
+from fem_core.io import files
 from hypothesis import given, settings
 from meshes import distorted, renumbered, small_meshes, squares
 
@@ -367,8 +357,9 @@ def interrupted(request, monkeypatch):
         path.write_bytes(b"half of it")
         raise request.param
 
-    monkeypatch.setattr(files, "_MESH", replace(files._MESH, write=torn))
-    monkeypatch.setattr(files, "_RESULTS", [replace(writer, write=torn) for writer in files._RESULTS])
+    formats, writers = files.mesh_formats(), files.result_writers()
+    monkeypatch.setattr(files, "mesh_formats", lambda: [replace(one, write=torn) for one in formats])
+    monkeypatch.setattr(files, "result_writers", lambda: [replace(one, write=torn) for one in writers])
     return type(request.param), FemError
 
 

@@ -648,3 +648,36 @@ def test_everything_broken_at_once(shelf):
     refused = shelf.run(str(shelf.folder / "script.py"), "bomb")
     assert refused.returncode == 1
     assert "BackendUnavailable: backend 'bomb' failed to load: SystemExit: 7" in refused.stderr
+
+
+@pytest.mark.parametrize("mark", [{}, {"tryfirst": True}, {"trylast": True}])
+def test_a_plugin_takes_no_place_of_the_core(tmp_path, mark):
+    """What is built in comes by the same hooks, and wins over a plugin of the same ending or name."""
+
+    class Usurper:
+        name, summary, prepare = "direct", "another's", None
+
+        @fem.hookimpl(**mark)
+        def fem_mesh_readers(self):
+            return [fem.MeshFormat((".npz", ".own"), "another's", lambda path: fem.generate.duct(nx=1, ny=1))]
+
+        @fem.hookimpl(**mark)
+        def fem_result_writers(self):
+            return [fem.ResultWriter((".npz",), "another's", lambda solution, path: path.write_text("another's"))]
+
+        @fem.hookimpl(**mark)
+        def fem_linear_solvers(self):
+            return [self]
+
+    mesh = fem.generate.duct(nx=3, ny=2)
+    plugin = Usurper()
+    fem.register_plugin(plugin)
+    try:
+        solution = fem.solve(mesh, solver="direct")
+        assert fem.read_mesh(fem.write_mesh(mesh, tmp_path / "mesh.npz")).n_elements == 6
+        assert fem.read_mesh(solution.write(tmp_path / "u.npz")).n_elements == 6
+        (tmp_path / "mesh.own").write_text("its own ending is its own")
+        assert fem.read_mesh(tmp_path / "mesh.own").n_elements == 1
+    finally:
+        fem.unregister_plugin(plugin)
+    assert solution.report.converged

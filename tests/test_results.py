@@ -14,7 +14,7 @@ import fem_core as fem
 import h5py
 import numpy as np
 import pytest
-from fem_core.files import result_writers
+from fem_core.io.files import result_writers
 from fem_core.results import UNITS
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -9,7 +9,7 @@ import fem_core as fem
 import numpy as np
 import pytest
 from fem_core.core import Core
-from fem_core.files import reading
+from fem_core.io.files import reading
 from fem_core.plugins.registry import REGISTRY, Listing, State
 from fem_core.solvers import ConjugateGradients
 

@@ -27,7 +27,7 @@ from fem_core.errors import (
     WorkerLost,
 )
 from fem_core.execution.executors import Executor, SerialExecutor
-from fem_core.files import read_mesh, write_mesh
+from fem_core.io.files import read_mesh, write_mesh
 from fem_core.mesh.boundaries import with_boundaries
 from fem_core.mesh.geometry import det_jacobian, validate_mesh
 from fem_core.mesh.mesh import Boundary, Mesh

@@ -10,7 +10,7 @@ import numpy as np
 from fem_core.assembly.cost import Cost, work_on
 from fem_core.core import Core
 from fem_core.errors import MeshError, ProblemError
-from fem_core.files import read_unvalidated
+from fem_core.io.files import read_unvalidated
 from fem_core.mesh import quad8 as q8
 from fem_core.mesh.boundaries import TOLERANCE, complete
 from fem_core.mesh.geometry import Fault, det_jacobian, edges_among, mesh_faults, usable_part, validate_mesh

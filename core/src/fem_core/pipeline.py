@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from fem_core.assembly.sparsity import Sparsity
 from fem_core.assembly.system import PENALTY, LinearSystem
 from fem_core.errors import BackendError, DeviceError, FemError, MeshError, WorkerLost
-from fem_core.files import read_mesh, write_result
+from fem_core.io.files import read_mesh, write_result
 from fem_core.mesh.boundaries import with_boundaries
 from fem_core.mesh.mesh import Mesh
 from fem_core.plugins.events import Event, Listener, Observers

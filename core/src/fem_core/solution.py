@@ -20,7 +20,7 @@ class Solution(Fields):
 
         Raises FemError for an ending nobody writes, OSError if the file can't be written.
         """
-        from fem_core.files import write_result
+        from fem_core.io.files import write_result
 
         return write_result(self, Path(path))
 
@@ -46,6 +46,6 @@ def read_solution(path: str | Path) -> Solution:
 
     Raises FemError, one line that names the file and what is wrong with it.
     """
-    from fem_core.files import read_result
+    from fem_core.io.files import read_result
 
     return Solution(**read_result(Path(path)))

@@ -23,7 +23,7 @@ from fem_core.cli.plot import plot
 from fem_core.cli.solve import solve
 from fem_core.cli.tune import tune
 from fem_core.cli.verify import verify
-from fem_core.files import READER
+from fem_core.io.files import READER
 
 __all__ = ["fem", "main"]
 

@@ -64,8 +64,8 @@ def bench(
 
     from fem_core.bench import compare_backends, machine
     from fem_core.cli.progress import Bars
-    from fem_core.files import read_mesh
     from fem_core.generate import y_tube
+    from fem_core.io.files import read_mesh
 
     ready = [one.name for one in REGISTRY.listings() if one.state is State.READY]
     chosen = list(backends) or sorted(ready, key=lambda name: name != "numpy")

@@ -119,7 +119,7 @@ def check(
 def mend(mesh: Path, output: Path, merge_tolerance: float, boundary_tolerance: float) -> list[str]:
     """Write the mended mesh, once it is known that it can be solved; says what was done."""
     from fem_core.errors import MeshError
-    from fem_core.files import mesh_formats, read_unvalidated, write_mesh
+    from fem_core.io.files import mesh_formats, read_unvalidated, write_mesh
     from fem_core.mesh.repair import repair_mesh
     from fem_core.mesh_check import solve_faults
 

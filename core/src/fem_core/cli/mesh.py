@@ -13,8 +13,8 @@ import click
 
 from fem_core.cli.console import say
 from fem_core.cli.options import PATH, check_format, check_target, everywhere
-from fem_core.files import mesh_formats, write_mesh
 from fem_core.generate import SHAPES
+from fem_core.io.files import mesh_formats, write_mesh
 from fem_core.mesh.mesh import Mesh
 from fem_core.support.wording import count
 

@@ -135,6 +135,6 @@ def check_distinct(paths: Iterable[Path]) -> None:
 
 def check_format(path: Path, formats: "Iterable[MeshFormat | ResultWriter]") -> None:
     """Raise FemError unless one of `formats` has the ending of `path`."""
-    from fem_core.formats import choose
+    from fem_core.io.files import choose
 
     choose(formats, path, FemError)

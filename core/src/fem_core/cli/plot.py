@@ -35,7 +35,7 @@ def plot(result: Path, outputs: Sequence[Path], fields: Sequence[str]) -> None:
     the same part of the flow. Speed and pressure are constant in each element.
     """
     from fem_core.cli.solve import draw
-    from fem_core.files import result_format
+    from fem_core.io.files import result_format
     from fem_core.plot import check_fields, check_plot
     from fem_core.solution import read_solution
 

@@ -134,7 +134,7 @@ def solve(
         given = as_mapping(options)
 
         from fem_core.cli.progress import Bars, Logged
-        from fem_core.files import reading
+        from fem_core.io.files import reading
         from fem_core.opening import open_backend
 
         # Not beside a fork, which is refused where there are other threads.
@@ -179,7 +179,7 @@ def solve(
 
 def check_outputs(outputs: Sequence[Path], plots: Sequence[Path], mesh: Path, fields: Sequence[str]) -> None:
     """Raise FemError, before any work, for a file that couldn't be written in the end."""
-    from fem_core.files import result_writers
+    from fem_core.io.files import result_writers
 
     for path in outputs:
         check_target(path, keep=mesh)

@@ -77,8 +77,8 @@ def tune(
     tuned.prepare()  # what can't be kept isn't worth minutes
 
     from fem_core.cli.progress import Bars
-    from fem_core.files import read_mesh
     from fem_core.generate import y_tube
+    from fem_core.io.files import read_mesh
     from fem_core.tuning import tune as find
 
     with Bars() as bars:

@@ -30,7 +30,7 @@ from fem_core.device import runtime as state_of
 from fem_core.device.backend import DeviceBackend
 from fem_core.device.values import DevicePattern, DeviceSystem
 from fem_core.errors import FemError
-from fem_core.files import read_mesh
+from fem_core.io.files import read_mesh
 from fem_core.mesh.mesh import Mesh
 from fem_core.opening import open_backend
 from fem_core.problem import Problem

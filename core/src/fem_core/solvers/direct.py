@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from fem_core.assembly.cost import INTERPRETER, REFERENCE, Cost, Work
 from fem_core.assembly.system import LinearSystem
 from fem_core.mesh.mesh import Mesh
-from fem_core.plugins.hookspecs import hookimpl
 from fem_core.problem import Problem
 from fem_core.results import SolveResult, SolverOptions, StopReason
 from fem_core.solvers.base import Equilibrated, refuse_extra
-from fem_core.solvers.factorisation import CHOLMOD, PARDISO, SUPERLU, Factoriser, Solve
+from fem_core.solvers.factorisation import SUPERLU, Factoriser, Solve
 from fem_core.support.progress import Progress
 from fem_core.types import Floats
 
@@ -54,9 +53,3 @@ class _PreparedDirect:
         x = self.factors(b)
         x += self.factors(b - self.equilibrated.A @ x)  # one step of refinement
         return self.equilibrated.result(self.equilibrated.d * x, rhs, self.name, 0, StopReason.CONVERGED, options, [])
-
-
-@hookimpl
-def fem_linear_solvers() -> list[Direct]:
-    """The factorisations that are optional: this module is a plugin, as a third party's would be."""
-    return [Direct(factoriser) for factoriser in (PARDISO, CHOLMOD) if factoriser.available]

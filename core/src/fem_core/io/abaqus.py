@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from fem_core.errors import MeshError
-from fem_core.formats.checks import SMALL, as_elements_have, check_names, check_plane, node_labels, numbers, positions
+from fem_core.io.checks import SMALL, as_elements_have, check_names, check_plane, node_labels, numbers, positions
 from fem_core.mesh.geometry import find_edges
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.mesh.quad8 import EDGES

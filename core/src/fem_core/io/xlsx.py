@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from fem_core.errors import MeshError
-from fem_core.formats.checks import SMALL, check_claim, check_names, lacking
+from fem_core.io.checks import SMALL, check_claim, check_names, lacking
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.types import Array
 

@@ -3,7 +3,7 @@
 import difflib
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,17 +12,6 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fem_core.errors import FemError, MeshError
-from fem_core.formats import (
-    abaqus,
-    choose,
-    csv,
-    hdf5,
-    msh,
-    npz,
-    vtu,
-    vtu_mesh,
-    xlsx,
-)
 from fem_core.mesh.boundaries import TOLERANCE, with_boundaries
 from fem_core.mesh.geometry import validate_mesh
 from fem_core.mesh.mesh import Mesh
@@ -32,34 +21,31 @@ from fem_core.results import Fields
 from fem_core.support.atomic import replacing
 
 T = TypeVar("T")
-F = TypeVar("F", MeshFormat, ResultWriter)
-
-_SUFFIXES = (".h5", ".hdf5")
-_MESH = MeshFormat(_SUFFIXES, "HDF5 with x, y, quad8 and named boundaries", hdf5.read, hdf5.write_mesh)
-_MORE_MESHES = (
-    MeshFormat((".npz",), "NumPy: x, y, quad8 and named boundaries", npz.read, npz.write),
-    MeshFormat((".msh",), "gmsh 2.2 and 4.1: physical groups are boundaries", msh.read, msh.write),
-    MeshFormat((".vtu",), "VTU: for ParaView, PyVista and meshio", vtu_mesh.read, vtu_mesh.write),
-    MeshFormat((".inp",), "Abaqus: sets and surfaces are boundaries", abaqus.read, abaqus.write),
-    MeshFormat((".xlsx",), "Excel: sheets coord (in mm) and conec (the extra xlsx)", xlsx.read, xlsx.write),
-)
-_RESULTS = (
-    ResultWriter(_SUFFIXES, "HDF5: all there is, for ParaView too", hdf5.write_result, hdf5.read_result),
-    ResultWriter((".vtu",), "VTU: grid and fields, for ParaView", vtu.write_result),
-    ResultWriter((".npz",), "NumPy: arrays by name", npz.write_result),
-    ResultWriter((".csv",), "CSV: a row per element", csv.write_elements),
-    ResultWriter((".nodes.csv",), "CSV: a row per node", csv.write_nodes),
-)
+F = TypeVar("F", bound=MeshFormat | ResultWriter)
 
 
 def mesh_formats() -> list[MeshFormat]:
     """The core's and the plugins' mesh formats; the core's come first."""
-    return [_MESH, *_MORE_MESHES, *REGISTRY.extensions("fem_mesh_readers")]
+    return REGISTRY.extensions("fem_mesh_readers")
 
 
 def result_writers() -> list[ResultWriter]:
     """The core's and the plugins' result formats; the core's come first."""
-    return [*_RESULTS, *REGISTRY.extensions("fem_result_writers")]
+    return REGISTRY.extensions("fem_result_writers")
+
+
+def choose(formats: Iterable[F], path: Path, error: type[FemError]) -> F:
+    """The format for the ending of `path`, the longest that fits; refuses others by naming the accepted ones."""
+    by_suffix: dict[str, F] = {}
+    for known in formats:
+        for suffix in known.suffixes:
+            by_suffix.setdefault(suffix, known)
+    name = path.name.lower()
+    for suffix in sorted(by_suffix, key=len, reverse=True):
+        if path.suffix and name.endswith(suffix):
+            return by_suffix[suffix]
+    what = f"unknown ending {path.suffix!r}" if path.suffix else "the name has no ending, which tells the format"
+    raise error(f"{path}: {what}; known: {', '.join(sorted(by_suffix)) or 'none'}")
 
 
 def read_mesh(path: str | Path, *, boundary_tolerance: float = TOLERANCE) -> Mesh:

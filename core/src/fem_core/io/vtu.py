@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from fem_core.errors import MeshError
-from fem_core.formats import vtk
+from fem_core.io import vtk
 from fem_core.mesh.geometry import find_edges
 from fem_core.mesh.mesh import Mesh
 from fem_core.mesh.quad8 import EDGES

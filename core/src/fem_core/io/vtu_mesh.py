@@ -18,9 +18,9 @@ from xml.parsers import expat
 import numpy as np
 
 from fem_core.errors import MeshError
-from fem_core.formats import vtk
-from fem_core.formats.checks import as_elements_have, check_claim, check_names, check_plane, numbers
-from fem_core.formats.vtu import BOUNDARY, edges_of_sides, nodes_of_boundaries, write_grid
+from fem_core.io import vtk
+from fem_core.io.checks import as_elements_have, check_claim, check_names, check_plane, numbers
+from fem_core.io.vtu import BOUNDARY, edges_of_sides, nodes_of_boundaries, write_grid
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.support.wording import count
 from fem_core.types import Array

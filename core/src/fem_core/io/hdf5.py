@@ -20,8 +20,8 @@ from typing import IO, Any
 import numpy as np
 
 from fem_core.errors import FemError, MeshError
-from fem_core.formats import vtk
-from fem_core.formats.checks import check_claim
+from fem_core.io import vtk
+from fem_core.io.checks import check_claim
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.problem import Dirichlet, Fluid, Problem, Robin, nodal_values
 from fem_core.results import UNITS, Fields, Report, to_json

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from fem_core.errors import MeshError
-from fem_core.formats.checks import SMALL, check_claim
+from fem_core.io.checks import SMALL, check_claim
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.results import UNITS, Fields, to_json
 

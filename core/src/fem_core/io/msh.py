@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 
 from fem_core.errors import MeshError
-from fem_core.formats.checks import as_elements_have, check_names, check_plane, node_labels, numbers, positions
+from fem_core.io.checks import as_elements_have, check_names, check_plane, node_labels, numbers, positions
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.support import wording
 from fem_core.types import Array

@@ -1,0 +1,1 @@
+"""Files: meshes and results, read and written by their ending, a module for each format."""
