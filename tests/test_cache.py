@@ -3,14 +3,14 @@
 import fem_core as fem
 import numpy as np
 import pytest
-from fem_core import cache
 from fem_core.assembly import sparsity as symbolic
+from fem_core.backends import pattern_cache
 
 
 @pytest.fixture
 def computed(monkeypatch, tmp_path):
     """The cache in a folder of its own, and the fingerprints of the patterns that had to be computed."""
-    monkeypatch.setattr(cache, "folder", lambda: tmp_path / "sparsity")
+    monkeypatch.setattr(pattern_cache, "folder", lambda: tmp_path / "sparsity")
     monkeypatch.setenv("FEM_CACHE_MB", "10")
     done = []
     compute = symbolic.compute_sparsity
@@ -33,7 +33,7 @@ def test_it_is_off_by_default(computed, monkeypatch):
     fem.assemble_system(mesh)
     fem.assemble_system(mesh)
     assert len(computed) == 2
-    assert not cache.folder().exists()
+    assert not pattern_cache.folder().exists()
 
 
 @pytest.mark.parametrize(
@@ -43,11 +43,11 @@ def test_a_damaged_entry_is_computed_again(computed, damage):
     mesh = fem.generate.duct(nx=4, ny=3)
     wanted = fem.compute_sparsity(mesh)
     fem.assemble_system(mesh)
-    (entry,) = cache.folder().iterdir()
+    (entry,) = pattern_cache.folder().iterdir()
     entry.write_bytes(damage(entry.read_bytes()))
     fem.assemble_system(mesh)
     assert len(computed) == 2
-    assert np.array_equal(cache.load(mesh).slots, wanted.slots)
+    assert np.array_equal(pattern_cache.load(mesh).slots, wanted.slots)
 
 
 def test_the_cache_stays_below_its_limit_and_drops_the_oldest(computed, monkeypatch):
@@ -55,10 +55,10 @@ def test_the_cache_stays_below_its_limit_and_drops_the_oldest(computed, monkeypa
     monkeypatch.setenv("FEM_CACHE_MB", "0.1")
     for mesh in meshes:
         fem.assemble_system(mesh)
-    kept = list(cache.folder().iterdir())
+    kept = list(pattern_cache.folder().iterdir())
     assert sum(path.stat().st_size for path in kept) <= 1e5
-    assert cache.load(meshes[-1]) is not None
-    assert cache.load(meshes[0]) is None
+    assert pattern_cache.load(meshes[-1]) is not None
+    assert pattern_cache.load(meshes[0]) is None
 
 
 def test_a_folder_that_cannot_be_written_is_no_error(computed, tmp_path):
@@ -88,7 +88,7 @@ def test_an_entry_that_belongs_elsewhere_is_computed_again(computed, spoil):
     wanted = fem.assemble_system(mesh).matrix
     right = fem.compute_sparsity(mesh)
     arrays = {"indptr": right.indptr, "indices": right.indices, "slots": right.slots, **spoil(right)}
-    (entry,) = cache.folder().iterdir()
+    (entry,) = pattern_cache.folder().iterdir()
     np.savez(entry, **arrays)
     found = fem.assemble_system(mesh).matrix
     assert len(computed) == 2

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from fakes import loopback
 from fakes.distributions import GOOD, INFO, Shelf
-from fem_core.core import Core
+from fem_core.backends.default import DefaultBackend
 from fem_core.plugins.registry import REGISTRY, State
 
 
@@ -325,7 +325,7 @@ def test_wrong_in_any_stage(mesh, stage, body):
 )
 def test_wrong_value_of_any_stage(mesh, stage, spoil, text):
     hook, arguments = EVERY[stage]
-    space = {"fem": fem, "core": Core(), "replace": replace, "np": np}
+    space = {"fem": fem, "core": DefaultBackend(), "replace": replace, "np": np}
     source = f"class Bad(fem.Backend):\n  @fem.hookimpl\n  def {hook}(self, {arguments}):\n    "
     exec(source + f"v = core.{hook}({arguments})\n    {spoil}\n    return v", space)
     info = fem.BackendInfo("bad", "", "", stages=(stage,), solver_methods=("cg",) if stage == "solve_system" else ())

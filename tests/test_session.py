@@ -8,7 +8,7 @@ import fakes
 import fem_core as fem
 import numpy as np
 import pytest
-from fem_core.core import Core
+from fem_core.backends.default import DefaultBackend
 from fem_core.io.files import reading
 from fem_core.plugins.registry import REGISTRY, Listing, State
 from fem_core.solvers import ConjugateGradients
@@ -401,7 +401,7 @@ def test_solver_methods_decide(mesh):
     class Mine(fem.Backend):
         @fem.hookimpl
         def fem_solve(self, system, mesh, problem, options, progress):
-            return Core().fem_solve(system, mesh, problem, fem.SolverOptions("direct"), progress)
+            return DefaultBackend().fem_solve(system, mesh, problem, fem.SolverOptions("direct"), progress)
 
     chain = [(info("mine", "solve_system", methods=("mine",)), Mine())]
     with fem.Session(chain) as session:

@@ -13,8 +13,8 @@ import fem_core as fem
 import pytest
 from commands import run
 from fem_core import bench, pipeline, tuned, tuning
+from fem_core.backends.default import DefaultBackend
 from fem_core.cli.errors import Status
-from fem_core.core import Core
 from fem_core.plugins.backend import halves
 from fem_core.plugins.registry import REGISTRY, State
 from fem_core.testing.target import Target
@@ -34,7 +34,7 @@ class Walker(fem.Backend):
     most = 0
 
     def __init__(self, **options):
-        self.core = Core()
+        self.core = DefaultBackend()
         self.made.append(options)
         self.gait, self.cadence = options.get("gait", "walk"), options.get("cadence", 1)
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import fem_core as fem
 from fem_core.backends import NUMPY
-from fem_core.core import Core
+from fem_core.backends.default import DefaultBackend
 
 #: Whether the suite runs on it (`--loopback` or FEM_LOOPBACK=1 with `-p fakes.plugin`).
 active = False
@@ -20,7 +20,7 @@ class Loopback(fem.BatchedBackend):
 
     def __init__(self, kernel="vectorized", batch_size: int = 8192) -> None:
         super().__init__(fem.SerialExecutor(batch_size), kernel)
-        self.core = Core()
+        self.core = DefaultBackend()
 
     def close(self) -> None:
         self.core.close()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fem_core.assembly.cost import Cost, work_on
-from fem_core.core import Core
+from fem_core.backends.default import DefaultBackend
 from fem_core.errors import MeshError, ProblemError
 from fem_core.io.files import read_unvalidated
 from fem_core.mesh import quad8 as q8
@@ -253,7 +253,7 @@ def _mending(mesh: Mesh, boundary_tolerance: float, merge_tolerance: float) -> t
 
 def _costs(mesh: Mesh) -> dict[str, Cost]:
     """Of the solvers that can tell."""
-    solvers = Core(REGISTRY.extensions("fem_linear_solvers")).solvers
+    solvers = DefaultBackend(REGISTRY.extensions("fem_linear_solvers")).solvers
     work = work_on(mesh, mesh.boundaries["outlet"].nodes)
     return {name: solver.cost(work) for name, solver in solvers.items() if hasattr(solver, "cost")}
 

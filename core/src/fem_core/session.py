@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, TypedDict, Unpack
 
 from fem_core.assembly.sparsity import Sparsity
-from fem_core.core import Core
+from fem_core.backends.default import DefaultBackend
 from fem_core.errors import BackendError, BackendUnavailable, FemError, OptionError, ProblemError
 from fem_core.mesh.boundaries import TOLERANCE
 from fem_core.mesh.mesh import Mesh
@@ -96,7 +96,7 @@ class Session:
         self.seconds: dict[str, float] = {}
         self._announced = False
         self.fallback = fallback
-        self._core = Core(REGISTRY.extensions("fem_linear_solvers"))
+        self._core = DefaultBackend(REGISTRY.extensions("fem_linear_solvers"))
         self._sparsities: OrderedDict[tuple[str, str], Sparsity] = OrderedDict()
         self.lock = threading.RLock()
         self._open = self._closed = False

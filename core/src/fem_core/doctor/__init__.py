@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from fem_core import cache
+from fem_core.backends import pattern_cache
 from fem_core.doctor import installation, machine
 from fem_core.doctor.advice import advise
 from fem_core.opening import todo, tuning_of
@@ -79,7 +79,7 @@ def _backend(
 
 def _caches(listings: Iterable[Listing]) -> Iterator[dict[str, Any]]:
     """The core's patterns and what backends keep, each with its files and bytes."""
-    yield {"owner": "fem-core", "limit": cache.limit()} | _size("sparsity patterns", [cache.folder()])
+    yield {"owner": "fem-core", "limit": pattern_cache.limit()} | _size("sparsity patterns", [pattern_cache.folder()])
     for one in listings:
         if one.info and one.state is State.READY:
             try:

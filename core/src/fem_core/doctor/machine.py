@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fem_core.assembly.cost import Work
-from fem_core.core import Core
+from fem_core.backends.default import DefaultBackend
 from fem_core.plugins.registry import REGISTRY
 from fem_core.support.gpus import ask
 from fem_core.support.hardware import available_cores, available_memory, cgroup_quota, cpu_name, total_memory
@@ -60,7 +60,7 @@ def memory() -> dict[str, Any]:
 def largest_meshes(memory: float) -> dict[str, int]:
     """Nodes of the largest square mesh that each solver of the core that can tell solves in `memory` bytes."""
     largest = {}
-    for name, solver in Core(REGISTRY.extensions("fem_linear_solvers")).solvers.items():
+    for name, solver in DefaultBackend(REGISTRY.extensions("fem_linear_solvers")).solvers.items():
         if not hasattr(solver, "cost"):
             continue
         low, high = 1, 100_000_000  # beyond it numbers of entries don't fit 32 bits

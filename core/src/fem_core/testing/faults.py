@@ -17,7 +17,7 @@ from fem_core.assembly.kernels import Inputs, Kernel
 from fem_core.assembly.sparsity import Sparsity, accumulate
 from fem_core.assembly.system import PENALTY, LinearSystem, apply_conditions, csr
 from fem_core.backends.batched import BatchedBackend
-from fem_core.core import Core
+from fem_core.backends.default import DefaultBackend
 from fem_core.execution import OnProgress, OutputSpec, SerialExecutor, ranges
 from fem_core.mesh import boundaries, geometry
 from fem_core.mesh import quad8 as q8
@@ -31,7 +31,7 @@ from fem_core.support.progress import Progress
 from fem_core.types import Array, Floats, Stage
 
 
-class Whole(Core):
+class Whole(DefaultBackend):
     """The core under another name: every stage, nothing wrong."""
 
 
@@ -54,7 +54,7 @@ class _Assembling(Whole):
 
     @hookimpl
     def fem_assemble(self, mesh: Mesh, problem: Problem, sparsity: Sparsity, progress: Progress) -> LinearSystem:
-        right = Core.fem_assemble(self, mesh, problem, sparsity, progress)
+        right = DefaultBackend.fem_assemble(self, mesh, problem, sparsity, progress)
         Ke = self.stiffness(mesh, problem.conductivity_on(mesh))
         return replace(right, matrix=csr(sparsity.indptr, sparsity.indices, sparsity.scatter(Ke)))
 
@@ -140,7 +140,7 @@ class UnstableSum(Whole):
 
     @hookimpl
     def fem_assemble(self, mesh: Mesh, problem: Problem, sparsity: Sparsity, progress: Progress) -> LinearSystem:
-        right = Core.fem_assemble(self, mesh, problem, sparsity, progress)
+        right = DefaultBackend.fem_assemble(self, mesh, problem, sparsity, progress)
         Ke = element.element_stiffness(mesh.x[mesh.quad8], mesh.y[mesh.quad8], problem.conductivity_on(mesh))
         order = self._rng.permutation(mesh.n_elements)
         values = accumulate(sparsity.slots[order], Ke[order], sparsity.nnz)
@@ -152,7 +152,7 @@ class IgnoredSource(Whole):
 
     @hookimpl
     def fem_assemble(self, mesh: Mesh, problem: Problem, sparsity: Sparsity, progress: Progress) -> LinearSystem:
-        return Core.fem_assemble(self, mesh, replace(problem, source=0.0), sparsity, progress)
+        return DefaultBackend.fem_assemble(self, mesh, replace(problem, source=0.0), sparsity, progress)
 
 
 class StaleMatrix(Whole):
@@ -164,7 +164,7 @@ class StaleMatrix(Whole):
 
     @hookimpl
     def fem_assemble(self, mesh: Mesh, problem: Problem, sparsity: Sparsity, progress: Progress) -> LinearSystem:
-        fresh = Core.fem_assemble(self, mesh, problem, sparsity, progress)
+        fresh = DefaultBackend.fem_assemble(self, mesh, problem, sparsity, progress)
         return self._kept.setdefault(mesh.fingerprint, fresh)
 
 
@@ -213,7 +213,9 @@ class EarlyStop(Whole):
     def fem_solve(
         self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress
     ) -> SolveResult:
-        return Core.fem_solve(self, system, mesh, problem, replace(options, rtol=100 * options.rtol), progress)
+        return DefaultBackend.fem_solve(
+            self, system, mesh, problem, replace(options, rtol=100 * options.rtol), progress
+        )
 
 
 class NoEquilibration(Whole):
@@ -241,7 +243,7 @@ class ForgottenLift(Whole):
         self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress
     ) -> SolveResult:
         assert system.lift is not None
-        right = Core.fem_solve(self, system, mesh, problem, options, progress)
+        right = DefaultBackend.fem_solve(self, system, mesh, problem, options, progress)
         return replace(right, u=right.u - system.lift)
 
 
@@ -252,7 +254,7 @@ class AlwaysConverged(Whole):
     def fem_solve(
         self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress
     ) -> SolveResult:
-        right = Core.fem_solve(self, system, mesh, problem, options, progress)
+        right = DefaultBackend.fem_solve(self, system, mesh, problem, options, progress)
         return replace(right, stop_reason=StopReason.CONVERGED)
 
 
@@ -263,7 +265,7 @@ class SpeedOfMean(Whole):
     def fem_compute_derived(
         self, mesh: Mesh, problem: Problem, result: SolveResult, progress: Progress
     ) -> DerivedFields:
-        right = Core.fem_compute_derived(self, mesh, problem, result, progress)
+        right = DefaultBackend.fem_compute_derived(self, mesh, problem, result, progress)
         speed: Floats = np.linalg.norm(right.velocity, axis=1)
         return DerivedFields(right.velocity, speed, problem.fluid.pressure(speed))
 
@@ -275,7 +277,7 @@ class VelocityUphill(Whole):
     def fem_compute_derived(
         self, mesh: Mesh, problem: Problem, result: SolveResult, progress: Progress
     ) -> DerivedFields:
-        right = Core.fem_compute_derived(self, mesh, problem, result, progress)
+        right = DefaultBackend.fem_compute_derived(self, mesh, problem, result, progress)
         return replace(right, velocity=-right.velocity)
 
 
@@ -286,7 +288,7 @@ class BuiltInFluid(Whole):
     def fem_compute_derived(
         self, mesh: Mesh, problem: Problem, result: SolveResult, progress: Progress
     ) -> DerivedFields:
-        right = Core.fem_compute_derived(self, mesh, problem, result, progress)
+        right = DefaultBackend.fem_compute_derived(self, mesh, problem, result, progress)
         return replace(right, pressure=Fluid().pressure(right.speed))
 
 
@@ -295,7 +297,7 @@ class LostEvent(Whole):
 
     @hookimpl
     def fem_assemble(self, mesh: Mesh, problem: Problem, sparsity: Sparsity, progress: Progress) -> LinearSystem:
-        return Core.fem_assemble(self, mesh, problem, sparsity, Progress())
+        return DefaultBackend.fem_assemble(self, mesh, problem, sparsity, Progress())
 
 
 class DeafToCancel(Whole):
@@ -310,7 +312,7 @@ class DeafToCancel(Whole):
                 """Go on."""
 
         deaf = Deaf(progress._emit)
-        return Core.fem_solve(self, system, mesh, problem, options, deaf)
+        return DefaultBackend.fem_solve(self, system, mesh, problem, options, deaf)
 
 
 class StaleFields(Whole):
@@ -324,7 +326,7 @@ class StaleFields(Whole):
     def fem_compute_derived(
         self, mesh: Mesh, problem: Problem, result: SolveResult, progress: Progress
     ) -> DerivedFields:
-        fresh = Core.fem_compute_derived(self, mesh, problem, result, progress)
+        fresh = DefaultBackend.fem_compute_derived(self, mesh, problem, result, progress)
         return self._kept.setdefault(mesh.fingerprint, fresh)
 
 
@@ -335,7 +337,7 @@ class FloatingOrphans(Whole):
     def fem_solve(
         self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress
     ) -> SolveResult:
-        right = Core.fem_solve(self, system, mesh, problem, options, progress)
+        right = DefaultBackend.fem_solve(self, system, mesh, problem, options, progress)
         right.u[mesh.orphan_nodes] = right.u.mean()
         return right
 
@@ -348,7 +350,7 @@ class ScalesInPlace(Whole):
         if isinstance(problem.conductivity, np.ndarray):
             k = problem.conductivity
             k /= k.max()
-        return Core.fem_assemble(self, mesh, problem, sparsity, progress)
+        return DefaultBackend.fem_assemble(self, mesh, problem, sparsity, progress)
 
 
 class ThreadBound(Whole):
@@ -361,7 +363,7 @@ class ThreadBound(Whole):
     def fem_assemble(self, mesh: Mesh, problem: Problem, sparsity: Sparsity, progress: Progress) -> LinearSystem:
         if threading.get_ident() != self._thread:
             raise RuntimeError("used in a thread other than its own")
-        return Core.fem_assemble(self, mesh, problem, sparsity, progress)
+        return DefaultBackend.fem_assemble(self, mesh, problem, sparsity, progress)
 
 
 class DecliningAll(Whole):
@@ -400,7 +402,7 @@ class StaleLoad(Whole):
 
     @hookimpl
     def fem_assemble(self, mesh: Mesh, problem: Problem, sparsity: Sparsity, progress: Progress) -> LinearSystem:
-        fresh = Core.fem_assemble(self, mesh, problem, sparsity, progress)
+        fresh = DefaultBackend.fem_assemble(self, mesh, problem, sparsity, progress)
         return replace(fresh, rhs=self._kept.setdefault(fresh.matrix.data.tobytes(), fresh.rhs))
 
 
@@ -416,7 +418,7 @@ class StaleGeometry(Whole):
         self, mesh: Mesh, problem: Problem, result: SolveResult, progress: Progress
     ) -> DerivedFields:
         known = self._meshes.setdefault(mesh.fingerprint, mesh)
-        return Core.fem_compute_derived(self, known, problem, result, progress)
+        return DefaultBackend.fem_compute_derived(self, known, problem, result, progress)
 
 
 class SharedBuffer(Whole):
@@ -430,7 +432,7 @@ class SharedBuffer(Whole):
     def fem_solve(
         self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress
     ) -> SolveResult:
-        right = Core.fem_solve(self, system, mesh, problem, options, progress)
+        right = DefaultBackend.fem_solve(self, system, mesh, problem, options, progress)
         buffer = self._buffers.setdefault(mesh.n_nodes, np.empty(mesh.n_nodes))
         buffer[:] = right.u
         return replace(right, u=buffer)
@@ -449,7 +451,7 @@ class _Reporting(Whole):
     def fem_solve(
         self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress
     ) -> SolveResult:
-        return self.said(Core.fem_solve(self, system, mesh, problem, self.asked(options), progress))
+        return self.said(DefaultBackend.fem_solve(self, system, mesh, problem, self.asked(options), progress))
 
 
 class IgnoredAtol(_Reporting):
@@ -507,7 +509,7 @@ class OtherThread(Whole):
 
     @hookimpl
     def fem_assemble(self, mesh: Mesh, problem: Problem, sparsity: Sparsity, progress: Progress) -> LinearSystem:
-        right = Core.fem_assemble(self, mesh, problem, sparsity, Progress())
+        right = DefaultBackend.fem_assemble(self, mesh, problem, sparsity, Progress())
         reporter = threading.Thread(target=progress.assembly, args=(mesh.n_elements, mesh.n_elements))
         reporter.start()
         reporter.join()
@@ -556,7 +558,7 @@ class ForgottenReturn(Whole):
     def fem_assemble(  # type: ignore[override]
         self, mesh: Mesh, problem: Problem, sparsity: Sparsity, progress: Progress
     ) -> None:
-        Core.fem_assemble(self, mesh, problem, sparsity, progress)
+        DefaultBackend.fem_assemble(self, mesh, problem, sparsity, progress)
 
 
 class ShiftedPattern(Whole):
@@ -564,7 +566,7 @@ class ShiftedPattern(Whole):
 
     @hookimpl
     def fem_sparsity(self, mesh: Mesh, progress: Progress) -> Sparsity:
-        right = Core.fem_sparsity(self, mesh, progress)
+        right = DefaultBackend.fem_sparsity(self, mesh, progress)
         return replace(right, slots=np.ascontiguousarray(right.slots.transpose(0, 2, 1)))
 
 

@@ -17,7 +17,7 @@ from fem_core import (
     available_cores,
     hookimpl,
 )
-from fem_core.core import Core
+from fem_core.backends.default import DefaultBackend
 
 from fem_numba import assembly, conditions, derived, jit, sparsity
 from fem_numba.cg import ConjugateGradients
@@ -41,7 +41,7 @@ class Numba(Backend):
         self._memory = Recycled()
         self._foreign: tuple[weakref.ref[Sparsity], Pattern] | None = None
         self._cg = ConjugateGradients()
-        self._mg = Core()
+        self._mg = DefaultBackend()
 
     def open(self) -> None:
         if jit.switched_off():

@@ -1,16 +1,17 @@
 """The core's own implementation of every stage: last in every chain of providers."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 
-from fem_core import cache
 from fem_core.assembly import sparsity as symbolic
 from fem_core.assembly.sparsity import Sparsity
 from fem_core.assembly.system import LinearSystem, apply_conditions
+from fem_core.backends import pattern_cache
 from fem_core.backends.batched import BatchedBackend
+from fem_core.backends.built_in import fem_linear_solvers
 from fem_core.errors import FemError, SolveError
 from fem_core.execution.executors import SerialExecutor
 from fem_core.mesh.mesh import Mesh
@@ -18,25 +19,23 @@ from fem_core.plugins.hookspecs import hookimpl
 from fem_core.plugins.solver import LinearSolver, Prepared
 from fem_core.problem import Problem
 from fem_core.results import SolveResult, SolverOptions
-from fem_core.solvers import ConjugateGradients, Direct, Multigrid
 from fem_core.support.progress import Progress
 from fem_core.types import Stage
 
 
-class Core(BatchedBackend):
+class DefaultBackend(BatchedBackend):
     """Provides whatever no backend in the chain does.
 
     Parameters
     ----------
-    solvers : sequence of LinearSolver
-        In addition to the core's own; one of the same name is hidden by the core's.
+    solvers : iterable of LinearSolver, optional
+        By default the core's own; of several of one name the first.
     """
 
-    def __init__(self, solvers: Sequence[LinearSolver] = ()) -> None:
+    def __init__(self, solvers: Iterable[LinearSolver] | None = None) -> None:
         super().__init__(SerialExecutor())
         self.solvers: dict[str, LinearSolver] = {}
-        known: list[LinearSolver] = [ConjugateGradients(), Direct(), Multigrid(), *solvers]
-        for solver in known:
+        for solver in fem_linear_solvers() if solvers is None else solvers:
             self.solvers.setdefault(solver.name, solver)
         self._prepared: tuple[str, Prepared] | None = None
 
@@ -51,10 +50,10 @@ class Core(BatchedBackend):
 
     @hookimpl
     def fem_sparsity(self, mesh: Mesh, progress: Progress) -> Sparsity:
-        found = cache.load(mesh)
+        found = pattern_cache.load(mesh)
         if found is None:
             found = symbolic.compute_sparsity(mesh)
-            cache.store(mesh, found)
+            pattern_cache.store(mesh, found)
         return found
 
     @hookimpl
