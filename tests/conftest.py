@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fem_core import Mesh, opening, read_mesh
+from fem_core import Mesh, read_mesh
+from fem_core.run import opening
 from hypothesis import settings
 
 # A shared machine may stall at any moment: an example's time says nothing.

@@ -6,7 +6,7 @@ from fem_core import BatchedBackend, SerialExecutor, assemble_system, compute_sp
 from fem_core.assembly import kernels
 from fem_core.assembly.blocks import blocks
 from fem_core.backends import NUMPY
-from fem_core.session import Session
+from fem_core.run.session import Session
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from meshes import distorted, renumbered, small_meshes

@@ -187,7 +187,7 @@ def test_a_mistake_is_answered_in_one_line(arguments, status, said, mesh, tmp_pa
 
 
 def test_a_refused_output_is_refused_before_anything_is_solved(mesh, tmp_path, monkeypatch):
-    monkeypatch.setattr("fem_core.opening.open_backend", lambda *a, **b: pytest.fail("a backend was opened"))
+    monkeypatch.setattr("fem_core.run.opening.open_backend", lambda *a, **b: pytest.fail("a backend was opened"))
     for option in ("--output", "--plot"):
         assert run("solve", mesh, option, tmp_path / "u.xyz").exit_code == 2
         assert run("solve", mesh, option, tmp_path / "no" / "u.png").exit_code == 2
@@ -242,7 +242,7 @@ def test_each_kind_of_error_has_its_status_and_one_line(error, status, said, mes
         raise error
 
     assert judge(error)[0] == status
-    monkeypatch.setattr("fem_core.session.Session.solve", fail)
+    monkeypatch.setattr("fem_core.run.session.Session.solve", fail)
     result = run("solve", mesh, "--backend", "numpy")
     assert result.exit_code == status
     assert result.stderr.count("\n") == 1

@@ -7,7 +7,7 @@ import fem_core as fem
 import numpy as np
 import pytest
 from fakes.device import STAGES, DeviceArray, device
-from fem_core.pipeline import Run
+from fem_core.run.pipeline import Run
 
 SUBSETS = [subset for k in range(len(STAGES) + 1) for subset in itertools.combinations(STAGES, k)]
 TAKERS = dict(zip(STAGES, (*STAGES[1:], None), strict=True))

@@ -18,7 +18,7 @@ from fem_core.device.errors import lost, require_driver
 from fem_core.device.reference import KERNELS as STATED
 from fem_core.device.reference import DeviceArray, ReferenceRuntime, signature
 from fem_core.device.values import DeviceSystem
-from fem_core.opening import create_backends
+from fem_core.run.opening import create_backends
 from fem_core.solvers import ConjugateGradients
 from fem_core.solvers.multigrid import build_hierarchy, hierarchy
 from fem_core.solvers.multigrid.coarse import amg_available

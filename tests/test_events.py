@@ -207,7 +207,7 @@ def test_cancelled_by_an_observer(mesh, hook, stage):
 def test_cancelled_in_cg_between_monitors(mesh):
     token = fem.CancelToken()
     held = fem.apply_bc(fem.assemble_system(mesh), mesh)
-    from fem_core.pipeline import Run
+    from fem_core.run.pipeline import Run
 
     with fem.open_backend("numpy") as session:
         stages = Run(session, cancel=token)

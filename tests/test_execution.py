@@ -26,7 +26,7 @@ from fem_core.assembly import kernels
 from fem_core.backends import NUMPY
 from fem_core.execution import GRAIN, Batching, PlannedExecutor, executors, ranges
 from fem_core.generate import duct
-from fem_core.session import Session
+from fem_core.run.session import Session
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from meshes import absolute_sums, distorted, renumbered, small_meshes

@@ -12,11 +12,12 @@ from typing import ClassVar
 import fem_core as fem
 import pytest
 from commands import run
-from fem_core import bench, pipeline, tuned, tuning
+from fem_core import bench, tuning
 from fem_core.backends.default import DefaultBackend
 from fem_core.cli.errors import Status
 from fem_core.plugins.backend import halves
 from fem_core.plugins.registry import REGISTRY, State
+from fem_core.run import pipeline, tuned_options
 from fem_core.testing.target import Target
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,7 +77,7 @@ def info(*candidates, **more):
 @pytest.fixture(autouse=True)
 def walker(monkeypatch, tmp_path):
     """Registers a walker with these candidates; the clock is what it says, the folder a new one."""
-    monkeypatch.setattr(tuned, "folder", lambda: tmp_path / "tuned")
+    monkeypatch.setattr(tuned_options, "folder", lambda: tmp_path / "tuned")
     monkeypatch.delenv("FEM_TUNE")
     monkeypatch.setattr(pipeline, "time", SimpleNamespace(perf_counter=lambda: CLOCK.now))
     monkeypatch.setattr(Walker, "made", [])
@@ -227,7 +228,7 @@ def test_a_gain_must_be_more_than_two_equal_ones_differ_by(twin, taken):
 
 
 def test_what_was_found_is_used_and_the_report_says_so(walker):
-    path = tuned.store(walker("run"), {"gait": "run"}, [51])
+    path = tuned_options.store(walker("run"), {"gait": "run"}, [51])
     solution = fem.solve(SMALL, backend="walker")
     assert last_made() == {"gait": "run"}
     day = json.loads(path.read_text())["day"]
@@ -236,7 +237,7 @@ def test_what_was_found_is_used_and_the_report_says_so(walker):
 
 
 def test_auto_and_a_chain_use_it_too(walker):
-    tuned.store(walker("run", rank=1000), {"gait": "run"}, [51])
+    tuned_options.store(walker("run", rank=1000), {"gait": "run"}, [51])
     assert fem.solve(SMALL).report.backend == "walker"
     assert last_made() == {"gait": "run"}
     fem.solve(SMALL, backend="numpy,walker")
@@ -244,7 +245,7 @@ def test_auto_and_a_chain_use_it_too(walker):
 
 
 def test_an_option_that_is_given_wins(walker):
-    tuned.store(walker("run", cadences=(2,)), {"gait": "run", "cadence": 2}, [51])
+    tuned_options.store(walker("run", cadences=(2,)), {"gait": "run", "cadence": 2}, [51])
     solution = fem.solve(SMALL, backend="walker", backend_options={"gait": "walk"})
     assert last_made() == {"gait": "walk"}
     assert not any("tuned" in note for note in solution.report.notes)
@@ -253,7 +254,7 @@ def test_an_option_that_is_given_wins(walker):
 
 
 def test_it_can_be_switched_off(walker, monkeypatch):
-    tuned.store(walker("run"), {"gait": "run"}, [51])
+    tuned_options.store(walker("run"), {"gait": "run"}, [51])
     fem.open_backend("walker", tuned=False).close()
     monkeypatch.setenv("FEM_TUNE", "off")
     fem.open_backend("walker").close()
@@ -261,7 +262,7 @@ def test_it_can_be_switched_off(walker, monkeypatch):
 
 
 def test_comparisons_go_by_the_defaults(walker):
-    tuned.store(walker("run"), {"gait": "run"}, [51])
+    tuned_options.store(walker("run"), {"gait": "run"}, [51])
     bench.compare_backends(["walker"], SMALL, repeats=1, iterations=1)
     with Target("walker") as target, target.open():
         target.unopened()
@@ -271,7 +272,7 @@ def test_comparisons_go_by_the_defaults(walker):
 
 
 def test_where_the_defaults_are_best_nothing_is_said(walker):
-    tuned.store(walker("run"), {}, [51])
+    tuned_options.store(walker("run"), {}, [51])
     assert not any("tuned" in note for note in fem.solve(SMALL, backend="walker").report.notes)
 
 
@@ -280,50 +281,51 @@ def test_where_the_defaults_are_best_nothing_is_said(walker):
 
 def test_the_signature_is_the_same_in_another_process():
     program = (
-        "import json, fem_core as f, fem_core.tuned as t; print(json.dumps(t.signature(f.REGISTRY.find('numpy'))))"
+        "import json, fem_core as fem; from fem_core.run import tuned_options\n"
+        "print(json.dumps(tuned_options.signature(fem.REGISTRY.find('numpy'))))"
     )
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    assert json.loads(out) == tuned.signature(REGISTRY.find("numpy"))
+    assert json.loads(out) == tuned_options.signature(REGISTRY.find("numpy"))
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        lambda patch: patch.setattr(tuned, "cpu_name", lambda: "Z80"),
-        lambda patch: patch.setattr(tuned, "cpu_features", lambda: ["mmx"]),
-        lambda patch: patch.setattr(tuned, "available_cores", lambda: 77),
-        lambda patch: patch.setattr(tuned, "total_memory", lambda: 2**44),
-        lambda patch: patch.setattr(tuned, "total_memory", lambda: None),
-        lambda patch: patch.setattr(tuned, "versions", lambda: {"fem-core": "9.9"}),
+        lambda patch: patch.setattr(tuned_options, "cpu_name", lambda: "Z80"),
+        lambda patch: patch.setattr(tuned_options, "cpu_features", lambda: ["mmx"]),
+        lambda patch: patch.setattr(tuned_options, "available_cores", lambda: 77),
+        lambda patch: patch.setattr(tuned_options, "total_memory", lambda: 2**44),
+        lambda patch: patch.setattr(tuned_options, "total_memory", lambda: None),
+        lambda patch: patch.setattr(tuned_options, "versions", lambda: {"fem-core": "9.9"}),
         lambda patch: patch.setattr(sys, "version_info", SimpleNamespace(major=4, minor=0)),
         lambda patch: patch.setenv("NUMBA_NUM_THREADS", "77"),
     ],
 )
 def test_what_was_found_elsewhere_is_not_used(walker, monkeypatch, caplog, change):
     listing = walker("run")
-    tuned.store(listing, {"gait": "run"}, [51])
+    tuned_options.store(listing, {"gait": "run"}, [51])
     with monkeypatch.context() as patch:
         change(patch)
-        assert tuned.load(listing) is None
-    assert tuned.load(replace(listing, distribution="walker 9.9")) is None
-    assert tuned.load(listing).options == {"gait": "run"}
+        assert tuned_options.load(listing) is None
+    assert tuned_options.load(replace(listing, distribution="walker 9.9")) is None
+    assert tuned_options.load(listing).options == {"gait": "run"}
     assert caplog.text == ""
 
 
 def test_memory_counts_by_its_class(walker, monkeypatch):
     sizes = []
     for memory in (31.2, 32.9, 64.0):
-        monkeypatch.setattr(tuned, "total_memory", lambda memory=memory: int(memory * 2**30))
-        sizes.append(tuned.signature(walker("run"))["memory"])
+        monkeypatch.setattr(tuned_options, "total_memory", lambda memory=memory: int(memory * 2**30))
+        sizes.append(tuned_options.signature(walker("run"))["memory"])
     assert sizes == ["32 GB", "32 GB", "64 GB"]
 
 
 def test_devices_count_for_backends_that_have_one(walker, monkeypatch):
     asked = []
-    monkeypatch.setattr(tuned, "find_gpus", lambda: asked.append(1) or {"devices": [{"name": "GPU"}]})
-    assert tuned.signature(walker("run"))["devices"] == []
+    monkeypatch.setattr(tuned_options, "find_gpus", lambda: asked.append(1) or {"devices": [{"name": "GPU"}]})
+    assert tuned_options.signature(walker("run"))["devices"] == []
     assert asked == []
-    assert tuned.signature(walker("run", device="cuda"))["devices"] == [{"name": "GPU"}]
+    assert tuned_options.signature(walker("run", device="cuda"))["devices"] == [{"name": "GPU"}]
 
 
 # damage
@@ -354,7 +356,7 @@ def _changed(**facts):
     ],
 )
 def test_a_file_that_cannot_be_used_is_left_aside_with_a_warning(walker, caplog, damage):
-    path = tuned.store(walker("run", cadences=(0, 2)), {"gait": "run"}, [51])
+    path = tuned_options.store(walker("run", cadences=(0, 2)), {"gait": "run"}, [51])
     path.write_text(damage(path.read_text()))
     assert fem.solve(SMALL, backend="walker").report.converged
     assert last_made() == {}
@@ -363,7 +365,7 @@ def test_a_file_that_cannot_be_used_is_left_aside_with_a_warning(walker, caplog,
 
 def test_a_cache_whose_name_is_impossible(walker, monkeypatch, tmp_path, caplog):
     walker("run")
-    monkeypatch.setattr(tuned, "folder", lambda: tmp_path / ("x" * 300))
+    monkeypatch.setattr(tuned_options, "folder", lambda: tmp_path / ("x" * 300))
     fem.open_backend("walker").close()
     assert last_made() == {}
     assert os.strerror(errno.ENAMETOOLONG) in caplog.text
@@ -372,7 +374,7 @@ def test_a_cache_whose_name_is_impossible(walker, monkeypatch, tmp_path, caplog)
 @pytest.mark.parametrize(("gait", "why"), [("fly", "no wings"), ("swim", "no water")])
 @pytest.mark.parametrize("name", ["walker", "auto", "numpy,walker"])
 def test_what_is_refused_at_opening_gives_way_to_the_defaults(walker, name, gait, why):
-    tuned.store(walker(gait, rank=1000), {"gait": gait}, [51])
+    tuned_options.store(walker(gait, rank=1000), {"gait": gait}, [51])
     report = fem.solve(SMALL, backend=name).report
     assert Walker.made == [{"gait": gait}, {}]
     assert report.providers["compute_derived"] != "core"
@@ -385,14 +387,14 @@ def test_what_is_refused_at_opening_gives_way_to_the_defaults(walker, name, gait
 
 
 def test_what_cannot_be_opened_at_all_says_why(walker, monkeypatch):
-    tuned.store(walker("fly"), {"gait": "fly"}, [51])
+    tuned_options.store(walker("fly"), {"gait": "fly"}, [51])
     monkeypatch.setattr(Walker, "open", lambda self: (_ for _ in ()).throw(fem.BackendUnavailable("asleep")))
     with pytest.raises(fem.BackendUnavailable, match="asleep"):
         fem.open_backend("walker")
 
 
 def test_a_plugin_whose_candidates_fail_can_still_be_opened(walker, caplog):
-    tuned.store(walker("run"), {"gait": "run"}, [51])
+    tuned_options.store(walker("run"), {"gait": "run"}, [51])
     walker("run", cadences=lambda cores: 1 / 0)
     fem.open_backend("walker").close()
     assert "ZeroDivisionError" in caplog.text
@@ -444,10 +446,10 @@ def test_fem_tune_prints_json(walker):
 
 def test_fem_tune_forgets(walker):
     listing = walker("run")
-    tuned.store(listing, {"gait": "run"}, [51])
-    other = tuned.store(replace(listing, name="walker-2"), {"gait": "run"}, [51])
+    tuned_options.store(listing, {"gait": "run"}, [51])
+    other = tuned_options.store(replace(listing, name="walker-2"), {"gait": "run"}, [51])
     assert "removed" in fem_tune("--forget", "--backend", "walker").stdout
-    assert tuned.load(listing) is None
+    assert tuned_options.load(listing) is None
     assert other.exists()
     assert json.loads(fem_tune("--forget", "--json").stdout) == {"removed": [str(other)]}
     assert fem_tune("--forget").stdout == "nothing was kept\n"
@@ -503,7 +505,7 @@ def _no_room(path):
 
 def test_what_cannot_be_kept_is_shown_and_is_an_error(walker, monkeypatch, tmp_path):
     walker("run")
-    monkeypatch.setattr(tuned, "replacing", _no_room)
+    monkeypatch.setattr(tuned_options, "replacing", _no_room)
     shown = fem_tune("--backend", "walker")
     assert shown.exit_code == Status.USAGE
     assert "gait=run" in shown.stdout

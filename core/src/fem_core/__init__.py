@@ -8,7 +8,6 @@ True
 """
 
 from fem_core import execution, generate, solvers
-from fem_core.api import apply_bc, assemble_system, compute_derived, solve, solve_system
 from fem_core.assembly.element import element_derived, element_load, element_stiffness
 from fem_core.assembly.sparsity import Sparsity, compute_sparsity
 from fem_core.assembly.system import LinearSystem, apply_conditions
@@ -34,7 +33,6 @@ from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.mesh.quality import Quality, element_quality
 from fem_core.mesh.repair import repair_mesh
 from fem_core.mesh_check import MeshCheck, check_mesh
-from fem_core.opening import open_backend
 from fem_core.plugins.backend import API_VERSION, Backend, BackendInfo, Option
 from fem_core.plugins.events import Event
 from fem_core.plugins.formats import MeshFormat, ResultWriter
@@ -42,7 +40,9 @@ from fem_core.plugins.hookspecs import hookimpl
 from fem_core.plugins.registry import REGISTRY
 from fem_core.problem import Dirichlet, Fluid, Problem, Robin
 from fem_core.results import DerivedFields, Report, SolveResult, SolverOptions, StopReason
-from fem_core.session import Session
+from fem_core.run.api import apply_bc, assemble_system, compute_derived, solve, solve_system
+from fem_core.run.opening import open_backend
+from fem_core.run.session import Session
 from fem_core.solution import Solution, read_solution
 from fem_core.support.hardware import available_cores, available_memory
 from fem_core.support.progress import CancelToken, Progress

@@ -22,9 +22,9 @@ import numpy as np
 from fem_core.assembly.system import LinearSystem
 from fem_core.errors import BackendError, BackendUnavailable
 from fem_core.mesh.mesh import Mesh
-from fem_core.opening import open_backend
 from fem_core.problem import Problem
-from fem_core.session import Session
+from fem_core.run.opening import open_backend
+from fem_core.run.session import Session
 from fem_core.support.hardware import hardware, versions
 from fem_core.support.wording import count
 

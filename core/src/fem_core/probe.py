@@ -73,8 +73,8 @@ def check(name: str) -> str | None:
     import numpy as np
 
     from fem_core import generate
-    from fem_core.opening import open_backend
     from fem_core.problem import Problem
+    from fem_core.run.opening import open_backend
 
     mesh = generate.duct(length=_LENGTH, nx=_NX, ny=_NY)
     with open_backend(name, tuned=False) as session:  # so that a pool is started

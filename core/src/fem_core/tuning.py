@@ -17,10 +17,10 @@ from fem_core.assembly.system import LinearSystem
 from fem_core.bench import EQUAL, assembled, in_turn, matrix_difference
 from fem_core.errors import BackendError, FemError
 from fem_core.mesh.mesh import Mesh
-from fem_core.opening import open_backend
 from fem_core.plugins.registry import Listing
 from fem_core.problem import Problem
-from fem_core.session import Session
+from fem_core.run.opening import open_backend
+from fem_core.run.session import Session
 from fem_core.solution import Solution
 from fem_core.support.hardware import available_cores
 

@@ -60,7 +60,7 @@ def backends(probe: bool, timeout: float, as_json: bool) -> None:
 
 def describe(one: Listing, verdicts: dict[str, str | None]) -> dict[str, Any]:
     """A backend as an object of `fem backends --json`; what can't be known of a broken one is null or empty."""
-    from fem_core.opening import tuning_of
+    from fem_core.run.opening import tuning_of
 
     info = one.info
     found: dict[str, Any] = {
@@ -127,7 +127,7 @@ def _print_details(one: Listing) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from fem_core.opening import tuning_of
+    from fem_core.run.opening import tuning_of
 
     info = one.info
     assert info

@@ -45,8 +45,8 @@ def demo(
     from fem_core.cli.progress import Bars, Logged
     from fem_core.cli.report import print_report
     from fem_core.cli.solve import draw
-    from fem_core.opening import open_backend
     from fem_core.plot import check_plot
+    from fem_core.run.opening import open_backend
 
     result, picture = folder / "fem-demo.h5", folder / "fem-demo.png"
     for path in (result, picture):

@@ -135,7 +135,7 @@ def solve(
 
         from fem_core.cli.progress import Bars, Logged
         from fem_core.io.files import reading
-        from fem_core.opening import open_backend
+        from fem_core.run.opening import open_backend
 
         # Not beside a fork, which is refused where there are other threads.
         source = mesh if "fork" in given.values() else reading(mesh, boundary_tolerance)

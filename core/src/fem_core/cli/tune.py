@@ -58,11 +58,11 @@ def tune(
       fem tune tube.h5 --backend threads --repeats 9
       fem tune --forget
     """
-    from fem_core import tuned
+    from fem_core.run import tuned_options
 
     listings = [REGISTRY.find(name) for name in dict.fromkeys(backends)]  # unknown ones are refused
     if forget:
-        _print_forgotten(tuned.forget(backends or None), as_json)
+        _print_forgotten(tuned_options.forget(backends or None), as_json)
         return
     for one in listings:
         if one.state is not State.READY:
@@ -74,7 +74,7 @@ def tune(
     if not chosen:
         raise FemError("no backend that is ready has an option that can be tuned; `fem backends` lists them")
 
-    tuned.prepare()  # what can't be kept isn't worth minutes
+    tuned_options.prepare()  # what can't be kept isn't worth minutes
 
     from fem_core.cli.progress import Bars
     from fem_core.generate import y_tube
@@ -123,7 +123,7 @@ def tune(
             _print(one.name, tuning, sizes)
         found[one.name] = _plain(tuning)
         try:
-            found[one.name]["file"] = str(tuned.store(one, tuning.options, sizes))
+            found[one.name]["file"] = str(tuned_options.store(one, tuning.options, sizes))
         except OSError as error:
             failed(one.name, error)
             continue

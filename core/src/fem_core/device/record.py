@@ -32,10 +32,10 @@ from fem_core.device.values import DevicePattern, DeviceSystem
 from fem_core.errors import FemError
 from fem_core.io.files import read_mesh
 from fem_core.mesh.mesh import Mesh
-from fem_core.opening import open_backend
 from fem_core.problem import Problem
 from fem_core.results import to_json
-from fem_core.session import Session
+from fem_core.run.opening import open_backend
+from fem_core.run.session import Session
 from fem_core.support.progress import Progress
 
 #: Nodes of the y-tubes that are measured; the last two are the sizes of published ones.
@@ -281,8 +281,8 @@ def _peers(mesh: Mesh, problem: Problem, rounds: int) -> dict[str, float]:
     from cupyx.scipy.sparse import coo_matrix, csr_matrix
     from cupyx.scipy.sparse import linalg as solvers
 
-    from fem_core.api import apply_bc, assemble_system
     from fem_core.assembly.element import element_stiffness
+    from fem_core.run.api import apply_bc, assemble_system
 
     def seconds(work: Callable[[], object]) -> float:
         work()

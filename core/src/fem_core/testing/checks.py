@@ -10,11 +10,11 @@ from fem_core import generate
 from fem_core.assembly.system import LinearSystem, apply_conditions
 from fem_core.backends.baseline import Baseline
 from fem_core.mesh.mesh import Mesh
-from fem_core.opening import open_backend
 from fem_core.plugins.events import Event
 from fem_core.problem import Dirichlet, Problem, Robin
 from fem_core.results import SolverOptions, StopReason
-from fem_core.session import Session
+from fem_core.run.opening import open_backend
+from fem_core.run.session import Session
 from fem_core.solution import Solution
 from fem_core.solvers import Equilibrated
 from fem_core.testing import tolerance
@@ -203,7 +203,7 @@ def check_solution(target: Target) -> None:
 
 
 def _system(case: Case) -> LinearSystem:
-    from fem_core.api import assemble_system
+    from fem_core.run.api import assemble_system
 
     return apply_conditions(assemble_system(case.mesh, case.problem), case.mesh, case.problem)
 

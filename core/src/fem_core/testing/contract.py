@@ -21,7 +21,7 @@ from fem_core.mesh.mesh import Mesh
 from fem_core.plugins.events import Event
 from fem_core.plugins.registry import BACKENDS
 from fem_core.problem import Problem
-from fem_core.session import Session
+from fem_core.run.session import Session
 from fem_core.support.progress import CancelToken
 from fem_core.testing.checks import NotApplicable, check
 from fem_core.testing.strategies import large_case

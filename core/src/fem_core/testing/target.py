@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from fem_core.assembly.sparsity import Sparsity
 from fem_core.assembly.system import LinearSystem
 from fem_core.mesh.mesh import Mesh
-from fem_core.opening import create_backends, open_backend
 from fem_core.plugins.backend import Backend, BackendInfo
 from fem_core.problem import Problem
 from fem_core.results import DerivedFields, SolveResult, SolverOptions, StopReason
-from fem_core.session import Session
+from fem_core.run.opening import create_backends, open_backend
+from fem_core.run.session import Session
 from fem_core.types import Stage
 
 T = TypeVar("T")

@@ -10,12 +10,12 @@ from fem_core.assembly.system import LinearSystem
 from fem_core.errors import OptionError
 from fem_core.mesh.boundaries import with_boundaries
 from fem_core.mesh.mesh import Mesh
-from fem_core.opening import open_backend
-from fem_core.pipeline import Run, V
 from fem_core.plugins.backend import BackendInfo
 from fem_core.problem import Problem
 from fem_core.results import DerivedFields, SolveResult
-from fem_core.session import RunOptions, Session, announce, solver_options
+from fem_core.run.opening import open_backend
+from fem_core.run.pipeline import Run, V
+from fem_core.run.session import RunOptions, Session, announce, solver_options
 from fem_core.solution import Solution
 
 #: A name, the information of a backend that isn't installed, or an open session.

@@ -16,7 +16,6 @@ from fem_core.backends.default import DefaultBackend
 from fem_core.errors import BackendError, BackendUnavailable, FemError, OptionError, ProblemError
 from fem_core.mesh.boundaries import TOLERANCE
 from fem_core.mesh.mesh import Mesh
-from fem_core.pipeline import Run, named, run
 from fem_core.plugins.backend import Backend, BackendInfo
 from fem_core.plugins.events import Event
 from fem_core.plugins.registry import REGISTRY
@@ -24,6 +23,7 @@ from fem_core.plugins.run_hooks import Hooks
 from fem_core.plugins.validation import check_backend
 from fem_core.problem import Problem
 from fem_core.results import SolverOptions
+from fem_core.run.pipeline import Run, named, run
 from fem_core.solution import Solution
 from fem_core.solvers.auto import choose
 from fem_core.support.progress import CancelToken

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from fem_core.errors import BackendError, BackendUnavailable, DeviceMissing, OptionError
 from fem_core.plugins.backend import Backend, BackendInfo
 from fem_core.plugins.registry import REGISTRY, Listing, State, judge
-from fem_core.session import Session
+from fem_core.run.session import Session
 
 if TYPE_CHECKING:
-    from fem_core.tuned import Tuned
+    from fem_core.run.tuned_options import Tuned
 
 _log = logging.getLogger(__name__)
 
@@ -149,7 +149,7 @@ def tuning_of(listing: Listing) -> "Tuned | None":
     """What `fem tune` found for a backend on this machine, if anything."""
     if listing.info is None or not any(option.candidates for option in listing.info.options):
         return None
-    from fem_core.tuned import load
+    from fem_core.run.tuned_options import load
 
     return load(listing)
 

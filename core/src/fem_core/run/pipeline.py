@@ -29,7 +29,7 @@ from fem_core.support.wording import count, verb
 from fem_core.types import Stage
 
 if TYPE_CHECKING:
-    from fem_core.session import Session
+    from fem_core.run.session import Session
 
 
 class _Hosted(Protocol):
