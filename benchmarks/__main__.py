@@ -9,7 +9,7 @@ import importlib
 import os
 from pathlib import Path
 
-from fem_core.bench import ONE_THREAD
+from fem_core.tools.bench import ONE_THREAD
 
 NAMES = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py") if path.stem != "meshes")
 
@@ -22,7 +22,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(NAMES):
         parser.error(f"there is no benchmark {', '.join(unknown)}; benchmarks: {', '.join(NAMES)}")
-    from fem_core.bench import write_json
+    from fem_core.tools.bench import write_json
 
     results = {}
     for name in arguments.names or NAMES:

@@ -4,7 +4,7 @@ from functools import partial
 
 import fem_core as fem
 import numpy as np
-from fem_core.bench import side_by_side
+from fem_core.tools.bench import side_by_side
 from meshes import y_tube_195k
 from scipy.sparse import diags_array
 

@@ -6,7 +6,7 @@ from functools import partial
 import fem_core as fem
 import numpy as np
 from executors import MODELS
-from fem_core.bench import side_by_side
+from fem_core.tools.bench import side_by_side
 
 ELEMENTS = (1_000, 3_000, 10_000, 33_800, 100_000, 338_000)
 

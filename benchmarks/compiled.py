@@ -12,8 +12,8 @@ from functools import partial
 import fem_core as fem
 import numba
 import numpy as np
-from fem_core.bench import side_by_side
 from fem_core.results import SolveResult, StopReason
+from fem_core.tools.bench import side_by_side
 from meshes import y_tube_195k
 from numba import prange
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import fem_core as fem
-from fem_core.bench import side_by_side
+from fem_core.tools.bench import side_by_side
 from meshes import y_tube_195k
 
 MODELS = {

@@ -6,7 +6,7 @@ Assembly again (pattern known) moves at least, per element, 16 coordinates, 8 no
 
 import fem_core as fem
 import numpy as np
-from fem_core.bench import side_by_side
+from fem_core.tools.bench import side_by_side
 from meshes import y_tube_195k
 
 

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from functools import partial
 
-from fem_core.bench import side_by_side
+from fem_core.tools.bench import side_by_side
 
 _COMMANDS = {
     "python": ["-c", ""],

@@ -1,6 +1,6 @@
 """Peak memory of a whole process that assembles 1.36 million nodes, all of them used."""
 
-from fem_core.bench import ONE_THREAD, peak_memory
+from fem_core.tools.bench import ONE_THREAD, peak_memory
 
 _MESH = "import fem_core as fem\nmesh = fem.generate.y_tube(nodes=1_358_000)\n"
 _PROGRAMS = {

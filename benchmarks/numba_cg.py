@@ -29,8 +29,8 @@ def run(repeats: int) -> dict[str, object]:
 
 def measure(mesh: fem.Mesh, steps: int, repeats: int) -> dict[str, float]:
     """Medians in ms an iteration, GB/s, and their ratios."""
-    from fem_core.bench import side_by_side
     from fem_core.solvers import Equilibrated
+    from fem_core.tools.bench import side_by_side
     from fem_numba import jit
     from fem_numba.cg import ConjugateGradients
     from fem_numba.threads import parallel

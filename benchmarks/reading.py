@@ -7,8 +7,8 @@ from pathlib import Path
 
 import fem_core as fem
 import numpy as np
-from fem_core.bench import Timing, side_by_side
 from fem_core.io import hdf5
+from fem_core.tools.bench import Timing, side_by_side
 from meshes import y_tube_195k
 
 NODES = 1_358_000

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 
-from fem_core.bench import ONE_THREAD
+from fem_core.tools.bench import ONE_THREAD
 
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000, 5_000_000)
 SHAPES = {

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import fem_core as fem
 import numpy as np
-from fem_core.bench import side_by_side
 from fem_core.io.files import result_writers
+from fem_core.tools.bench import side_by_side
 
 
 def run(repeats: int) -> dict[str, object]:

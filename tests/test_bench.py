@@ -5,9 +5,9 @@ import json
 import fem_core as fem
 import pytest
 from click.testing import CliRunner
-from fem_core import bench
 from fem_core.cli import fem as command
 from fem_core.testing import faults
+from fem_core.tools import bench
 
 
 def test_cases_take_turns_and_the_warm_up_is_not_counted():
@@ -39,7 +39,7 @@ def test_a_backend_that_cannot_be_opened_is_left_out_unless_it_was_named(monkeyp
             raise fem.BackendUnavailable("there is no GPU")
 
     monkeypatch.setattr(bench, "closed", Closed, raising=False)
-    gone = fem.BackendInfo("gone", "", "fem_core.bench:closed", stages=())
+    gone = fem.BackendInfo("gone", "", "fem_core.tools.bench:closed", stages=())
     monkeypatch.setitem(fem.REGISTRY._registered, "gone", gone)
     mesh = fem.generate.duct(nx=3, ny=2)
     with pytest.raises(fem.BackendUnavailable, match="there is no GPU"):

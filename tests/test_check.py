@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from commands import run
 from fem_core.mesh import quad8 as q8
-from fem_core.mesh_check import check_mesh
+from fem_core.tools.mesh_check import check_mesh
 from meshes import distorted, renumbered, squares, two_parts
 from test_repair import torn_apart
 
@@ -237,7 +237,7 @@ def test_a_boundary_without_edges_is_a_fault(tmp_path):
 
 
 def test_too_little_memory_is_a_fault(tube, monkeypatch):
-    monkeypatch.setattr("fem_core.mesh_check.available_memory", lambda: 10_000_000)
+    monkeypatch.setattr("fem_core.tools.mesh_check.available_memory", lambda: 10_000_000)
     result = run("check", tube)
     assert result.exit_code == 2
     assert "a solve needs 0.1 GB of memory and 0.0 GB are available; take a coarser mesh" in result.stdout
@@ -247,7 +247,7 @@ def test_a_solver_that_does_not_fit_is_not_proposed(tube, monkeypatch):
     costs = json.loads(run("check", tube, "--json").stdout)["costs"]
     between = (costs["cg"]["memory"] + costs["direct"]["memory"]) / 2
     assert costs["cg"]["memory"] < between < costs["direct"]["memory"]
-    monkeypatch.setattr("fem_core.mesh_check.available_memory", lambda: int(between))
+    monkeypatch.setattr("fem_core.tools.mesh_check.available_memory", lambda: int(between))
     result = run("check", tube)
     assert result.stdout.splitlines()[-1].endswith("--solver mg")
     assert "more than is available" in result.stdout

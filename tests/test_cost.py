@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from fem_core import compute_sparsity, generate, solve
 from fem_core.assembly.cost import matrix_entries, work_on
-from fem_core.bench import peak_memory
 from fem_core.solvers import ConjugateGradients, Direct
 from fem_core.solvers.multigrid.solver import Multigrid
+from fem_core.tools.bench import peak_memory
 from hypothesis import given
 from meshes import distorted, small_meshes, squares, two_parts
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import fem_core as fem
 import pytest
 from fakes.distributions import Shelf, python
-from fem_core import probe
 from fem_core.cli import fem as group
-from fem_core.doctor import advice, installation, machine
+from fem_core.tools import backend_check
+from fem_core.tools.doctor import advice, installation, machine
 from test_check import run
 
 SECTIONS = {
@@ -76,7 +76,7 @@ def test_the_probe_is_large_enough_to_start_workers(monkeypatch):
         return duct(**given)
 
     monkeypatch.setattr(fem.generate, "duct", counted)
-    assert probe.check("numpy") is None
+    assert backend_check.check("numpy") is None
     assert sizes[0] > 1000
 
 

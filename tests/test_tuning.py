@@ -12,13 +12,13 @@ from typing import ClassVar
 import fem_core as fem
 import pytest
 from commands import run
-from fem_core import bench, tuning
 from fem_core.backends.default import DefaultBackend
 from fem_core.cli.errors import Status
 from fem_core.plugins.backend import halves
 from fem_core.plugins.registry import REGISTRY, State
 from fem_core.run import pipeline, tuned_options
 from fem_core.testing.target import Target
+from fem_core.tools import bench, tuning
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -7,8 +7,8 @@ import fem_core as fem
 import numpy as np
 from click.testing import CliRunner
 from fem_core.cli import fem as group
-from fem_core.mesh_check import check_mesh
 from fem_core.support.wording import count, name_some, verb
+from fem_core.tools.mesh_check import check_mesh
 from meshes import squares
 
 

@@ -32,7 +32,6 @@ from fem_core.mesh.geometry import det_jacobian, validate_mesh
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.mesh.quality import Quality, element_quality
 from fem_core.mesh.repair import repair_mesh
-from fem_core.mesh_check import MeshCheck, check_mesh
 from fem_core.plugins.backend import API_VERSION, Backend, BackendInfo, Option
 from fem_core.plugins.events import Event
 from fem_core.plugins.formats import MeshFormat, ResultWriter
@@ -46,6 +45,7 @@ from fem_core.run.session import Session
 from fem_core.solution import Solution, read_solution
 from fem_core.support.hardware import available_cores, available_memory
 from fem_core.support.progress import CancelToken, Progress
+from fem_core.tools.mesh_check import MeshCheck, check_mesh
 
 __version__ = "1.0.0"
 

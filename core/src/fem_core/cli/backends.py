@@ -45,7 +45,7 @@ def backends(probe: bool, timeout: float, as_json: bool) -> None:
     verdicts: dict[str, str | None] = {}
     if probe:
         from fem_core.cli.progress import Bars
-        from fem_core.probe import probe as run_probe
+        from fem_core.tools.backend_check import probe as run_probe
 
         with Bars() as bars:
             for one in listings:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fem_core.bench import ONE_THREAD
 from fem_core.cli.console import print_json, say, show
 from fem_core.cli.options import PATH, everywhere
 from fem_core.plugins.registry import REGISTRY, State
+from fem_core.tools.bench import ONE_THREAD
 
 if TYPE_CHECKING:
-    from fem_core.bench import Comparison
+    from fem_core.tools.bench import Comparison
 
 
 @click.command(short_help="Time backends side by side, once their matrices agree.")
@@ -62,10 +62,10 @@ def bench(
         again = [sys.executable, "-m", "fem_core", *sys.argv[1:]]
         context.exit(subprocess.run(again, env={**os.environ, **ONE_THREAD}, check=False).returncode)
 
-    from fem_core.bench import compare_backends, machine
     from fem_core.cli.progress import Bars
     from fem_core.generate import y_tube
     from fem_core.io.files import read_mesh
+    from fem_core.tools.bench import compare_backends, machine
 
     ready = [one.name for one in REGISTRY.listings() if one.state is State.READY]
     chosen = list(backends) or sorted(ready, key=lambda name: name != "numpy")

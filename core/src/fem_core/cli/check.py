@@ -15,7 +15,7 @@ from fem_core.support.wording import count, verb
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from fem_core.mesh_check import MeshCheck
+    from fem_core.tools.mesh_check import MeshCheck
 
 _FAULTS = 20  # lines of faults
 _TOLERANCE = 1e-9
@@ -82,7 +82,7 @@ def check(
     import numpy as np
 
     from fem_core.cli.progress import Bars
-    from fem_core.mesh_check import check_mesh
+    from fem_core.tools.mesh_check import check_mesh
 
     context.with_resource(np.errstate(all="ignore"))  # what is said of a broken mesh may be infinite
 
@@ -121,7 +121,7 @@ def mend(mesh: Path, output: Path, merge_tolerance: float, boundary_tolerance: f
     from fem_core.errors import MeshError
     from fem_core.io.files import mesh_formats, read_unvalidated, write_mesh
     from fem_core.mesh.repair import repair_mesh
-    from fem_core.mesh_check import solve_faults
+    from fem_core.tools.mesh_check import solve_faults
 
     check_target(output, keep=mesh)
     check_format(output, [known for known in mesh_formats() if known.write])

@@ -44,7 +44,7 @@ def doctor(context: click.Context, probe: bool, timeout: float, as_json: bool) -
     The exit status is 3 if no backend works.
     """
     from fem_core.cli.progress import Bars
-    from fem_core.doctor import examine
+    from fem_core.tools.doctor import examine
 
     with Bars() as bars:
         bars.begin("examine")

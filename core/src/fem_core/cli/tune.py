@@ -15,7 +15,7 @@ from fem_core.plugins.registry import REGISTRY, Listing, State
 
 if TYPE_CHECKING:
     from fem_core.mesh.mesh import Mesh
-    from fem_core.tuning import Trial, Tuning
+    from fem_core.tools.tuning import Trial, Tuning
 
 _COLOURS = {"taken": "green", "refused": "red", "slower": "dim", "no gain": "dim"}
 
@@ -79,7 +79,7 @@ def tune(
     from fem_core.cli.progress import Bars
     from fem_core.generate import y_tube
     from fem_core.io.files import read_mesh
-    from fem_core.tuning import tune as find
+    from fem_core.tools.tuning import tune as find
 
     with Bars() as bars:
         bars.begin("mesh")
@@ -131,7 +131,7 @@ def tune(
             values = " ".join(f"--option {option}={value}" for option, value in tuning.options.items())
             say(f"{one.name}: {f'from now on {values}' if values else 'the defaults are best'}\n")
     if as_json:
-        from fem_core.bench import machine
+        from fem_core.tools.bench import machine
 
         print_json({"nodes": sizes, "repeats": repeats, "backends": found, "machine": machine()})
     if failures:

@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 
 from fem_core import generate
-from fem_core.bench import machine
 from fem_core.device import cg
 from fem_core.device import runtime as state_of
 from fem_core.device.backend import DeviceBackend
@@ -37,6 +36,7 @@ from fem_core.results import to_json
 from fem_core.run.opening import open_backend
 from fem_core.run.session import Session
 from fem_core.support.progress import Progress
+from fem_core.tools.bench import machine
 
 #: Nodes of the y-tubes that are measured; the last two are the sizes of published ones.
 NODES = (20_000, 195_000, 1_358_000)

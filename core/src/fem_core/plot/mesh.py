@@ -22,7 +22,7 @@ from fem_core.support.wording import count
 from fem_core.types import Array, Floats
 
 if TYPE_CHECKING:
-    from fem_core.mesh_check import MeshCheck
+    from fem_core.tools.mesh_check import MeshCheck
 
 #: Colours of the boundaries everybody has; the others take those of _OTHERS in turn.
 _COLOURS: Mapping[str, str] = MappingProxyType({"inlet": "#1f5fd0", "outlet": "#00875a", "walls": "#222222"})

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from fem_core.backends import pattern_cache
-from fem_core.doctor import installation, machine
-from fem_core.doctor.advice import advise
 from fem_core.plugins.registry import REGISTRY, Listing, State
-from fem_core.probe import probe as run_probe
 from fem_core.run.opening import todo, tuning_of
 from fem_core.support.gpus import find_gpus
+from fem_core.tools.backend_check import probe as run_probe
+from fem_core.tools.doctor import installation, machine
+from fem_core.tools.doctor.advice import advise
 
 __all__ = ["examine"]
 

@@ -27,7 +27,7 @@ def probe(name: str, timeout: float = 60.0) -> str | None:
         Seconds after which the process and its children are killed.
     """
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "fem_core.probe", name],
+        [sys.executable, "-P", "-m", __name__, name],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

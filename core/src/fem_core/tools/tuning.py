@@ -14,7 +14,6 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from fem_core.assembly.system import LinearSystem
-from fem_core.bench import EQUAL, assembled, in_turn, matrix_difference
 from fem_core.errors import BackendError, FemError
 from fem_core.mesh.mesh import Mesh
 from fem_core.plugins.registry import Listing
@@ -23,6 +22,7 @@ from fem_core.run.opening import open_backend
 from fem_core.run.session import Session
 from fem_core.solution import Solution
 from fem_core.support.hardware import available_cores
+from fem_core.tools.bench import EQUAL, assembled, in_turn, matrix_difference
 
 #: Less than this part of the time is no reason to differ from the defaults; nor is less than what the default and its
 #: twin, which is the same, differ by from round to round.

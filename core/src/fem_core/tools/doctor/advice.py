@@ -5,8 +5,8 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from fem_core.doctor.installation import checkout, install_command, version
 from fem_core.support.wording import count
+from fem_core.tools.doctor.installation import checkout, install_command, version
 
 _SMALL = 1 << 30  # bytes that arrays of a mesh of some 1.5 million nodes take in shared memory
 
