@@ -110,10 +110,11 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(python=LOWEST)
 def types(session: nox.Session) -> None:
-    """Check types, strictly: the core and every plugin."""
+    """Check types, strictly: the core, every plugin and the record of devices."""
     # On the lowest Python: NumPy's types for a newer one may be written in a syntax that 3.11 doesn't have.
     session.install(*sources(), *GROUPS["types"])
-    session.run("mypy", "core/src", *(str(path.relative_to(ROOT) / "src") for path in PLUGINS))
+    sources_of_plugins = [str(path.relative_to(ROOT) / "src") for path in PLUGINS]
+    session.run("mypy", "core/src", *sources_of_plugins, "benchmarks/device_record.py")
 
 
 @nox.session

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from fem_core.tools.bench import ONE_THREAD
 
-NAMES = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py") if path.stem != "meshes")
+_OTHERS = ("meshes", "device_record")  # what they share, and a program of its own
+NAMES = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py") if path.stem not in _OTHERS)
 
 
 def main() -> None:

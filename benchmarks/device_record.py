@@ -1,4 +1,4 @@
-"""What device backends do on this machine: `python -m fem_core.device.record cupy cuda -o FOLDER`.
+"""What device backends do on this machine: `python benchmarks/device_record.py cupy cuda -o FOLDER`.
 
 First the conformance kit, then, for backends that pass it, the benchmark: each stage by the device's own events, whole
 runs by the clock, and CuPy's own assembly and conjugate gradients beside them where CuPy is installed. It writes
@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from fem_core import generate
 from fem_core.device import cg
 from fem_core.device import runtime as state_of
@@ -77,7 +76,7 @@ class Row:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 if every backend passed the kit and was measured."""
-    parser = argparse.ArgumentParser(prog="python -m fem_core.device.record", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python benchmarks/device_record.py", description=__doc__)
     parser.add_argument("backends", nargs="+", metavar="BACKEND", help="device backends: cupy, cuda")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="where the record goes")
     parser.add_argument("--nodes", type=int, nargs="+", default=NODES, help="sizes of generated y-tubes")
@@ -280,7 +279,6 @@ def _peers(mesh: Mesh, problem: Problem, rounds: int) -> dict[str, float]:
     import cupy
     from cupyx.scipy.sparse import coo_matrix, csr_matrix
     from cupyx.scipy.sparse import linalg as solvers
-
     from fem_core.assembly.element import element_stiffness
     from fem_core.run.api import apply_bc, assemble_system
 
