@@ -5,8 +5,8 @@ import json
 import fem_core as fem
 import pytest
 from click.testing import CliRunner
+from fakes import planted_faults as faults
 from fem_core.cli import fem as command
-from fem_core.testing import faults
 from fem_core.tools import bench
 
 

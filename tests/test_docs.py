@@ -15,11 +15,11 @@ import click
 import fem_core as fem
 import pytest
 from fakes.distributions import Shelf
+from fakes.planted_faults import FAULTS
 from fem_core import results
 from fem_core.cli import fem as command_line
 from fem_core.plugins import hookspecs
 from fem_core.testing import CHECKS, EXECUTOR_CHECKS
-from fem_core.testing.faults import FAULTS
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -252,7 +252,7 @@ def test_every_hook_is_on_its_page_with_its_arguments():
 def test_messages_on_the_hooks_page_are_those_of_the_code():
     # An ellipsis stands for what varies; the rest must be in a string of the core.
     folder = Path(fem.__file__).parent
-    sources = "".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.py")))
+    sources = "".join(path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.py")))
     sources = re.sub(r'"\s*\n?\s*f?"', "", sources)  # strings that go on in the next line
     page = (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8")
     table = page.split("## What is refused")[1].split("\n\n")[2]

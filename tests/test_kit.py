@@ -5,8 +5,8 @@ import sys
 
 import fem_core as fem
 import pytest
+from fakes.planted_faults import FAULTS, Whole, info
 from fem_core.testing import CHECKS, assert_light, parametrize_with_checks, verify
-from fem_core.testing.faults import FAULTS, Whole, info
 from fem_core.testing.strategies import large_case
 
 

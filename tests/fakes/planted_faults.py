@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-
 from fem_core.assembly import element
 from fem_core.assembly.kernels import Inputs, Kernel
 from fem_core.assembly.sparsity import Sparsity, accumulate
