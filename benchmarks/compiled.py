@@ -12,6 +12,7 @@ from functools import partial
 import fem_core as fem
 import numba
 import numpy as np
+from fem_core.plugins.stages import APPLY_BC, ASSEMBLE_SYSTEM, COMPUTE_DERIVED, COMPUTE_SPARSITY
 from fem_core.results import SolveResult, StopReason
 from fem_core.tools.bench import side_by_side
 from meshes import y_tube_195k
@@ -38,23 +39,27 @@ def compare(mesh: fem.Mesh, repeats: int, rates: dict[str, float]) -> dict[str, 
     result = SolveResult(u, "cg", 1, StopReason.CONVERGED, 0.0, 0.0)
     print(mesh)
     with fem.open_backend("numba") as compiled, fem.open_backend("numpy") as reference:
-        patterns = {session.name: session.stages().compute_sparsity(mesh) for session in (compiled, reference)}
-        systems = {s.name: s.stages().assemble_system(mesh, problem, patterns[s.name]) for s in (compiled, reference)}
+        given = {"mesh": mesh, "problem": problem}
+        patterns = {session.name: session.stages().perform(COMPUTE_SPARSITY, mesh) for session in (compiled, reference)}
+        systems = {
+            s.name: s.stages().perform(ASSEMBLE_SYSTEM, sparsity=patterns[s.name], **given)
+            for s in (compiled, reference)
+        }
         difference = np.abs(systems["numba"].matrix.data - systems["numpy"].matrix.data).max()
         assert difference < 1e-11 * np.abs(systems["numpy"].matrix.data).max()
 
         def symbolic(session):
             session.forget()
-            return session.stages().compute_sparsity(mesh)
+            return session.stages().perform(COMPUTE_SPARSITY, mesh)
 
         cases = {}
         for s in (compiled, reference):
             stages, pattern, system = s.stages(), patterns[s.name], systems[s.name]
             cases |= {
                 f"{s.name}, symbolic": lambda s=s: symbolic(s),
-                f"{s.name}, numeric": lambda a=stages, b=pattern: a.assemble_system(mesh, problem, b),
-                f"{s.name}, conditions": lambda a=stages, b=system: a.apply_bc(b, mesh, problem),
-                f"{s.name}, derived": lambda a=stages: a.compute_derived(mesh, problem, result),
+                f"{s.name}, numeric": lambda a=stages, b=pattern: a.perform(ASSEMBLE_SYSTEM, sparsity=b, **given),
+                f"{s.name}, conditions": lambda a=stages, b=system: a.perform(APPLY_BC, system=b, **given),
+                f"{s.name}, derived": lambda a=stages: a.perform(COMPUTE_DERIVED, result=result, **given),
             }
         try:
             peer = NGSolve(mesh, int(rates["threads"]))
@@ -95,7 +100,7 @@ def baseline_derived(repeats: int) -> float:
     mesh = fem.generate.y_tube(nodes=10_000)
     result = SolveResult(np.sin(mesh.x), "cg", 1, StopReason.CONVERGED, 0.0, 0.0)
     with fem.open_backend("baseline") as session:
-        derive = partial(session.stages().compute_derived, mesh, fem.Problem(), result)
+        derive = partial(session.stages().perform, COMPUTE_DERIVED, mesh, problem=fem.Problem(), result=result)
         return side_by_side({"derived": derive}, repeats)["derived"].median / mesh.n_elements
 
 
@@ -106,8 +111,8 @@ def per_element(repeats: int) -> dict[str, float]:
         mesh = fem.generate.y_tube(nodes=3 * n)
         with fem.open_backend("numba") as session:
             stages, problem = session.stages(), fem.Problem()
-            pattern = stages.compute_sparsity(mesh)
-            case = {"numeric": partial(stages.assemble_system, mesh, problem, pattern)}
+            pattern = stages.perform(COMPUTE_SPARSITY, mesh)
+            case = {"numeric": partial(stages.perform, ASSEMBLE_SYSTEM, mesh, problem=problem, sparsity=pattern)}
             found[str(mesh.n_elements)] = (
                 1e9 * side_by_side(case, repeats, warmup=2)["numeric"].median / mesh.n_elements
             )

@@ -7,7 +7,7 @@ import fem_core as fem
 import numpy as np
 import pytest
 from fakes.device import STAGES, DeviceArray, device
-from fem_core.run.pipeline import Run
+from fem_core.plugins.stages import APPLY_BC, ASSEMBLE_SYSTEM, COMPUTE_SPARSITY, SOLVE_SYSTEM
 
 SUBSETS = [subset for k in range(len(STAGES) + 1) for subset in itertools.combinations(STAGES, k)]
 TAKERS = dict(zip(STAGES, (*STAGES[1:], None), strict=True))
@@ -211,10 +211,12 @@ def test_the_maker_answers_for_what_comes_to_the_host(mesh, to_host, text):
 def test_run_by_hand_keeps_the_rule(mesh):
     """A value that is asked for on the host twice is brought there once."""
     with fem.Session([device()]) as session:
-        stages = Run(session)
+        run = session.stages()
         problem = fakes.problem(mesh)
-        system = stages.assemble_system(mesh, problem, stages.compute_sparsity(mesh))
-        result = stages.solve_system(stages.apply_bc(system, mesh, problem), mesh, problem, fem.SolverOptions())
-        once = stages.to_host(result, "solve_system", mesh)
-        assert stages.to_host(result, "solve_system", mesh) is once
-        assert stages.host_copies == 1
+        pattern = run.perform(COMPUTE_SPARSITY, mesh)
+        system = run.perform(ASSEMBLE_SYSTEM, mesh, problem=problem, sparsity=pattern)
+        system = run.perform(APPLY_BC, mesh, problem=problem, system=system)
+        result = run.perform(SOLVE_SYSTEM, mesh, problem=problem, system=system, options=fem.SolverOptions())
+        once = run.to_host(result, SOLVE_SYSTEM, mesh)
+        assert run.to_host(result, SOLVE_SYSTEM, mesh) is once
+        assert run.account.host_copies == 1

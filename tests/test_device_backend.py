@@ -18,6 +18,8 @@ from fem_core.device.errors import lost, require_driver
 from fem_core.device.reference import KERNELS as STATED
 from fem_core.device.reference import DeviceArray, ReferenceRuntime, signature
 from fem_core.device.values import DeviceSystem
+from fem_core.plugins.stages import COMPUTE_SPARSITY
+from fem_core.plugins.stages import STAGES as RECORDS
 from fem_core.run.opening import create_backends
 from fem_core.solvers import ConjugateGradients
 from fem_core.solvers.multigrid import build_hierarchy, hierarchy
@@ -28,7 +30,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from meshes import distorted, renumbered
 
-STAGES = ("compute_sparsity", "assemble_system", "apply_bc", "solve_system", "compute_derived")
+STAGES = tuple(RECORDS)
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +197,7 @@ def test_any_part_of_the_way(mesh, expected, other, first, stages):
 def test_values_of_another_device_come_through_the_host(mesh, expected):
     problem = fakes_problem(mesh)
     with session() as one, session() as other:
-        pattern = one.stages().compute_sparsity(mesh)
+        pattern = one.stages().perform(COMPUTE_SPARSITY, mesh)
         system = fem.assemble_system(mesh, problem, pattern, backend=other)
         held = fem.apply_bc(system, mesh, problem, backend=one)
         result = fem.solve_system(held, mesh, problem, backend=other)
@@ -293,19 +295,19 @@ def test_no_stage_takes_more_than_it_said(mesh, assembly):
     with session(backend) as opened:
         stages, problem = opened.stages(), fakes_problem(mesh)
 
-        def watched(stage, *arguments):
+        def watched(stage, **values):
             before, backend.runtime.peak = backend.runtime.used, 0
-            value = getattr(stages, stage)(*arguments)
+            value = stages.perform(RECORDS[stage], mesh, **values)
             taken, said = backend.runtime.peak - before, backend.device.ledger.predicted[stage]
             assert 0.25 * said <= taken <= said, f"{stage} took {taken} bytes, {said} were predicted"
             return value
 
         backend.device.mesh(mesh)
-        pattern = watched("compute_sparsity", mesh)
-        system = watched("assemble_system", mesh, problem, pattern)
-        held = watched("apply_bc", system, mesh, problem)
-        result = watched("solve_system", held, mesh, problem, fem.SolverOptions())
-        watched("compute_derived", mesh, problem, result)
+        pattern = watched("compute_sparsity")
+        system = watched("assemble_system", problem=problem, sparsity=pattern)
+        held = watched("apply_bc", problem=problem, system=system)
+        result = watched("solve_system", problem=problem, system=held, options=fem.SolverOptions())
+        watched("compute_derived", problem=problem, result=result)
 
 
 def test_memory_that_would_not_do_is_refused_before_it_is_taken(mesh):

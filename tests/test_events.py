@@ -8,6 +8,8 @@ import fem_core as fem
 import pytest
 from fakes import loopback
 from fem_core.plugins import events
+from fem_core.plugins.stages import SOLVE_SYSTEM
+from fem_core.run.runner import Run
 
 ORDER = ["load_mesh", "compute_sparsity", "assemble_system", "apply_bc", "solve_system", "compute_derived"]
 
@@ -207,13 +209,12 @@ def test_cancelled_by_an_observer(mesh, hook, stage):
 def test_cancelled_in_cg_between_monitors(mesh):
     token = fem.CancelToken()
     held = fem.apply_bc(fem.assemble_system(mesh), mesh)
-    from fem_core.run.pipeline import Run
-
+    problem, options = fem.Problem.potential_flow(mesh), fem.SolverOptions(monitor=10**6)
     with fem.open_backend("numpy") as session:
-        stages = Run(session, cancel=token)
+        run = Run(session.chain, cancel=token)
         token.cancel()
         with pytest.raises(fem.Cancelled):
-            stages.solve_system(held, mesh, fem.Problem.potential_flow(mesh), fem.SolverOptions(monitor=10**6))
+            run.perform(SOLVE_SYSTEM, mesh, problem=problem, system=held, options=options)
 
 
 def test_cancelled_from_another_thread(mesh):

@@ -10,7 +10,8 @@ from pathlib import Path
 import fem_core as fem
 import pytest
 from fakes import loopback
-from fem_core.plugins import backend, events, hookspecs
+from fem_core.plugins import events, hookspecs
+from fem_core.plugins.stages import STAGES
 
 DOCS = Path(__file__).parents[1] / "docs"
 HOOKS = {name: getattr(spec, name) for spec in hookspecs.SPECS for name in hookspecs.names(spec)}
@@ -40,7 +41,7 @@ def test_there_are_these_hooks():
         "fem_linear_solvers": [],
         "fem_cli_commands": [],
     }
-    assert list(backend.HOOKS.values()) == list(hookspecs.names(hookspecs.ComputeHooks))
+    assert [stage.hook for stage in STAGES.values()] == list(hookspecs.names(hookspecs.ComputeHooks))
 
 
 @pytest.mark.parametrize("hook", HOOKS)

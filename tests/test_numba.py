@@ -25,6 +25,7 @@ from fem_core import (
     open_backend,
 )
 from fem_core.plugins.registry import REGISTRY
+from fem_core.plugins.stages import ASSEMBLE_SYSTEM, COMPUTE_SPARSITY
 from fem_core.testing import parametrize_with_checks
 from fem_numba import cache, jit, threads
 from fem_numba.element import stiffness
@@ -51,7 +52,7 @@ def test_numba_conforms(check):
 @settings(max_examples=30)
 @given(mesh=small_meshes())
 def test_the_pattern_is_the_core_s(session, mesh):
-    expected, found = fem.compute_sparsity(mesh), session.stages().compute_sparsity(mesh).to_host()
+    expected, found = fem.compute_sparsity(mesh), session.stages().perform(COMPUTE_SPARSITY, mesh).to_host()
     for name in ("indptr", "indices", "slots"):
         assert np.array_equal(getattr(expected, name), getattr(found, name))
 
@@ -66,10 +67,10 @@ def test_two_elements_around_a_ring():
     mesh.__dict__["_validated"] = mesh
     with open_backend("numba", threads=1) as session:
         stages = session.stages()
-        pattern = stages.compute_sparsity(mesh)
+        pattern = stages.perform(COMPUTE_SPARSITY, mesh)
         expected = fem.compute_sparsity(mesh)
         assert np.array_equal(pattern.to_host().slots, expected.slots)
-        K = stages.assemble_system(mesh, Problem(), pattern).matrix
+        K = stages.perform(ASSEMBLE_SYSTEM, mesh, problem=Problem(), sparsity=pattern).matrix
     wanted = expected.scatter(fem.element_stiffness(x[mesh.quad8], y[mesh.quad8], 1.0))
     assert np.abs(K.data - wanted).max() <= 1e-13 * np.abs(wanted).max()
 
@@ -92,9 +93,9 @@ def test_contributions_are_summed_in_element_order():
 
 def test_a_pattern_for_others_and_a_pattern_of_others(session):
     expected = assemble_system(MESH, backend="numpy")
-    with open_backend("threads,numba", workers=2, threads=1, min_size=0) as chain:
-        found = assemble_system(MESH, backend=chain)
-        assert chain.provider("compute_sparsity", Problem(), fem.SolverOptions())[0] == "numba"
+    with open_backend("threads,numba", workers=2, threads=1, min_size=0) as both:
+        found = assemble_system(MESH, backend=both)
+        assert both.chain.provider("compute_sparsity", Problem(), fem.SolverOptions())[0] == "numba"
     assert np.array_equal(expected.matrix.data, found.matrix.data)
     foreign = fem.compute_sparsity(MESH)
     first = assemble_system(MESH, sparsity=foreign, backend=session).matrix.data
@@ -107,7 +108,7 @@ def test_a_row_too_long_for_its_places_is_refused(session, monkeypatch):
     monkeypatch.setattr("fem_numba.sparsity.FIRST", 20)
     session.forget()
     with pytest.raises(BackendError, match=r"node \d+ shares elements with 2\d nodes; numba takes up to 20"):
-        session.stages().compute_sparsity(MESH)
+        session.stages().perform(COMPUTE_SPARSITY, MESH)
     with pytest.raises(BackendError, match="numba takes up to 20"):
         assemble_system(MESH, sparsity=foreign, backend=session)
 
@@ -316,13 +317,14 @@ def test_two_threads_solve_at_once():
     """The workqueue layer would end the process with SIGABRT (numba issues 8563 and 9288)."""
     program = (
         "import threading, fem_core as fem, numba\n"
+        "from fem_core.plugins.stages import COMPUTE_SPARSITY\n"
         "mesh, found = fem.generate.annulus(nodes=1500), []\n"
         "def solve():\n"
         "    with fem.open_backend('numba') as session:\n"
         "        for _ in range(3):\n"
         "            found.append(session.solve(mesh).u.max())\n"
         "            session.forget()\n"
-        "            for _ in range(20): session.stages().compute_sparsity(mesh).to_host(); session.forget()\n"
+        "            for _ in range(20): session.stages().perform(COMPUTE_SPARSITY, mesh).to_host(); session.forget()\n"
         "jobs = [threading.Thread(target=solve) for _ in range(2)]\n"
         "[job.start() for job in jobs]; [job.join() for job in jobs]\n"
         "print(len(found), len(set(found)), numba.threading_layer())\n"

@@ -16,7 +16,7 @@ from fem_core.backends.default import DefaultBackend
 from fem_core.cli.errors import Status
 from fem_core.plugins.backend import halves
 from fem_core.plugins.registry import REGISTRY, State
-from fem_core.run import pipeline, tuned_options
+from fem_core.run import runner, tuned_options
 from fem_core.testing.target import Target
 from fem_core.tools import bench, tuning
 from hypothesis import given
@@ -79,7 +79,7 @@ def walker(monkeypatch, tmp_path):
     """Registers a walker with these candidates; the clock is what it says, the folder a new one."""
     monkeypatch.setattr(tuned_options, "folder", lambda: tmp_path / "tuned")
     monkeypatch.delenv("FEM_TUNE")
-    monkeypatch.setattr(pipeline, "time", SimpleNamespace(perf_counter=lambda: CLOCK.now))
+    monkeypatch.setattr(runner, "time", SimpleNamespace(perf_counter=lambda: CLOCK.now))
     monkeypatch.setattr(Walker, "made", [])
     monkeypatch.setattr(Walker, "most", 0)
 

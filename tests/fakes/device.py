@@ -6,6 +6,7 @@ numbering is another, and its memory is gone when the backend is closed.
 
 import math
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any
 
 import fem_core as fem
@@ -55,6 +56,10 @@ class _Value:
         return [getattr(self, name).on(self._device) for name in names]
 
     def to_host(self) -> Any:
+        return self._host
+
+    @cached_property
+    def _host(self) -> Any:
         self._device.downloads += 1
         return self._device.download(self)
 

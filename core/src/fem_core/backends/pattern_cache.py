@@ -15,7 +15,7 @@ import platformdirs
 
 from fem_core.assembly.sparsity import Sparsity
 from fem_core.mesh.mesh import Mesh
-from fem_core.plugins.handover import fault_in
+from fem_core.plugins.stages import COMPUTE_SPARSITY
 from fem_core.support.atomic import replacing
 
 _log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def load(mesh: Mesh) -> Sparsity | None:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             found = Sparsity(*(arrays[name] for name in ("indptr", "indices", "slots")))
-        fault = fault_in(found, "compute_sparsity", mesh) or _misfit(found, mesh)
+        fault = COMPUTE_SPARSITY.fault_in(found, mesh) or _misfit(found, mesh)
     except (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, BadZipFile) as error:
         fault = str(error)
     if fault:

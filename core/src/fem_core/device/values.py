@@ -95,6 +95,10 @@ class DevicePotential:
     found: SolveResult
 
     def to_host(self) -> SolveResult:
+        return self._host
+
+    @cached_property
+    def _host(self) -> SolveResult:
         return replace(self.found, u=self.device.download(self.u)[0])
 
 

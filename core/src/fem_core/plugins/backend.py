@@ -8,9 +8,10 @@ import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from fem_core.errors import BackendError, OptionError
+from fem_core.plugins.stages import STAGES
 from fem_core.problem import Problem
 from fem_core.results import SolverOptions
 from fem_core.types import Stage
@@ -20,15 +21,6 @@ API_VERSION = 1
 
 #: Options can't be called so: they are `open_backend`'s own.
 RESERVED = ("fallback", "tuned")
-
-#: The compute hook behind each stage that a backend may provide.
-HOOKS: Mapping[Stage, str] = {
-    "compute_sparsity": "fem_sparsity",
-    "assemble_system": "fem_assemble",
-    "apply_bc": "fem_apply_bc",
-    "solve_system": "fem_solve",
-    "compute_derived": "fem_compute_derived",
-}
 
 
 def _nothing() -> None:
@@ -139,10 +131,9 @@ class BackendInfo:
     def __post_init__(self) -> None:
         if self.name in ("core", "auto") or not self.name or set(self.name) & set(", "):
             raise BackendError(f"a backend can't be called {self.name!r}")
-        unknown = set(self.stages) - set(HOOKS)
-        if unknown or not set(HOOKS) <= set(get_args(Stage)):
+        if unknown := set(self.stages) - set(STAGES):
             raise BackendError(
-                f"backend {self.name!r} lists unknown stages {sorted(unknown)}; stages: {', '.join(HOOKS)}"
+                f"backend {self.name!r} lists unknown stages {sorted(unknown)}; stages: {', '.join(STAGES)}"
             )
         if taken := [option.name for option in self.options if option.name in RESERVED]:
             raise BackendError(f"backend {self.name!r} can't have an option {taken[0]!r}: open_backend has one itself")

@@ -3,11 +3,12 @@
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any
 
-from fem_core.plugins.backend import HOOKS, Backend, BackendInfo
+from fem_core.plugins.backend import Backend
 from fem_core.plugins.hookspecs import hookimpl, new_manager
+from fem_core.plugins.stages import STAGES
 from fem_core.plugins.validation import COMPUTE, check_plugin, describe, implementations
 from fem_core.types import Stage
 
@@ -23,15 +24,14 @@ class Hooks:
 
     def __init__(
         self,
-        core: Backend,
-        backends: Iterable[tuple[BackendInfo, Backend]],
+        providers: Mapping[str, Backend],
         observers: Iterable[object],
         plugins: Iterable[tuple[str, object]],
     ) -> None:
         self.manager = new_manager()
         self.silenced: set[str] = set()
         self.warnings: list[str] = []
-        self._providers: dict[str, Backend] = {"core": core, **{info.name: backend for info, backend in backends}}
+        self._providers = providers
         for name, plugin in plugins:
             self._register(plugin, f"plugin {name}")
         for number, observer in enumerate(observers, 1):
@@ -40,7 +40,7 @@ class Hooks:
 
     def call(self, stage: Stage, provider: str, **arguments: Any) -> Any:
         """The result of `provider`'s hook for `stage`, called inside the wrappers and alone."""
-        name = HOOKS[stage]
+        name = STAGES[stage].hook
         function = getattr(self._providers[provider], name)
         accepted = inspect.signature(function).parameters
 

@@ -5,8 +5,9 @@ import inspect
 from typing import Any, Literal, TypeAlias
 
 from fem_core.errors import BackendError, FemError
-from fem_core.plugins.backend import HOOKS, Backend, BackendInfo
+from fem_core.plugins.backend import Backend, BackendInfo
 from fem_core.plugins.hookspecs import PROJECT, SPECS, ComputeHooks, EventHooks, names
+from fem_core.plugins.stages import STAGES
 
 Role: TypeAlias = Literal["backend", "observer", "plugin"]
 
@@ -86,7 +87,7 @@ def check_backend(info: BackendInfo, backend: Backend) -> None:
         check_plugin(backend, "backend")
     except FemError as error:
         raise BackendError(f"backend {info.name!r}: {error}") from None
-    has = {stage for stage, hook in HOOKS.items() if hook in implementations(backend)}
+    has = {stage.name for stage in STAGES.values() if stage.hook in implementations(backend)}
     if missing := set(info.stages) - has:
         raise BackendError(f"backend {info.name!r} lists the stages {sorted(missing)} but has no hook for them")
     if extra := has - set(info.stages):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias, Unpack
+from typing import Any, TypeAlias, TypeVar, Unpack
 
 from fem_core.assembly.sparsity import Sparsity
 from fem_core.assembly.system import LinearSystem
@@ -11,12 +11,22 @@ from fem_core.errors import OptionError
 from fem_core.mesh.boundaries import with_boundaries
 from fem_core.mesh.mesh import Mesh
 from fem_core.plugins.backend import BackendInfo
+from fem_core.plugins.stages import (
+    APPLY_BC,
+    ASSEMBLE_SYSTEM,
+    COMPUTE_DERIVED,
+    COMPUTE_SPARSITY,
+    SOLVE_SYSTEM,
+    ComputeStage,
+)
 from fem_core.problem import Problem
 from fem_core.results import DerivedFields, SolveResult
 from fem_core.run.opening import open_backend
-from fem_core.run.pipeline import Run, V
-from fem_core.run.session import RunOptions, Session, announce, solver_options
+from fem_core.run.runner import Run, announce
+from fem_core.run.session import RunOptions, Session, solver_options
 from fem_core.solution import Solution
+
+R = TypeVar("R")
 
 #: A name, the information of a backend that isn't installed, or an open session.
 AnyBackend: TypeAlias = str | BackendInfo | Session
@@ -107,21 +117,22 @@ def assemble_system(
     >>> bool(abs(system.matrix.sum(axis=1)).max() < 1e-12)  # constants are in the null space
     True
     """
+    mesh = _prepare(mesh, problem)
     with _session(backend) as session:
-        mesh, problem, stages = _prepare(mesh, problem), problem or Problem(), session.stages()
+        run = session.stages()
         if sparsity is None:
-            sparsity = stages.compute_sparsity(mesh)
-        return _kept(stages, stages.assemble_system(mesh, problem, sparsity), mesh, backend)
+            sparsity = run.perform(COMPUTE_SPARSITY, mesh)
+        return _perform(run, ASSEMBLE_SYSTEM, mesh, backend, problem=problem or Problem(), sparsity=sparsity)
 
 
 def apply_bc(
     system: LinearSystem, mesh: Mesh, problem: Problem | None = None, *, backend: AnyBackend = "numpy"
 ) -> LinearSystem:
     """The system with the boundary conditions of `problem` (by default those of the potential flow)."""
+    mesh = _prepare(mesh, problem)
+    problem = problem or Problem.potential_flow(mesh)
     with _session(backend) as session:
-        mesh = _prepare(mesh, problem)
-        stages = session.stages()
-        return _kept(stages, stages.apply_bc(system, mesh, problem or Problem.potential_flow(mesh)), mesh, backend)
+        return _perform(session.stages(), APPLY_BC, mesh, backend, problem=problem, system=system)
 
 
 def solve_system(
@@ -133,25 +144,27 @@ def solve_system(
     **options: Unpack[RunOptions],
 ) -> SolveResult:
     """u of a system that has its boundary conditions; solver options as in `solve`."""
+    mesh = _prepare(mesh, problem)
+    problem, wanted = problem or Problem.potential_flow(mesh), solver_options(options)
     with _session(backend) as session:
-        mesh = _prepare(mesh, problem)
-        stages = session.stages()
-        result = stages.solve_system(system, mesh, problem or Problem.potential_flow(mesh), solver_options(options))
-        return _kept(stages, result, mesh, backend)
+        run = session.stages()
+        return _perform(run, SOLVE_SYSTEM, mesh, backend, problem=problem, system=system, options=wanted)
 
 
 def compute_derived(
     mesh: Mesh, result: SolveResult, problem: Problem | None = None, *, backend: AnyBackend = "numpy"
 ) -> DerivedFields:
     """Velocity, speed and pressure of each element."""
+    mesh = _prepare(mesh, problem)
     with _session(backend) as session:
-        mesh, stages = _prepare(mesh, problem), session.stages()
-        return _kept(stages, stages.compute_derived(mesh, problem or Problem(), result), mesh, backend)
+        run, problem = session.stages(), problem or Problem()
+        return _perform(run, COMPUTE_DERIVED, mesh, backend, problem=problem, result=result)
 
 
-def _kept(stages: Run, value: V, mesh: Mesh, backend: AnyBackend) -> V:
-    """`value` as the caller gets it: on the host if the session that made it ends with the call."""
-    return value if isinstance(backend, Session) else stages.to_host(value, stages.current, mesh)
+def _perform(run: Run, stage: ComputeStage[R], mesh: Mesh, backend: AnyBackend, **values: Any) -> R:
+    """What a stage gives, as the caller gets it: on the host if the session that made it ends with the call."""
+    made = run.perform(stage, mesh, **values)
+    return made if isinstance(backend, Session) else run.to_host(made, stage, mesh)
 
 
 def _prepare(mesh: Mesh, problem: Problem | None) -> Mesh:

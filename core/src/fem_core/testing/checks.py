@@ -140,7 +140,7 @@ def check_geometry(target: Target) -> None:
         problem, pattern = Problem(), sparsity(target.baseline, bad_topology(bad))
         arguments: dict[str, Any] = {"mesh": bad, "problem": problem, "sparsity": pattern}
         stages = target.session.stages()
-        provider, _ = target.session.provider("assemble_system", problem, SolverOptions())
+        provider, _ = target.session.chain.provider("assemble_system", problem, SolverOptions())
         system = stages.hooks.call("assemble_system", provider, progress=stages.progress, **arguments).to_host()
         wanted = Baseline().fem_assemble(progress=stages.progress, **arguments)
         allowed = tolerance.stiffness(bad, problem, pattern)

@@ -12,6 +12,7 @@ from fem_core.assembly.sparsity import Sparsity
 from fem_core.assembly.system import LinearSystem
 from fem_core.mesh.mesh import Mesh
 from fem_core.plugins.backend import Backend, BackendInfo
+from fem_core.plugins.stages import APPLY_BC, ASSEMBLE_SYSTEM, COMPUTE_DERIVED, COMPUTE_SPARSITY, SOLVE_SYSTEM
 from fem_core.problem import Problem
 from fem_core.results import DerivedFields, SolveResult, SolverOptions, StopReason
 from fem_core.run.opening import create_backends, open_backend
@@ -110,33 +111,36 @@ class Target:
 def sparsity(session: Session, mesh: Mesh) -> Sparsity:
     """The session's pattern of `mesh`, on the host."""
     stages = session.stages()
-    return stages.to_host(stages.compute_sparsity(mesh), "compute_sparsity", mesh)
+    return stages.to_host(stages.perform(COMPUTE_SPARSITY, mesh), COMPUTE_SPARSITY, mesh)
 
 
 def assembled(session: Session, mesh: Mesh, problem: Problem) -> LinearSystem:
     """The session's system before boundary conditions, on the host."""
     stages = session.stages()
-    system = stages.assemble_system(mesh, problem, stages.compute_sparsity(mesh))
-    return stages.to_host(system, "assemble_system", mesh)
+    pattern = stages.perform(COMPUTE_SPARSITY, mesh)
+    system = stages.perform(ASSEMBLE_SYSTEM, mesh, problem=problem, sparsity=pattern)
+    return stages.to_host(system, ASSEMBLE_SYSTEM, mesh)
 
 
 def conditioned(session: Session, system: LinearSystem, mesh: Mesh, problem: Problem) -> LinearSystem:
     """The system after the session's boundary conditions, on the host."""
     stages = session.stages()
-    return stages.to_host(stages.apply_bc(system, mesh, problem), "apply_bc", mesh)
+    return stages.to_host(stages.perform(APPLY_BC, mesh, problem=problem, system=system), APPLY_BC, mesh)
 
 
 def derived(session: Session, mesh: Mesh, problem: Problem, u: Any) -> DerivedFields:
     """The session's post-processing of a potential given on the host, on the host."""
     stages = session.stages()
     result = SolveResult(u, "given", 0, StopReason.CONVERGED, 0.0, 0.0)
-    return stages.to_host(stages.compute_derived(mesh, problem, result), "compute_derived", mesh)
+    fields = stages.perform(COMPUTE_DERIVED, mesh, problem=problem, result=result)
+    return stages.to_host(fields, COMPUTE_DERIVED, mesh)
 
 
 def solved(session: Session, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions) -> SolveResult:
     """The session's solution of a system given on the host, on the host."""
     stages = session.stages()
-    return stages.to_host(stages.solve_system(system, mesh, problem, options), "solve_system", mesh)
+    result = stages.perform(SOLVE_SYSTEM, mesh, problem=problem, system=system, options=options)
+    return stages.to_host(result, SOLVE_SYSTEM, mesh)
 
 
 def methods(session: Session) -> list[SolverOptions]:

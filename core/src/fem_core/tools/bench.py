@@ -22,6 +22,7 @@ import numpy as np
 from fem_core.assembly.system import LinearSystem
 from fem_core.errors import BackendError, BackendUnavailable
 from fem_core.mesh.mesh import Mesh
+from fem_core.plugins.stages import ASSEMBLE_SYSTEM, COMPUTE_SPARSITY
 from fem_core.problem import Problem
 from fem_core.run.opening import open_backend
 from fem_core.run.session import Session
@@ -217,8 +218,9 @@ def _equal_matrices(sessions: Mapping[str, Session], mesh: Mesh, problem: Proble
 def assembled(session: Session, mesh: Mesh, problem: Problem) -> LinearSystem:
     """The session's system before boundary conditions, on the host."""
     stages = session.stages()
-    system = stages.assemble_system(mesh, problem, stages.compute_sparsity(mesh))
-    return stages.to_host(system, "assemble_system", mesh)
+    pattern = stages.perform(COMPUTE_SPARSITY, mesh)
+    system = stages.perform(ASSEMBLE_SYSTEM, mesh, problem=problem, sparsity=pattern)
+    return stages.to_host(system, ASSEMBLE_SYSTEM, mesh)
 
 
 def matrix_difference(found: LinearSystem, wanted: LinearSystem) -> float:

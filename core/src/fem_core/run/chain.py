@@ -1,0 +1,138 @@
+"""The chain of providers: who does a stage, with which solver, and what is kept from run to run."""
+
+from collections import OrderedDict
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from fem_core.backends.default import DefaultBackend
+from fem_core.errors import BackendError, DeviceError, FemError, OptionError, WorkerLost
+from fem_core.mesh.mesh import Mesh
+from fem_core.plugins.backend import Backend, BackendInfo
+from fem_core.plugins.stages import ComputeStage
+from fem_core.plugins.validation import check_backend
+from fem_core.problem import Problem
+from fem_core.results import SolverOptions
+from fem_core.solvers.auto import choose
+from fem_core.types import Stage
+
+R = TypeVar("R")
+
+_KEPT = 4  # patterns that are kept
+
+
+class Chain:
+    """The backends of a session, asked in their order, and the core, which comes last.
+
+    Parameters
+    ----------
+    core : DefaultBackend
+    backends : sequence of (BackendInfo, Backend)
+    fallback : bool
+        Whether a backend that declines a stage is passed over with a warning instead of an error.
+    """
+
+    def __init__(
+        self, core: DefaultBackend, backends: Sequence[tuple[BackendInfo, Backend]], fallback: bool = False
+    ) -> None:
+        for info, backend in backends:
+            check_backend(info, backend)
+            if sum(info.name == other.name for other, _ in backends) > 1:
+                raise BackendError(f"backend {info.name!r} is named twice in one chain")
+        self.core, self.backends, self.fallback = core, tuple(backends), fallback
+        self.name = ",".join(info.name for info, _ in backends) or "core"
+        self._kept: OrderedDict[tuple[Stage, str, str], Any] = OrderedDict()
+
+    @property
+    def providers(self) -> Mapping[str, Backend]:
+        """Everybody who may provide a stage, by name."""
+        return {"core": self.core, **{info.name: backend for info, backend in self.backends}}
+
+    def provider(
+        self, stage: Stage, problem: Problem, options: SolverOptions, without: Container[str] = ()
+    ) -> tuple[str, list[str]]:
+        """Who does a stage, `without` some backends, and notes about who declined it.
+
+        Raises BackendError if a backend declines without leave to fall back, OptionError for a solver
+        that nobody has.
+        """
+        notes: list[str] = []
+        for info, backend in self.backends:
+            able = stage in info.stages and (stage != "solve_system" or options.method in info.solver_methods)
+            if not able or info.name in without:
+                continue
+            with named(info.name, f"declines({stage!r})"):
+                reason = backend.declines(stage, problem, options)
+            if reason is None:
+                return info.name, notes
+            if not self.fallback:
+                raise BackendError(
+                    f"backend {info.name!r} declines {stage}: {reason}; allow a fallback to go on without it"
+                )
+            notes.append(f"backend {info.name!r} declined {stage}: {reason}")
+        if reason := self.core.declines(stage, problem, options):
+            methods = {method for info, _ in self.backends for method in info.solver_methods}
+            others = sorted(methods - set(self.core.solvers))
+            raise OptionError(reason + (f"; {self.name} adds {', '.join(others)}" if others else ""))
+        return "core", notes
+
+    def method(
+        self, options: SolverOptions, n_nodes: int, without: Container[str] = ()
+    ) -> tuple[SolverOptions, list[str]]:
+        """The options with a solver for `auto`, and a note about the choice."""
+        if options.method != "auto":
+            return options, []
+        name, why = choose(n_nodes, (info for info, _ in self.backends if info.name not in without))
+        return replace(options, method=name), [f"auto chose solver {name}, {why}"]
+
+    def kept(self, stage: ComputeStage[R], provider: str, mesh: Mesh) -> R | None:
+        """What a stage gave in an earlier run on the same topology, if such a result is kept."""
+        if not stage.kept:
+            return None
+        key = stage.name, provider, mesh.fingerprint
+        if key in self._kept:
+            self._kept.move_to_end(key)
+        return self._kept.get(key)
+
+    def keep(self, stage: ComputeStage[R], provider: str, mesh: Mesh, value: R) -> None:
+        """Keep a result that later runs may take again; the one not used for longest goes."""
+        if stage.kept:
+            self._kept[stage.name, provider, mesh.fingerprint] = value
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+
+    def drop(self) -> None:
+        """Drop what the chain itself keeps."""
+        self._kept.clear()
+
+    def forget(self) -> None:
+        """Drop what is kept from earlier runs, here and by each backend: patterns, prepared solvers."""
+        self.drop()
+        self.core.forget()
+        for info, backend in self.backends:
+            with named(info.name, "forget"):
+                backend.forget()
+
+
+@contextmanager
+def named(provider: str, what: str) -> Iterator[None]:
+    """Give an error of a backend its name; a backend can't end the process either."""
+    try:
+        yield
+    except WorkerLost as error:
+        if repr(provider) in str(error):
+            raise
+        raise WorkerLost(f"backend {provider!r} lost a worker in {what}: {error}") from error.__cause__
+    except DeviceError as error:
+        if error.provider:
+            raise
+        told = type(error)(f"backend {provider!r} failed in {what}: {error}")
+        told.provider = provider
+        raise told from error.__cause__
+    except FemError:
+        raise
+    except (Exception, SystemExit) as error:
+        if provider == "core":
+            raise
+        raise BackendError(f"backend {provider!r} failed in {what}: {type(error).__name__}: {error}") from error

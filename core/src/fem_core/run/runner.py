@@ -1,0 +1,227 @@
+"""A run: it has each stage done by its provider, announces and times it, and accepts only sound results."""
+
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fem_core.errors import BackendError, DeviceError
+from fem_core.io.files import write_result
+from fem_core.mesh.mesh import Mesh
+from fem_core.plugins.events import Event, Listener, Observers
+from fem_core.plugins.registry import REGISTRY
+from fem_core.plugins.run_hooks import Hooks
+from fem_core.plugins.stages import STAGES, ComputeStage
+from fem_core.problem import Problem
+from fem_core.results import Fields, SolverOptions
+from fem_core.run.chain import Chain, named
+from fem_core.support.progress import CancelToken, Progress
+from fem_core.types import Stage
+
+R = TypeVar("R")
+
+
+@dataclass
+class Opening:
+    """What the opening of a session took and said, for the reports of all its runs.
+
+    Parameters
+    ----------
+    notes, warnings : tuple of str
+        What `auto` chose, and what it passed over.
+    distributions : tuple of str
+        Whose versions reports name.
+    seconds : dict of stage to seconds
+    announced : bool
+        Whether the observers of a run have been told.
+    """
+
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    distributions: tuple[str, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+    announced: bool = False
+
+
+@dataclass
+class Account:
+    """What has been done and said in a run, or in one attempt at its stages."""
+
+    providers: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    host_copies: int = 0
+
+    def add(self, other: "Account") -> None:
+        self.providers |= other.providers
+        self.seconds |= other.seconds
+        self.warnings += other.warnings
+        self.notes += other.notes
+        self.host_copies += other.host_copies
+
+
+class Run:
+    """One run on a chain of backends: its observers, its clock, and the provider of each stage."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        observers: Iterable[object] = (),
+        on_event: Callable[[Event], object] | None = None,
+        cancel: CancelToken | None = None,
+    ) -> None:
+        self.chain = chain
+        self.hooks = Hooks(chain.providers, _listening(observers, on_event), REGISTRY.plugins())
+        self.observers = Observers(self.hooks)
+        self.progress = Progress(self.observers.emit, cancel, self.remark)
+        self.problem, self.options = Problem(), SolverOptions()
+        self.current: Stage = "open_backend"
+        self.account = Account()
+        self.without: set[str] = set()
+        self._on_host: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Tell the observers if the block fails, and in which stage."""
+        try:
+            yield
+        except BaseException as error:
+            self.observers.emit("fem_error", stage=self.current, error=error)
+            raise
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Stages that may have to be done again: what is said in the block counts only if it succeeds."""
+        before, self.account = self.account, Account()
+        try:
+            yield
+            before.add(self.account)
+        finally:
+            self.account = before
+
+    @contextmanager
+    def stage(self, name: Stage, provider: str = "core") -> Iterator[None]:
+        """Announce and time a stage; an error of a backend is given its name."""
+        self.current = name
+        self.account.providers[name] = provider
+        self.progress.check()
+        self.observers.emit("fem_stage_start", stage=name, provider=provider)
+        start = time.perf_counter()
+        with named(provider, name):
+            yield
+        seconds = self.account.seconds[name] = time.perf_counter() - start
+        self.observers.emit("fem_stage_complete", stage=name, provider=provider, duration=seconds)
+
+    def announce(self, opening: Opening) -> None:
+        """Tell the observers of a session's first run of the stages that its opening took."""
+        if not opening.announced:
+            opening.announced = True
+            for name, duration in opening.seconds.items():
+                self.observers.emit("fem_stage_start", stage=name, provider=self.chain.name)
+                self.observers.emit("fem_stage_complete", stage=name, provider=self.chain.name, duration=duration)
+
+    def remark(self, text: str, *, warning: bool = False) -> None:
+        """What the provider of the current stage wants the user to read in the report."""
+        text = f"{self.account.providers.get(self.current, 'core')}: {text}"
+        remarks = self.account.warnings if warning else self.account.notes
+        if text not in remarks:
+            remarks.append(text)
+
+    def perform(self, stage: ComputeStage[R], mesh: Mesh, *, disposable: bool = False, **values: Any) -> R:
+        """The result of a compute stage, by whoever provides it: the host's kind, or a backend's own.
+
+        Parameters
+        ----------
+        disposable : bool
+            Whether the next stage may overwrite the result: the caller wants it for nothing else.
+        **values
+            The hook's other arguments: `problem`, `options`, and what an earlier stage returned.
+        """
+        name = self.current = stage.name
+        if "options" in values:
+            values["options"], notes = self.chain.method(values["options"], mesh.n_nodes, self.without)
+            self.account.notes += notes
+        problem, options = values.get("problem", self.problem), values.get("options", self.options)
+        provider, notes = self.chain.provider(name, problem, options, self.without)
+        self.account.warnings += notes
+        if stage.takes:
+            argument, maker = stage.takes
+            values[argument] = self._hand_over(values[argument], STAGES[maker], provider, mesh)
+        with self.stage(name, provider):
+            result: Any = self.chain.kept(stage, provider, mesh)
+            if result is None:
+                result = self.hooks.call(name, provider, mesh=mesh, progress=self.progress, **values)
+                self._check(result, stage, mesh)
+        self.chain.keep(stage, provider, mesh, result)
+        if not disposable and getattr(result, "disposable", False):
+            result = replace(result, disposable=False)
+        return result  # type: ignore[no-any-return]
+
+    def to_host(self, value: R, made_in: ComputeStage[R], mesh: Mesh) -> R:
+        """`value` on the host and in the mesh's numbering."""
+        if type(value) is made_in.result:
+            return value
+        elsewhere: Any = value
+        with named(self.account.providers.get(made_in.name, "core"), f"{made_in.name} (to_host)"):
+            host: R = elsewhere.to_host()
+        if type(host) is not made_in.result:
+            raise self._wrong(made_in, f"its to_host() is a {type(host).__name__}")
+        if host not in self._on_host:  # a value keeps what it looks like here, and is asked for it twice
+            self._check(host, made_in, mesh)
+            self._on_host.add(host)
+            self.account.host_copies += 1
+        return host
+
+    def write(self, fields: Fields, outputs: Iterable[str | Path]) -> None:
+        """Write files, as a stage."""
+        with self.stage("write"):
+            for path in outputs:
+                write_result(fields, Path(path))
+
+    def go_on_without(self, error: DeviceError) -> None:
+        """Leave out the backend of a device that failed; raises the error where no fallback is allowed."""
+        if error.provider is None or not self.chain.fallback:
+            raise error
+        self.without.add(error.provider)
+        self.account.warnings.append(f"{error}; the run was done again without it")
+
+    def _hand_over(self, value: Any, made_in: ComputeStage[Any], taker: str, mesh: Mesh) -> Any:
+        """`value` as `taker` accepts it: its own kind as it is, everything else on the host."""
+        maker = self.account.providers.get(made_in.name)
+        if maker == taker or (maker is None and taker != "core"):
+            return value
+        return self.to_host(value, made_in, mesh)
+
+    def _check(self, value: object, made_in: ComputeStage[Any], mesh: Mesh) -> None:
+        """Refuse what a provider must not return: nothing, another type, wrong shapes, NaN."""
+        if value is None:
+            raise BackendError(f"{self._maker(made_in)} returned nothing from {made_in.name}: is a `return` missing?")
+        if fault := made_in.fault_in(value, mesh):
+            raise self._wrong(made_in, fault)
+
+    def _wrong(self, made_in: ComputeStage[Any], fault: str) -> BackendError:
+        return BackendError(f"{self._maker(made_in)} returned a wrong result from {made_in.name}: {fault}")
+
+    def _maker(self, stage: ComputeStage[Any]) -> str:
+        providers = self.account.providers
+        return f"backend {providers[stage.name]!r}" if stage.name in providers else "a backend"
+
+
+def announce(
+    error: BaseException,
+    stage: Stage,
+    observers: Iterable[object] = (),
+    on_event: Callable[[Event], object] | None = None,
+) -> None:
+    """Tell observers of a run that failed before there was a session to run on."""
+    Observers(Hooks({}, _listening(observers, on_event), REGISTRY.plugins())).emit(
+        "fem_error", stage=stage, error=error
+    )
+
+
+def _listening(observers: Iterable[object], on_event: Callable[[Event], object] | None) -> list[object]:
+    return [*observers, *([Listener(on_event)] if on_event else ())]
