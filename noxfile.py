@@ -143,7 +143,7 @@ def lowest(session: nox.Session) -> None:
 def interop(session: nox.Session) -> None:
     """Check the files that are written and read against the programs of others: VTK, gmsh, meshio, pandas."""
     session.install(*sources(), *GROUPS["interop"])
-    session.run("python", "-m", "pytest", "tests/test_results.py", "tests/test_formats.py", *session.posargs)
+    session.run("python", "-m", "pytest", "tests/io/test_results.py", "tests/io/test_formats.py", *session.posargs)
 
 
 @nox.session(python=LOWEST)
@@ -159,7 +159,7 @@ def cupy(session: nox.Session) -> None:
     if not (os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")):
         session.error("the kernels are compiled for the host too: install g++ or clang++, or set CXX")
     session.install("--editable", "./core[testing]", "--editable", "./plugins/fem-cupy", *GROUPS["cupy"])
-    files = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("tests/gpu/test_cupy*.py"))]
+    files = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("plugins/fem-cupy/tests/test_*.py"))]
     session.run("python", "-m", "pytest", "-n", "2", *files, *session.posargs, env={"FEM_GPU_TESTS": "1"})
 
 
@@ -167,7 +167,7 @@ def cupy(session: nox.Session) -> None:
 def cuda(session: nox.Session) -> None:
     """Check the kernels of fem-cuda, without a GPU: compiled for every GPU, and run by numba-cuda's simulator."""
     session.install("--editable", "./core[testing]", "--editable", "./plugins/fem-cuda[cuda13]", "pytest-xdist>=3.6")
-    files = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("tests/gpu/test_cuda*.py"))]
+    files = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("plugins/fem-cuda/tests/test_*.py"))]
     simulator = {"NUMBA_ENABLE_CUDASIM": "1"}
     for env in ({}, simulator):  # either is chosen when numba-cuda is imported: a file skips itself in the other
         session.run("python", "-m", "pytest", "-n", "2", *files, *session.posargs, env={"FEM_GPU_TESTS": "1", **env})

@@ -168,3 +168,20 @@ def small_meshes(draw, most: int = 5, orphans: bool = True) -> Mesh:
     mesh, _, _ = renumbered(mesh, seed, draw(st.integers(0, 4)) if orphans else 0)
     assert det_jacobian(mesh).min() > 0
     return mesh
+
+
+def torn_apart(mesh: Mesh, cut: float, shift: float = 0.0) -> Mesh:
+    """`mesh` with nodes of their own for the elements whose middle is right of `cut`; boundaries of both sides."""
+    right = mesh.x[mesh.quad8[:, :4]].mean(axis=1) > cut
+    quad8 = np.where(right[:, None], mesh.quad8 + mesh.n_nodes, mesh.quad8)
+    x, y = np.append(mesh.x, mesh.x + shift), np.append(mesh.y, mesh.y)
+    apart = Mesh(x, y, quad8)
+    exterior, n = apart.matched_edges[0], mesh.n_nodes
+    boundaries = {}
+    for name, boundary in mesh.boundaries.items():
+        known = {frozenset(edge) for edge in boundary.edges.tolist()}
+        edges = [edge for edge in exterior.tolist() if frozenset(np.mod(edge, n).tolist()) in known]
+        boundaries[name] = Boundary.from_edges(np.array(edges).reshape(-1, 3))
+    inside = np.array([e for e in exterior.tolist() if not any(e in b.edges.tolist() for b in boundaries.values())])
+    boundaries["walls"] = Boundary.from_edges(np.concatenate([boundaries["walls"].edges, inside.reshape(-1, 3)]))
+    return replace(apart, boundaries=boundaries)

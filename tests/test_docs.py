@@ -20,8 +20,8 @@ from fem_core import results
 from fem_core.cli import fem as command_line
 from fem_core.plugins import hookspecs
 from fem_core.testing import CHECKS, EXECUTOR_CHECKS
+from places import ROOT
 
-ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 
 

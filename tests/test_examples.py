@@ -4,13 +4,13 @@ import ast
 import importlib.util
 from collections.abc import Callable
 from math import exp, log, pi, sqrt
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from places import ROOT
 
-EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("ex*.py"))
+EXAMPLES = sorted((ROOT / "examples").glob("ex*.py"))
 CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {}
 
 

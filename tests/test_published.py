@@ -3,13 +3,8 @@
 import numpy as np
 import pytest
 from fem_core import Problem, apply_bc, assemble_system, element_derived, solve
+from published import PUBLISHED
 
-#: Iterations that independent implementations needed, and u max.
-PUBLISHED = {
-    "y_tube_201": ({115, 116}, 11.501239433),
-    "venturi_341": ({132, 133}, 12.062856014),
-    "s_bend_387": ({156, 157}, 13.347713210),
-}
 meshes = pytest.mark.parametrize("name", PUBLISHED)
 
 

@@ -1,12 +1,11 @@
 """Files that version 1.0.0 wrote, before results had a version: later versions read the same meshes and results."""
 
-from pathlib import Path
-
 import fem_core as fem
 import numpy as np
 import pytest
+from places import DATA
 
-FILES = Path(__file__).parent / "data" / "1.0"
+FILES = DATA / "1.0"
 MESHES = [f"mesh{suffix}" for suffix in (".h5", ".npz", ".msh", ".vtu", ".inp", ".xlsx")]
 RESULTS = [f"result{suffix}" for suffix in (".h5", ".npz", ".vtu")]
 

@@ -9,24 +9,7 @@ from fem_core.mesh import quad8 as q8
 from fem_core.mesh.repair import close_nodes
 from hypothesis import given
 from hypothesis import strategies as st
-from meshes import distorted, renumbered, small_meshes, squares, two_parts
-
-
-def torn_apart(mesh: Mesh, cut: float, shift: float = 0.0) -> Mesh:
-    """`mesh` with nodes of their own for the elements whose middle is right of `cut`; boundaries of both sides."""
-    right = mesh.x[mesh.quad8[:, :4]].mean(axis=1) > cut
-    quad8 = np.where(right[:, None], mesh.quad8 + mesh.n_nodes, mesh.quad8)
-    x, y = np.append(mesh.x, mesh.x + shift), np.append(mesh.y, mesh.y)
-    apart = Mesh(x, y, quad8)
-    exterior, n = apart.matched_edges[0], mesh.n_nodes
-    boundaries = {}
-    for name, boundary in mesh.boundaries.items():
-        known = {frozenset(edge) for edge in boundary.edges.tolist()}
-        edges = [edge for edge in exterior.tolist() if frozenset(np.mod(edge, n).tolist()) in known]
-        boundaries[name] = Boundary.from_edges(np.array(edges).reshape(-1, 3))
-    inside = np.array([e for e in exterior.tolist() if not any(e in b.edges.tolist() for b in boundaries.values())])
-    boundaries["walls"] = Boundary.from_edges(np.concatenate([boundaries["walls"].edges, inside.reshape(-1, 3)]))
-    return replace(apart, boundaries=boundaries)
+from meshes import distorted, renumbered, small_meshes, squares, torn_apart, two_parts
 
 
 def lines(mesh: Mesh, name: str) -> set[tuple[float, ...]]:

@@ -6,16 +6,16 @@ import os
 import sys
 import time
 import types
-from pathlib import Path
 
 import fem_core as fem
 import numpy as np
 import pytest
 from fakes.distributions import Shelf, python
+from places import ROOT, TESTS
 from scipy import sparse
 from scipy.sparse import linalg
 
-PROGRAM = Path(__file__).parents[1] / "benchmarks" / "device_record.py"
+PROGRAM = ROOT / "benchmarks" / "device_record.py"
 spec = importlib.util.spec_from_file_location(PROGRAM.stem, PROGRAM)
 record = sys.modules[PROGRAM.stem] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(record)
@@ -40,7 +40,7 @@ def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("record")
     shelf = Shelf(folder / "site")
     shelf.add("fem-reference", {"fake_reference.py": INFO}, {"reference": "fake_reference:INFO"})
-    path = os.pathsep.join([str(shelf.folder), str(Path(__file__).parent)])
+    path = os.pathsep.join([str(shelf.folder), str(TESTS)])
     command = [PROGRAM, "reference", "missing", "-o", str(folder / "out")]
     done = python(*command, "--nodes", "400", "900", "--rounds", "2", "--examples", "2", *CHECKS, PYTHONPATH=path)
     return done, folder / "out"

@@ -5,15 +5,14 @@ import importlib
 import inspect
 import pkgutil
 import re
-from pathlib import Path
 
 import fem_core as fem
 import pytest
 from fakes import loopback
 from fem_core.plugins import events, hookspecs
 from fem_core.plugins.stages import STAGES
+from places import DOCS
 
-DOCS = Path(__file__).parents[1] / "docs"
 HOOKS = {name: getattr(spec, name) for spec in hookspecs.SPECS for name in hookspecs.names(spec)}
 
 

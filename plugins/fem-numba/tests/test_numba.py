@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+from places import TESTS
 
 pytest.importorskip("numba", reason="numba isn't installed")
 pytest.importorskip("fem_numba", reason="fem-numba isn't installed")
@@ -211,7 +212,7 @@ BITS = (
 
 
 def test_the_same_bits_from_any_number_of_threads():
-    paths = os.pathsep.join([os.path.dirname(__file__), os.environ.get("PYTHONPATH", "")])
+    paths = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
     job = run(BITS, cache.folder().parent, NUMBA_NUM_THREADS="4", PYTHONPATH=paths)
     out, err = job.communicate(timeout=300)
     assert len(out.split()) == 4, err

@@ -4,7 +4,6 @@ import functools
 import json
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import fakes
 import fem_core as fem
@@ -13,6 +12,7 @@ import pytest
 from fakes import loopback
 from fakes.distributions import python
 from fem_core.plugins.validation import check_plugin, implementations
+from places import ROOT, TESTS
 
 STAGES = {
     "compute_sparsity": "fem_sparsity",
@@ -325,10 +325,9 @@ def test_loopback_is_the_core(mesh):
 @pytest.mark.skipif(loopback.active, reason="this is that run")
 def test_suite_on_the_loopback():
     """A good part of the suite, with `numpy` the loopback; `-p fakes.plugin --loopback` does it for all of it."""
-    tests = Path(__file__).parent
-    chosen = [str(tests / name) for name in ("test_hooks.py", "test_events.py", "test_session.py")]
-    options = ["-q", "-p", "fakes.plugin", "-p", "no:cacheprovider", f"--rootdir={tests.parent}"]
-    done = python("-m", "pytest", *options, *chosen, FEM_LOOPBACK="1", PYTHONPATH=os.fspath(tests))
+    chosen = [str(TESTS / name) for name in ("plugins/test_hooks.py", "plugins/test_events.py", "run/test_session.py")]
+    options = ["-q", "-p", "fakes.plugin", "-p", "no:cacheprovider", f"--rootdir={ROOT}"]
+    done = python("-m", "pytest", *options, *chosen, FEM_LOOPBACK="1", PYTHONPATH=os.fspath(TESTS))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "test_loopback" not in done.stdout
     assert " passed" in done.stdout

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from places import TESTS
 
 pytest.importorskip("fem_mp_shm")
 
@@ -301,7 +302,7 @@ def start(tmp_path, *arguments):
     script = tmp_path / "script.py"
     script.write_text(SOLVE.replace('"__main__":', f'"__main__":\n    {ALARM}'))
     mark = tmp_path / "mark"
-    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    paths = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
     return start_process(script, *arguments, env={**os.environ, "FEM_TEST_MARK": str(mark), "PYTHONPATH": paths}), mark
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import fem_core as fem
 import pytest
+from commands import run
 from fakes.distributions import Shelf, python
 from fem_core.cli import fem as group
 from fem_core.tools import backend_check
 from fem_core.tools.doctor import advice, installation, machine
-from test_check import run
 
 SECTIONS = {
     "python", "versions", "missing_extras", "strangers", "cores", "memory", "shared_memory", "threading", "gpus",

@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from places import TESTS
 
 pytest.importorskip("fem_threads")
 
@@ -127,7 +128,7 @@ def test_ctrl_c(tmp_path):
         "try:\n    session.solve(fem.generate.duct(nx=80, ny=40), on_event=lambda event: print(event.name))\n"
         "except KeyboardInterrupt:\n    session.close()\n    print(threading.active_count())\n    sys.exit(130)\n"
     )
-    paths = os.pathsep.join([os.path.dirname(__file__), os.environ.get("PYTHONPATH", "")])
+    paths = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": paths, "FEM_TEST_MARK": str(tmp_path / "mark")}
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=30, env=environment)
     assert done.returncode == 130, done.stderr

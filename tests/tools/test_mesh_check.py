@@ -11,8 +11,7 @@ import pytest
 from commands import run
 from fem_core.mesh import quad8 as q8
 from fem_core.tools.mesh_check import check_mesh
-from meshes import distorted, renumbered, squares, two_parts
-from test_repair import torn_apart
+from meshes import distorted, renumbered, squares, torn_apart, two_parts
 
 
 def store(mesh: fem.Mesh, path: Path, boundaries: bool = False) -> Path:

@@ -27,8 +27,8 @@ from fem_core.io.files import mesh_formats, read_unvalidated
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from meshes import distorted, squares, two_parts
+from places import DATA
 
-DATA = Path(__file__).parent / "data"
 HAS_XLSX = all(map(importlib.util.find_spec, ("openpyxl", "defusedxml")))
 SUFFIXES = [".h5", ".npz", ".msh", ".vtu", ".inp", *([".xlsx"] if HAS_XLSX else [])]
 MESH = distorted(3, 2, seed=1, width=2.0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fem_core.testing import CHECKS, verify
 from host_runtime import INFO
-from test_published import PUBLISHED
+from published import PUBLISHED
 
 
 @pytest.mark.parametrize("name", CHECKS)

@@ -17,8 +17,8 @@ from fem_core.mesh.boundaries import with_boundaries
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from meshes import distorted, small_meshes, squares
+from places import DATA
 
-DATA = Path(__file__).parent / "data"
 XLSX = pytest.param(
     ".xlsx",
     marks=pytest.mark.skipif(
