@@ -1,6 +1,10 @@
 """Files that version 1.0.0 wrote, before results had a version: later versions read the same meshes and results."""
 
+import json
+from dataclasses import dataclass, field
+
 import fem_core as fem
+import h5py
 import numpy as np
 import pytest
 from places import DATA
@@ -34,6 +38,21 @@ def test_a_result_is_read():
     assert found.report.iterations == found.report.history[-1][0]
     assert found.report.providers["assemble_system"] == "numpy"
     assert found.report.versions["fem-core"] == "1.0.0"
+
+
+def test_what_a_report_did_not_have_yet_has_its_default():
+    @dataclass(frozen=True)
+    class Later(fem.Report):
+        flows: tuple = ()
+        kinds: dict = field(default_factory=dict)
+
+    with h5py.File(FILES / "result.h5") as file:
+        text = file["solution"].attrs["report"]
+    found = Later.from_dict(json.loads(text))
+    assert (found.flows, found.kinds) == ((), {})
+    assert found.to_dict() == fem.read_solution(FILES / "result.h5").report.to_dict()
+    with pytest.raises(KeyError, match="providers"):
+        Later.from_dict({key: value for key, value in json.loads(text).items() if key != "providers"})
 
 
 def test_a_partial_result_is_read_with_its_problem():

@@ -107,6 +107,7 @@ def test_what_is_not_a_number_comes_back(solution, tmp_path):
         (lambda f: f["solution"].move("u", "v") or f["solution"].create_dataset("u", data=[1.0]), "has shape (1,)"),
         (lambda f: f["solution/problem"].attrs.__delitem__("dirichlet"), "damaged result (KeyError: "),
         (lambda f: f["boundaries"].move("inlet", "in"), "there is no boundary 'inlet'"),
+        (lambda f: f["solution"].attrs.__setitem__("version", 2), "a result of version 2, and this fem-core reads up "),
         (lambda f: f["quad8"].__setitem__(0, 99), "to nodes outside"),
     ],
 )  # fmt: skip
@@ -211,6 +212,7 @@ def test_npz_needs_no_pickle(solution, tmp_path):
         assert json.loads(str(arrays["report"]))["solver"] == solution.report.to_dict()["solver"]
         assert np.array_equal(arrays["history"], solution.report.history)
         assert bool(arrays["converged"])
+        assert int(arrays["version"]) == 1
 
 
 def table(path: Path) -> dict[str, np.ndarray]:

@@ -4,7 +4,7 @@ import json
 import math
 import numbers
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
@@ -14,6 +14,9 @@ from fem_core.errors import OptionError
 from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.types import Floats
+
+#: Version of the result files: a reader refuses a later one. What is only added to them doesn't raise it.
+RESULT_VERSION = 1
 
 #: The fields of a solution and their units, in the order in which files hold them.
 UNITS = {"u": "m2/s", "velocity": "m/s", "speed": "m/s", "pressure": "Pa"}
@@ -184,21 +187,19 @@ class Report:
     def from_dict(cls, values: Mapping[str, Any], history: Iterable[tuple[int, float]] = ()) -> "Report":
         """The report that `to_dict` gave, read back from JSON: null is NaN again.
 
-        Raises KeyError where something is missing.
+        What an older version didn't know yet has its default. Raises KeyError where anything else is missing.
         """
-
-        def numbers(name: str) -> dict[str, Any]:
-            return {key: math.nan if value is None else value for key, value in values[name].items()}
-
-        return cls(
-            **{name: values[name] for name in ("backend", "providers", "mesh", "host_copies", "versions", "hardware")},
-            seconds=values["stages"],
-            solver=numbers("solver"),
-            solution=numbers("solution"),
-            history=tuple(history),
-            warnings=tuple(values["warnings"]),
-            notes=tuple(values["notes"]),
-        )
+        given: dict[str, Any] = {"history": tuple(history)}
+        for one in fields(cls):
+            key = "stages" if one.name == "seconds" else one.name
+            optional = one.default is not MISSING or one.default_factory is not MISSING
+            if one.name in given or (optional and key not in values):
+                continue
+            value = values[key]
+            if one.name in ("solver", "solution"):
+                value = {name: math.nan if number is None else number for name, number in value.items()}
+            given[one.name] = tuple(value) if isinstance(value, list) else value
+        return cls(**given)
 
 
 @dataclass(frozen=True, eq=False)

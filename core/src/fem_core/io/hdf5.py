@@ -24,7 +24,7 @@ from fem_core.io import vtk
 from fem_core.io.checks import check_claim
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.problem import Dirichlet, Fluid, Problem, Robin, nodal_values
-from fem_core.results import UNITS, Fields, Report, to_json
+from fem_core.results import RESULT_VERSION, UNITS, Fields, Report, to_json
 from fem_core.types import Floats, Ints, Value
 
 #: Bytes of an array that is stored beside its name.
@@ -189,6 +189,7 @@ def write_result(solution: Fields, path: Path) -> None:
     with _new(path) as new:
         _write_mesh(new, solution.mesh)
         group = new.file.create_group("solution")
+        group.attrs["version"] = RESULT_VERSION
         for name, units in UNITS.items():
             new.put(group, name, getattr(solution, name)).attrs["units"] = units
         group.attrs["converged"] = solution.report.converged
@@ -245,6 +246,12 @@ def read_result(path: Path) -> dict[str, Any]:
             raise FemError(f"{path}: a mesh without a solution; `fem solve MESH --output FILE` makes one")
         try:
             group = _group(file, "solution", path)
+            version = int(group.attrs.get("version", 1))  # the first files had none
+            if version > RESULT_VERSION:
+                raise FemError(
+                    f"{path}: a result of version {version}, and this fem-core reads up to {RESULT_VERSION}; "
+                    "read it with the version that wrote it, or a later one"
+                )
             fields: dict[str, Floats] = {name: _dataset(group, name, path) for name in UNITS}
             history = tuple((int(i), float(r)) for i, r in _dataset(group, "history", path))
             report = Report.from_dict(json.loads(group.attrs["report"]), history)

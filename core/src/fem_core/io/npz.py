@@ -17,7 +17,7 @@ import numpy as np
 from fem_core.errors import MeshError
 from fem_core.io.checks import SMALL, check_claim
 from fem_core.mesh.mesh import Boundary, Mesh
-from fem_core.results import UNITS, Fields, to_json
+from fem_core.results import RESULT_VERSION, UNITS, Fields, to_json
 
 _MEMBER = re.compile(r"(x|y|quad8|boundaries/([^/]+)/(edges|nodes))\.npy")
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -85,6 +85,7 @@ def write_result(solution: Fields, path: Path) -> None:
     fields = {name: np.asarray(getattr(solution, name), dtype=np.float64) for name in UNITS}
     others = {
         "history": np.reshape(np.array(report.history, dtype=np.float64), (-1, 2)),
+        "version": np.array(RESULT_VERSION),
         "converged": np.array(report.converged),
         "report": np.array(to_json(report.to_dict())),
     }

@@ -19,7 +19,7 @@ from fem_core.io import vtk
 from fem_core.mesh.geometry import find_edges
 from fem_core.mesh.mesh import Mesh
 from fem_core.mesh.quad8 import EDGES
-from fem_core.results import UNITS, Fields
+from fem_core.results import RESULT_VERSION, UNITS, Fields
 from fem_core.types import Array
 
 #: What the names of the arrays of boundaries begin with.
@@ -32,7 +32,7 @@ Arrays = Mapping[str, Array]
 
 
 def write_result(solution: Fields, path: Path) -> None:
-    """Write the grid, its boundaries, and the fields with their units; `converged` is field data."""
+    """Write the grid, its boundaries, and the fields with their units; version and `converged` are field data."""
     mesh = solution.mesh
     for name in mesh.boundaries:
         if not name.isprintable():
@@ -49,7 +49,10 @@ def write_result(solution: Fields, path: Path) -> None:
             "pressure": solution.pressure,
             **_sides_of_boundaries(mesh),
         },
-        of_all={"converged": np.array([solution.report.converged], dtype=np.int32)},
+        of_all={
+            "version": np.array([RESULT_VERSION], dtype=np.int32),
+            "converged": np.array([solution.report.converged], dtype=np.int32),
+        },
     )
 
 
