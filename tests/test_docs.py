@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -247,6 +248,12 @@ def test_every_hook_is_on_its_page_with_its_arguments():
         for name in hookspecs.names(spec):
             code = getattr(spec, name).__code__
             assert f"`{name}({', '.join(code.co_varnames[1 : code.co_argcount])})`" in page
+
+
+def test_the_map_is_that_of_the_code():
+    """Drawn from the import contract and the docstrings: `python docs/draw_map.py` draws it anew."""
+    space = runpy.run_path(str(ROOT / "docs" / "draw_map.py"))
+    assert space["PICTURE"].read_text(encoding="utf-8") == space["draw"]()
 
 
 def test_messages_on_the_hooks_page_are_those_of_the_code():

@@ -1,4 +1,4 @@
-"""Pictures of a solution: PNG or SVG, from one element to millions.
+"""Pictures of solutions and meshes: PNG or SVG, from one element to millions.
 
 Fields are drawn as pixels (`raster`), cut along the true, curved boundary (`outline`); lines and arrows
 (`flow`) are drawn over them. What a picture costs follows from its size, not from the mesh's.
