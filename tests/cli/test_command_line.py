@@ -408,8 +408,12 @@ def test_events_end_with_an_error_whatever_fails(mesh, arguments):
 def test_nobody_waits_for_a_mesh_that_is_of_no_use(tmp_path):
     # It is read beside the opening of the backend; when that fails, the shell has its prompt again.
     program = (
-        "import sys, time, fem_core.io.files as files\n"
-        "files.read_unvalidated = lambda path: print('reading', flush=True) or time.sleep(60)\n"
+        "import sys, threading, time\n"
+        "from fem_core.io import files\n"
+        "from fem_core.run import opening\n"
+        "begun, whole = threading.Event(), opening.open_backend\n"
+        "files.read_unvalidated = lambda path: print('reading', flush=True) or begun.set() or time.sleep(60)\n"
+        "opening.open_backend = lambda *a, **b: begun.wait(20) and whole(*a, **b)\n"
         f"sys.argv = ['fem', 'solve', {str(tmp_path / 'mesh.h5')!r}, '--backend', 'nosuch']\n"
         "from fem_core.cli import main\n"
         "main()\n"
