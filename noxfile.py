@@ -62,7 +62,7 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run tests/, as the README's second line does."""
+    """Run all tests, as the README's second line does."""
     session.install(*sources())
     session.run("python", "-m", "pytest", *session.posargs)
 
@@ -127,7 +127,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(python=LOWEST)
 def lowest(session: nox.Session) -> None:
-    """Run tests/ with the lowest versions that the distributions promise, on the lowest Python there is here."""
+    """Run all tests with the lowest versions that the distributions promise, on the lowest Python there is here."""
     session.install("uv")
     how = ["--resolution", "lowest-direct"]
     # Wheels only: on a newer Python the lowest version is the first that has one.

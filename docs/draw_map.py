@@ -89,7 +89,7 @@ def flow() -> list[str]:
 
 def stack() -> tuple[list[str], float]:
     """The lower part: the layers, highest first, and where it ends."""
-    title = "The folders of fem_core: each may import from the rows below its own"
+    title = "The folders of fem_core: each imports from rows below its own*"
     parts = [text(LEFT, TOP - 14, title, 17, more='font-weight="600"')]
     for i, (colour, (what, _)) in enumerate(COLOURS.items()):
         x = WIDTH - LEFT - 150 * (len(COLOURS) - i)
@@ -109,7 +109,8 @@ def stack() -> tuple[list[str], float]:
                 lines = textwrap.wrap(role(name), int(width / 7.2))
                 parts += [text(x + 12, y + 40 + 16 * n, words, 12, PALE) for n, words in enumerate(lines)]
         y += height + GAP
-    return parts, y
+    note = "* and solution, inside its methods, whatever they offer"
+    return [*parts, text(LEFT, y + 12, note, 12, PALE)], y + 16
 
 
 def draw() -> str:

@@ -208,6 +208,36 @@ def test_the_maker_answers_for_what_comes_to_the_host(mesh, to_host, text):
         session.solve(mesh)
 
 
+def test_a_copy_is_checked_as_what_each_stage_returns(mesh):
+    """One object may come to the host as the result of two stages; the second one answers for it, too."""
+
+    class Elsewhere:
+        def __init__(self, host):
+            self.to_host = lambda: host
+
+    class Assembling(fem.Backend):
+        @fem.hookimpl
+        def fem_assemble(self, mesh, problem, sparsity):
+            return Elsewhere(fem.assemble_system(mesh, problem, sparsity))
+
+    class Lazy(fem.Backend):
+        @fem.hookimpl
+        def fem_apply_bc(self, system):
+            return Elsewhere(system)  # as it is, without its conditions
+
+    backends = [
+        (fem.BackendInfo("a", "", "", stages=("assemble_system",)), Assembling()),
+        (fem.BackendInfo("b", "", "", stages=("apply_bc",)), Lazy()),
+    ]
+    with (
+        fem.Session(backends) as session,
+        pytest.raises(
+            fem.BackendError, match="backend 'b' returned a wrong result from apply_bc: lift must be float64"
+        ),
+    ):
+        session.solve(mesh)
+
+
 def test_run_by_hand_keeps_the_rule(mesh):
     """A value that is asked for on the host twice is brought there once."""
     with fem.Session([device()]) as session:

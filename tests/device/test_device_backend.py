@@ -622,6 +622,8 @@ def test_a_run_goes_on_without_a_device_where_it_may(mesh, expected, kernel, err
                 assert report.providers["solve_system"] == "core"
                 (warning,) = (text for text in report.warnings if "reference" in text)
                 assert "done again without it" in warning
+                assert not any("reference" in text for text in report.notes)  # of the attempt that failed
+                assert report.host_copies == 0
                 assert sum("belong to no element" in text for text in report.warnings) == 1
     with (
         fem.Session([failing(kernel, error)]) as opened,

@@ -40,6 +40,15 @@ def test_a_result_is_read():
     assert found.report.versions["fem-core"] == "1.0.0"
 
 
+@pytest.mark.parametrize("name", ["result.csv", "result.nodes.csv"])
+def test_tables_have_the_columns_that_they_had(tmp_path, name):
+    """What spreadsheets and scripts rely on."""
+    then, now = FILES / name, fem.read_solution(FILES / "result.h5").write(tmp_path / name)
+    assert now.read_text().partition("\n")[0] == then.read_text().partition("\n")[0]
+    tables = [np.loadtxt(path, delimiter=",", skiprows=1) for path in (now, then)]
+    np.testing.assert_allclose(*tables, rtol=1e-13, atol=1e-13)
+
+
 def test_what_a_report_did_not_have_yet_has_its_default():
     @dataclass(frozen=True)
     class Later(fem.Report):

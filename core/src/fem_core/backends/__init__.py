@@ -1,4 +1,4 @@
-"""The core's own backends, `baseline` and `numpy`; what does a stage that no backend does; what is built in."""
+"""The core's own backends, `baseline` and `numpy`; the default for every other stage; built-in formats and solvers."""
 
 from fem_core.execution.batches import int_or_auto
 from fem_core.plugins.backend import BackendInfo, Option, halves

@@ -11,7 +11,7 @@ from fem_core.assembly.sparsity import Sparsity
 from fem_core.assembly.system import LinearSystem, apply_conditions
 from fem_core.backends import pattern_cache
 from fem_core.backends.batched import BatchedBackend
-from fem_core.backends.built_in import fem_linear_solvers
+from fem_core.backends.core_plugin import fem_linear_solvers
 from fem_core.errors import FemError, SolveError
 from fem_core.execution.executors import SerialExecutor
 from fem_core.mesh.mesh import Mesh

@@ -1,7 +1,7 @@
 """HDF5: meshes with `x`, `y`, `quad8` at the root, and results beside the mesh in the same file.
 
 Named boundaries are groups `boundaries/NAME` with `edges` and `nodes`. A result adds the group
-`solution` (u, velocity, speed, pressure, the problem, the report as a JSON attribute), so that it can
+`solution` (u, velocity, speed, pressure, the problem; version and report as attributes), so that it can
 be read as a mesh again, and the group `VTKHDF`, so that ParaView opens it.
 
 Files are taken from strangers: links out of the file, external or virtual storage and datasets far
@@ -246,11 +246,11 @@ def read_result(path: Path) -> dict[str, Any]:
             raise FemError(f"{path}: a mesh without a solution; `fem solve MESH --output FILE` makes one")
         try:
             group = _group(file, "solution", path)
-            version = int(group.attrs.get("version", 1))  # the first files had none
-            if version > RESULT_VERSION:
+            version = group.attrs.get("version", 1)  # the first files had none
+            if version != RESULT_VERSION:
                 raise FemError(
-                    f"{path}: a result of version {version}, and this fem-core reads up to {RESULT_VERSION}; "
-                    "read it with the version that wrote it, or a later one"
+                    f"{path}: a result of version {version}, and this fem-core reads version {RESULT_VERSION}; "
+                    "read it with the fem-core that wrote it, or a later one"
                 )
             fields: dict[str, Floats] = {name: _dataset(group, name, path) for name in UNITS}
             history = tuple((int(i), float(r)) for i, r in _dataset(group, "history", path))

@@ -1,7 +1,7 @@
 """NumPy's archive: meshes and results, as arrays by name; never a pickle.
 
 A mesh is `x`, `y`, `quad8`, and `boundaries/NAME/edges` and `…/nodes`, as in HDF5. A result adds `u`, `velocity`,
-`speed`, `pressure`, `history`, `converged`, and the `report` as JSON.
+`speed`, `pressure`, `history`, `version`, `converged`, and the `report` as JSON.
 """
 
 import io

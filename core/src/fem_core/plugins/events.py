@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import IO, Any, NamedTuple
 
 from fem_core.mesh.mesh import Mesh
+from fem_core.plugins.hook_calls import Hooks
 from fem_core.plugins.hookspecs import EventHooks, hookimpl, names
-from fem_core.plugins.run_hooks import Hooks
 from fem_core.results import Report, to_json
 
 #: Progress is passed on to an observer at most this often, in seconds …

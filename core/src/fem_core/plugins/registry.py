@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 BACKENDS, PLUGINS = "fem.backends", "fem.plugins"
 
 #: The core's own formats and solvers: a plugin like any other, but the first, and there whatever is installed.
-BUILT_IN = "fem_core.backends.built_in"
+CORE_PLUGIN = "fem_core.backends.core_plugin"
 
 
 class State(StrEnum):
@@ -138,7 +138,7 @@ class Registry:
         with self._lock:
             if not self._plugins_loaded:
                 self._plugins_loaded = True  # also for a plugin that asks while it is imported
-                self.register_plugin(import_module(BUILT_IN), BUILT_IN)
+                self.register_plugin(import_module(CORE_PLUGIN), CORE_PLUGIN)
                 for point in _entry_points(PLUGINS):
                     if point.name in _disabled():
                         continue
@@ -147,14 +147,14 @@ class Registry:
                     except (Exception, SystemExit) as error:
                         self.plugin_failures[point.name] = f"{_distribution(point)}: {_text(error)}"
                         _log.warning("plugin %s of %s is left out: %s", point.name, _distribution(point), _text(error))
-        return [(name, plugin) for name, plugin in self._manager.list_name_plugin() if name != BUILT_IN]
+        return [(name, plugin) for name, plugin in self._manager.list_name_plugin() if name != CORE_PLUGIN]
 
     def extensions(self, hook: str) -> list[Any]:
         """What the core and then the always-on plugins add through an extension hook; one that fails is left out."""
         self.plugins()
         items: list[Any] = []
         found = getattr(self._manager.hook, hook).get_hookimpls()  # whose marks could ask to be before the core's
-        for implementation in sorted(found, key=lambda one: one.plugin_name != BUILT_IN):
+        for implementation in sorted(found, key=lambda one: one.plugin_name != CORE_PLUGIN):
             try:
                 items += [_sound(item, hook) for item in implementation.function()]
             except (Exception, SystemExit) as error:

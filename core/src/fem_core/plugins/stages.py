@@ -26,7 +26,7 @@ class ComputeStage(Generic[R]):
         The host's kind of what it returns; a backend may return a kind of its own that has `to_host`.
     check : function of a result on the host and the mesh
         Answers None, or what is wrong with it.
-    takes : (str, Stage), optional
+    takes : (str, ComputeStage), optional
         The hook's argument that another stage has made, and that stage.
     kept : bool
         Whether the result depends on the mesh's topology alone, so that later runs take it again.
@@ -36,7 +36,7 @@ class ComputeStage(Generic[R]):
     hook: str
     result: type[R]
     check: Callable[[R, Mesh], str | None]
-    takes: tuple[str, Stage] | None = None
+    takes: "tuple[str, ComputeStage[Any]] | None" = None
     kept: bool = False
 
     def fault_in(self, value: Any, mesh: Mesh) -> str | None:
@@ -100,14 +100,12 @@ def _finite(array: Array) -> bool:
 
 COMPUTE_SPARSITY = ComputeStage("compute_sparsity", "fem_sparsity", Sparsity, _check_sparsity, kept=True)
 ASSEMBLE_SYSTEM = ComputeStage(
-    "assemble_system", "fem_assemble", LinearSystem, _check_system, takes=("sparsity", "compute_sparsity")
+    "assemble_system", "fem_assemble", LinearSystem, _check_system, takes=("sparsity", COMPUTE_SPARSITY)
 )
-APPLY_BC = ComputeStage(
-    "apply_bc", "fem_apply_bc", LinearSystem, _check_conditioned, takes=("system", "assemble_system")
-)
-SOLVE_SYSTEM = ComputeStage("solve_system", "fem_solve", SolveResult, _check_result, takes=("system", "apply_bc"))
+APPLY_BC = ComputeStage("apply_bc", "fem_apply_bc", LinearSystem, _check_conditioned, takes=("system", ASSEMBLE_SYSTEM))
+SOLVE_SYSTEM = ComputeStage("solve_system", "fem_solve", SolveResult, _check_result, takes=("system", APPLY_BC))
 COMPUTE_DERIVED = ComputeStage(
-    "compute_derived", "fem_compute_derived", DerivedFields, _check_derived, takes=("result", "solve_system")
+    "compute_derived", "fem_compute_derived", DerivedFields, _check_derived, takes=("result", SOLVE_SYSTEM)
 )
 
 #: By name, in the order of a run.

@@ -22,7 +22,7 @@ from fem_core.plugins.stages import (
 from fem_core.problem import Problem
 from fem_core.results import DerivedFields, SolveResult
 from fem_core.run.opening import open_backend
-from fem_core.run.runner import Run, announce
+from fem_core.run.runner import Run, tell_failure
 from fem_core.run.session import RunOptions, Session, solver_options
 from fem_core.solution import Solution
 
@@ -97,7 +97,7 @@ def solve(
     try:
         opened = open_backend(backend, fallback=fallback, **(backend_options or {}))
     except BaseException as error:
-        announce(error, "open_backend", options.get("observers", ()), options.get("on_event"))
+        tell_failure(error, "open_backend", options.get("observers", ()), options.get("on_event"))
         raise
     with opened:
         return opened.solve(mesh, problem, **options)

@@ -42,7 +42,7 @@ class Chain:
                 raise BackendError(f"backend {info.name!r} is named twice in one chain")
         self.core, self.backends, self.fallback = core, tuple(backends), fallback
         self.name = ",".join(info.name for info, _ in backends) or "core"
-        self._kept: OrderedDict[tuple[Stage, str, str], Any] = OrderedDict()
+        self.patterns: OrderedDict[tuple[Stage, str, str], Any] = OrderedDict()
 
     @property
     def providers(self) -> Mapping[str, Backend]:
@@ -91,24 +91,20 @@ class Chain:
         if not stage.kept:
             return None
         key = stage.name, provider, mesh.fingerprint
-        if key in self._kept:
-            self._kept.move_to_end(key)
-        return self._kept.get(key)
+        if key in self.patterns:
+            self.patterns.move_to_end(key)
+        return self.patterns.get(key)
 
     def keep(self, stage: ComputeStage[R], provider: str, mesh: Mesh, value: R) -> None:
         """Keep a result that later runs may take again; the one not used for longest goes."""
         if stage.kept:
-            self._kept[stage.name, provider, mesh.fingerprint] = value
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-
-    def drop(self) -> None:
-        """Drop what the chain itself keeps."""
-        self._kept.clear()
+            self.patterns[stage.name, provider, mesh.fingerprint] = value
+            while len(self.patterns) > _KEPT:
+                self.patterns.popitem(last=False)
 
     def forget(self) -> None:
         """Drop what is kept from earlier runs, here and by each backend: patterns, prepared solvers."""
-        self.drop()
+        self.patterns.clear()
         self.core.forget()
         for info, backend in self.backends:
             with named(info.name, "forget"):

@@ -15,7 +15,7 @@ from fem_core.mesh.mesh import Mesh
 from fem_core.plugins.stages import APPLY_BC, ASSEMBLE_SYSTEM, COMPUTE_DERIVED, COMPUTE_SPARSITY, SOLVE_SYSTEM
 from fem_core.problem import Problem
 from fem_core.results import DerivedFields, Report, SolveResult, SolverOptions, StopReason, summarise
-from fem_core.run.runner import Opening, Run
+from fem_core.run.runner import Opened, Run
 from fem_core.solution import Solution
 from fem_core.support.hardware import hardware, versions
 from fem_core.support.wording import count, verb
@@ -23,7 +23,7 @@ from fem_core.support.wording import count, verb
 
 def solve(
     run: Run,
-    opening: Opening,
+    opened: Opened,
     source: Mesh | str | Path | Future[Mesh],
     problem: Problem | None,
     options: SolverOptions,
@@ -45,7 +45,7 @@ def solve(
             run.go_on_without(error)
 
     def solution() -> Solution:
-        found = report(run, opening, mesh, result, derived)
+        found = report(run, opened, mesh, result, derived)
         return Solution(mesh, run.problem, result.u, derived.velocity, derived.speed, derived.pressure, found)
 
     if outputs := list(outputs):
@@ -96,13 +96,13 @@ def doubts(mesh: Mesh, problem: Problem) -> Iterator[str]:
         )
 
 
-def report(run: Run, opening: Opening, mesh: Mesh, result: SolveResult, derived: DerivedFields) -> Report:
+def report(run: Run, opened: Opened, mesh: Mesh, result: SolveResult, derived: DerivedFields) -> Report:
     """What the run has done so far, and what came out."""
     done = run.account
     return Report(
         backend=run.chain.name,
         providers=dict(done.providers),
-        seconds={**opening.seconds, **done.seconds},
+        seconds={**opened.seconds, **done.seconds},
         mesh={"nodes": mesh.n_nodes, "elements": mesh.n_elements, "orphan_nodes": len(mesh.orphan_nodes)},
         solver={
             "method": result.method,
@@ -114,10 +114,10 @@ def report(run: Run, opening: Opening, mesh: Mesh, result: SolveResult, derived:
         },
         solution=summarise(result.u, mesh.used_nodes, derived),
         history=result.history,
-        warnings=(*opening.warnings, *done.warnings, *_partial(result), *run.hooks.warnings),
-        notes=(*opening.notes, *done.notes),
+        warnings=(*opened.warnings, *done.warnings, *_partial(result), *run.hooks.warnings),
+        notes=(*opened.notes, *done.notes),
         host_copies=done.host_copies,
-        versions=versions(opening.distributions),
+        versions=versions(opened.distributions),
         hardware=hardware(),
     )
 

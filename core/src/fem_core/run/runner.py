@@ -12,9 +12,9 @@ from fem_core.errors import BackendError, DeviceError
 from fem_core.io.files import write_result
 from fem_core.mesh.mesh import Mesh
 from fem_core.plugins.events import Event, Listener, Observers
+from fem_core.plugins.hook_calls import Hooks
 from fem_core.plugins.registry import REGISTRY
-from fem_core.plugins.run_hooks import Hooks
-from fem_core.plugins.stages import STAGES, ComputeStage
+from fem_core.plugins.stages import ComputeStage
 from fem_core.problem import Problem
 from fem_core.results import Fields, SolverOptions
 from fem_core.run.chain import Chain, named
@@ -25,7 +25,7 @@ R = TypeVar("R")
 
 
 @dataclass
-class Opening:
+class Opened:
     """What the opening of a session took and said, for the reports of all its runs.
 
     Parameters
@@ -82,7 +82,7 @@ class Run:
         self.current: Stage = "open_backend"
         self.account = Account()
         self.without: set[str] = set()
-        self._on_host: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._on_host: dict[Stage, weakref.ref[Any]] = {}
 
     @contextmanager
     def told(self) -> Iterator[None]:
@@ -116,11 +116,11 @@ class Run:
         seconds = self.account.seconds[name] = time.perf_counter() - start
         self.observers.emit("fem_stage_complete", stage=name, provider=provider, duration=seconds)
 
-    def announce(self, opening: Opening) -> None:
+    def announce(self, opened: Opened) -> None:
         """Tell the observers of a session's first run of the stages that its opening took."""
-        if not opening.announced:
-            opening.announced = True
-            for name, duration in opening.seconds.items():
+        if not opened.announced:
+            opened.announced = True
+            for name, duration in opened.seconds.items():
                 self.observers.emit("fem_stage_start", stage=name, provider=self.chain.name)
                 self.observers.emit("fem_stage_complete", stage=name, provider=self.chain.name, duration=duration)
 
@@ -149,16 +149,16 @@ class Run:
         provider, notes = self.chain.provider(name, problem, options, self.without)
         self.account.warnings += notes
         if stage.takes:
-            argument, maker = stage.takes
-            values[argument] = self._hand_over(values[argument], STAGES[maker], provider, mesh)
+            argument, made_in = stage.takes
+            values[argument] = self._hand_over(values[argument], made_in, provider, mesh)
         with self.stage(name, provider):
             result: Any = self.chain.kept(stage, provider, mesh)
             if result is None:
-                result = self.hooks.call(name, provider, mesh=mesh, progress=self.progress, **values)
+                result = self.hooks.call(stage.hook, provider, mesh=mesh, progress=self.progress, **values)
                 self._check(result, stage, mesh)
+            if not disposable and getattr(result, "disposable", False):
+                result = replace(result, disposable=False)
         self.chain.keep(stage, provider, mesh, result)
-        if not disposable and getattr(result, "disposable", False):
-            result = replace(result, disposable=False)
         return result  # type: ignore[no-any-return]
 
     def to_host(self, value: R, made_in: ComputeStage[R], mesh: Mesh) -> R:
@@ -170,9 +170,10 @@ class Run:
             host: R = elsewhere.to_host()
         if type(host) is not made_in.result:
             raise self._wrong(made_in, f"its to_host() is a {type(host).__name__}")
-        if host not in self._on_host:  # a value keeps what it looks like here, and is asked for it twice
+        known = self._on_host.get(made_in.name)
+        if known is None or known() is not host:  # a value that keeps its copy may be asked for it again
             self._check(host, made_in, mesh)
-            self._on_host.add(host)
+            self._on_host[made_in.name] = weakref.ref(host)
             self.account.host_copies += 1
         return host
 
@@ -211,7 +212,7 @@ class Run:
         return f"backend {providers[stage.name]!r}" if stage.name in providers else "a backend"
 
 
-def announce(
+def tell_failure(
     error: BaseException,
     stage: Stage,
     observers: Iterable[object] = (),

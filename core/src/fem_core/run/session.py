@@ -20,7 +20,7 @@ from fem_core.problem import Problem
 from fem_core.results import SolverOptions
 from fem_core.run import pipeline
 from fem_core.run.chain import Chain
-from fem_core.run.runner import Opening, Run
+from fem_core.run.runner import Opened, Run
 from fem_core.solution import Solution
 from fem_core.support.progress import CancelToken
 from fem_core.types import Stage
@@ -81,7 +81,7 @@ class Session:
         distributions: Sequence[str] = (),
     ) -> None:
         self.chain = Chain(DefaultBackend(REGISTRY.extensions("fem_linear_solvers")), backends, fallback)
-        self.opening = Opening(tuple(notes), tuple(warnings), tuple(distributions))
+        self.opened = Opened(tuple(notes), tuple(warnings), tuple(distributions))
         self.lock = threading.RLock()
         self._open = self._closed = False
 
@@ -98,18 +98,23 @@ class Session:
     @property
     def notes(self) -> tuple[str, ...]:
         """What `auto` chose, and what was tuned."""
-        return self.opening.notes
+        return self.opened.notes
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What `auto` passed over, and what was refused."""
+        return self.opened.warnings
 
     @property
     def seconds(self) -> Mapping[str, float]:
         """What opening took, by stage."""
-        return self.opening.seconds
+        return self.opened.seconds
 
     def open(self) -> "Session":
         """Open every backend, in order. Raises BackendUnavailable if one can't be; the others are closed again."""
         with self.lock:
             if not self._open:
-                self.opening.seconds, self.opening.announced = {}, False
+                self.opened.seconds, self.opened.announced = {}, False
                 try:
                     self._each("open_backend", "open")
                     self._each("compile", "compile")
@@ -138,13 +143,13 @@ class Session:
             except (Exception, SystemExit) as error:
                 what = "can't be opened" if stage == "open_backend" else "can't compile"
                 raise BackendUnavailable(f"backend {info.name!r} {what}: {type(error).__name__}: {error}") from error
-        self.opening.seconds[stage] = time.perf_counter() - start
+        self.opened.seconds[stage] = time.perf_counter() - start
 
     def close(self) -> None:
         """Close every backend, the last one opened first; may be called again."""
         with self.lock:
             self._open, self._closed = False, True
-            self.chain.drop()
+            self.chain.patterns.clear()
             self._close_all()
 
     def _close_all(self) -> None:
@@ -191,9 +196,9 @@ class Session:
         with self.lock:
             with run.told():
                 self.ensure_open()
-                run.announce(self.opening)
+                run.announce(self.opened)
                 tolerance, outputs = options.get("boundary_tolerance", TOLERANCE), options.get("outputs", ())
-                solution = pipeline.solve(run, self.opening, mesh, problem, solver, tolerance, outputs)
+                solution = pipeline.solve(run, self.opened, mesh, problem, solver, tolerance, outputs)
             run.observers.emit("fem_solve_complete", report=solution.report)
         return solution
 

@@ -141,7 +141,7 @@ def check_geometry(target: Target) -> None:
         arguments: dict[str, Any] = {"mesh": bad, "problem": problem, "sparsity": pattern}
         stages = target.session.stages()
         provider, _ = target.session.chain.provider("assemble_system", problem, SolverOptions())
-        system = stages.hooks.call("assemble_system", provider, progress=stages.progress, **arguments).to_host()
+        system = stages.hooks.call("fem_assemble", provider, progress=stages.progress, **arguments).to_host()
         wanted = Baseline().fem_assemble(progress=stages.progress, **arguments)
         allowed = tolerance.stiffness(bad, problem, pattern)
         assert_close(system.matrix.data, wanted.matrix.data, allowed, "CSR values of K for det J < 0")

@@ -8,9 +8,7 @@ from typing import Any
 
 from fem_core.plugins.backend import Backend
 from fem_core.plugins.hookspecs import hookimpl, new_manager
-from fem_core.plugins.stages import STAGES
 from fem_core.plugins.validation import COMPUTE, check_plugin, describe, implementations
-from fem_core.types import Stage
 
 _log = logging.getLogger(__name__)
 
@@ -38,9 +36,8 @@ class Hooks:
             check_plugin(observer, "observer")
             self._register(observer, f"observer {number} ({describe(observer)})")
 
-    def call(self, stage: Stage, provider: str, **arguments: Any) -> Any:
-        """The result of `provider`'s hook for `stage`, called inside the wrappers and alone."""
-        name = STAGES[stage].hook
+    def call(self, name: str, provider: str, **arguments: Any) -> Any:
+        """The result of `provider`'s compute hook of this name, called inside the wrappers and alone."""
         function = getattr(self._providers[provider], name)
         accepted = inspect.signature(function).parameters
 

@@ -1,4 +1,4 @@
-"""Fixtures that several test modules share."""
+"""What the tests of the core and of the plugins share: fixtures, and what holds for a whole run of pytest."""
 
 import os
 import signal
@@ -9,6 +9,7 @@ import pytest
 from fem_core import Mesh, read_mesh
 from fem_core.run import opening
 from hypothesis import settings
+from places import ROOT
 
 # A shared machine may stall at any moment: an example's time says nothing.
 settings.register_profile("fem", deadline=None)
@@ -23,10 +24,9 @@ os.environ["FEM_TUNE"] = "off"
 
 _todo = opening.todo
 
-# They need compilers and wheels that most people lack: `nox -s cupy` brings them.
-collect_ignore_glob = [] if os.environ.get("FEM_GPU_TESTS") else ["plugins/fem-cu*/tests/*.py"]
+REAL_MESHES = Path(os.environ.get("FEM_MESHES") or ROOT.parent / "shared" / "meshes")
 
-REAL_MESHES = Path(os.environ.get("FEM_MESHES") or Path(__file__).parents[1] / "shared" / "meshes")
+__all__ = ["auto_is_the_same_everywhere", "real_mesh"]
 
 
 @pytest.fixture
