@@ -11,19 +11,19 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
-import platformdirs
 
 from fem_core.assembly.sparsity import Sparsity
 from fem_core.mesh.mesh import Mesh
 from fem_core.plugins.stages import COMPUTE_SPARSITY
 from fem_core.support.atomic import replacing
+from fem_core.support.caches import cache_folder
 
 _log = logging.getLogger(__name__)
 
 
 def folder() -> Path:
     """Where entries are kept; the number changes with what they mean."""
-    return Path(platformdirs.user_cache_dir("fem-core")) / "sparsity-1"
+    return cache_folder("sparsity-1")
 
 
 def limit() -> float:

@@ -10,7 +10,7 @@ import click
 from fem_core.cli.console import print_json, say, show
 from fem_core.cli.errors import Status
 from fem_core.cli.options import PATH, check_format, check_target, everywhere
-from fem_core.support.wording import count, verb
+from fem_core.support.wording import byte_size, count, verb
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -232,10 +232,10 @@ def _print_costs(found: "MeshCheck") -> None:
         steps = f"some {count(_rounded(cost.iterations), 'iteration')}" if cost.iterations else ""
         room = "" if found.fits(name) else "more than is available"
         note = ", ".join(part for part in (steps, room) if part)
-        table.add_row(Text(name), _seconds(cost.seconds), _bytes(cost.memory), Text(note))
+        table.add_row(Text(name), _seconds(cost.seconds), byte_size(cost.memory), Text(note))
     show(table)
     if found.memory is not None:
-        say(f"({_bytes(found.memory)} are available)")
+        say(f"({byte_size(found.memory)} are available)")
 
 
 def _rounded(number: int) -> int:
@@ -249,7 +249,3 @@ def _seconds(seconds: float) -> str:
     if seconds < 100:
         return f"about {float(f'{seconds:.1e}'):.2g} s"
     return f"about {seconds / 60:.0f} min" if seconds < 6000 else f"about {seconds / 3600:.1f} h"
-
-
-def _bytes(number: float) -> str:
-    return f"{number / 1e6:.0f} MB" if number < 1e9 else f"{number / 1e9:.1f} GB"

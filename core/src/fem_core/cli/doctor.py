@@ -8,7 +8,7 @@ import click
 from fem_core.cli.console import print_json, say, show
 from fem_core.cli.errors import Status
 from fem_core.cli.options import everywhere, positive
-from fem_core.support.wording import count
+from fem_core.support.wording import byte_size, count
 
 
 @click.command(short_help="Say what this machine has, what works, what to do.")
@@ -153,6 +153,4 @@ def _cache(one: Mapping[str, Any]) -> str:
 
 
 def _bytes(number: float | None) -> str:
-    if number is None:
-        return "unknown"
-    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"
+    return "unknown" if number is None else byte_size(number)

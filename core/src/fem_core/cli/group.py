@@ -1,6 +1,5 @@
 """The group behind `fem`: commands in sections, plugins' commands among them, and one way to end."""
 
-import difflib
 import logging
 import os
 import sys
@@ -15,6 +14,7 @@ from fem_core.cli.console import Settings, logging_to_stderr
 from fem_core.cli.errors import Status, judge
 from fem_core.errors import Cancelled
 from fem_core.plugins.registry import REGISTRY
+from fem_core.support.wording import did_you_mean
 
 _log = logging.getLogger(__name__)
 
@@ -79,8 +79,7 @@ class Fem(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             known = self.list_commands(ctx)
-            near = difflib.get_close_matches(args[0], known, n=1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
+            hint = did_you_mean(args[0], known)
             raise click.UsageError(f"there is no command {args[0]!r}{hint}; commands: {', '.join(known)}", ctx)
         return super().resolve_command(ctx, args)
 

@@ -1,18 +1,17 @@
 """`fem verify`."""
 
 import os
-import shlex
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
-import platformdirs
 
 from fem_core.cli.console import print_json, say, show
 from fem_core.cli.errors import Status
 from fem_core.cli.options import as_mapping, backend_options, everywhere
 from fem_core.errors import FemError
+from fem_core.support.caches import cache_folder
+from fem_core.support.wording import pip_install
 
 if TYPE_CHECKING:
     from fem_core.testing import CheckResult
@@ -54,16 +53,14 @@ def verify(
         known = ", ".join(one.name for one in REGISTRY.listings())
         raise click.UsageError(f"name the backend to verify: --backend NAME, one of {known}", context)
     given = as_mapping(options)
-    cache = platformdirs.user_cache_dir("fem-core")  # not a folder .hypothesis wherever this is run
+    cache = cache_folder()  # not a folder .hypothesis wherever this is run
     os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", os.path.join(cache, "hypothesis"))
     try:
         from fem_core.testing import verify as run_kit
     except ModuleNotFoundError as error:
         if error.name not in ("hypothesis", "pytest"):
             raise
-        raise FemError(
-            f"the conformance kit needs {error.name}: {shlex.quote(sys.executable)} -m pip install hypothesis pytest"
-        ) from error
+        raise FemError(f"the conformance kit needs {error.name}: {pip_install('hypothesis', 'pytest')}") from error
     results = run_kit(
         backend,
         options=given,

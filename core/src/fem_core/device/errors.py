@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from fem_core.errors import BackendError, BackendUnavailable, DeviceError, DeviceMissing
 from fem_core.support.gpus import has_driver
+from fem_core.support.wording import byte_size
 
 #: Out of memory.
 MEMORY = 2
@@ -52,23 +53,10 @@ class DeviceLost(DeviceError):
     """The device failed in a way that only a new process gets over."""
 
 
-def size(count: float) -> str:
-    """A number of bytes for people.
-
-    >>> size(1_234_567_890)
-    '1.23 GB'
-    """
-    for unit, digits in (("B", 0), ("kB", 0), ("MB", 0)):
-        if count < 1000:
-            return f"{count:.{digits}f} {unit}"
-        count /= 1000
-    return f"{count:.2f} GB"
-
-
 def out_of_memory(what: str, wanted: int | None, memory: tuple[int, int] | None) -> DeviceMemoryError:
     """`what` needs `wanted` bytes of a device with `memory` = (free, total)."""
-    needs = f"{what} needs {size(wanted)} on the device" if wanted is not None else f"{what}: the device is full"
-    has = f", {size(memory[0])} of {size(memory[1])} are free" if memory else ""
+    needs = f"{what} needs {byte_size(wanted)} on the device" if wanted is not None else f"{what}: the device is full"
+    has = f", {byte_size(memory[0])} of {byte_size(memory[1])} are free" if memory else ""
     return DeviceMemoryError(f"{needs}{has}; take a smaller mesh, another device, or a backend of the CPU")
 
 

@@ -1,8 +1,6 @@
 """What every reader of strangers' files checks before it believes one, and what writers check of a mesh."""
 
 import importlib.util
-import shlex
-import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +11,7 @@ from fem_core.errors import MeshError
 from fem_core.mesh.geometry import find_edges
 from fem_core.mesh.mesh import Mesh
 from fem_core.mesh.quad8 import EDGES
-from fem_core.support.wording import name_some
+from fem_core.support.wording import name_some, pip_install
 from fem_core.types import Array, Floats
 
 #: Data over 1 MiB may be at most this many times larger than what is stored of it.
@@ -52,8 +50,7 @@ def lacking(suffix: str, extra: str, packages: Sequence[str]) -> str:
     """What to install before files of this ending can be used; empty if all `packages` are there."""
     if all(importlib.util.find_spec(package) for package in packages):
         return ""
-    remedy = f"{shlex.quote(sys.executable)} -m pip install {' '.join(packages)}"
-    return f"{suffix} needs {' and '.join(packages)}, the extra `{extra}`: {remedy}"
+    return f"{suffix} needs {' and '.join(packages)}, the extra `{extra}`: {pip_install(*packages)}"
 
 
 def numbers(text: bytes, dtype: type) -> Array:

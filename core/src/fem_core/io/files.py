@@ -1,6 +1,5 @@
 """Reading and writing files by their ending."""
 
-import difflib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,6 +18,7 @@ from fem_core.plugins.formats import MeshFormat, ResultWriter
 from fem_core.plugins.registry import REGISTRY
 from fem_core.results import Fields
 from fem_core.support.atomic import replacing
+from fem_core.support.wording import nearest
 
 T = TypeVar("T")
 F = TypeVar("F", bound=MeshFormat | ResultWriter)
@@ -98,8 +98,8 @@ def _format(path: Path, formats: Sequence[F], kind: type[FemError], what: str) -
         if not os.path.isdir(folder):
             raise kind(f"{path}: there is no such file, nor a folder {str(folder)!r}")
         stems = {Path(name).stem.casefold(): name for name in reversed(_files(folder, endings))}
-        if near := difflib.get_close_matches(path.stem.casefold(), stems, n=1, cutoff=0.7):
-            raise kind(f"{path}: there is no such file; did you mean {folder / stems[near[0]]}?")
+        if near := nearest(path.stem.casefold(), stems, cutoff=0.7):
+            raise kind(f"{path}: there is no such file; did you mean {folder / stems[near]}?")
     name = path.name.lower()
     if what == "mesh" and name.endswith(".csv") and not name.endswith(endings):
         raise kind(f"{path}: a table of results holds no mesh; meshes end in {', '.join(endings)}")

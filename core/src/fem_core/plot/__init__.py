@@ -5,8 +5,6 @@ Fields are drawn as pixels (`raster`), cut along the true, curved boundary (`out
 """
 
 import importlib.util
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 from fem_core.errors import FemError, OptionError
 from fem_core.results import Fields
 from fem_core.support.atomic import replacing
+from fem_core.support.wording import pip_install
 
 #: Endings that `plot_solution` writes.
 SUFFIXES = (".png", ".svg")
@@ -30,8 +29,7 @@ def check_plot(path: Path) -> None:
     if path.suffix.lower() not in SUFFIXES:
         raise FemError(f"{path}: pictures end in {' or '.join(SUFFIXES)}, not {path.suffix or '(none)'!r}")
     if importlib.util.find_spec("matplotlib") is None:
-        remedy = f"{shlex.quote(sys.executable)} -m pip install matplotlib"
-        raise FemError(f"{path}: a picture needs Matplotlib, the extra `plot`: {remedy}")
+        raise FemError(f"{path}: a picture needs Matplotlib, the extra `plot`: {pip_install('matplotlib')}")
 
 
 def check_fields(fields: str | Sequence[str]) -> tuple[str, ...]:

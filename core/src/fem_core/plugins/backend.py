@@ -4,7 +4,6 @@ The information lives in a module that imports nothing heavy; the factory behind
 when the backend is opened.
 """
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from fem_core.errors import BackendError, OptionError
 from fem_core.plugins.stages import STAGES
 from fem_core.problem import Problem
 from fem_core.results import SolverOptions
+from fem_core.support.wording import did_you_mean
 from fem_core.types import Stage
 
 #: Version of the contract between core and backends; a backend states the one it was written for.
@@ -147,8 +147,7 @@ class BackendInfo:
         accepted = {option.name: option for option in self.options}
         for name in given:
             if name not in accepted:
-                near = difflib.get_close_matches(name, accepted, n=1)
-                hint = f" (did you mean {near[0]}?)" if near else ""
+                hint = did_you_mean(name, accepted)
                 raise OptionError(
                     f"backend {self.name!r} has no option {name!r}{hint}; options: {', '.join(accepted) or 'none'}"
                 )

@@ -1,6 +1,5 @@
 """Who may implement what: each plugin's hooks are checked before any is called."""
 
-import difflib
 import inspect
 from typing import Any, Literal, TypeAlias
 
@@ -8,6 +7,7 @@ from fem_core.errors import BackendError, FemError
 from fem_core.plugins.backend import Backend, BackendInfo
 from fem_core.plugins.hookspecs import PROJECT, SPECS, ComputeHooks, EventHooks, names
 from fem_core.plugins.stages import STAGES
+from fem_core.support.wording import nearest
 
 Role: TypeAlias = Literal["backend", "observer", "plugin"]
 
@@ -42,8 +42,8 @@ def implementations(plugin: object) -> dict[str, dict[str, Any]]:
         if not callable(function := getattr(plugin, name)):
             continue
         if name not in _SPEC:
-            near = difflib.get_close_matches(name, _SPEC, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"hooks: {', '.join(_SPEC)}"
+            near = nearest(name, _SPEC)
+            hint = f"did you mean {near}?" if near else f"hooks: {', '.join(_SPEC)}"
             raise FemError(f"{who}: {name} is not a hook; {hint}")
         mark = getattr(function, _MARK, None)
         if mark is None:

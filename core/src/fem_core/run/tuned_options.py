@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import platformdirs
-
 from fem_core.plugins.registry import Listing
 from fem_core.support.atomic import replacing
+from fem_core.support.caches import cache_folder
 from fem_core.support.gpus import find_gpus
 from fem_core.support.hardware import available_cores, cpu_features, cpu_name, total_memory, versions
 
@@ -50,7 +49,7 @@ class Tuned:
 
 def folder() -> Path:
     """Where they are kept; the number changes with what the files mean."""
-    return Path(platformdirs.user_cache_dir("fem-core")) / "tuned-1"
+    return cache_folder("tuned-1")
 
 
 def signature(listing: Listing) -> dict[str, Any]:

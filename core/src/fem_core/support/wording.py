@@ -1,4 +1,9 @@
-"""How messages speak of one thing or of several."""
+"""How messages speak: of one thing or of several, of bytes, of what was meant, of what to install."""
+
+import difflib
+import shlex
+import sys
+from collections.abc import Iterable
 
 from fem_core.types import Array
 
@@ -25,6 +30,40 @@ def verb(number: int, plural: str) -> str:
     '1 edge of the inlet lies inside'
     """
     return plural if number != 1 else {"are": "is", "were": "was", "have": "has"}.get(plural, f"{plural}s")
+
+
+def byte_size(count: float) -> str:
+    """A number of bytes.
+
+    >>> byte_size(1_234_567_890), byte_size(56e6)
+    ('1.23 GB', '56 MB')
+    """
+    for unit in ("B", "kB", "MB"):
+        if count < 999.5:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.2f} GB"
+
+
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The known name that may have been meant by another one."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return near[0] if near else None
+
+
+def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """To follow a name that isn't known: ` (did you mean NAME?)`, or nothing.
+
+    >>> did_you_mean("wrokers", ["workers", "batch_size"])
+    ' (did you mean workers?)'
+    """
+    near = nearest(name, known, cutoff)
+    return f" (did you mean {near}?)" if near else ""
+
+
+def pip_install(*requirements: str) -> str:
+    """The command that installs distributions into this Python."""
+    return f"{shlex.quote(sys.executable)} -m pip install {shlex.join(requirements)}"
 
 
 def _with(text: str, number: int, do: str) -> str:

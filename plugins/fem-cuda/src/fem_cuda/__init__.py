@@ -4,9 +4,9 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
-import platformdirs
 from fem_core.device.info import OPTIONS, SOLVER_METHODS, STAGES
 from fem_core.plugins.backend import BackendInfo
+from fem_core.support.caches import cache_folder
 
 __version__ = "1.0.0"
 
@@ -21,7 +21,7 @@ def available() -> str | None:
 
 def folder() -> Path:
     """Where compiled kernels are kept: NUMBA_CACHE_DIR, or the user's cache."""
-    return Path(os.environ.get("NUMBA_CACHE_DIR") or platformdirs.user_cache_dir("fem-core")) / "fem-cuda"
+    return Path(os.environ.get("NUMBA_CACHE_DIR") or cache_folder(), "fem-cuda")
 
 
 #: Whether Python is to interpret the kernels: no GPU then, and nothing for `auto`.

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from fem_core import available_memory
 from fem_core.errors import BackendUnavailable
+from fem_core.support.wording import byte_size
 
 #: Bytes of its own that a worker takes before its first task: what it doesn't share with others.
 WORKER = {"spawn": 60_000_000, "forkserver": 20_000_000, "fork": 20_000_000}
@@ -51,10 +52,10 @@ def affordable(need: Need, workers: int) -> tuple[int, str]:
     fewer = next((fewer for fewer in range(workers, 0, -1) if need.total(fewer) <= allowed), 0)
     if not fewer:
         raise BackendUnavailable(
-            f"a run with one worker needs {need.total(1) / 1e6:.0f} MB, and this process may take "
-            f"{allowed / 1e6:.0f} MB more; use backend numpy, or mp-shm with storage=file"
+            f"a run with one worker needs {byte_size(need.total(1))}, and this process may take "
+            f"{byte_size(allowed)} more; use backend numpy, or mp-shm with storage=file"
         )
     return fewer, (
-        f"{fewer} instead of {workers} workers: these would need {need.total(workers) / 1e6:.0f} MB, and this process "
-        f"may take {allowed / 1e6:.0f} MB more"
+        f"{fewer} instead of {workers} workers: these would need {byte_size(need.total(workers))}, and this process "
+        f"may take {byte_size(allowed)} more"
     )

@@ -23,6 +23,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from fem_core.errors import BackendError
+from fem_core.support.wording import byte_size
 from fem_core.types import Array
 
 Storage: TypeAlias = Literal["shm", "file"]
@@ -60,7 +61,7 @@ class Segment:
                 raise
             where = "/dev/shm" if storage == "shm" else tempfile.gettempdir()
             raise BackendError(
-                f"no room for {size / 1e6:.1f} MB in {where} ({os.strerror(error.errno or 0)}); "
+                f"no room for {byte_size(size)} in {where} ({os.strerror(error.errno or 0)}); "
                 + ("use storage=file or enlarge it" if storage == "shm" else "set TMPDIR to a folder with more room")
             ) from error
         return cls(name, size, storage, mapping)

@@ -7,15 +7,15 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-import platformdirs
 from fem_core.plugins.backend import BackendInfo, Option, halves
+from fem_core.support.caches import cache_folder
 
 __version__ = "1.0.0"
 
 
 def folder() -> Path:
     """Where compiled functions are kept: NUMBA_CACHE_DIR, or the user's cache."""
-    return Path(os.environ.get("NUMBA_CACHE_DIR") or platformdirs.user_cache_dir("fem-core")) / "fem-numba"
+    return Path(os.environ.get("NUMBA_CACHE_DIR") or cache_folder(), "fem-numba")
 
 
 @cache

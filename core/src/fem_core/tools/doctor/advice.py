@@ -1,11 +1,9 @@
 """What to do on this machine, from what was found."""
 
-import shlex
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from fem_core.support.wording import count
+from fem_core.support.wording import byte_size, count, pip_install
 from fem_core.tools.doctor.installation import checkout, install_command, version
 
 _SMALL = 1 << 30  # bytes that arrays of a mesh of some 1.5 million nodes take in shared memory
@@ -69,7 +67,7 @@ def _installable(found: Mapping[str, Any]) -> Iterator[str]:
         if known and version(name) is None and (gpu if for_gpu else cores > 1):
             yield f"{name} {what} and isn't installed: {install_command('core', f'plugins/{name}')}"
     for extra, names in found["missing_extras"].items():
-        yield f"for the extra {extra!r}: {shlex.quote(sys.executable)} -m pip install {shlex.join(names)}"
+        yield f"for the extra {extra!r}: {pip_install(*names)}"
 
 
 def _limits(found: Mapping[str, Any]) -> Iterator[str]:
@@ -90,8 +88,8 @@ def _limits(found: Mapping[str, Any]) -> Iterator[str]:
     if shared["path"] is None or not shared["writable"]:
         yield f"{shared['reason']}: mp-shm shares files instead, which is slower"
     elif shared["free"] < _SMALL:
-        left = shared["free"] / 1e6
-        yield f"{shared['path']} has {left:.0f} MB left: mp-shm shares files instead for large meshes, which is slower"
+        left = byte_size(shared["free"])
+        yield f"{shared['path']} has {left} left: mp-shm shares files instead for large meshes, which is slower"
     patterns = found["caches"][0]
     if patterns["limit"] == 0 and patterns["bytes"]:
         yield f"FEM_CACHE_MB isn't set, so {patterns['path']} isn't used; it may be deleted"

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,6 +12,7 @@ from urllib.request import url2pathname
 
 import fem_core
 from fem_core.plugins.registry import BACKENDS, PLUGINS
+from fem_core.support.wording import pip_install
 
 
 def _own() -> metadata.Distribution | None:
@@ -89,6 +89,5 @@ def checkout() -> Path | None:
 def install_command(*parts: str) -> str:
     """The command that installs parts of the checkout together; never by name, which is another project's on PyPI."""
     root = checkout()
-    paths = [shlex.quote(str(root / part) if root else f"./{part}") for part in parts]
-    where = "" if root else " (in the checkout)"
-    return f"{shlex.quote(sys.executable)} -m pip install {' '.join(paths)}{where}"
+    command = pip_install(*(str(root / part) if root else f"./{part}" for part in parts))
+    return command if root else f"{command} (in the checkout)"

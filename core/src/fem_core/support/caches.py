@@ -1,0 +1,10 @@
+"""Where things are kept from one process to the next."""
+
+from pathlib import Path
+
+import platformdirs
+
+
+def cache_folder(*parts: str) -> Path:
+    """A folder in the user's cache; nothing is made."""
+    return Path(platformdirs.user_cache_dir("fem-core"), *parts)
