@@ -6,7 +6,7 @@ from fem_core import compute_sparsity
 from fem_core.assembly.sparsity import csr_positions
 from hypothesis import given
 from hypothesis import strategies as st
-from meshes import renumbered, small_meshes, squares
+from meshes import small_meshes, squares
 from scipy import sparse
 
 
@@ -71,16 +71,6 @@ def test_another_order_would_be_noticed():
     Ke = np.random.default_rng(3).normal(size=(36, 8, 8))
     backwards = np.bincount(sparsity.slots[::-1].ravel(), Ke[::-1].ravel(), minlength=sparsity.nnz)
     assert not np.array_equal(sparsity.scatter(Ke), backwards)
-
-
-def test_scatter_overwrites_out():
-    # A device's or a worker's buffer is reused: old values must not remain.
-    mesh, _, _ = renumbered(squares(2), orphans=2)
-    sparsity = compute_sparsity(mesh)
-    Ke, out = np.ones((4, 8, 8)), np.full(sparsity.nnz, 9.0)
-    assert sparsity.scatter(Ke, out) is out
-    assert np.array_equal(sparsity.scatter(Ke), out)
-    assert np.all(out[sparsity.diagonal[mesh.orphan_nodes]] == 0)
 
 
 def test_interior_entries_are_shared_by_their_elements():

@@ -46,20 +46,9 @@ class Sparsity:
         nodes = np.arange(self.n_nodes, dtype=np.int32)
         return csr_positions(self.indptr, self.indices, nodes, nodes)
 
-    def scatter(self, Ke: Floats, out: Floats | None = None) -> Floats:
-        """CSR values: the element matrices summed in element order, float64 (nnz,).
-
-        Parameters
-        ----------
-        Ke : (n_elements, 8, 8)
-        out : (nnz,), optional
-            Array to overwrite.
-        """
-        values = accumulate(self.slots, Ke, self.nnz)
-        if out is None:
-            return values
-        out[...] = values
-        return out
+    def scatter(self, Ke: Floats) -> Floats:
+        """CSR values, float64 (nnz,): the element matrices (n_elements, 8, 8), summed in element order."""
+        return accumulate(self.slots, Ke, self.nnz)
 
     def to_host(self) -> "Sparsity":
         return self

@@ -1,5 +1,6 @@
 """The linear system, as assembled and as solved."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -65,14 +66,10 @@ def apply_conditions(system: LinearSystem, mesh: Mesh, problem: Problem) -> Line
     require_bare(system, mesh)
     K = system.matrix
     values, rhs = K.data if system.overwritable else K.data.copy(), system.rhs.copy()
-    for condition in problem.robin:
-        edges = mesh.boundaries[condition.boundary].edges
-        nodes = np.unique(edges)
-        p = nodal_values(condition.p, mesh, nodes, f"p on {condition.boundary!r}")
-        γ = nodal_values(condition.gamma, mesh, nodes, f"gamma on {condition.boundary!r}")
-        matrix, load = robin_edges(mesh.x[edges], mesh.y[edges], p[edges], γ[edges])
+    for edges, p, γ in robin_terms(mesh, problem):
+        matrix, load = robin_edges(mesh.x[edges], mesh.y[edges], p, γ)
         rhs += accumulate(edges, load, len(rhs))
-        if p[nodes].any():
+        if p.any():
             rows, columns = np.repeat(edges, 3, axis=1).ravel(), np.tile(edges, 3).ravel()
             np.add.at(values, csr_positions(K.indptr, K.indices, rows, columns), matrix.ravel())
     fixed, lift = problem.fixed_on(mesh)
@@ -88,6 +85,19 @@ def apply_conditions(system: LinearSystem, mesh: Mesh, problem: Problem) -> Line
         values[held[K.indices] | np.repeat(held, np.diff(K.indptr))] = 0
         values[diagonal] = 1
     return LinearSystem(_with_values(K, values), rhs, fixed, lift)
+
+
+def robin_terms(mesh: Mesh, problem: Problem) -> Iterator[tuple[Ints, Floats, Floats]]:
+    """The edges of each Robin condition, int32 (m, 3), with p and γ at their nodes, float64 (m, 3) each.
+
+    Raises ProblemError, naming the boundary, for coefficients that don't fit the mesh.
+    """
+    for condition in problem.robin:
+        edges = mesh.boundaries[condition.boundary].edges
+        nodes = np.unique(edges)
+        p = nodal_values(condition.p, mesh, nodes, f"p on {condition.boundary!r}")
+        γ = nodal_values(condition.gamma, mesh, nodes, f"gamma on {condition.boundary!r}")
+        yield edges, p[edges], γ[edges]
 
 
 def require_bare(system: LinearSystem, mesh: Mesh) -> None:

@@ -58,84 +58,122 @@ def tune(
       fem tune tube.h5 --backend threads --repeats 9
       fem tune --forget
     """
+    from fem_core.cli.progress import Bars
+    from fem_core.generate import y_tube
+    from fem_core.io.files import read_mesh
     from fem_core.run import tuned_options
 
-    listings = [REGISTRY.find(name) for name in dict.fromkeys(backends)]  # unknown ones are refused
     if forget:
+        for name in backends:
+            REGISTRY.find(name)  # an unknown one is refused
         _print_forgotten(tuned_options.forget(backends or None), as_json)
         return
-    for one in listings:
+    chosen = _chosen(backends)
+    tuned_options.prepare()  # what can't be kept isn't worth minutes
+    with Bars() as bars:
+        bars.begin("mesh")
+        meshes = [read_mesh(mesh)] if mesh else [y_tube(nodes=size) for size in sorted(set(nodes))]
+    told = _Told([one.n_nodes for one in meshes], as_json)
+    told.begin(meshes, repeats)
+    for one in chosen:
+        try:
+            tuning = _find(one, meshes, repeats)
+        except Cancelled:
+            raise
+        except (FemError, MemoryError) as error:
+            if backends or not isinstance(error, BackendError):
+                told.failed(one.name, error)
+            else:
+                told.left_out(one.name, error)
+            continue
+        told.found(one.name, tuning)
+        try:
+            path = tuned_options.store(one, tuning.options, told.sizes)
+        except OSError as error:
+            told.failed(one.name, error)
+        else:
+            told.kept(one.name, tuning, path)
+    told.end(repeats)
+
+
+def _chosen(backends: Sequence[str]) -> list[Listing]:
+    """The backends that are named, or all that are ready and have something to tune; refuses others by name."""
+    named = [REGISTRY.find(name) for name in dict.fromkeys(backends)]
+    for one in named:
         if one.state is not State.READY:
             raise BackendUnavailable(f"backend {one.name!r} is {one.state}: {one.reason}")
         if not _tunable(one):
             others = ", ".join(other.name for other in REGISTRY.listings() if _tunable(other)) or "none"
             raise FemError(f"backend {one.name!r} has no option that can be tuned; backends that have: {others}")
-    chosen = listings or [one for one in REGISTRY.listings() if one.state is State.READY and _tunable(one)]
+    chosen = named or [one for one in REGISTRY.listings() if one.state is State.READY and _tunable(one)]
     if not chosen:
         raise FemError("no backend that is ready has an option that can be tuned; `fem backends` lists them")
+    return chosen
 
-    tuned_options.prepare()  # what can't be kept isn't worth minutes
 
+def _find(one: Listing, meshes: "Sequence[Mesh]", repeats: int) -> "Tuning":
+    """The options of one backend, with a bar that shows the rounds."""
     from fem_core.cli.progress import Bars
-    from fem_core.generate import y_tube
-    from fem_core.io.files import read_mesh
     from fem_core.tools.tuning import tune as find
 
     with Bars() as bars:
-        bars.begin("mesh")
-        meshes = [read_mesh(mesh)] if mesh else [y_tube(nodes=size) for size in sorted(set(nodes))]
-    sizes = [one.n_nodes for one in meshes]
-    if not as_json:
-        _print_heading(meshes, repeats)
-    found: dict[str, Any] = {}
-    failures: list[Exception] = []
+        bars.begin(one.name)
 
-    def failed(name: str, error: Exception) -> None:
-        """Go on with the others, and end as it says."""
-        failures.append(error)
+        def on_round(candidate: str, mesh: "Mesh", round_: int) -> None:
+            what = f"round {round_}" if round_ > 0 else "warming up"
+            bars.show(max(0, round_), repeats, f"{candidate}, {mesh.n_nodes:,} nodes, {what}")
+
+        return find(one, meshes, repeats=repeats, on_round=on_round)
+
+
+class _Told:
+    """What comes out for each backend: printed at once, or as one JSON object at the end."""
+
+    def __init__(self, sizes: list[int], as_json: bool) -> None:
+        self.sizes, self.as_json = sizes, as_json
+        self.backends: dict[str, Any] = {}
+        self.failures: list[Exception] = []
+
+    def _say(self, text: str) -> None:
+        if not self.as_json:
+            say(text)
+
+    def begin(self, meshes: "Sequence[Mesh]", repeats: int) -> None:
+        sizes = ", ".join(f"{size:,}" for size in self.sizes)
+        self._say(f"{meshes[0].source}: {sizes} nodes; medians of {repeats} rounds.")
+        self._say("ms of the backend's own stages, in a first run and with a pattern that comes again;")
+        self._say("below, how many times as fast each value is as what was taken before it.\n")
+
+    def failed(self, name: str, error: Exception) -> None:
+        """The others go on, and the command ends as it says."""
+        self.failures.append(error)
         _, line = judge(error)
         what = line.removeprefix("fem: error: ")
-        found.setdefault(name, {})["failed"] = what
-        if not as_json:
-            say(f"{name} failed: {what}\n")
+        self.backends.setdefault(name, {})["failed"] = what
+        self._say(f"{name} failed: {what}\n")
 
-    for one in chosen:
-        try:
-            with Bars() as bars:
-                bars.begin(one.name)
+    def left_out(self, name: str, error: Exception) -> None:
+        self.backends[name] = {"left_out": str(error)}
+        self._say(f"left out {name}: {error}\n")
 
-                def told(candidate: str, mesh: "Mesh", round_: int, bars: Bars = bars) -> None:
-                    what = f"round {round_}" if round_ > 0 else "warming up"
-                    bars.show(max(0, round_), repeats, f"{candidate}, {mesh.n_nodes:,} nodes, {what}")
+    def found(self, name: str, tuning: "Tuning") -> None:
+        self.backends[name] = _plain(tuning)
+        if tuning.trials and not self.as_json:
+            _print(name, tuning, self.sizes)
 
-                tuning = find(one, meshes, repeats=repeats, on_round=told)
-        except Cancelled:
-            raise
-        except (FemError, MemoryError) as error:
-            if backends or not isinstance(error, BackendError):
-                failed(one.name, error)
-                continue
-            found[one.name] = {"left_out": str(error)}
-            if not as_json:
-                say(f"left out {one.name}: {error}\n")
-            continue
-        if tuning.trials and not as_json:
-            _print(one.name, tuning, sizes)
-        found[one.name] = _plain(tuning)
-        try:
-            found[one.name]["file"] = str(tuned_options.store(one, tuning.options, sizes))
-        except OSError as error:
-            failed(one.name, error)
-            continue
-        if not as_json:
-            values = " ".join(f"--option {option}={value}" for option, value in tuning.options.items())
-            say(f"{one.name}: {f'from now on {values}' if values else 'the defaults are best'}\n")
-    if as_json:
-        from fem_core.tools.bench import machine
+    def kept(self, name: str, tuning: "Tuning", path: Path) -> None:
+        self.backends[name]["file"] = str(path)
+        values = " ".join(f"--option {option}={value}" for option, value in tuning.options.items())
+        self._say(f"{name}: {f'from now on {values}' if values else 'the defaults are best'}\n")
 
-        print_json({"nodes": sizes, "repeats": repeats, "backends": found, "machine": machine()})
-    if failures:
-        raise failures[0]
+    def end(self, repeats: int) -> None:
+        """Print the JSON object; raises the first failure."""
+        if self.as_json:
+            from fem_core.tools.bench import machine
+
+            print_json({"nodes": self.sizes, "repeats": repeats, "backends": self.backends, "machine": machine()})
+        if self.failures:
+            raise self.failures[0]
 
 
 def _tunable(one: Listing) -> bool:
@@ -167,13 +205,6 @@ def _verdict(trial: "Trial", tuning: "Tuning") -> str:
         return "slower"
     taken = trial.better() and tuning.options.get(trial.option) == trial.value
     return "taken" if taken else "quicker" if trial.better() else "no gain"
-
-
-def _print_heading(meshes: "Sequence[Mesh]", repeats: int) -> None:
-    sizes = ", ".join(f"{one.n_nodes:,}" for one in meshes)
-    say(f"{meshes[0].source}: {sizes} nodes; medians of {repeats} rounds.")
-    say("ms of the backend's own stages, in a first run and with a pattern that comes again;")
-    say("below, how many times as fast each value is as what was taken before it.\n")
 
 
 def _print(name: str, tuning: "Tuning", sizes: Sequence[int]) -> None:

@@ -4,26 +4,19 @@ from dataclasses import replace
 
 import numpy as np
 
-from fem_core.assembly.system import PENALTY
+from fem_core.assembly.system import PENALTY, robin_terms
 from fem_core.device import ledger
 from fem_core.device.device import Device
 from fem_core.device.values import DeviceSystem
 from fem_core.mesh.mesh import Mesh
-from fem_core.problem import Problem, nodal_values
+from fem_core.problem import Problem
 from fem_core.types import Array
 
 
 def apply(device: Device, system: DeviceSystem, mesh: Mesh, problem: Problem) -> DeviceSystem:
     """As `fem_core.assembly.system.apply_conditions`: a new system of the same pattern."""
     N, Z = system.n_nodes, system.nnz
-    terms = []
-    for condition in problem.robin:
-        edges = mesh.boundaries[condition.boundary].edges
-        p, γ = (
-            nodal_values(value, mesh, np.unique(edges), f"{name} on {condition.boundary!r}")[edges]
-            for name, value in (("p", condition.p), ("gamma", condition.gamma))
-        )
-        terms.append((edges, p, γ))
+    terms = list(robin_terms(mesh, problem))
     fixed, lift = problem.fixed_on(mesh)
     at = device.mesh(mesh)
     wanted = ledger.conditions_bytes(N, Z, sum(len(edges) for edges, _, _ in terms))

@@ -92,6 +92,7 @@ def _open(
 
 
 def _open_best(options: Mapping[str, Any], tuned: bool) -> Session:
+    """The first that can be opened, from the highest rank down; those that have to prepare themselves come last."""
     listings = REGISTRY.listings()
     ready = [listing for listing in listings if listing.state is State.READY]
     pending = {listing.name: what for listing in ready if (what := todo(listing))}
@@ -100,36 +101,49 @@ def _open_best(options: Mapping[str, Any], tuned: bool) -> Session:
     passed: list[str] = []
     absent: list[str] = []
     missing: list[str] = []
-    for listing in ranked:
-        if listing.state is State.UNAVAILABLE:  # for want of a library, mostly: nothing to be warned of
+    for number, listing in enumerate(ranked):
+        if listing.state is State.UNAVAILABLE:  # mostly because a library isn't installed: not worth a warning
             absent.append(listing.name)
-            continue
-        if listing not in ready:
-            passed.append(f"auto passed over {listing.name}: {listing.state}: {listing.reason}")
-            continue
-        if others := set(options) - set(_known(listing, options)):
-            passed.append(f"auto passed over {listing.name}: it has no option {', '.join(sorted(others))}")
-            continue
-        left = ranked[ranked.index(listing) :]
-        fewer = sum(one in ready and one.name not in pending for one in left[1:])
-        of = f"highest ranked of {1 + fewer} ready backends" if fewer else "only backend that is ready"
-        notes = [f"auto chose {listing.name}, the {of}", *missing]
-        notes += [
-            f"auto left out {better.name}: it has to {pending[better.name]}; `fem doctor` does it"
-            for better in left
-            if better.name in pending and _rank(better) > _rank(listing)
-        ]
-        if absent:
-            notes.append(f"auto left out {', '.join(absent)}: unavailable; `fem backends` says why")
-        try:
-            return _open([listing], options, tuned, notes, passed, fallback=True)
-        except DeviceMissing as error:
-            what = str(error).partition(";")[0]
-            missing.append(f"auto left out {listing.name}: {what}; `fem doctor` says more")
-        except BackendError as error:
-            passed.append(f"auto passed over {listing.name}: {error}")
+        elif why := _unfit(listing, options):
+            passed.append(f"auto passed over {listing.name}: {why}")
+        else:
+            notes = _choice(ranked[number:], pending, missing, absent)
+            try:
+                return _open([listing], options, tuned, notes, passed, fallback=True)
+            except DeviceMissing as error:
+                what = str(error).partition(";")[0]
+                missing.append(f"auto left out {listing.name}: {what}; `fem doctor` says more")
+            except BackendError as error:
+                passed.append(f"auto passed over {listing.name}: {error}")
     passed += [*missing, *(f"{name} is unavailable" for name in absent)]
     raise BackendUnavailable("no backend can be opened: " + "; ".join(passed))
+
+
+def _unfit(listing: Listing, options: Mapping[str, Any]) -> str | None:
+    """Why `auto` passes over a backend; None where it can be tried."""
+    if listing.state is not State.READY:
+        return f"{listing.state}: {listing.reason}"
+    if others := set(options) - set(_known(listing, options)):
+        return f"it has no option {', '.join(sorted(others))}"
+    return None
+
+
+def _choice(
+    left: Sequence[Listing], pending: Mapping[str, str], missing: Sequence[str], absent: Sequence[str]
+) -> list[str]:
+    """The notes of a report on the choice of the first of those that are left."""
+    chosen, *others = left
+    fewer = sum(one.state is State.READY and one.name not in pending for one in others)
+    of = f"highest ranked of {1 + fewer} ready backends" if fewer else "only backend that is ready"
+    notes = [f"auto chose {chosen.name}, the {of}", *missing]
+    notes += [
+        f"auto left out {better.name}: it has to {pending[better.name]}; `fem doctor` does it"
+        for better in left
+        if better.name in pending and _rank(better) > _rank(chosen)
+    ]
+    if absent:
+        notes.append(f"auto left out {', '.join(absent)}: unavailable; `fem backends` says why")
+    return notes
 
 
 def _rank(listing: Listing) -> int:

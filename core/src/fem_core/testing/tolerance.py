@@ -8,9 +8,10 @@ and there is no absolute tolerance anywhere.
 import numpy as np
 
 from fem_core.assembly.sparsity import Sparsity, accumulate
+from fem_core.assembly.system import robin_terms
 from fem_core.mesh import quad8 as q8
 from fem_core.mesh.mesh import Mesh
-from fem_core.problem import Problem, nodal_values
+from fem_core.problem import Problem
 from fem_core.types import Floats
 
 #: ε of the arithmetic that every backend has to use.
@@ -65,15 +66,11 @@ def load(mesh: Mesh, problem: Problem) -> Floats:
 def robin(mesh: Mesh, problem: Problem) -> tuple[Floats, float]:
     """Sum of absolute Robin loads at each node (n_nodes,), and the largest Robin term of the matrix."""
     total, largest = np.zeros(mesh.n_nodes), 0.0
-    for condition in problem.robin:
-        edges = mesh.boundaries[condition.boundary].edges
-        nodes = np.unique(edges)
+    for edges, p, γ in robin_terms(mesh, problem):
         length = (np.abs(mesh.x[edges]) + np.abs(mesh.y[edges])).sum(axis=1, keepdims=True)
-        γ = np.abs(nodal_values(condition.gamma, mesh, nodes, "gamma"))[edges]
-        p = np.abs(nodal_values(condition.p, mesh, nodes, "p"))[edges]
-        terms = np.broadcast_to(length * γ.sum(axis=1, keepdims=True), edges.shape)
+        terms = np.broadcast_to(length * np.abs(γ).sum(axis=1, keepdims=True), edges.shape)
         total += accumulate(edges, terms, len(total))
-        largest = max(largest, float((length * p).max()))
+        largest = max(largest, float((length * np.abs(p)).max()))
     return total, largest
 
 

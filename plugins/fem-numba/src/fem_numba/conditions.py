@@ -2,9 +2,8 @@
 
 import numpy as np
 from fem_core import LinearSystem, Mesh, Problem
-from fem_core.assembly.system import PENALTY, csr, require_bare
+from fem_core.assembly.system import PENALTY, csr, require_bare, robin_terms
 from fem_core.mesh import quad8 as q8
-from fem_core.problem import nodal_values
 from fem_core.types import Bools, Floats, Ints
 from numba import prange
 
@@ -23,11 +22,7 @@ def apply(system: LinearSystem, mesh: Mesh, problem: Problem, threads: int, memo
     with parallel(threads):
         if values is not K.data:
             copy(K.data, values)
-        for condition in problem.robin:
-            edges = mesh.boundaries[condition.boundary].edges
-            nodes = np.unique(edges)
-            p = nodal_values(condition.p, mesh, nodes, f"p on {condition.boundary!r}")
-            γ = nodal_values(condition.gamma, mesh, nodes, f"gamma on {condition.boundary!r}")
+        for edges, p, γ in robin_terms(mesh, problem):
             add_robin(edges, mesh.x, mesh.y, p, γ, K.indptr, K.indices, values, rhs)
         fixed, lift = problem.fixed_on(mesh)
         if lift.any():
@@ -62,7 +57,7 @@ def copy(a: Floats, b: Floats) -> None:
         b[s] = a[s]
 
 
-@compiled(In[i4, 2], In[f8, 1], In[f8, 1], In[f8, 1], In[f8, 1], In[i4, 1], In[i4, 1], Out[f8, 1], Out[f8, 1])
+@compiled(In[i4, 2], In[f8, 1], In[f8, 1], In[f8, 2], In[f8, 2], In[i4, 1], In[i4, 1], Out[f8, 1], Out[f8, 1])
 def add_robin(
     edges: Ints, x: Floats, y: Floats, p: Floats, γ: Floats, indptr: Ints, indices: Ints, values: Floats, rhs: Floats
 ) -> None:
@@ -74,8 +69,8 @@ def add_robin(
             dx = (t - 0.5) * x[a] - 2 * t * x[mid] + (t + 0.5) * x[b]
             dy = (t - 0.5) * y[a] - 2 * t * y[mid] + (t + 0.5) * y[b]
             ds = w * np.hypot(dx, dy)
-            p_t = ds * (N[0] * p[a] + N[1] * p[mid] + N[2] * p[b])
-            γ_t = ds * (N[0] * γ[a] + N[1] * γ[mid] + N[2] * γ[b])
+            p_t = ds * (N[0] * p[n, 0] + N[1] * p[n, 1] + N[2] * p[n, 2])
+            γ_t = ds * (N[0] * γ[n, 0] + N[1] * γ[n, 1] + N[2] * γ[n, 2])
             for i in range(3):
                 rhs[edges[n, i]] += γ_t * N[i]
                 if p_t != 0:
