@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 class RunOptions(TypedDict, total=False):
     """Keyword arguments of a run.
 
-    solver, rtol, atol, maxiter, monitor, solver_options: see `SolverOptions`.
+    solver, rtol, atol, maxiter, monitor, solver_options: see `SolverOptions`; the solver is `auto` by default.
     observers: objects with event hooks or wrappers; on_event: a callable that gets each `Event`.
     cancel: a token that stops the run. boundary_tolerance: see `with_boundaries`.
     outputs: files to write as the stage `write`.
@@ -215,4 +215,4 @@ def solver_options(options: RunOptions, others: Iterable[str] = ()) -> SolverOpt
         if name not in accepted:
             raise OptionError(f"there is no option {name!r}; options: {', '.join(accepted)}")
     given: dict[str, Any] = {name: options[name] for name in ("rtol", "atol", "maxiter", "monitor") if name in options}
-    return SolverOptions(method=options.get("solver", "cg"), extra=dict(options.get("solver_options", {})), **given)
+    return SolverOptions(method=options.get("solver", "auto"), extra=dict(options.get("solver_options", {})), **given)
