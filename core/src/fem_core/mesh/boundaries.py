@@ -69,9 +69,7 @@ def complete(mesh: Mesh, tolerance: float = TOLERANCE) -> Mesh:
         named["walls"] = Boundary.from_edges(edges[~edges_among(edges, others)])
     detected = replace(mesh, boundaries=named, warnings=tuple(warnings))
     detected.__dict__.update({k: v for k, v in mesh.__dict__.items() if k not in detected.__dict__})
-    if "_validated" in mesh.__dict__:
-        detected.__dict__["_validated"] = detected
-    return detected
+    return detected.mark_valid() if mesh._validated else detected
 
 
 def _side(mesh: Mesh, limit: float, tolerance: float) -> tuple[Bools, Ints]:

@@ -81,14 +81,11 @@ def validate_mesh(mesh: Mesh) -> Mesh:
         a node repeated in an element, NaN or infinite coordinates, coincident nodes, edges that
         don't match, det J <= 0 at a Gauss point. It is the first of `mesh_faults`.
     """
-    known: Mesh | None = mesh.__dict__.get("_validated")
-    if known is None:
-        for fault in mesh_faults(mesh):
-            raise MeshError(f"{mesh.source}: {fault.text}")
-        known = _counter_clockwise(mesh)
-        mesh.__dict__["_validated"] = known
-        known.__dict__["_validated"] = known
-    return known
+    if mesh._validated is not None:
+        return mesh._validated
+    for fault in mesh_faults(mesh):
+        raise MeshError(f"{mesh.source}: {fault.text}")
+    return mesh.mark_valid(_counter_clockwise(mesh))
 
 
 def mesh_faults(mesh: Mesh) -> Iterator[Fault]:

@@ -98,6 +98,8 @@ class Mesh:
     boundaries: Mapping[str, Boundary] = field(default_factory=dict)
     source: str = "mesh"
     warnings: tuple[str, ...] = ()
+    # What `validate_mesh` found. Not an argument, so that `replace` and pickle leave it behind: a changed mesh is new.
+    _validated: "Mesh | None" = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         x = _frozen(self.x, np.float64, f"{self.source}: x")
@@ -125,6 +127,16 @@ class Mesh:
         names = ", ".join(self.boundaries) or "none"
         size = f"{count(self.n_nodes, 'node')}, {count(self.n_elements, 'element')}"
         return f"<Mesh {self.source}: {size}, boundaries: {names}>"
+
+    def mark_valid(self, valid: "Mesh | None" = None) -> "Mesh":
+        """Make `validate_mesh` answer with `valid`, by default this very mesh, without a look; returns that.
+
+        So a mesh is validated once; and a test has stages take a mesh as it is that would be refused.
+        """
+        valid = valid or self
+        for mesh in (self, valid):
+            object.__setattr__(mesh, "_validated", valid)
+        return valid
 
     @property
     def n_nodes(self) -> int:
