@@ -50,7 +50,7 @@ def complete(mesh: Mesh, tolerance: float = TOLERANCE) -> Mesh:
         return mesh
     named = dict(mesh.boundaries)
     warnings = list(mesh.warnings)
-    x, edges = mesh.x[mesh.used_nodes], mesh.matched_edges[0]
+    x, edges = mesh.x[mesh.used_nodes], mesh.matched_edges.exterior
     for name, side, limit in (("inlet", "min x", x.min()), ("outlet", "max x", x.max())):
         if name in missing:
             at, near = _side(mesh, float(limit), tolerance)

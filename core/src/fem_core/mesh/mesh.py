@@ -12,8 +12,8 @@ from scipy import sparse
 from scipy.sparse import csgraph
 
 from fem_core.errors import MeshError
-from fem_core.mesh import quad8 as q8
-from fem_core.support.wording import count, name_some
+from fem_core.mesh.matching import MatchedEdges, match_edges, mismatch_text
+from fem_core.support.wording import count
 from fem_core.types import Array, Floats, Ints
 
 
@@ -182,44 +182,14 @@ class Mesh:
         Raises MeshError where more than two elements share an edge, where two elements share the
         corners of an edge but not its mid-side node, or where they lie on the same side of it.
         """
-        exterior, faults = self.matched_edges
-        for what, elements, remedy in faults:
-            raise MeshError(f"{self.source}: {what}, at {name_some(elements, 'element')}; {remedy}")
-        return exterior
+        for kind, elements in self.matched_edges.mismatches.items():
+            raise MeshError(f"{self.source}: {mismatch_text(kind, elements)}")
+        return self.matched_edges.exterior
 
     @cached_property
-    def matched_edges(self) -> tuple[Ints, list[tuple[str, Ints, str]]]:
-        """The edges of one element only, and each way in which others don't match: what, elements, remedy."""
-        a, mid, b = (self.quad8[:, nodes].ravel() for nodes in q8.EDGES.T)
-        key = np.minimum(a, b).astype(np.int64) * self.n_nodes + np.maximum(a, b)
-        order = np.argsort(key, kind="stable")
-        key, mid_, a_ = key[order], mid[order], a[order]
-        same = key[1:] == key[:-1]
-        thrice = np.append(same[1:] & same[:-1], False) if len(same) else same
-        torn = same & (mid_[1:] != mid_[:-1])
-        overlap = same & (a_[1:] == a_[:-1])
-        faults = [
-            (what, np.unique(order[1:][where] // 4).astype(np.int32), remedy)
-            for what, where, remedy in (
-                ("more than two elements share an edge", thrice, "merge or remove the duplicates"),
-                (
-                    "neighbours share the corners of an edge but not its mid-side node",
-                    torn,
-                    "merge coincident nodes first",
-                ),
-                (
-                    "neighbours lie on the same side of an edge, so they overlap",
-                    overlap,
-                    "remove the duplicates",
-                ),
-            )
-            if where.any()
-        ]
-        once = np.ones(len(key), dtype=bool)
-        once[1:] &= ~same
-        once[:-1] &= ~same
-        exterior = np.sort(order[once])
-        return np.stack([a[exterior], mid[exterior], b[exterior]], axis=1), faults
+    def matched_edges(self) -> MatchedEdges:
+        """The edges of one element only, and where others don't match: of any mesh whose nodes exist."""
+        return match_edges(self.quad8, self.n_nodes)
 
     @cached_property
     def components(self) -> tuple[int, Ints]:

@@ -92,10 +92,11 @@ def _merged(mesh: Mesh, done: list[str], tolerance: float) -> Mesh:
     merged = int(np.count_nonzero(one != np.arange(mesh.n_nodes)))
     done.append(f"merged {count(merged, 'node')} with others at the same place")
     joined = replace(mesh, quad8=quad8, boundaries={})
+    before, after = mesh.matched_edges.exterior, joined.matched_edges.exterior
     boundaries = {}
     for name, boundary in mesh.boundaries.items():
         edges, nodes = one[boundary.edges], one[boundary.nodes]
-        inside = edges_among(boundary.edges, mesh.matched_edges[0]) & ~edges_among(edges, joined.matched_edges[0])
+        inside = edges_among(boundary.edges, before) & ~edges_among(edges, after)
         if inside.any():
             left = count(int(np.count_nonzero(inside)), "edge")
             done.append(f"took {left} out of boundary {name!r}: they lie inside now")
@@ -111,13 +112,13 @@ def close_nodes(mesh: Mesh, tolerance: float = MERGE) -> Ints:
     Of nodes at exactly the same place one is looked at. Where parts of a mesh should be connected and aren't, this
     is where the nodes are.
     """
-    exterior, faults = mesh.matched_edges
+    edges = mesh.matched_edges
     suspect = np.zeros(mesh.n_nodes, dtype=bool)
-    for _, elements, _ in faults:
+    for elements in edges.mismatches.values():
         suspect[mesh.quad8[elements]] = True
-    if faults:  # also the nodes of their neighbours
+    if edges.mismatches:  # also the nodes of their neighbours
         suspect[mesh.quad8[suspect[mesh.quad8].any(axis=1)]] = True
-    suspect[exterior] = True
+    suspect[edges.exterior] = True
     z = np.stack([mesh.x, mesh.y], axis=1)
     shortest = _shortest_edges(mesh.quad8[suspect[mesh.quad8].any(axis=1)], z)
     nodes = np.flatnonzero(suspect)
@@ -147,7 +148,7 @@ def _shortest_edges(quad8: Ints, z: Floats) -> Floats:
 
 def _without_duplicates(mesh: Mesh, done: list[str]) -> Mesh:
     """Of elements that have the same nodes, the first remains."""
-    if not mesh.matched_edges[1]:
+    if not mesh.matched_edges.mismatches:
         return mesh
     kept = np.sort(np.unique(np.sort(mesh.quad8, axis=1), axis=0, return_index=True)[1])
     if len(kept) == mesh.n_elements:
