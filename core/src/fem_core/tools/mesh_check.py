@@ -1,7 +1,8 @@
 """All that can be said of a mesh before it is solved, also of one that validation refuses."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,17 +55,19 @@ class MeshCheck:
         The numbers of its elements in the mesh that was checked.
     nodes, elements, orphan_nodes : int
         Of the mesh that was checked.
+    memory : int or None
+        Bytes that are available.
     faults : tuple of Fault
         Why it can't be solved; empty if it can.
-    warnings, boundaries, quality
+    warnings : tuple of str
+    mending : tuple of str
+        What `repair_mesh` would do, where that would leave nothing that keeps the mesh from being solved.
+    boundaries, quality
+        Nothing of a mesh of which nothing can be said; nor are there areas.
     areas : float64 (mesh.n_elements,)
         Of the elements, in m².
     costs : mapping
         What a solve takes by each solver that can tell, by its name; empty where there are faults.
-    memory : int or None
-        Bytes that are available.
-    mending : tuple of str
-        What `repair_mesh` would do, where that would leave nothing that keeps the mesh from being solved.
     """
 
     source: str
@@ -73,14 +76,14 @@ class MeshCheck:
     nodes: int
     elements: int
     orphan_nodes: int
+    memory: int | None
     faults: tuple[Fault, ...]
     warnings: tuple[str, ...]
-    boundaries: tuple[BoundaryFound, ...]
-    quality: Quality
-    areas: Floats
-    costs: Mapping[str, Cost]
-    memory: int | None
     mending: tuple[str, ...]
+    boundaries: tuple[BoundaryFound, ...] = ()
+    quality: Quality = field(default_factory=lambda: Quality(*np.empty((3, 0))))
+    areas: Floats = field(default_factory=lambda: np.empty(0))
+    costs: Mapping[str, Cost] = field(default_factory=dict)
 
     @property
     def solvable(self) -> bool:
@@ -191,28 +194,32 @@ def check_mesh(
         part, numbers = usable_part(given, faults)
     used = np.zeros(given.n_nodes, dtype=bool)
     used[_existing(given)] = True
-    orphans = given.n_nodes - int(np.count_nonzero(used))
+    memory = available_memory()
+    found = partial(
+        MeshCheck, source=given.source, numbers=numbers, nodes=given.n_nodes, elements=given.n_elements,
+        orphan_nodes=given.n_nodes - int(np.count_nonzero(used)), memory=memory,
+    )  # fmt: skip
     if not part.n_elements:
-        nothing = Quality(*np.empty((3, 0)))
-        return MeshCheck(
-            given.source, part, numbers, given.n_nodes, given.n_elements, orphans, tuple(faults), given.warnings, (),
-            nothing, np.empty(0), {}, available_memory(), _mending(given, boundary_tolerance, merge_tolerance),
-        )  # fmt: skip
+        mending = _mending(given, boundary_tolerance, merge_tolerance)
+        return found(mesh=part, faults=tuple(faults), warnings=given.warnings, mending=mending)
     part = complete(part, boundary_tolerance)
     faults += _problem_faults(part, sound=not faults)
     mending = _mending(given, boundary_tolerance, merge_tolerance) if faults else ()
-    quality = element_quality(part)
-    areas: Floats = np.abs(det_jacobian(part)[:, :9]) @ q8.WEIGHTS_3X3
-    memory = available_memory()
     costs = {} if faults else _costs(part)
     if costs and memory is not None and (least := min(cost.memory for cost in costs.values())) > memory:
         text = f"a solve needs {least / 1e9:.1f} GB of memory and {memory / 1e9:.1f} GB are available"
         faults.append(Fault(f"{text}; take a coarser mesh or another machine"))
-    return MeshCheck(
-        given.source, part, numbers, given.n_nodes, given.n_elements, orphans, tuple(faults),
-        (*part.warnings, *_warnings(part, numbers, given, quality)),
-        tuple(_boundaries(part, given)), quality, areas, costs, memory, mending,
-    )  # fmt: skip
+    quality = element_quality(part)
+    return found(
+        mesh=part,
+        faults=tuple(faults),
+        warnings=(*part.warnings, *_warnings(part, numbers, given, quality)),
+        mending=mending,
+        boundaries=tuple(_boundaries(part, given)),
+        quality=quality,
+        areas=np.abs(det_jacobian(part)[:, :9]) @ q8.WEIGHTS_3X3,
+        costs=costs,
+    )
 
 
 def _existing(mesh: Mesh) -> Ints:
