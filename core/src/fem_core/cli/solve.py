@@ -26,6 +26,7 @@ from fem_core.cli.options import (
 from fem_core.plugins.events import Event, json_lines
 from fem_core.problem import Dirichlet, Problem, Robin
 from fem_core.results import SolverOptions
+from fem_core.run.session import MethodOptions, solver_options
 from fem_core.support.progress import CancelToken
 
 if TYPE_CHECKING:
@@ -129,7 +130,8 @@ def solve(
             conductivity=conductivity,
             dirichlet="eliminate" if dirichlet == "eliminate" else "penalty",
         )
-        method = SolverOptions(solver, rtol, atol, maxiter, monitor)
+        method: MethodOptions = {"solver": solver, "rtol": rtol, "atol": atol, "maxiter": maxiter, "monitor": monitor}
+        solver_options(method)  # a mistake is told before anything is opened
         check_outputs(outputs, plots, mesh, fields)
         given = as_mapping(options)
 
@@ -145,11 +147,7 @@ def solve(
                 solution = session.solve(
                     source,
                     problem,
-                    solver=method.method,
-                    rtol=rtol,
-                    atol=atol,
-                    maxiter=maxiter,
-                    monitor=monitor,
+                    **method,
                     boundary_tolerance=boundary_tolerance,
                     outputs=outputs,
                     observers=[bars, *([Logged()] if settings().verbose else [])],

@@ -23,7 +23,7 @@ from fem_core.problem import Problem
 from fem_core.results import DerivedFields, SolveResult
 from fem_core.run.opening import open_backend
 from fem_core.run.runner import Run, tell_failure
-from fem_core.run.session import RunOptions, Session, solver_options
+from fem_core.run.session import MethodOptions, RunOptions, Session, solver_options
 from fem_core.solution import Solution
 
 R = TypeVar("R")
@@ -141,7 +141,7 @@ def solve_system(
     problem: Problem | None = None,
     *,
     backend: AnyBackend = "numpy",
-    **options: Unpack[RunOptions],
+    **options: Unpack[MethodOptions],
 ) -> SolveResult:
     """u of a system that has its boundary conditions; solver options as in `solve`."""
     mesh = _prepare(mesh, problem)

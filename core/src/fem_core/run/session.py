@@ -28,14 +28,8 @@ from fem_core.types import Stage
 _log = logging.getLogger(__name__)
 
 
-class RunOptions(TypedDict, total=False):
-    """Keyword arguments of a run.
-
-    solver, rtol, atol, maxiter, monitor, solver_options: see `SolverOptions`.
-    observers: objects with event hooks or wrappers; on_event: a callable that gets each `Event`.
-    cancel: a token that stops the run. boundary_tolerance: see `with_boundaries`.
-    outputs: files to write as the stage `write`.
-    """
+class MethodOptions(TypedDict, total=False):
+    """Keyword arguments of a solve: see `SolverOptions`."""
 
     solver: str
     rtol: float
@@ -43,6 +37,16 @@ class RunOptions(TypedDict, total=False):
     maxiter: int
     monitor: int
     solver_options: Mapping[str, Any]
+
+
+class RunOptions(MethodOptions, total=False):
+    """Keyword arguments of a run: those of its solve, and these.
+
+    observers: objects with event hooks or wrappers; on_event: a callable that gets each `Event`.
+    cancel: a token that stops the run. boundary_tolerance: see `with_boundaries`.
+    outputs: files to write as the stage `write`.
+    """
+
     observers: Iterable[object]
     on_event: Callable[[Event], object] | None
     cancel: CancelToken | None
@@ -50,7 +54,7 @@ class RunOptions(TypedDict, total=False):
     outputs: Iterable[str | Path]
 
 
-_SOLVER = ("solver", "rtol", "atol", "maxiter", "monitor", "solver_options")
+_SOLVER = tuple(MethodOptions.__annotations__)
 _OTHERS = tuple(name for name in RunOptions.__annotations__ if name not in _SOLVER)
 
 
@@ -208,7 +212,7 @@ class Session:
         return Run(self.chain)
 
 
-def solver_options(options: RunOptions, others: Iterable[str] = ()) -> SolverOptions:
+def solver_options(options: MethodOptions, others: Iterable[str] = ()) -> SolverOptions:
     """The part of a run's options that is the solver's. Raises OptionError for one that nobody knows."""
     accepted = (*_SOLVER, *others)
     for name in options:
