@@ -24,7 +24,7 @@ from fem_core.cli.options import (
     field_option,
 )
 from fem_core.plugins.events import Event, json_lines
-from fem_core.problem import Dirichlet, Problem, Robin
+from fem_core.problem import INFLOW, Dirichlet, Problem, Robin
 from fem_core.results import SolverOptions
 from fem_core.run.session import MethodOptions, solver_options
 from fem_core.support.progress import CancelToken
@@ -44,7 +44,7 @@ _DEFAULT = SolverOptions()
 @click.option("--atol", type=float, default=_DEFAULT.atol, show_default=True, help="… or atol, if that is more.")
 @click.option("--maxiter", type=int, default=_DEFAULT.maxiter, show_default=True, help="Iterations at most.")
 @click.option("--monitor", type=int, default=_DEFAULT.monitor, show_default=True, help="Iterations between reports.")
-@click.option("--gamma", type=float, default=2.5, show_default=True, help="γ at the inlet: the speed of the inflow.")
+@click.option("--gamma", type=float, default=INFLOW, show_default=True, help="γ at the inlet: the speed of the inflow.")
 @click.option("--p", type=float, default=0.0, show_default=True, help="p at the inlet, in k ∂u/∂n + p u = γ.")
 @click.option("--outlet", type=float, default=0.0, show_default=True, help="u at the outlet.")
 @click.option("--conductivity", type=float, default=1.0, show_default=True, help="k, everywhere.")

@@ -62,7 +62,7 @@ def solve(
     ----------
     mesh : Mesh or path
     problem : Problem, optional
-        By default the potential flow: γ = 2.5 in at `inlet`, u = 0 at `outlet`.
+        By default `Problem.potential_flow`: γ = `INFLOW` at `inlet`, u = 0 at `outlet`.
     backend : str, BackendInfo or Session
         A name, a chain `"mp-shm,numba"`, `"auto"`, or what `open_backend` returned.
     fallback : bool

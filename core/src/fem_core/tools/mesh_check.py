@@ -19,14 +19,14 @@ from fem_core.mesh.mesh import Mesh
 from fem_core.mesh.quality import LIMITS, Quality, element_quality
 from fem_core.mesh.repair import MERGE, close_nodes, repair_mesh
 from fem_core.plugins.registry import REGISTRY
-from fem_core.problem import Dirichlet, Problem, Robin, boundary_nodes
+from fem_core.problem import INFLOW, Dirichlet, Problem, Robin, boundary_nodes
 from fem_core.solvers.auto import choose
 from fem_core.support.hardware import available_memory
 from fem_core.support.wording import count, name_some, verb
 from fem_core.types import Floats, Ints
 
 _LISTED = 1000  # elements or nodes of a fault in JSON
-_CONDITIONS = (Robin("inlet", 2.5), Dirichlet("outlet"))
+_CONDITIONS = (Robin("inlet", INFLOW), Dirichlet("outlet"))
 
 
 @dataclass(frozen=True)
