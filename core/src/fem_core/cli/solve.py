@@ -23,6 +23,7 @@ from fem_core.cli.options import (
     everywhere,
     field_option,
 )
+from fem_core.mesh.mesh import SAME_PLACE
 from fem_core.plugins.events import Event, json_lines
 from fem_core.problem import INFLOW, Dirichlet, Problem, Robin
 from fem_core.results import SolverOptions
@@ -58,7 +59,7 @@ _DEFAULT = SolverOptions()
 @click.option(
     "--boundary-tolerance",
     type=float,
-    default=1e-9,
+    default=SAME_PLACE,
     show_default=True,
     help="Nodes this close to the ends (relative to the extent) are inlet and outlet, where the mesh names none.",
 )

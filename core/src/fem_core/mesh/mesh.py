@@ -16,6 +16,10 @@ from fem_core.mesh.matching import MatchedEdges, match_edges, mismatch_text
 from fem_core.support.wording import count
 from fem_core.types import Array, Floats, Ints
 
+#: Places this close, as a part of the mesh's extent, are meant to be the same: for all that decides by position, be it
+#: which nodes are at an end, which are to be merged, or whether blocks fit together.
+SAME_PLACE = 1e-9
+
 
 def _frozen(values: Any, dtype: type, what: str) -> Array:
     """`values` as a contiguous read-only array of `dtype`: a copy, unless they are one already."""

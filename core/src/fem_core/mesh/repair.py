@@ -10,19 +10,17 @@ from scipy.sparse import csgraph
 from fem_core.errors import MeshError, OptionError
 from fem_core.mesh import quad8 as q8
 from fem_core.mesh.geometry import coincident_nodes, edges_among, mesh_faults, turn_clockwise
-from fem_core.mesh.mesh import Boundary, Mesh
+from fem_core.mesh.mesh import SAME_PLACE, Boundary, Mesh
 from fem_core.support.wording import count, name_some, verb
 from fem_core.types import Floats, Ints
 
-#: Nodes of the exterior that are closer than this, relative to the extent of the mesh, are meant to be one.
-MERGE = 1e-9
 _WIDEST = 1e-3
 _OF_EDGE = 1e-2  # of the shortest edge of a node's elements: no element of an honest shape collapses
 _NEIGHBOURS = 8  # of which one asks for each place: the number of pairs stays linear
 
 
 @np.errstate(all="ignore")  # of a broken mesh
-def repair_mesh(mesh: Mesh, tolerance: float = MERGE) -> tuple[Mesh, list[str]]:
+def repair_mesh(mesh: Mesh, tolerance: float = SAME_PLACE) -> tuple[Mesh, list[str]]:
     """A mended mesh and what was done to it, a sentence each.
 
     In this order: nodes in no element are dropped; nodes at the same place become one, and elements of the same
@@ -105,7 +103,7 @@ def _merged(mesh: Mesh, done: list[str], tolerance: float) -> Mesh:
     return _compact(replace(joined, boundaries=boundaries))
 
 
-def close_nodes(mesh: Mesh, tolerance: float = MERGE) -> Ints:
+def close_nodes(mesh: Mesh, tolerance: float = SAME_PLACE) -> Ints:
     """Pairs of nodes that nearly coincide, on edges that no other element has or that don't match: int32 (n, 2).
 
     They are at most tolerance x extent apart, and at most 1 % of half the shortest edge of the elements of each.

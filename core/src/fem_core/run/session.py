@@ -11,8 +11,7 @@ from typing import Any, TypedDict, Unpack
 
 from fem_core.backends.default import DefaultBackend
 from fem_core.errors import BackendError, BackendUnavailable, FemError, OptionError, ProblemError
-from fem_core.mesh.boundaries import TOLERANCE
-from fem_core.mesh.mesh import Mesh
+from fem_core.mesh.mesh import SAME_PLACE, Mesh
 from fem_core.plugins.backend import Backend, BackendInfo
 from fem_core.plugins.events import Event
 from fem_core.plugins.registry import REGISTRY
@@ -201,7 +200,7 @@ class Session:
             with run.told():
                 self.ensure_open()
                 run.announce(self.opened)
-                tolerance, outputs = options.get("boundary_tolerance", TOLERANCE), options.get("outputs", ())
+                tolerance, outputs = options.get("boundary_tolerance", SAME_PLACE), options.get("outputs", ())
                 solution = pipeline.solve(run, self.opened, mesh, problem, solver, tolerance, outputs)
             run.observers.emit("fem_solve_complete", report=solution.report)
         return solution

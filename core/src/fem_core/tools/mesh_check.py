@@ -13,11 +13,11 @@ from fem_core.backends.default import DefaultBackend
 from fem_core.errors import MeshError, ProblemError
 from fem_core.io.files import read_unvalidated
 from fem_core.mesh import quad8 as q8
-from fem_core.mesh.boundaries import TOLERANCE, complete
+from fem_core.mesh.boundaries import complete
 from fem_core.mesh.geometry import Fault, det_jacobian, edges_among, mesh_faults, usable_part, validate_mesh
-from fem_core.mesh.mesh import Mesh
+from fem_core.mesh.mesh import SAME_PLACE, Mesh
 from fem_core.mesh.quality import LIMITS, Quality, element_quality
-from fem_core.mesh.repair import MERGE, close_nodes, repair_mesh
+from fem_core.mesh.repair import close_nodes, repair_mesh
 from fem_core.plugins.registry import REGISTRY
 from fem_core.problem import INFLOW, Dirichlet, Problem, Robin, boundary_nodes
 from fem_core.solvers.auto import choose
@@ -172,7 +172,7 @@ class MeshCheck:
 
 
 def check_mesh(
-    mesh: Mesh | str | Path, *, boundary_tolerance: float = TOLERANCE, merge_tolerance: float = MERGE
+    mesh: Mesh | str | Path, *, boundary_tolerance: float = SAME_PLACE, merge_tolerance: float = SAME_PLACE
 ) -> MeshCheck:
     """Look at a mesh or mesh file without solving it; faults are collected, not raised.
 
@@ -244,7 +244,7 @@ def _problem_faults(mesh: Mesh, sound: bool) -> Iterator[Fault]:
             yield Fault(str(error).removeprefix(f"{mesh.source}: "))
 
 
-def solve_faults(mesh: Mesh, boundary_tolerance: float = TOLERANCE) -> list[Fault]:
+def solve_faults(mesh: Mesh, boundary_tolerance: float = SAME_PLACE) -> list[Fault]:
     """Why a mesh can't be solved on any machine: what is wrong with it, or else with its boundaries and parts."""
     faults = list(mesh_faults(mesh))
     return faults or list(_problem_faults(complete(validate_mesh(mesh), boundary_tolerance), sound=True))
