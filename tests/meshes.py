@@ -176,7 +176,7 @@ def torn_apart(mesh: Mesh, cut: float, shift: float = 0.0) -> Mesh:
     quad8 = np.where(right[:, None], mesh.quad8 + mesh.n_nodes, mesh.quad8)
     x, y = np.append(mesh.x, mesh.x + shift), np.append(mesh.y, mesh.y)
     apart = Mesh(x, y, quad8)
-    exterior, n = apart.matched_edges[0], mesh.n_nodes
+    exterior, n = apart.matched_edges.exterior, mesh.n_nodes
     boundaries = {}
     for name, boundary in mesh.boundaries.items():
         known = {frozenset(edge) for edge in boundary.edges.tolist()}

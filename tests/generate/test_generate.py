@@ -10,7 +10,7 @@ from fem_core.generate import SHAPES, annulus, duct, y_tube
 from fem_core.generate.paths import Path, eased
 from fem_core.generate.structured import Block, assemble, count_nodes, fitted, grid_nodes, stations
 from fem_core.mesh import quad8 as q8
-from fem_core.mesh.mesh import Mesh
+from fem_core.mesh.mesh import SAME_PLACE, Mesh
 from fem_core.types import Floats, Ints
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -125,7 +125,7 @@ def test_numbering_runs_across_the_channel(name):
 def test_inlet_and_outlet_are_the_ones_of_the_geometrical_rule(name):
     mesh = SHAPES[name](nodes=3_000)
     for side, at in (("inlet", mesh.x.min()), ("outlet", mesh.x.max())):
-        on_side = (np.abs(mesh.x - at) <= 1e-9 * mesh.extent)[mesh.exterior_edges].all(axis=1)
+        on_side = (np.abs(mesh.x - at) <= SAME_PLACE * mesh.extent)[mesh.exterior_edges].all(axis=1)
         assert np.array_equal(mesh.boundaries[side].edges, mesh.exterior_edges[on_side])
 
 

@@ -1,5 +1,7 @@
 """The one policy for geometry: what is refused, by which words, and what is turned round."""
 
+import copy
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -62,7 +64,21 @@ def test_det_jacobian_integrates_to_the_area(mesh):
 def test_a_valid_mesh_is_returned_itself(mesh):
     # And remembered, so that every stage may ask again at no cost.
     assert validate_mesh(mesh) is mesh
-    assert mesh.__dict__["_validated"] is mesh
+    assert mesh._validated is mesh
+
+
+def test_a_changed_mesh_is_validated_anew():
+    # Whatever is known of the mesh it was made from; a copy in another process doesn't know either.
+    mesh = validate_mesh(squares(2))
+    assert "det J <= 0" in refusal(replace(mesh, source="mesh", x=-mesh.x, quad8=clockwise(mesh, [0]).quad8))
+    for again in (replace(mesh), pickle.loads(pickle.dumps(mesh)), copy.copy(mesh)):
+        assert again._validated is None
+
+
+def test_a_mesh_marked_as_valid_is_taken_as_it_is():
+    # What the conformance kit does to look at elements that would be refused.
+    folded = clockwise(squares(3), [4])
+    assert validate_mesh(folded.mark_valid()) is folded
 
 
 def test_orphan_nodes_may_lie_anywhere_finite():

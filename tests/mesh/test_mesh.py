@@ -6,6 +6,7 @@ from dataclasses import FrozenInstanceError, replace
 import numpy as np
 import pytest
 from fem_core import Boundary, Mesh, MeshError
+from fem_core.mesh.matching import Mismatch
 from hypothesis import given
 from meshes import lattice, moved, renumbered, small_meshes, squares, two_parts
 
@@ -193,6 +194,17 @@ def test_neighbours_with_different_mid_sides_are_refused():
     bad = replace(mesh, x=np.append(mesh.x, 0.5), y=np.append(mesh.y, 0.5 + 1e-9), quad8=quad8)
     with pytest.raises(MeshError, match="share the corners of an edge but not its mid-side node, at element 1;"):
         _ = bad.exterior_edges
+
+
+def test_edges_that_do_not_match_are_told_by_kind_and_element():
+    # Whoever mends a mesh asks for these, not for words.
+    mesh = squares(2)
+    doubled = replace(mesh, quad8=np.concatenate([mesh.quad8, mesh.quad8[3:]])).matched_edges
+    assert {kind: elements.tolist() for kind, elements in doubled.mismatches.items()} == {
+        Mismatch.THRICE: [3],
+        Mismatch.OVERLAP: [4],
+    }
+    assert squares(2).matched_edges.mismatches == {}
 
 
 def test_components_are_counted_and_numbered():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from fem_core import Boundary, Mesh, MeshError, OptionError, repair_mesh, solve, validate_mesh
 from fem_core.mesh import quad8 as q8
+from fem_core.mesh.mesh import SAME_PLACE
 from fem_core.mesh.repair import close_nodes
 from hypothesis import given
 from hypothesis import strategies as st
@@ -174,7 +175,7 @@ def test_pairs_are_linear_in_the_nodes():
 def test_pairs_are_those_of_a_search_among_all():
     mesh = replace(torn_apart(distorted(4, 3, seed=3, width=2.0), 1.0, 3e-10), boundaries={})
     z = mesh.x + 1j * mesh.y
-    near = np.abs(z[:, None] - z) <= 1e-9 * mesh.extent
+    near = np.abs(z[:, None] - z) <= SAME_PLACE * mesh.extent
     near[mesh.orphan_nodes] = near[:, mesh.orphan_nodes] = False
     assert {tuple(pair) for pair in close_nodes(mesh)} == set(zip(*np.nonzero(np.triu(near, 1)), strict=True))
 

@@ -17,6 +17,9 @@ from fem_core.mesh.mesh import Mesh
 from fem_core.support.wording import count, name_some
 from fem_core.types import Array, Floats, Ints, Value
 
+#: γ at the inlet where none is given, in m/s.
+INFLOW = 2.5
+
 
 @dataclass(frozen=True)
 class Robin:
@@ -93,7 +96,7 @@ class Problem:
         cls,
         mesh: Mesh,
         *,
-        gamma: Value = 2.5,
+        gamma: Value = INFLOW,
         p: Value = 0.0,
         outlet: Value = 0.0,
         conductivity: float | Floats = 1.0,

@@ -64,8 +64,7 @@ def test_two_elements_around_a_ring():
     radius = np.array([1.0, 1.5, 2.0])
     x, y = np.outer(radius, np.cos(angle)).ravel(), np.outer(radius, np.sin(angle)).ravel()
     quad8 = [[0, 8, 10, 2, 4, 9, 6, 1], [2, 10, 8, 0, 6, 11, 4, 3]]
-    mesh = fem.Mesh(x, y, np.array(quad8, dtype=np.int32))
-    mesh.__dict__["_validated"] = mesh
+    mesh = fem.Mesh(x, y, np.array(quad8, dtype=np.int32)).mark_valid()
     with open_backend("numba", threads=1) as session:
         stages = session.stages()
         pattern = stages.perform(COMPUTE_SPARSITY, mesh)
@@ -84,8 +83,7 @@ def test_contributions_are_summed_in_element_order():
         parts = []
         for e in range(0, MESH.n_elements, 7):  # an element by itself: its block is filled up with copies of it
             one = fem.Mesh(MESH.x[MESH.quad8[e]], MESH.y[MESH.quad8[e]], np.arange(8, dtype=np.int32)[None])
-            one.__dict__["_validated"] = one
-            parts.append(assemble_system(one, backend=session).matrix.toarray())
+            parts.append(assemble_system(one.mark_valid(), backend=session).matrix.toarray())
     sparsity = fem.compute_sparsity(MESH)
     once = np.bincount(sparsity.slots.ravel(), minlength=sparsity.nnz) == 1
     for Ke, slots in zip(parts, sparsity.slots[::7], strict=True):

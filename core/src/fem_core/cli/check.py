@@ -10,6 +10,7 @@ import click
 from fem_core.cli.console import print_json, say, show
 from fem_core.cli.errors import Status
 from fem_core.cli.options import PATH, check_format, check_target, everywhere
+from fem_core.mesh.mesh import SAME_PLACE
 from fem_core.support.wording import byte_size, count, verb
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from fem_core.tools.mesh_check import MeshCheck
 
 _FAULTS = 20  # lines of faults
-_TOLERANCE = 1e-9
 
 
 @click.command(short_help="Say whether a mesh can be solved, and how good it is.")
@@ -26,7 +26,7 @@ _TOLERANCE = 1e-9
 @click.option(
     "--boundary-tolerance",
     type=float,
-    default=_TOLERANCE,
+    default=SAME_PLACE,
     show_default=True,
     help="Nodes this close to the ends (relative to the extent) are inlet and outlet, where the mesh names none.",
 )
@@ -36,7 +36,7 @@ _TOLERANCE = 1e-9
 @click.option(
     "--merge-tolerance",
     type=float,
-    default=_TOLERANCE,
+    default=SAME_PLACE,
     show_default=True,
     help="Exterior nodes this close (relative to the extent) are merged by --fix.",
 )
@@ -135,7 +135,7 @@ def mend(mesh: Path, output: Path, merge_tolerance: float, boundary_tolerance: f
 def verdict(found: "MeshCheck", path: Path, boundary_tolerance: float, merge_tolerance: float) -> str:
     """The last line: whether the mesh can be solved, and how, or why not and the way out."""
     name = shlex.quote(str(path))
-    if boundary_tolerance != _TOLERANCE:
+    if boundary_tolerance != SAME_PLACE:
         name += f" --boundary-tolerance {boundary_tolerance!r}"
     if found.solvable:
         if found.solver is None:
@@ -147,7 +147,7 @@ def verdict(found: "MeshCheck", path: Path, boundary_tolerance: float, merge_tol
     more = f" (and {len(others)} more)" if others else ""
     way = ""
     if found.mending:
-        merge = "" if merge_tolerance == _TOLERANCE else f" --merge-tolerance {merge_tolerance!r}"
+        merge = "" if merge_tolerance == SAME_PLACE else f" --merge-tolerance {merge_tolerance!r}"
         mended = shlex.quote(str(path.with_stem(path.stem + "-mended")))
         way = f"; this mends it:  fem check {name} --fix{merge} -o {mended}"
     return f"{path} can't be solved: {first.text}{more}{way}"

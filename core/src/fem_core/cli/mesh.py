@@ -1,6 +1,5 @@
 """`fem mesh`: a command for each generator, its options taken from the generator's parameters."""
 
-import difflib
 import inspect
 import math
 import re
@@ -16,7 +15,7 @@ from fem_core.cli.options import PATH, check_format, check_target, everywhere
 from fem_core.generate import SHAPES
 from fem_core.io.files import mesh_formats, write_mesh
 from fem_core.mesh.mesh import Mesh
-from fem_core.support.wording import count
+from fem_core.support.wording import count, did_you_mean
 
 
 class _Shapes(click.Group):
@@ -30,8 +29,7 @@ class _Shapes(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and not args[0].startswith("-") and args[0] not in SHAPES:
-            near = difflib.get_close_matches(args[0].lower(), SHAPES, n=1, cutoff=0.7)
-            hint = f" (did you mean {near[0]}?)" if near else ""
+            hint = did_you_mean(args[0].lower(), SHAPES, cutoff=0.7)
             raise click.UsageError(f"there is no shape {args[0]!r}{hint}; shapes: {', '.join(SHAPES)}", ctx)
         return super().resolve_command(ctx, args)
 

@@ -23,9 +23,11 @@ from fem_core.cli.options import (
     everywhere,
     field_option,
 )
+from fem_core.mesh.mesh import SAME_PLACE
 from fem_core.plugins.events import Event, json_lines
-from fem_core.problem import Dirichlet, Problem, Robin
+from fem_core.problem import INFLOW, Dirichlet, Problem, Robin
 from fem_core.results import SolverOptions
+from fem_core.run.session import MethodOptions, solver_options
 from fem_core.support.progress import CancelToken
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ _DEFAULT = SolverOptions()
 @click.option("--atol", type=float, default=_DEFAULT.atol, show_default=True, help="… or atol, if that is more.")
 @click.option("--maxiter", type=int, default=_DEFAULT.maxiter, show_default=True, help="Iterations at most.")
 @click.option("--monitor", type=int, default=_DEFAULT.monitor, show_default=True, help="Iterations between reports.")
-@click.option("--gamma", type=float, default=2.5, show_default=True, help="γ at the inlet: the speed of the inflow.")
+@click.option("--gamma", type=float, default=INFLOW, show_default=True, help="γ at the inlet: the speed of the inflow.")
 @click.option("--p", type=float, default=0.0, show_default=True, help="p at the inlet, in k ∂u/∂n + p u = γ.")
 @click.option("--outlet", type=float, default=0.0, show_default=True, help="u at the outlet.")
 @click.option("--conductivity", type=float, default=1.0, show_default=True, help="k, everywhere.")
@@ -57,7 +59,7 @@ _DEFAULT = SolverOptions()
 @click.option(
     "--boundary-tolerance",
     type=float,
-    default=1e-9,
+    default=SAME_PLACE,
     show_default=True,
     help="Nodes this close to the ends (relative to the extent) are inlet and outlet, where the mesh names none.",
 )
@@ -129,7 +131,8 @@ def solve(
             conductivity=conductivity,
             dirichlet="eliminate" if dirichlet == "eliminate" else "penalty",
         )
-        method = SolverOptions(solver, rtol, atol, maxiter, monitor)
+        method: MethodOptions = {"solver": solver, "rtol": rtol, "atol": atol, "maxiter": maxiter, "monitor": monitor}
+        solver_options(method)  # a mistake is told before anything is opened
         check_outputs(outputs, plots, mesh, fields)
         given = as_mapping(options)
 
@@ -145,11 +148,7 @@ def solve(
                 solution = session.solve(
                     source,
                     problem,
-                    solver=method.method,
-                    rtol=rtol,
-                    atol=atol,
-                    maxiter=maxiter,
-                    monitor=monitor,
+                    **method,
                     boundary_tolerance=boundary_tolerance,
                     outputs=outputs,
                     observers=[bars, *([Logged()] if settings().verbose else [])],

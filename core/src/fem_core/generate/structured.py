@@ -23,7 +23,7 @@ import numpy as np
 
 from fem_core.errors import MeshError
 from fem_core.generate import parameters
-from fem_core.mesh.mesh import Boundary, Mesh
+from fem_core.mesh.mesh import SAME_PLACE, Boundary, Mesh
 from fem_core.types import Array, Floats, Ints
 
 #: One or many points: x and y in metres.
@@ -35,8 +35,6 @@ Curve: TypeAlias = Callable[[Floats], Points]
 
 #: Corners and mid-sides of an element in the lattice of half steps, in the order of `fem_core.mesh.quad8`.
 _LATTICE = ((0, 0), (2, 0), (2, 2), (0, 2), (1, 0), (2, 1), (1, 2), (0, 1))
-#: Two blocks may place a shared node this far apart, as a part of the mesh's extent.
-_AGREE = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -288,7 +286,7 @@ def _weld(blocks: Sequence[Block], x: Floats, y: Floats, source: str) -> list[Ar
         lattices.append(lattice)
     first, second = (np.concatenate(numbers) for numbers in zip(*shared, strict=True))
     gap = np.hypot(x[first] - x[second], y[first] - y[second]).max()
-    if not gap <= _AGREE * max(np.ptp(x), np.ptp(y)):
+    if not gap <= SAME_PLACE * max(np.ptp(x), np.ptp(y)):
         raise MeshError(f"{source}: blocks place a shared node {gap:.3g} m apart")
     return lattices
 

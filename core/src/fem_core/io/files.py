@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fem_core.errors import FemError, MeshError
-from fem_core.mesh.boundaries import TOLERANCE, with_boundaries
+from fem_core.mesh.boundaries import with_boundaries
 from fem_core.mesh.geometry import validate_mesh
-from fem_core.mesh.mesh import Mesh
+from fem_core.mesh.mesh import SAME_PLACE, Mesh
 from fem_core.plugins.formats import MeshFormat, ResultWriter
 from fem_core.plugins.registry import REGISTRY
 from fem_core.results import Fields
@@ -48,7 +48,7 @@ def choose(formats: Iterable[F], path: Path, error: type[FemError]) -> F:
     raise error(f"{path}: {what}; known: {', '.join(sorted(by_suffix)) or 'none'}")
 
 
-def read_mesh(path: str | Path, *, boundary_tolerance: float = TOLERANCE) -> Mesh:
+def read_mesh(path: str | Path, *, boundary_tolerance: float = SAME_PLACE) -> Mesh:
     """Read, validate and complete a mesh: boundaries that the file doesn't name are found by position.
 
     Raises MeshError, one line that names the file and the elements or nodes.
@@ -60,7 +60,7 @@ def read_mesh(path: str | Path, *, boundary_tolerance: float = TOLERANCE) -> Mes
 READER = "fem-read"
 
 
-def reading(path: Path, boundary_tolerance: float = TOLERANCE) -> Future[Mesh]:
+def reading(path: Path, boundary_tolerance: float = SAME_PLACE) -> Future[Mesh]:
     """`read_mesh` in a thread of its own, READER, for which the interpreter doesn't wait when it ends."""
     mesh: Future[Mesh] = Future()
 

@@ -13,16 +13,15 @@ import numpy as np
 
 from fem_core.errors import OptionError
 from fem_core.mesh.geometry import edges_among, validate_mesh
-from fem_core.mesh.mesh import Boundary, Mesh
+from fem_core.mesh.mesh import SAME_PLACE, Boundary, Mesh
 from fem_core.support.wording import count, name_some, verb
 from fem_core.types import Bools, Ints
 
-TOLERANCE = 1e-9
 _NEAR = 1e-4
 _WIDEST = 0.1  # beyond it an end would be a good part of the mesh
 
 
-def with_boundaries(mesh: Mesh, tolerance: float = TOLERANCE) -> Mesh:
+def with_boundaries(mesh: Mesh, tolerance: float = SAME_PLACE) -> Mesh:
     """The validated mesh with `inlet`, `outlet` and `walls` filled in where it doesn't name them.
 
     Parameters
@@ -41,7 +40,7 @@ def with_boundaries(mesh: Mesh, tolerance: float = TOLERANCE) -> Mesh:
     return complete(validate_mesh(mesh), tolerance)
 
 
-def complete(mesh: Mesh, tolerance: float = TOLERANCE) -> Mesh:
+def complete(mesh: Mesh, tolerance: float = SAME_PLACE) -> Mesh:
     """`with_boundaries` of a mesh that may have faults; it has elements, of nodes that exist at finite places."""
     if not (isinstance(tolerance, int | float) and 0 <= tolerance <= _WIDEST):
         raise OptionError(f"boundary_tolerance must be a number from 0 to {_WIDEST:g}, not {tolerance!r}")
@@ -50,7 +49,7 @@ def complete(mesh: Mesh, tolerance: float = TOLERANCE) -> Mesh:
         return mesh
     named = dict(mesh.boundaries)
     warnings = list(mesh.warnings)
-    x, edges = mesh.x[mesh.used_nodes], mesh.matched_edges[0]
+    x, edges = mesh.x[mesh.used_nodes], mesh.matched_edges.exterior
     for name, side, limit in (("inlet", "min x", x.min()), ("outlet", "max x", x.max())):
         if name in missing:
             at, near = _side(mesh, float(limit), tolerance)
@@ -69,9 +68,7 @@ def complete(mesh: Mesh, tolerance: float = TOLERANCE) -> Mesh:
         named["walls"] = Boundary.from_edges(edges[~edges_among(edges, others)])
     detected = replace(mesh, boundaries=named, warnings=tuple(warnings))
     detected.__dict__.update({k: v for k, v in mesh.__dict__.items() if k not in detected.__dict__})
-    if "_validated" in mesh.__dict__:
-        detected.__dict__["_validated"] = detected
-    return detected
+    return detected.mark_valid() if mesh._validated else detected
 
 
 def _side(mesh: Mesh, limit: float, tolerance: float) -> tuple[Bools, Ints]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from fem_core.errors import MeshError
 from fem_core.mesh import quad8 as q8
+from fem_core.mesh.matching import mismatch_text
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.support.wording import name_some
 from fem_core.types import Array, Bools, Floats, Ints
@@ -81,14 +82,11 @@ def validate_mesh(mesh: Mesh) -> Mesh:
         a node repeated in an element, NaN or infinite coordinates, coincident nodes, edges that
         don't match, det J <= 0 at a Gauss point. It is the first of `mesh_faults`.
     """
-    known: Mesh | None = mesh.__dict__.get("_validated")
-    if known is None:
-        for fault in mesh_faults(mesh):
-            raise MeshError(f"{mesh.source}: {fault.text}")
-        known = _counter_clockwise(mesh)
-        mesh.__dict__["_validated"] = known
-        known.__dict__["_validated"] = known
-    return known
+    if mesh._validated is not None:
+        return mesh._validated
+    for fault in mesh_faults(mesh):
+        raise MeshError(f"{mesh.source}: {fault.text}")
+    return mesh.mark_valid(_counter_clockwise(mesh))
 
 
 def mesh_faults(mesh: Mesh) -> Iterator[Fault]:
@@ -228,7 +226,7 @@ def turn_clockwise(mesh: Mesh) -> tuple[Mesh, int]:
     if not clockwise.any():
         return mesh, 0
     turned = replace(mesh, quad8=np.where(clockwise[:, None], mesh.quad8[:, q8.REVERSED], mesh.quad8), boundaries={})
-    exterior = turned.matched_edges[0]
+    exterior = turned.matched_edges.exterior
     boundaries = {}
     for name, boundary in mesh.boundaries.items():
         place = find_edges(boundary.edges, exterior)
@@ -238,8 +236,8 @@ def turn_clockwise(mesh: Mesh) -> tuple[Mesh, int]:
 
 
 def _edges(mesh: Mesh, numbers: Ints) -> Iterator[Fault]:
-    for what, elements, remedy in mesh.matched_edges[1]:
-        yield Fault(f"{what}, at {name_some(numbers[elements], 'element')}; {remedy}", numbers[elements])
+    for kind, elements in mesh.matched_edges.mismatches.items():
+        yield Fault(mismatch_text(kind, numbers[elements]), numbers[elements])
 
 
 def _boundaries(mesh: Mesh, usable: Mesh) -> Iterator[Fault]:
@@ -248,7 +246,7 @@ def _boundaries(mesh: Mesh, usable: Mesh) -> Iterator[Fault]:
         if name not in usable.boundaries:
             yield Fault(f"boundary {name!r} refers to nodes outside 0…{mesh.n_nodes - 1}", unusable=True)
             continue
-        unknown = boundary.edges[~edges_among(boundary.edges, usable.matched_edges[0])]
+        unknown = boundary.edges[~edges_among(boundary.edges, usable.matched_edges.exterior)]
         if len(unknown):
             unknown = unknown[~edges_among(unknown, mesh.quad8[:, q8.EDGES].reshape(-1, 3))]
         if len(unknown):

@@ -10,19 +10,17 @@ from scipy.sparse import csgraph
 from fem_core.errors import MeshError, OptionError
 from fem_core.mesh import quad8 as q8
 from fem_core.mesh.geometry import coincident_nodes, edges_among, mesh_faults, turn_clockwise
-from fem_core.mesh.mesh import Boundary, Mesh
+from fem_core.mesh.mesh import SAME_PLACE, Boundary, Mesh
 from fem_core.support.wording import count, name_some, verb
 from fem_core.types import Floats, Ints
 
-#: Nodes of the exterior that are closer than this, relative to the extent of the mesh, are meant to be one.
-MERGE = 1e-9
 _WIDEST = 1e-3
 _OF_EDGE = 1e-2  # of the shortest edge of a node's elements: no element of an honest shape collapses
 _NEIGHBOURS = 8  # of which one asks for each place: the number of pairs stays linear
 
 
 @np.errstate(all="ignore")  # of a broken mesh
-def repair_mesh(mesh: Mesh, tolerance: float = MERGE) -> tuple[Mesh, list[str]]:
+def repair_mesh(mesh: Mesh, tolerance: float = SAME_PLACE) -> tuple[Mesh, list[str]]:
     """A mended mesh and what was done to it, a sentence each.
 
     In this order: nodes in no element are dropped; nodes at the same place become one, and elements of the same
@@ -92,10 +90,11 @@ def _merged(mesh: Mesh, done: list[str], tolerance: float) -> Mesh:
     merged = int(np.count_nonzero(one != np.arange(mesh.n_nodes)))
     done.append(f"merged {count(merged, 'node')} with others at the same place")
     joined = replace(mesh, quad8=quad8, boundaries={})
+    before, after = mesh.matched_edges.exterior, joined.matched_edges.exterior
     boundaries = {}
     for name, boundary in mesh.boundaries.items():
         edges, nodes = one[boundary.edges], one[boundary.nodes]
-        inside = edges_among(boundary.edges, mesh.matched_edges[0]) & ~edges_among(edges, joined.matched_edges[0])
+        inside = edges_among(boundary.edges, before) & ~edges_among(edges, after)
         if inside.any():
             left = count(int(np.count_nonzero(inside)), "edge")
             done.append(f"took {left} out of boundary {name!r}: they lie inside now")
@@ -104,20 +103,20 @@ def _merged(mesh: Mesh, done: list[str], tolerance: float) -> Mesh:
     return _compact(replace(joined, boundaries=boundaries))
 
 
-def close_nodes(mesh: Mesh, tolerance: float = MERGE) -> Ints:
+def close_nodes(mesh: Mesh, tolerance: float = SAME_PLACE) -> Ints:
     """Pairs of nodes that nearly coincide, on edges that no other element has or that don't match: int32 (n, 2).
 
     They are at most tolerance x extent apart, and at most 1 % of half the shortest edge of the elements of each.
     Of nodes at exactly the same place one is looked at. Where parts of a mesh should be connected and aren't, this
     is where the nodes are.
     """
-    exterior, faults = mesh.matched_edges
+    edges = mesh.matched_edges
     suspect = np.zeros(mesh.n_nodes, dtype=bool)
-    for _, elements, _ in faults:
+    for elements in edges.mismatches.values():
         suspect[mesh.quad8[elements]] = True
-    if faults:  # also the nodes of their neighbours
+    if edges.mismatches:  # also the nodes of their neighbours
         suspect[mesh.quad8[suspect[mesh.quad8].any(axis=1)]] = True
-    suspect[exterior] = True
+    suspect[edges.exterior] = True
     z = np.stack([mesh.x, mesh.y], axis=1)
     shortest = _shortest_edges(mesh.quad8[suspect[mesh.quad8].any(axis=1)], z)
     nodes = np.flatnonzero(suspect)
@@ -147,7 +146,7 @@ def _shortest_edges(quad8: Ints, z: Floats) -> Floats:
 
 def _without_duplicates(mesh: Mesh, done: list[str]) -> Mesh:
     """Of elements that have the same nodes, the first remains."""
-    if not mesh.matched_edges[1]:
+    if not mesh.matched_edges.mismatches:
         return mesh
     kept = np.sort(np.unique(np.sort(mesh.quad8, axis=1), axis=0, return_index=True)[1])
     if len(kept) == mesh.n_elements:

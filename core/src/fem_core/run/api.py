@@ -23,7 +23,7 @@ from fem_core.problem import Problem
 from fem_core.results import DerivedFields, SolveResult
 from fem_core.run.opening import open_backend
 from fem_core.run.runner import Run, tell_failure
-from fem_core.run.session import RunOptions, Session, solver_options
+from fem_core.run.session import MethodOptions, RunOptions, Session, solver_options
 from fem_core.solution import Solution
 
 R = TypeVar("R")
@@ -62,7 +62,7 @@ def solve(
     ----------
     mesh : Mesh or path
     problem : Problem, optional
-        By default the potential flow: γ = 2.5 in at `inlet`, u = 0 at `outlet`.
+        By default `Problem.potential_flow`: γ = `INFLOW` at `inlet`, u = 0 at `outlet`.
     backend : str, BackendInfo or Session
         A name, a chain `"mp-shm,numba"`, `"auto"`, or what `open_backend` returned.
     fallback : bool
@@ -141,7 +141,7 @@ def solve_system(
     problem: Problem | None = None,
     *,
     backend: AnyBackend = "numpy",
-    **options: Unpack[RunOptions],
+    **options: Unpack[MethodOptions],
 ) -> SolveResult:
     """u of a system that has its boundary conditions; solver options as in `solve`."""
     mesh = _prepare(mesh, problem)

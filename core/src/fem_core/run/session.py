@@ -11,8 +11,7 @@ from typing import Any, TypedDict, Unpack
 
 from fem_core.backends.default import DefaultBackend
 from fem_core.errors import BackendError, BackendUnavailable, FemError, OptionError, ProblemError
-from fem_core.mesh.boundaries import TOLERANCE
-from fem_core.mesh.mesh import Mesh
+from fem_core.mesh.mesh import SAME_PLACE, Mesh
 from fem_core.plugins.backend import Backend, BackendInfo
 from fem_core.plugins.events import Event
 from fem_core.plugins.registry import REGISTRY
@@ -28,14 +27,8 @@ from fem_core.types import Stage
 _log = logging.getLogger(__name__)
 
 
-class RunOptions(TypedDict, total=False):
-    """Keyword arguments of a run.
-
-    solver, rtol, atol, maxiter, monitor, solver_options: see `SolverOptions`; the solver is `auto` by default.
-    observers: objects with event hooks or wrappers; on_event: a callable that gets each `Event`.
-    cancel: a token that stops the run. boundary_tolerance: see `with_boundaries`.
-    outputs: files to write as the stage `write`.
-    """
+class MethodOptions(TypedDict, total=False):
+    """Keyword arguments of a solve: see `SolverOptions`; the solver is `auto` by default."""
 
     solver: str
     rtol: float
@@ -43,6 +36,16 @@ class RunOptions(TypedDict, total=False):
     maxiter: int
     monitor: int
     solver_options: Mapping[str, Any]
+
+
+class RunOptions(MethodOptions, total=False):
+    """Keyword arguments of a run: those of its solve, and these.
+
+    observers: objects with event hooks or wrappers; on_event: a callable that gets each `Event`.
+    cancel: a token that stops the run. boundary_tolerance: see `with_boundaries`.
+    outputs: files to write as the stage `write`.
+    """
+
     observers: Iterable[object]
     on_event: Callable[[Event], object] | None
     cancel: CancelToken | None
@@ -50,7 +53,7 @@ class RunOptions(TypedDict, total=False):
     outputs: Iterable[str | Path]
 
 
-_SOLVER = ("solver", "rtol", "atol", "maxiter", "monitor", "solver_options")
+_SOLVER = tuple(MethodOptions.__annotations__)
 _OTHERS = tuple(name for name in RunOptions.__annotations__ if name not in _SOLVER)
 
 
@@ -197,7 +200,7 @@ class Session:
             with run.told():
                 self.ensure_open()
                 run.announce(self.opened)
-                tolerance, outputs = options.get("boundary_tolerance", TOLERANCE), options.get("outputs", ())
+                tolerance, outputs = options.get("boundary_tolerance", SAME_PLACE), options.get("outputs", ())
                 solution = pipeline.solve(run, self.opened, mesh, problem, solver, tolerance, outputs)
             run.observers.emit("fem_solve_complete", report=solution.report)
         return solution
@@ -208,7 +211,7 @@ class Session:
         return Run(self.chain)
 
 
-def solver_options(options: RunOptions, others: Iterable[str] = ()) -> SolverOptions:
+def solver_options(options: MethodOptions, others: Iterable[str] = ()) -> SolverOptions:
     """The part of a run's options that is the solver's. Raises OptionError for one that nobody knows."""
     accepted = (*_SOLVER, *others)
     for name in options:

@@ -1,7 +1,8 @@
 """All that can be said of a mesh before it is solved, also of one that validation refuses."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,20 @@ from fem_core.backends.default import DefaultBackend
 from fem_core.errors import MeshError, ProblemError
 from fem_core.io.files import read_unvalidated
 from fem_core.mesh import quad8 as q8
-from fem_core.mesh.boundaries import TOLERANCE, complete
+from fem_core.mesh.boundaries import complete
 from fem_core.mesh.geometry import Fault, det_jacobian, edges_among, mesh_faults, usable_part, validate_mesh
-from fem_core.mesh.mesh import Mesh
+from fem_core.mesh.mesh import SAME_PLACE, Mesh
 from fem_core.mesh.quality import LIMITS, Quality, element_quality
-from fem_core.mesh.repair import MERGE, close_nodes, repair_mesh
+from fem_core.mesh.repair import close_nodes, repair_mesh
 from fem_core.plugins.registry import REGISTRY
-from fem_core.problem import Dirichlet, Problem, Robin, boundary_nodes
+from fem_core.problem import INFLOW, Dirichlet, Problem, Robin, boundary_nodes
 from fem_core.solvers.auto import choose
 from fem_core.support.hardware import available_memory
-from fem_core.support.wording import count, name_some, verb
+from fem_core.support.wording import byte_size, count, name_some, verb
 from fem_core.types import Floats, Ints
 
 _LISTED = 1000  # elements or nodes of a fault in JSON
-_CONDITIONS = (Robin("inlet", 2.5), Dirichlet("outlet"))
+_CONDITIONS = (Robin("inlet", INFLOW), Dirichlet("outlet"))
 
 
 @dataclass(frozen=True)
@@ -54,17 +55,19 @@ class MeshCheck:
         The numbers of its elements in the mesh that was checked.
     nodes, elements, orphan_nodes : int
         Of the mesh that was checked.
+    memory : int or None
+        Bytes that are available.
     faults : tuple of Fault
         Why it can't be solved; empty if it can.
-    warnings, boundaries, quality
+    warnings : tuple of str
+    mending : tuple of str
+        What `repair_mesh` would do, where that would leave nothing that keeps the mesh from being solved.
+    boundaries, quality
+        Nothing of a mesh of which nothing can be said; nor are there areas.
     areas : float64 (mesh.n_elements,)
         Of the elements, in m².
     costs : mapping
         What a solve takes by each solver that can tell, by its name; empty where there are faults.
-    memory : int or None
-        Bytes that are available.
-    mending : tuple of str
-        What `repair_mesh` would do, where that would leave nothing that keeps the mesh from being solved.
     """
 
     source: str
@@ -73,14 +76,14 @@ class MeshCheck:
     nodes: int
     elements: int
     orphan_nodes: int
+    memory: int | None
     faults: tuple[Fault, ...]
     warnings: tuple[str, ...]
-    boundaries: tuple[BoundaryFound, ...]
-    quality: Quality
-    areas: Floats
-    costs: Mapping[str, Cost]
-    memory: int | None
     mending: tuple[str, ...]
+    boundaries: tuple[BoundaryFound, ...] = ()
+    quality: Quality = field(default_factory=lambda: Quality(*np.empty((3, 0))))
+    areas: Floats = field(default_factory=lambda: np.empty(0))
+    costs: Mapping[str, Cost] = field(default_factory=dict)
 
     @property
     def solvable(self) -> bool:
@@ -169,7 +172,7 @@ class MeshCheck:
 
 
 def check_mesh(
-    mesh: Mesh | str | Path, *, boundary_tolerance: float = TOLERANCE, merge_tolerance: float = MERGE
+    mesh: Mesh | str | Path, *, boundary_tolerance: float = SAME_PLACE, merge_tolerance: float = SAME_PLACE
 ) -> MeshCheck:
     """Look at a mesh or mesh file without solving it; faults are collected, not raised.
 
@@ -191,28 +194,32 @@ def check_mesh(
         part, numbers = usable_part(given, faults)
     used = np.zeros(given.n_nodes, dtype=bool)
     used[_existing(given)] = True
-    orphans = given.n_nodes - int(np.count_nonzero(used))
+    memory = available_memory()
+    found = partial(
+        MeshCheck, source=given.source, numbers=numbers, nodes=given.n_nodes, elements=given.n_elements,
+        orphan_nodes=given.n_nodes - int(np.count_nonzero(used)), memory=memory,
+    )  # fmt: skip
     if not part.n_elements:
-        nothing = Quality(*np.empty((3, 0)))
-        return MeshCheck(
-            given.source, part, numbers, given.n_nodes, given.n_elements, orphans, tuple(faults), given.warnings, (),
-            nothing, np.empty(0), {}, available_memory(), _mending(given, boundary_tolerance, merge_tolerance),
-        )  # fmt: skip
+        mending = _mending(given, boundary_tolerance, merge_tolerance)
+        return found(mesh=part, faults=tuple(faults), warnings=given.warnings, mending=mending)
     part = complete(part, boundary_tolerance)
     faults += _problem_faults(part, sound=not faults)
     mending = _mending(given, boundary_tolerance, merge_tolerance) if faults else ()
-    quality = element_quality(part)
-    areas: Floats = np.abs(det_jacobian(part)[:, :9]) @ q8.WEIGHTS_3X3
-    memory = available_memory()
     costs = {} if faults else _costs(part)
     if costs and memory is not None and (least := min(cost.memory for cost in costs.values())) > memory:
-        text = f"a solve needs {least / 1e9:.1f} GB of memory and {memory / 1e9:.1f} GB are available"
+        text = f"a solve needs {byte_size(least)} of memory and {byte_size(memory)} are available"
         faults.append(Fault(f"{text}; take a coarser mesh or another machine"))
-    return MeshCheck(
-        given.source, part, numbers, given.n_nodes, given.n_elements, orphans, tuple(faults),
-        (*part.warnings, *_warnings(part, numbers, given, quality)),
-        tuple(_boundaries(part, given)), quality, areas, costs, memory, mending,
-    )  # fmt: skip
+    quality = element_quality(part)
+    return found(
+        mesh=part,
+        faults=tuple(faults),
+        warnings=(*part.warnings, *_warnings(part, numbers, given, quality)),
+        mending=mending,
+        boundaries=tuple(_boundaries(part, given)),
+        quality=quality,
+        areas=np.abs(det_jacobian(part)[:, :9]) @ q8.WEIGHTS_3X3,
+        costs=costs,
+    )
 
 
 def _existing(mesh: Mesh) -> Ints:
@@ -237,7 +244,7 @@ def _problem_faults(mesh: Mesh, sound: bool) -> Iterator[Fault]:
             yield Fault(str(error).removeprefix(f"{mesh.source}: "))
 
 
-def solve_faults(mesh: Mesh, boundary_tolerance: float = TOLERANCE) -> list[Fault]:
+def solve_faults(mesh: Mesh, boundary_tolerance: float = SAME_PLACE) -> list[Fault]:
     """Why a mesh can't be solved on any machine: what is wrong with it, or else with its boundaries and parts."""
     faults = list(mesh_faults(mesh))
     return faults or list(_problem_faults(complete(validate_mesh(mesh), boundary_tolerance), sound=True))
@@ -270,7 +277,7 @@ def _boundaries(mesh: Mesh, given: Mesh) -> Iterator[BoundaryFound]:
 
 def _warnings(mesh: Mesh, numbers: Ints, given: Mesh, quality: Quality) -> Iterator[str]:
     """What a person should know who solves on `mesh`, beside what is in its own warnings."""
-    exterior = mesh.matched_edges[0]
+    exterior = mesh.matched_edges.exterior
     named = np.concatenate([boundary.edges for boundary in mesh.boundaries.values()])
     if len(bare := exterior[~edges_among(exterior, named)]):
         number = count(len(bare), "exterior edge", "are")
