@@ -20,7 +20,7 @@ def mesh():
 
 @pytest.fixture(scope="module")
 def expected(mesh):
-    return {d: fem.solve(mesh, fakes.problem(mesh, d), backend="numpy") for d in ("penalty", "eliminate")}
+    return {d: fem.solve(mesh, fakes.problem(mesh, d), backend="numpy", solver="cg") for d in ("penalty", "eliminate")}
 
 
 def assert_same(solution, expected):
@@ -44,7 +44,7 @@ def copies(owners):
 def test_any_part_of_the_way_on_the_device(mesh, expected, stages, dirichlet):
     info, backend = device(stages)
     with fem.Session([(info, backend)]) as session:
-        solution = session.solve(mesh, fakes.problem(mesh, dirichlet))
+        solution = session.solve(mesh, fakes.problem(mesh, dirichlet), solver="cg")
     assert_same(solution, expected[dirichlet])
     owners = {stage: "device" if stage in stages else "core" for stage in STAGES}
     providers = dict(solution.report.providers)
@@ -69,15 +69,15 @@ def test_any_part_of_the_way_on_the_device(mesh, expected, stages, dirichlet):
 )
 def test_number_of_host_copies(mesh, stages, number):
     with fem.Session([device(stages)]) as session:
-        assert session.solve(mesh, fakes.problem(mesh)).report.host_copies == number
+        assert session.solve(mesh, fakes.problem(mesh), solver="cg").report.host_copies == number
 
 
 @pytest.mark.parametrize("first", [STAGES[::2], STAGES[1::2], STAGES[:3], STAGES[3:]], ids="+".join)
 def test_two_kinds_of_device_in_one_chain(mesh, expected, first):
     a, b = device(first, "a"), device(STAGES, "b", seed=6)
     with fem.Session([a, b]) as session:
-        solution = session.solve(mesh, fakes.problem(mesh))
-        again = session.solve(mesh, fakes.problem(mesh))  # on the kept pattern
+        solution = session.solve(mesh, fakes.problem(mesh), solver="cg")
+        again = session.solve(mesh, fakes.problem(mesh), solver="cg")  # on the kept pattern
     assert_same(solution, expected["penalty"])
     np.testing.assert_array_equal(solution.u, again.u)
     owners = {stage: "a" if stage in first else "b" for stage in STAGES}
@@ -91,7 +91,7 @@ def test_kept_pattern_stays_on_the_device(mesh):
     info, backend = device()
     with fem.Session([(info, backend)]) as session:
         for _ in range(3):
-            session.solve(mesh, fakes.problem(mesh))
+            session.solve(mesh, fakes.problem(mesh), solver="cg")
     assert backend.calls.count("compute_sparsity") == 1
     assert backend.uploads == 0
 
@@ -156,7 +156,7 @@ def test_a_backend_by_name_gives_back_host_values(mesh, monkeypatch):
 
 def test_not_converged_on_the_device(mesh):
     with fem.Session([device()]) as session:
-        report = session.solve(mesh, fakes.problem(mesh), maxiter=3).report
+        report = session.solve(mesh, fakes.problem(mesh), maxiter=3, solver="cg").report
     assert not report.converged
     assert sum("did not converge" in warning for warning in report.warnings) == 1
 
@@ -205,7 +205,7 @@ def test_the_maker_answers_for_what_comes_to_the_host(mesh, to_host, text):
     """Not the next stage, which took it over."""
     info = fem.BackendInfo("broken", "", "", stages=("assemble_system",))
     with fem.Session([(info, Broken(to_host))]) as session, pytest.raises(fem.BackendError, match=text):
-        session.solve(mesh)
+        session.solve(mesh, solver="cg")
 
 
 def test_a_copy_is_checked_as_what_each_stage_returns(mesh):
@@ -235,7 +235,7 @@ def test_a_copy_is_checked_as_what_each_stage_returns(mesh):
             fem.BackendError, match="backend 'b' returned a wrong result from apply_bc: lift must be float64"
         ),
     ):
-        session.solve(mesh)
+        session.solve(mesh, solver="cg")
 
 
 def test_run_by_hand_keeps_the_rule(mesh):

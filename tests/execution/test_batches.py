@@ -167,6 +167,6 @@ def test_remarks_end_in_the_report():
             return original(*arguments)
 
         executor.map_ranges = remarking
-        report = session.solve(mesh).report
+        report = session.solve(mesh, solver="cg").report
     assert report.notes == ("numpy: a note",)
     assert report.warnings == ("numpy: something odd",)

@@ -26,7 +26,7 @@ SUFFIXES = [suffix for writer in result_writers() for suffix in writer.suffixes]
 
 @pytest.fixture(scope="module")
 def solution() -> fem.Solution:
-    return fem.solve(MESH, backend="numpy", monitor=5)
+    return fem.solve(MESH, backend="numpy", monitor=5, solver="cg")
 
 
 def assert_same(a: fem.Solution, b: fem.Solution) -> None:
@@ -140,7 +140,7 @@ def test_vtk_reads_the_fields_as_they_are(tmp_path, suffix, maxiter):
     vtk = pytest.importorskip("vtk", reason="reads with VTK (pip install vtk)")
     from vtk.util.numpy_support import vtk_to_numpy
 
-    solution = fem.solve(MESH, backend="numpy", maxiter=maxiter)
+    solution = fem.solve(MESH, backend="numpy", maxiter=maxiter, solver="cg")
     path = solution.write(tmp_path / f"u{suffix}")
     reader = vtk.vtkXMLUnstructuredGridReader() if suffix == ".vtu" else vtk.vtkHDFReader()
     complaints = []
@@ -225,7 +225,7 @@ def table(path: Path) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("maxiter", [1, 1000])
 def test_tables_hold_every_number_exactly(tmp_path, maxiter):
-    solution = fem.solve(MESH, backend="numpy", maxiter=maxiter)
+    solution = fem.solve(MESH, backend="numpy", maxiter=maxiter, solver="cg")
     nodes, elements = table(solution.write(tmp_path / "u.nodes.csv")), table(solution.write(tmp_path / "u.csv"))
     assert list(nodes) == ["node", "x [m]", "y [m]", "u [m2/s]", "converged"]
     for name, values in (("node", np.arange(MESH.n_nodes)), ("x [m]", MESH.x), ("u [m2/s]", solution.u)):

@@ -47,7 +47,7 @@ class Scripted(fem.Backend):
 def run(mesh, script=lambda progress: None, **options):
     info = fem.BackendInfo("scripted", "", "", stages=("assemble_system",))
     with fem.Session([(info, Scripted(script))]) as session:
-        return session.solve(mesh, **options)
+        return session.solve(mesh, **{"solver": "cg", **options})
 
 
 # order
@@ -165,7 +165,7 @@ def test_ctrl_c_in_an_observer(mesh, hook):
 
     watch = type("Watch", (), {hook: fem.hookimpl(interrupt)})()
     with pytest.raises(KeyboardInterrupt):
-        fem.solve(mesh, backend="numpy", observers=[recorder, watch])
+        fem.solve(mesh, backend="numpy", observers=[recorder, watch], solver="cg")
     assert recorder.ends() == ["fem_error"]
 
 
@@ -256,8 +256,8 @@ def test_a_run_after_each(mesh):
         token = fem.CancelToken()
         token.cancel()
         with pytest.raises(fem.Cancelled):
-            session.solve(mesh, cancel=token)
-        assert session.solve(mesh).report.converged
+            session.solve(mesh, cancel=token, solver="cg")
+        assert session.solve(mesh, solver="cg").report.converged
 
 
 # throttling
@@ -320,7 +320,7 @@ def test_other_events_are_never_throttled(mesh, clock):
             clock.now += 100
 
     slow = Slow()
-    fem.solve(mesh, backend="numpy", observers=[slow])
+    fem.solve(mesh, backend="numpy", observers=[slow], solver="cg")
     assert slow.names().count("fem_stage_start") == slow.names().count("fem_stage_complete") == len(ORDER)
 
 
@@ -453,13 +453,13 @@ def test_json_lines(mesh, tmp_path):
 def test_payload_of_not_converged_is_json(mesh):
     """NaN and infinity aren't."""
     heard = []
-    fem.solve(mesh, on_event=heard.append, maxiter=0)
+    fem.solve(mesh, on_event=heard.append, maxiter=0, solver="cg")
     json.dumps([event.data for event in heard], allow_nan=False)
 
 
 @pytest.mark.skipif(loopback.active, reason="numpy is the loopback")
 def test_providers_are_named(mesh):
     recorder = fakes.Recorder()
-    fem.solve(mesh, backend="numpy", observers=[recorder])
+    fem.solve(mesh, backend="numpy", observers=[recorder], solver="cg")
     provided = {e["stage"]: e["provider"] for name, e in recorder.heard if name == "fem_stage_start"}
     assert provided == dict.fromkeys(ORDER, "core") | {"assemble_system": "numpy", "compute_derived": "numpy"}

@@ -301,7 +301,7 @@ def test_wrong_in_any_stage(mesh, stage, body):
     recorder = fakes.Recorder()
     with fem.Session([(info, space["Bad"]())]) as session:
         with pytest.raises(fem.BackendError, match=f"'bad' .*{stage}"):
-            session.solve(mesh, observers=[recorder])
+            session.solve(mesh, observers=[recorder], solver="cg")
     assert recorder.ends() == ["fem_error"]
     assert recorder.heard[-1][1]["stage"] == stage
 
@@ -331,7 +331,7 @@ def test_wrong_value_of_any_stage(mesh, stage, spoil, text):
     info = fem.BackendInfo("bad", "", "", stages=(stage,), solver_methods=("cg",) if stage == "solve_system" else ())
     with fem.Session([(info, space["Bad"]())]) as session:
         with pytest.raises(fem.BackendError, match=rf"'bad' returned a wrong result from {stage}: .*{text}"):
-            session.solve(mesh)
+            session.solve(mesh, solver="cg")
 
 
 def test_nothing_wrong_is_kept(mesh):
@@ -348,8 +348,8 @@ def test_nothing_wrong_is_kept(mesh):
     info = fem.BackendInfo("once", "", "", stages=("compute_sparsity",))
     with fem.Session([(info, Once())]) as session:
         with pytest.raises(fem.BackendError, match="returned nothing"):
-            session.solve(mesh)
-        assert session.solve(mesh).report.converged
+            session.solve(mesh, solver="cg")
+        assert session.solve(mesh, solver="cg").report.converged
 
 
 @pytest.mark.parametrize("mark", [{"trylast": True}, {"tryfirst": True}, {}])
@@ -366,7 +366,7 @@ def test_marks_of_order_mean_nothing_for_a_provider(mesh, mark):
         return fem.BackendInfo(name, "", "", stages=("assemble_system",)), Provider()
 
     with fem.Session([make("one", mark), make("two", {"tryfirst": True})]) as session:
-        assert session.solve(mesh).report.providers["assemble_system"] == "one"
+        assert session.solve(mesh, solver="cg").report.providers["assemble_system"] == "one"
     assert called == ["one"]
 
 

@@ -20,7 +20,7 @@ def mesh():
         ({"boundary_tolerance": float("nan")}, fem.OptionError, "boundary_tolerance"),
         ({"backend": None}, fem.OptionError, "a backend is given by its name"),
         ({"problem": 5}, fem.ProblemError, "a problem is a fem_core.Problem"),
-        ({"solver_options": {"levels": 3}}, fem.OptionError, "'cg' has no options of its own"),
+        ({"solver_options": {"levels": 3}}, fem.OptionError, "'direct' has no options of its own"),
     ],
 )
 def test_wrong_arguments(mesh, options, kind, text):

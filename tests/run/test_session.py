@@ -227,10 +227,10 @@ def test_a_backend_may_keep_the_system_that_it_gives(mesh):
             return self.kept
 
     problems = [fem.Problem((fem.Robin("inlet", g, 3.0), fem.Dirichlet("outlet", 1.0))) for g in (1.0, 2.5)]
-    expected = [fem.solve(mesh, problem).u for problem in problems]
+    expected = [fem.solve(mesh, problem, solver="cg").u for problem in problems]
     with fem.Session([(info("keeping", "compute_sparsity", "assemble_system"), Keeping())]) as session:
         for problem, u in zip(problems, expected, strict=True):
-            np.testing.assert_allclose(session.solve(mesh, problem).u, u, rtol=1e-9)
+            np.testing.assert_allclose(session.solve(mesh, problem, solver="cg").u, u, rtol=1e-9)
 
 
 def test_prepared_solver_kept(mesh, monkeypatch):
@@ -241,14 +241,14 @@ def test_prepared_solver_kept(mesh, monkeypatch):
     )
     with fem.open_backend("numpy") as session:
         for gamma in (1.0, 2.5, 3.0):  # another right-hand side only
-            session.solve(mesh, fem.Problem.potential_flow(mesh, gamma=gamma))
+            session.solve(mesh, fem.Problem.potential_flow(mesh, gamma=gamma), solver="cg")
         assert len(calls) == 1
-        session.solve(mesh, rtol=1e-4)
+        session.solve(mesh, rtol=1e-4, solver="cg")
         assert len(calls) == 1
-        session.solve(mesh, fem.Problem.potential_flow(mesh, conductivity=2.0))
+        session.solve(mesh, fem.Problem.potential_flow(mesh, conductivity=2.0), solver="cg")
         assert len(calls) == 2
         session.solve(mesh, solver="direct")
-        session.solve(mesh)
+        session.solve(mesh, solver="cg")
         assert len(calls) == 3
 
 
@@ -256,10 +256,10 @@ def test_prepared_solver_is_for_its_own_matrix(mesh):
     """The same values on another pattern, and the same pattern with other values, are other matrices."""
     flow = fem.Problem.potential_flow(mesh)
     with fem.open_backend("numpy") as session:
-        first = session.solve(mesh, flow).u
-        other = session.solve(mesh, fem.Problem.potential_flow(mesh, p=1.0)).u
+        first = session.solve(mesh, flow, solver="cg").u
+        other = session.solve(mesh, fem.Problem.potential_flow(mesh, p=1.0), solver="cg").u
         assert np.abs(first - other).max() > 0.1
-        np.testing.assert_array_equal(first, session.solve(mesh, flow).u)
+        np.testing.assert_array_equal(first, session.solve(mesh, flow, solver="cg").u)
 
 
 # threads
@@ -468,7 +468,7 @@ def ranked(monkeypatch):
 
 
 def test_auto(mesh, ranked):
-    report = fem.solve(mesh).report
+    report = fem.solve(mesh, solver="cg").report
     assert report.backend == "good"
     assert ranked == ["open cold", "close cold", "open good", "compile good", "assemble good", "close good"]
     chose, absent = report.notes
@@ -483,7 +483,7 @@ def test_a_device_that_is_missing_is_a_note_and_no_warning(mesh, ranked, monkeyp
     monkeypatch.setattr(cold, "error", lambda text: fem.DeviceMissing("there is no GPU; take a backend of the CPU"))
     with pytest.raises(fem.BackendUnavailable, match=r"^there is no GPU; take a backend of the CPU$"):
         fem.open_backend("cold")
-    report = fem.solve(mesh).report
+    report = fem.solve(mesh, solver="cg").report
     assert report.notes[1] == "auto left out cold: there is no GPU; `fem doctor` says more"
     assert not any("auto" in text for text in report.warnings)
 

@@ -239,7 +239,7 @@ def test_too_little_memory_is_a_fault(tube, monkeypatch):
     monkeypatch.setattr("fem_core.tools.mesh_check.available_memory", lambda: 10_000_000)
     result = run("check", tube)
     assert result.exit_code == 2
-    assert "a solve needs 0.1 GB of memory and 0.0 GB are available; take a coarser mesh" in result.stdout
+    assert "MB of memory and 10 MB are available; take a coarser mesh" in result.stdout
 
 
 def test_a_solver_that_does_not_fit_is_not_proposed(tube, monkeypatch):

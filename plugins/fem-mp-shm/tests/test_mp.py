@@ -24,7 +24,7 @@ backends = pytest.mark.parametrize("name", ["mp", "mp-shm"])
 def expected():
     system = assemble_system(MESH, PROBLEM, backend="numpy")
     with open_backend("numpy") as session:
-        return system, session.solve(MESH, Problem.potential_flow(MESH), maxiter=3)
+        return system, session.solve(MESH, Problem.potential_flow(MESH), maxiter=3, solver="cg")
 
 
 def check(session, expected):
@@ -32,7 +32,7 @@ def check(session, expected):
     found = assemble_system(MESH, PROBLEM, backend=session)
     assert np.array_equal(system.matrix.data, found.matrix.data)
     assert np.array_equal(system.rhs, found.rhs)
-    fields = session.solve(MESH, Problem.potential_flow(MESH), maxiter=3)
+    fields = session.solve(MESH, Problem.potential_flow(MESH), maxiter=3, solver="cg")
     for name in ("u", "velocity", "speed", "pressure"):
         assert np.array_equal(getattr(solution, name), getattr(fields, name))
 
@@ -99,10 +99,10 @@ def test_what_crosses_the_pipes():
 def test_one_pool_serves_all_stages_and_runs(name):
     with open_backend(name, workers=2, batch_size=100, min_size=0) as session:
         pool = session.backends[0][1].executor.pool
-        solution = session.solve(MESH, Problem.potential_flow(MESH), maxiter=2)
+        solution = session.solve(MESH, Problem.potential_flow(MESH), maxiter=2, solver="cg")
         first = pool.pids
         assert len(first) == 2
-        session.solve(duct(nx=20, ny=20), maxiter=2)
+        session.solve(duct(nx=20, ny=20), maxiter=2, solver="cg")
         assert solution.report.providers["assemble_system"] == name
         assert pool.pids == first
     assert pool.pids == []
@@ -126,7 +126,7 @@ def test_progress_comes_for_each_batch(name):
 @backends
 def test_few_elements_stay_here_and_the_report_says_so(name):
     with open_backend(name, workers=2) as session:
-        report = session.solve(duct(nx=4, ny=4)).report
+        report = session.solve(duct(nx=4, ny=4), solver="cg").report
         assert not session.backends[0][1].executor.pool.pids
     assert report.notes == (f"{name}: 16 items stay in the calling process (min_size=1000)",)
 
@@ -146,7 +146,7 @@ def test_an_unknown_start_method_is_refused():
 
 
 def test_post_processing_alone():
-    solution = solve(MESH, Problem.potential_flow(MESH), backend="numpy", maxiter=3)
+    solution = solve(MESH, Problem.potential_flow(MESH), backend="numpy", maxiter=3, solver="cg")
     from fem_core.results import SolveResult, StopReason
 
     result = SolveResult(solution.u, "cg", 3, StopReason.MAXITER, 1.0, 1.0)

@@ -89,7 +89,7 @@ def test_one_thread_of_blas_in_each():
 
 
 def test_few_elements_stay_here_and_the_report_says_so():
-    report = solve(duct(nx=4, ny=4), backend="threads", backend_options={"workers": 2}).report
+    report = solve(duct(nx=4, ny=4), backend="threads", backend_options={"workers": 2}, solver="cg").report
     assert report.notes == ("threads: 16 items stay in the calling process (min_size=1000)",)
 
 
@@ -102,8 +102,8 @@ def test_cancelling_begins_no_further_batch():
 
     with open_backend("threads", workers=2, batch_size=100, min_size=0) as session:
         with pytest.raises(Cancelled):
-            session.solve(duct(nx=60, ny=40), on_event=listen, cancel=token)
-        assert session.solve(duct(nx=60, ny=40)).report.converged
+            session.solve(duct(nx=60, ny=40), on_event=listen, cancel=token, solver="cg")
+        assert session.solve(duct(nx=60, ny=40), solver="cg").report.converged
 
 
 def test_a_failing_kernel_is_reported_as_its_backend_s():
@@ -112,9 +112,9 @@ def test_a_failing_kernel_is_reported_as_its_backend_s():
         backend = session.backends[0][1]
         right, backend._stiffness = backend._stiffness, faulty.writing
         with pytest.raises(BackendError, match=r"^backend 'threads' failed in assemble_system: "):
-            session.solve(mesh)
+            session.solve(mesh, solver="cg")
         backend._stiffness = right
-        assert session.solve(mesh).report.converged
+        assert session.solve(mesh, solver="cg").report.converged
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
