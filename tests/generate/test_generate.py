@@ -2,12 +2,15 @@
 
 import itertools
 import math
+from inspect import signature
 
 import numpy as np
 import pytest
 from fem_core.errors import MeshError
 from fem_core.generate import SHAPES, annulus, duct, y_tube
+from fem_core.generate.annulus import Flow
 from fem_core.generate.paths import Path, eased
+from fem_core.generate.shape import parameters_of
 from fem_core.generate.structured import Block, assemble, count_nodes, fitted, grid_nodes, stations
 from fem_core.mesh import quad8 as q8
 from fem_core.mesh.mesh import SAME_PLACE, Mesh
@@ -372,6 +375,22 @@ def test_bad_parameters_are_refused_by_name(make, given, message):
     text = str(refusal.value)
     assert text.startswith(f"{make.__name__.replace('_', '-')}: {message}")
     assert "\n" not in text
+
+
+@pytest.mark.parametrize("make", SHAPES.values(), ids=SHAPES.keys())
+def test_parameters_are_declared_once_and_shown_to_readers_and_tools(make):
+    # The docstring and the checks come from the declaration; who asks for the signature sees plain types.
+    declared = parameters_of(make)
+    assert list(declared) == list(signature(make).parameters)
+    for name, parameter in declared.items():
+        assert f"\n{name} : {parameter.type}\n    {parameter.help}\n" in make.__doc__
+        assert signature(make).parameters[name].annotation in (float, int | None, Flow)
+
+
+def test_parameters_are_keywords_that_the_shape_has():
+    for arguments, named in (((3.0,), {}), ((), {"width": 1.0})):
+        with pytest.raises(TypeError, match=r"^duct\(\)"):
+            duct(*arguments, **named)
 
 
 # ── machinery ────────────────────────────────────────────────────────────────────────────────

@@ -1,18 +1,19 @@
-"""`fem mesh`: a command for each generator, its options taken from the generator's parameters."""
+"""`fem mesh`: a command for each generator, its options made of what the generator declares of its parameters."""
 
 import inspect
 import math
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
 import click
 
 from fem_core.cli.console import say
 from fem_core.cli.options import PATH, check_format, check_target, everywhere
 from fem_core.generate import SHAPES
+from fem_core.generate.parameters import Angle, Choice, Number, Parameter
+from fem_core.generate.shape import parameters_of
 from fem_core.io.files import mesh_formats, write_mesh
 from fem_core.mesh.mesh import Mesh
 from fem_core.support.wording import count, did_you_mean
@@ -61,19 +62,8 @@ def mesh(context: click.Context) -> None:
 
 def _command(shape: str, generate: Callable[..., Mesh]) -> click.Command:
     """`fem mesh SHAPE`."""
-    text = inspect.getdoc(generate) or f"A mesh of the shape {shape}."
-    described = _described(text)
-    hints = get_type_hints(generate)
-    options: list[click.Parameter] = []
-    for name, parameter in inspect.signature(generate).parameters.items():
-        default = None if parameter.default is parameter.empty else parameter.default
-        option = f"--{name.replace('_', '-')}"
-        help_text = described.get(name, "")
-        if default is not None:  # not by show_default, which shows all digits or, given a text, parentheses
-            help_text += f"  [default: {f'{default:.6g}' if isinstance(default, float) else default}]"
-        options.append(
-            click.Option([option, name], type=_type(hints.get(name), help_text), default=default, help=help_text)
-        )
+    defaults = inspect.signature(generate).parameters
+    options = [_option(name, one, defaults[name].default) for name, one in parameters_of(generate).items()]
     able = [known for known in mesh_formats() if known.write]
     endings = ", ".join(suffix for known in able for suffix in known.suffixes)
     output = click.Option(["-o", "--output"], type=PATH, required=True, help=f"File to write ({endings}).")
@@ -91,7 +81,7 @@ def _command(shape: str, generate: Callable[..., Mesh]) -> click.Command:
         say(f"{output}: {count(made.n_nodes, 'node')}, {count(made.n_elements, 'element')}; boundaries: {boundaries}")
         say(f"made in {built - start:.2f} s, written in {written - built:.2f} s")
 
-    paragraph = text.split("\n\n", 1)[0]
+    paragraph = (inspect.getdoc(generate) or "").split("\n\n", 1)[0]
     extra: list[click.Parameter] = list(reversed(run.__click_params__))  # type: ignore[attr-defined]
     return click.Command(
         shape, callback=run, help=f"{paragraph}\n\n\b\nExample\n  fem mesh {shape} --nodes 5000 -o {shape}.h5",
@@ -100,14 +90,25 @@ def _command(shape: str, generate: Callable[..., Mesh]) -> click.Command:
     )  # fmt: skip
 
 
-def _type(hint: Any, description: str) -> Any:
-    """How the text of an option becomes a parameter of this type."""
-    if "radians" in description:
-        return angle
-    if get_origin(hint) is Literal:
-        return click.Choice(get_args(hint))
-    kinds = [hint, *get_args(hint)]
-    return click.INT if int in kinds else click.FLOAT if float in kinds else click.STRING
+def _option(name: str, parameter: Parameter, default: object) -> click.Parameter:
+    """The option of a generator's parameter, with its unit, what is accepted and the default."""
+    text = parameter.help
+    if default is not None:  # not by show_default, which shows all digits or, given a text, parentheses
+        text += f"  [default: {f'{default:.6g}' if isinstance(default, float) else default}]"
+    return click.Option([f"--{name.replace('_', '-')}", name], type=_type(parameter), default=default, help=text)
+
+
+def _type(parameter: Parameter) -> Any:
+    """How the text of an option becomes the value of a parameter."""
+    match parameter:
+        case Angle():
+            return angle
+        case Number():
+            return click.FLOAT
+        case Choice(words=words):
+            return click.Choice(words)
+        case _:
+            return click.INT
 
 
 def angle(text: str | float) -> float:
@@ -117,18 +118,3 @@ def angle(text: str | float) -> float:
         return float(number) if number == str(text) else math.radians(float(number))
     except ValueError:
         raise click.BadParameter(f"{text!r} is no angle: give radians, as 0.5, or degrees, as 30deg") from None
-
-
-def _described(text: str) -> dict[str, str]:
-    """What the section Parameters of a docstring says about each: `a, b : float`, and indented lines below."""
-    section = re.search(r"^Parameters\n-+\n(.*?)(?=^\S[^\n:]*\n-+\n|\Z)", text, re.M | re.S)
-    found: dict[str, str] = {}
-    names: list[str] = []
-    for line in section[1].splitlines() if section else []:
-        if line.startswith(" "):
-            for name in names:
-                found[name] = f"{found[name]} {line.strip()}".strip()
-        elif " : " in line:
-            names = [name.strip() for name in line.split(" : ")[0].split(",")]
-            found.update(dict.fromkeys(names, ""))
-    return found

@@ -1,11 +1,12 @@
 """The annulus: a sector or the full ring."""
 
 import math
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from fem_core.generate import parameters
+from fem_core.generate.parameters import Angle, Choice, Length, NodesOrCounts, elements, refuse, wanted_size, within
+from fem_core.generate.shape import shape
 from fem_core.generate.structured import Block, Points, assemble, fitted, grid_nodes, halved
 from fem_core.mesh.mesh import Mesh
 from fem_core.types import Floats
@@ -15,17 +16,36 @@ _WIDEST = math.pi / 4
 #: A sector this close to 2π is the full ring.
 _CLOSED = 1e-9
 
+Flow: TypeAlias = Literal["radial", "around"]
 
+
+@shape
 def annulus(
     *,
-    inner: float = 1.0,
-    outer: float = 2.0,
-    angle: float = math.pi / 2,
-    start: float = 0.0,
-    flow: Literal["radial", "around"] = "radial",
-    nodes: int | None = None,
-    nr: int | None = None,
-    na: int | None = None,
+    inner: Annotated[float, Length("Inner radius")] = 1.0,
+    outer: Annotated[
+        float, Length("Outer radius", 1.001, 1000, "inner", why="1.001 to 1000 times inner", told="", positive=True)
+    ] = 2.0,
+    angle: Annotated[
+        float,
+        Angle(
+            "The angle of the sector",
+            1e-3,
+            2 * math.pi + _CLOSED,
+            why="radians, up to the full ring",
+            told="; 2π is the full ring",
+            positive=True,
+        ),
+    ] = math.pi / 2,
+    start: Annotated[
+        float, Angle("The direction θ of the sector's first side", -2 * math.pi, 2 * math.pi, told="")
+    ] = 0.0,
+    flow: Annotated[
+        Flow, Choice("Which sides are the inlet and the outlet; the others are walls", get_args(Flow))
+    ] = "radial",
+    nodes: NodesOrCounts = None,
+    nr: Annotated[int | None, elements("along the radius", "na")] = None,
+    na: Annotated[int | None, elements("along the angle", "nr")] = None,
 ) -> Mesh:
     """The sector inner <= r <= outer, start <= θ <= start + angle, or the full ring for 2π.
 
@@ -34,51 +54,21 @@ def annulus(
     the exact solutions are
 
     - `flow="radial"`, from the inner arc to the outer: u = γ inner ln(outer / r);
-    - `flow="around"`, from the side θ = start to the other, if the flux is that of a free vortex,
-      γ(r) = c / r: u = c (start + angle - θ).
-
-    Parameters
-    ----------
-    inner : float
-        Inner radius, in metres.
-    outer : float
-        Outer radius, in metres.
-    angle : float
-        The angle of the sector, in radians; 2π is the full ring.
-    start : float
-        The direction θ of the sector's first side, in radians.
-    flow : "radial" or "around"
-        Which sides are the inlet and the outlet; the others are walls.
-    nodes : int, optional
-        Number of nodes to aim at (2,000 if no counts are given either), with near-square elements.
-    nr : int, optional
-        Number of elements along the radius; give it and na instead of nodes.
-    na : int, optional
-        Number of elements along the angle; give it and nr instead of nodes.
-
-    Raises
-    ------
-    MeshError
-        For a parameter that isn't accepted, and for the flow around a full ring.
+    - `flow="around"`, from the side θ = start to the other (of a full ring there are none),
+      if the flux is that of a free vortex, γ(r) = c / r: u = c (start + angle - θ).
     """
     name = "annulus"
-    parameters.positive(name, inner=inner, outer=outer, angle=angle)
-    parameters.within(name, "outer", outer, 1.001 * inner, 1000 * inner, "1.001 to 1000 times inner")
-    parameters.within(name, "angle", angle, 1e-3, 2 * math.pi + _CLOSED, "radians, up to the full ring")
-    parameters.within(name, "start", start, -2 * math.pi, 2 * math.pi, "radians")
     full = angle > 2 * math.pi - _CLOSED
-    if flow not in ("radial", "around"):
-        raise parameters.refuse(name, "flow", flow, "'radial' or 'around'")
     if flow == "around" and full:
-        raise parameters.refuse(name, "flow", flow, "'radial' for a full ring, which has no sides")
+        raise refuse(name, "flow", flow, "'radial' for a full ring, which has no sides")
 
     least = math.ceil(angle / _WIDEST - _CLOSED)
-    wanted = parameters.counts(name, nodes, nr=nr, na=na)
+    wanted = wanted_size(name, nodes, nr=nr, na=na)
     if not isinstance(wanted, tuple):
         lengths = math.log(outer / inner), angle
         wanted = fitted(name, wanted, lengths, lambda m, n: grid_nodes(m, n) - full * (2 * m + 1), (1, least))
     m, n = wanted
-    parameters.within(name, "na", n, least, math.inf, "an element may span 45°")
+    within(name, "na", n, least, math.inf, "an element may span 45°")
 
     r = halved(np.geomspace(inner, outer, m + 1))
     θ = start + np.linspace(0.0, angle, 2 * n + 1)

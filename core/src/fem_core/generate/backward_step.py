@@ -1,49 +1,27 @@
 """The backward-facing step."""
 
-from fem_core.generate import parameters
+from typing import Annotated
+
+from fem_core.generate.parameters import AcrossInlet, Length, NodesOrAcross, grading_over, wanted_size
+from fem_core.generate.shape import shape
 from fem_core.generate.structured import Block, assemble, bilinear, count_nodes, fitted, stations
 from fem_core.mesh.mesh import Mesh
 
 
+@shape
 def backward_step(
     *,
-    height: float = 1.0,
-    step: float = 1.0,
-    upstream: float = 2.0,
-    downstream: float = 6.0,
-    nodes: int | None = None,
-    across: int | None = None,
-    grading: float = 1.0,
+    height: Annotated[float, Length("Of the channel before the step")] = 1.0,
+    step: Annotated[float, Length("Height of the step", 0.05, 20, "height")] = 1.0,
+    upstream: Annotated[float, Length("Length of the channel before the step", 0.01, 10_000, "height")] = 2.0,
+    downstream: Annotated[float, Length("Length of the channel after the step", 0.01, 10_000, "height")] = 6.0,
+    nodes: NodesOrAcross = None,
+    across: AcrossInlet = None,
+    grading: Annotated[float, grading_over("far from the step's corner over that at it")] = 1.0,
 ) -> Mesh:
-    """A channel that widens downwards at once; the step's corner is the origin.
-
-    Parameters
-    ----------
-    height : float
-        Of the channel before the step, in metres.
-    step : float
-        Height of the step, in metres: 0.05 to 20 heights.
-    upstream : float
-        Length of the channel before the step, in metres: 0.01 to 10,000 heights.
-    downstream : float
-        Length of the channel after the step, in metres: 0.01 to 10,000 heights.
-    nodes : int, optional
-        Number of nodes to aim at (2,000 if across isn't given either), with near-square elements.
-    across : int, optional
-        Number of elements across the inlet; give it instead of nodes.
-    grading : float
-        Size of the elements far from the step's corner over that at it, 0.01 to 100; 1 for equal ones.
-
-    Raises
-    ------
-    MeshError
-        For a parameter that isn't accepted.
-    """
+    """A channel that widens downwards at once; the step's corner is the origin."""
     name = "backward-step"
-    parameters.positive(name, height=height)
-    parameters.lengths(name, "heights", height, upstream=upstream, downstream=downstream)
-    parameters.within(name, "step", step, 0.05 * height, 20 * height, "0.05 to 20 heights")
-    wanted = parameters.size(name, nodes, across, grading)
+    wanted = wanted_size(name, nodes, across=across)
     corners = {"corner": 0j, "foot": -1j * step, "top": 1j * height}
     corners |= {f"inlet {end}": corners[end] - upstream for end in ("corner", "top")}
     corners |= {f"outlet {end}": corners[end] + downstream for end in ("foot", "corner", "top")}

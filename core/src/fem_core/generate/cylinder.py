@@ -2,10 +2,13 @@
 
 import cmath
 import math
+from collections.abc import Mapping
+from typing import Annotated
 
 import numpy as np
 
-from fem_core.generate import parameters
+from fem_core.generate.parameters import Length, NodesOrAcross, Number, elements, wanted_size
+from fem_core.generate.shape import shape
 from fem_core.generate.structured import (
     Block,
     Curve,
@@ -22,59 +25,64 @@ from fem_core.generate.structured import (
 from fem_core.mesh.mesh import Mesh
 from fem_core.types import Floats
 
+_WHY = "a quarter to 10,000 heights and half of the diameter"
 
+
+def _lengths(given: Mapping[str, float]) -> tuple[float, float]:
+    """Of the channel before and after the cylinder's axis."""
+    return given["height"] / 4 + given["diameter"] / 2, 10_000 * given["height"]
+
+
+def _offsets(given: Mapping[str, float]) -> tuple[float, float]:
+    """Of the cylinder, either way."""
+    most = min(given["height"] / 4, given["height"] / 2 - 0.75 * given["diameter"])
+    return -most, most
+
+
+@shape
 def cylinder(
     *,
-    height: float = 4.0,
-    diameter: float = 1.0,
-    offset: float = 0.0,
-    upstream: float = 4.0,
-    downstream: float = 8.0,
-    nodes: int | None = None,
-    across: int | None = None,
-    grading: float = 1.0,
+    height: Annotated[float, Length("Distance of the channel's walls")] = 4.0,
+    diameter: Annotated[float, Length("Of the cylinder", 0.01, 0.6, "height")] = 1.0,
+    offset: Annotated[
+        float,
+        Length(
+            "Of the cylinder above the middle between the walls",
+            limits=_offsets,
+            why="for this height and diameter",
+            told=": up to a quarter of the height either way, "
+            "but a quarter of the diameter is left between cylinder and wall",
+        ),
+    ] = 0.0,
+    upstream: Annotated[
+        float,
+        Length(
+            "From the inlet to the cylinder's axis",
+            limits=_lengths,
+            why=_WHY,
+            told=": a quarter of to 10,000 times the height, and half of the diameter more",
+        ),
+    ] = 4.0,
+    downstream: Annotated[
+        float,
+        Length("From the cylinder's axis to the outlet", limits=_lengths, why=_WHY, told="; within the same limits"),
+    ] = 8.0,
+    nodes: NodesOrAcross = None,
+    across: Annotated[
+        int | None, elements("across the channel, which is a quarter of those around the cylinder")
+    ] = None,
+    grading: Annotated[
+        float,
+        Number("How much smaller the elements at the cylinder are along its radius than near-square ones", 0.01, 100),
+    ] = 1.0,
 ) -> Mesh:
     """A channel along the x axis with a cylinder around the origin; its surface is the boundary `cylinder`.
 
     Four blocks around the cylinder fill a box between the channel's walls, in which the elements grow
     with the distance from the cylinder; a straight block leads to the box, another away from it.
-
-    Parameters
-    ----------
-    height : float
-        Distance of the channel's walls, in metres.
-    diameter : float
-        Of the cylinder, in metres: 0.01 to 0.6 heights.
-    offset : float
-        Of the cylinder above the middle between the walls, in metres: up to a quarter of the height either way,
-        but a quarter of the diameter is left between cylinder and wall.
-    upstream : float
-        From the inlet to the cylinder's axis, in metres: a quarter of to 10,000 times the height, and half
-        of the diameter more.
-    downstream : float
-        From the cylinder's axis to the outlet, in metres; within the same limits.
-    nodes : int, optional
-        Number of nodes to aim at (2,000 if across isn't given either), with near-square elements.
-    across : int, optional
-        Number of elements across the channel, which is a quarter of those around the cylinder; give it
-        instead of nodes.
-    grading : float
-        How much smaller the elements at the cylinder are along its radius than near-square ones, 0.01 to 100.
-
-    Raises
-    ------
-    MeshError
-        For a parameter that isn't accepted.
     """
     name = "cylinder"
-    parameters.positive(name, height=height)
-    parameters.within(name, "diameter", diameter, 0.01 * height, 0.6 * height, "0.01 to 0.6 heights")
-    most = min(height / 4, height / 2 - 0.75 * diameter)
-    parameters.within(name, "offset", offset, -most, most, "for this height and diameter")
-    for end, length in (("upstream", upstream), ("downstream", downstream)):
-        why = "a quarter to 10,000 heights and half of the diameter"
-        parameters.within(name, end, length, height / 4 + diameter / 2, 10_000 * height, why)
-    wanted = parameters.size(name, nodes, across, grading)
+    wanted = wanted_size(name, nodes, across=across)
 
     r, half = diameter / 2, height / 2
     # The box reaches as far as the walls are on the average, or half-way to the inlet or the outlet.

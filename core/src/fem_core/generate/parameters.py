@@ -1,7 +1,15 @@
-"""Checks of the generators' parameters: one line that names the parameter, the value and what is accepted."""
+"""What the parameters of shapes are: their units, the values they accept, and how a mistake is told.
+
+A shape's function declares each of its parameters once, in the signature, as in
+`width: Annotated[float, Length("Distance of the walls")]`. `fem_core.generate.shape` checks by that and writes the
+docstring's section; `fem mesh` makes its options of it.
+"""
 
 import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 from fem_core.errors import MeshError
 
@@ -9,6 +17,170 @@ from fem_core.errors import MeshError
 DEFAULT_NODES = 2_000
 #: Fewer nodes don't make an element; more don't fit the 32-bit numbers of the lattice.
 _LEAST, MOST = 8, 500_000_000
+
+#: The least and the largest value of a parameter, given the values of those before it by name.
+Limits: TypeAlias = Callable[[Mapping[str, Any]], tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What a parameter is, in a few words."""
+
+    what: str
+
+    @property
+    def type(self) -> str:
+        """As docstrings name it."""
+        raise NotImplementedError
+
+    @property
+    def help(self) -> str:
+        """A sentence: what it is, the unit and what is accepted."""
+        return f"{self.what}."
+
+    def check(self, shape: str, name: str, values: Mapping[str, Any]) -> None:
+        """Raise MeshError unless the value of the parameter `name` is accepted beside those of the others."""
+
+
+@dataclass(frozen=True)
+class Number(Parameter):
+    """A number without a unit; one without limits has to be positive.
+
+    Parameters
+    ----------
+    least, most : float, optional
+        The limits.
+    of : str, optional
+        The parameter of which the limits are multiples.
+    limits : Limits, optional
+        Limits that follow from others in another way.
+    why : str, optional
+        Where the limits come from, for errors.
+    told : str, optional
+        What the help says of the limits, after the unit.
+    positive : bool
+        Whether a number that isn't positive is refused as such, before the limits are looked at.
+    or_zero : bool
+        Whether 0 is accepted beside what is within the limits.
+    """
+
+    least: float = 0.0
+    most: float = math.inf
+    of: str = ""
+    limits: Limits | None = None
+    why: str | None = None
+    told: str | None = None
+    positive: bool = False
+    or_zero: bool = False
+
+    unit: ClassVar[str] = ""
+
+    @property
+    def type(self) -> str:
+        return "float"
+
+    @property
+    def help(self) -> str:
+        unit, told = f", in {self.unit}" if self.unit else "", self.told
+        if told is None:
+            told = self._words and f"{':' if unit else ','} {self._words}"
+        return f"{self.what}{unit}{told}."
+
+    @property
+    def _words(self) -> str:
+        """The limits in words, if they are numbers."""
+        if self.most == math.inf:
+            return ""
+        of = f" {self.of.replace('_', ' ')}s" if self.of else ""
+        return f"{self.least:g} to {self.most:,g}{of}{', or 0' if self.or_zero else ''}"
+
+    @property
+    def _why(self) -> str:
+        """Where the limits come from, if nothing is said."""
+        return ""
+
+    def check(self, shape: str, name: str, values: Mapping[str, Any]) -> None:
+        value, limited = values[name], self.limits is not None or self.most < math.inf
+        if (self.positive or not limited) and not (_is(Real, value) and 0 < value < math.inf):
+            raise refuse(shape, name, value, "a positive number")
+        if limited and not (self.or_zero and value == 0):
+            one = values[self.of] if self.of else 1
+            least, most = self.limits(values) if self.limits else (self.least * one, self.most * one)
+            within(shape, name, value, least, most, self._why if self.why is None else self.why)
+
+
+@dataclass(frozen=True)
+class Length(Number):
+    """A length in metres."""
+
+    unit: ClassVar[str] = "metres"
+
+    @property
+    def _why(self) -> str:
+        return self._words
+
+
+@dataclass(frozen=True)
+class Angle(Number):
+    """An angle in radians; on the command line also in degrees."""
+
+    unit: ClassVar[str] = "radians"
+
+    @property
+    def _why(self) -> str:
+        return self.unit
+
+
+@dataclass(frozen=True)
+class Count(Parameter):
+    """A number of something, or None; `wanted_size` looks at all of them together."""
+
+    @property
+    def type(self) -> str:
+        return "int, optional"
+
+    @property
+    def help(self) -> str:
+        return f"Number of {self.what}."
+
+
+@dataclass(frozen=True)
+class Choice(Parameter):
+    """One of some words."""
+
+    words: tuple[str, ...]
+
+    @property
+    def type(self) -> str:
+        return " or ".join(f'"{word}"' for word in self.words)
+
+    def check(self, shape: str, name: str, values: Mapping[str, Any]) -> None:
+        if values[name] not in self.words:
+            raise refuse(shape, name, values[name], " or ".join(map(repr, self.words)))
+
+
+def elements(where: str, *others: str) -> Count:
+    """The number of elements somewhere; `others` are the counts that belong to it."""
+    *some, last = ["it", *others]
+    together = f"{', '.join(some)} and {last}" if some else last
+    return Count(f"elements {where}; give {together} instead of nodes")
+
+
+def grading_over(where: str) -> Number:
+    """How much larger elements are somewhere than somewhere else."""
+    return Number(f"Size of the elements {where}", 0.01, 100, told=", 0.01 to 100; 1 for equal ones")
+
+
+def _nodes(unless: str) -> Count:
+    return Count(f"nodes to aim at ({DEFAULT_NODES:,} if {unless} given either), with near-square elements")
+
+
+#: Parameters of many shapes: the number of nodes, where there is the count `across` or are others, and two more.
+NodesOrAcross: TypeAlias = Annotated[int | None, _nodes("across isn't")]
+NodesOrCounts: TypeAlias = Annotated[int | None, _nodes("no counts are")]
+AcrossChannel: TypeAlias = Annotated[int | None, elements("across the channel")]
+AcrossInlet: TypeAlias = Annotated[int | None, elements("across the inlet")]
+WallGrading: TypeAlias = Annotated[float, grading_over("in the middle over that at the walls")]
 
 
 def refuse(shape: str, name: str, value: object, accepted: str) -> MeshError:
@@ -21,13 +193,6 @@ def _is(kind: type, value: object) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
-def positive(shape: str, **values: float) -> None:
-    """Raise MeshError unless every value is a positive, finite number."""
-    for name, value in values.items():
-        if not _is(Real, value) or not 0 < value < math.inf:
-            raise refuse(shape, name, value, "a positive number")
-
-
 def within(shape: str, name: str, value: float, least: float, most: float, why: str = "") -> None:
     """Raise MeshError unless least <= value <= most; `why` says where the limits come from."""
     if not _is(Real, value) or not least <= value <= most:
@@ -37,19 +202,7 @@ def within(shape: str, name: str, value: float, least: float, most: float, why: 
         raise refuse(shape, name, value, f"{accepted}{why and f' ({why})'}")
 
 
-def size(shape: str, nodes: int | None, across: int | None, grading: float) -> int | tuple[int, ...]:
-    """The target number of nodes, or the number of elements `across` alone; `grading` is checked as well."""
-    within(shape, "grading", grading, 0.01, 100.0)
-    return counts(shape, nodes, across=across)
-
-
-def lengths(shape: str, unit: str, one: float, **values: float) -> None:
-    """Raise MeshError unless every length is between 0.01 and 10,000 times `one`, a `unit`."""
-    for name, value in values.items():
-        within(shape, name, value, 0.01 * one, 10_000 * one, f"0.01 to 10,000 {unit}")
-
-
-def counts(shape: str, nodes: int | None, **given: int | None) -> int | tuple[int, ...]:
+def wanted_size(shape: str, nodes: int | None, **given: int | None) -> int | tuple[int, ...]:
     """The target number of nodes, or the element counts where all of them are `given` instead.
 
     Raises MeshError where both or only some counts are given, or where one isn't a positive integer.

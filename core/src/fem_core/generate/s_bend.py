@@ -1,63 +1,34 @@
 """The s-bend: two circular bends in opposite directions."""
 
 import math
+from typing import Annotated
 
-from fem_core.generate import parameters
 from fem_core.generate.channel import along_path
+from fem_core.generate.parameters import AcrossChannel, Angle, Length, NodesOrAcross, WallGrading, wanted_size
 from fem_core.generate.paths import Path
+from fem_core.generate.shape import shape
 from fem_core.mesh.mesh import Mesh
 
 
+@shape
 def s_bend(
     *,
-    width: float = 1.0,
-    radius: float = 1.5,
-    angle: float = math.pi / 3,
-    inlet_length: float = 1.0,
-    middle_length: float = 0.0,
-    outlet_length: float = 1.0,
-    nodes: int | None = None,
-    across: int | None = None,
-    grading: float = 1.0,
+    width: Annotated[float, Length("Distance of the walls")] = 1.0,
+    radius: Annotated[float, Length("Of both bends' centreline", 0.75, 100, "width")] = 1.5,
+    angle: Annotated[float, Angle("Of each bend", 0.01, math.pi / 2, told=": 0.01 to π/2")] = math.pi / 3,
+    inlet_length: Annotated[float, Length("Straight before the bends", 0.01, 10_000, "width")] = 1.0,
+    middle_length: Annotated[float, Length("Straight between the bends", 0.01, 10_000, "width", or_zero=True)] = 0.0,
+    outlet_length: Annotated[float, Length("Straight after the bends", 0.01, 10_000, "width")] = 1.0,
+    nodes: NodesOrAcross = None,
+    across: AcrossChannel = None,
+    grading: WallGrading = 1.0,
 ) -> Mesh:
     """A channel along the x axis that bends to the left and back on circular arcs.
 
     The outlet is parallel to the inlet and 2 radius (1 - cos angle) + middle_length sin angle above it.
-
-    Parameters
-    ----------
-    width : float
-        Distance of the walls, in metres.
-    radius : float
-        Of both bends' centreline, in metres: 0.75 to 100 widths.
-    angle : float
-        Of each bend, in radians: 0.01 to π/2.
-    inlet_length : float
-        Straight before the bends, in metres: 0.01 to 10,000 widths.
-    middle_length : float
-        Straight between the bends, in metres: 0.01 to 10,000 widths, or 0.
-    outlet_length : float
-        Straight after the bends, in metres: 0.01 to 10,000 widths.
-    nodes : int, optional
-        Number of nodes to aim at (2,000 if across isn't given either), with near-square elements.
-    across : int, optional
-        Number of elements across the channel; give it instead of nodes.
-    grading : float
-        Size of the elements in the middle over that at the walls, 0.01 to 100; 1 for equal ones.
-
-    Raises
-    ------
-    MeshError
-        For a parameter that isn't accepted.
     """
     name = "s-bend"
-    parameters.positive(name, width=width)
-    parameters.lengths(name, "widths", width, inlet_length=inlet_length, outlet_length=outlet_length)
-    if middle_length != 0:
-        parameters.lengths(name, "widths, or 0", width, middle_length=middle_length)
-    parameters.within(name, "radius", radius, 0.75 * width, 100 * width, "0.75 to 100 widths")
-    parameters.within(name, "angle", angle, 0.01, math.pi / 2, "radians")
-    wanted = parameters.size(name, nodes, across, grading)
+    wanted = wanted_size(name, nodes, across=across)
     path = (
         Path(0.0, 0.0).line(inlet_length).arc(radius, angle).line(middle_length).arc(radius, -angle).line(outlet_length)
     )

@@ -1,71 +1,71 @@
 """The s-duct: an S-shaped intake that widens on its way."""
 
 import math
+from collections.abc import Mapping
+from typing import Annotated
 
 import numpy as np
 
-from fem_core.generate import parameters
 from fem_core.generate.channel import channel
+from fem_core.generate.parameters import AcrossInlet, Length, NodesOrAcross, WallGrading, wanted_size
+from fem_core.generate.shape import shape
 from fem_core.generate.structured import Points
 from fem_core.mesh.mesh import Mesh
 from fem_core.types import Floats
 
 
+def _lengths(given: Mapping[str, float]) -> tuple[float, float]:
+    """Of the curved part."""
+    widest = max(given["inlet_width"], given["outlet_width"])
+    return widest / 2, 1000 * widest
+
+
+def _offsets(given: Mapping[str, float]) -> tuple[float, float]:
+    """Of the outlet, either way."""
+    length, widest = given["length"], max(given["inlet_width"], given["outlet_width"])
+    most = min(0.7 * length, 0.3 * length**2 / widest)
+    return -most, most
+
+
+@shape
 def s_duct(
     *,
-    inlet_width: float = 1.0,
-    outlet_width: float = 1.4,
-    length: float = 4.0,
-    offset: float = 1.2,
-    inlet_length: float = 0.5,
-    outlet_length: float = 1.0,
-    nodes: int | None = None,
-    across: int | None = None,
-    grading: float = 1.0,
+    inlet_width: Annotated[float, Length("Distance of the walls at the inlet")] = 1.0,
+    outlet_width: Annotated[
+        float, Length("Distance of the walls at the outlet", 0.1, 10, "inlet_width", positive=True)
+    ] = 1.4,
+    length: Annotated[
+        float,
+        Length(
+            "Of the curved part, along x",
+            limits=_lengths,
+            why="half of to 1000 times the larger width",
+            told=": at least half of the larger width",
+        ),
+    ] = 4.0,
+    offset: Annotated[
+        float,
+        Length(
+            "Of the outlet's middle above that of the inlet",
+            limits=_offsets,
+            why="for this length and these widths",
+            told="; negative is down. At most 0.7 length, and 0.3 length² / the larger width",
+        ),
+    ] = 1.2,
+    inlet_length: Annotated[float, Length("Straight before the curved part", 0.01, 10_000, "inlet_width")] = 0.5,
+    outlet_length: Annotated[float, Length("Straight after the curved part", 0.01, 10_000, "outlet_width")] = 1.0,
+    nodes: NodesOrAcross = None,
+    across: AcrossInlet = None,
+    grading: WallGrading = 1.0,
 ) -> Mesh:
     """An S-shaped channel whose width changes on its way, as of an aircraft's intake.
 
     With ξ = (x - inlet_length) / length and the step S(ξ) = ξ³ (10 - 15ξ + 6ξ²) the centreline is
     y = offset S, and the width at right angles to it inlet_width + (outlet_width - inlet_width) S:
     curvatures begin and end with zero.
-
-    Parameters
-    ----------
-    inlet_width : float
-        Distance of the walls at the inlet, in metres.
-    outlet_width : float
-        Distance of the walls at the outlet, in metres: 0.1 to 10 inlet widths.
-    length : float
-        Of the curved part, along x, in metres: at least half of the larger width.
-    offset : float
-        Of the outlet's middle above that of the inlet, in metres; negative is down. At most 0.7 length, and
-        0.3 length² / the larger width.
-    inlet_length : float
-        Straight before the curved part, in metres: 0.01 to 10,000 inlet widths.
-    outlet_length : float
-        Straight after the curved part, in metres: 0.01 to 10,000 outlet widths.
-    nodes : int, optional
-        Number of nodes to aim at (2,000 if across isn't given either), with near-square elements.
-    across : int, optional
-        Number of elements across the inlet; give it instead of nodes.
-    grading : float
-        Size of the elements in the middle over that at the walls, 0.01 to 100; 1 for equal ones.
-
-    Raises
-    ------
-    MeshError
-        For a parameter that isn't accepted.
     """
     name = "s-duct"
-    parameters.positive(name, inlet_width=inlet_width, outlet_width=outlet_width)
-    parameters.lengths(name, "inlet widths", inlet_width, inlet_length=inlet_length)
-    parameters.lengths(name, "outlet widths", outlet_width, outlet_length=outlet_length)
-    parameters.within(name, "outlet_width", outlet_width, 0.1 * inlet_width, 10 * inlet_width, "0.1 to 10 inlet widths")
-    widest = max(inlet_width, outlet_width)
-    parameters.within(name, "length", length, widest / 2, 1000 * widest, "half of to 1000 times the larger width")
-    most = min(0.7 * length, 0.3 * length**2 / widest)
-    parameters.within(name, "offset", offset, -most, most, "for this length and these widths")
-    wanted = parameters.size(name, nodes, across, grading)
+    wanted = wanted_size(name, nodes, across=across)
     lengths = inlet_length, length, outlet_length
     return smooth_channel(name, (inlet_width, outlet_width), lengths, offset, wanted, grading)
 

@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
-from fem_core.generate import parameters
+from fem_core.generate.parameters import Angle, Length, NodesOrCounts, elements, wanted_size, within
 from fem_core.generate.paths import Path, eased
+from fem_core.generate.shape import shape
 from fem_core.generate.structured import Block, Curve, Points, assemble, fitted, ruled, stations
 from fem_core.mesh.mesh import Mesh
 from fem_core.types import Floats
@@ -15,19 +17,20 @@ from fem_core.types import Floats
 _BEND = 0.6
 
 
+@shape
 def y_tube(
     *,
-    stem_width: float = 1.2,
-    arm_width: float = 0.8,
-    stem_length: float = 1.5,
-    arm_length: float = 2.5,
-    spread: float = 2.0,
-    angle: float = math.pi / 4,
-    crotch: float = 0.2,
-    nodes: int | None = None,
-    nw: int | None = None,
-    ns: int | None = None,
-    na: int | None = None,
+    stem_width: Annotated[float, Length("Width of the stem")] = 1.2,
+    arm_width: Annotated[float, Length("Width of each arm")] = 0.8,
+    stem_length: Annotated[float, Length("Along x from the inlet to the first bend")] = 1.5,
+    arm_length: Annotated[float, Length("Along x from the first bend to the outlets")] = 2.5,
+    spread: Annotated[float, Length("Distance of the outlets' middles")] = 2.0,
+    angle: Annotated[float, Angle("Between the straight part of an arm and the axis")] = math.pi / 4,
+    crotch: Annotated[float, Length("Radius of the rounded crotch")] = 0.2,
+    nodes: NodesOrCounts = None,
+    nw: Annotated[int | None, elements("from a wall to the middle of its channel", "ns", "na")] = None,
+    ns: Annotated[int | None, elements("along the stem", "nw", "na")] = None,
+    na: Annotated[int | None, elements("along each arm", "nw", "ns")] = None,
 ) -> Mesh:
     """A symmetrical Y: the inlet at x = 0, two outlets at x = stem_length + arm_length.
 
@@ -44,44 +47,10 @@ def y_tube(
         ────────────────C───N╮  inner
           stem, lower  ╱ arm, outer
         ─────────────B╱   ╱
-
-    Parameters
-    ----------
-    stem_width : float
-        Width of the stem, in metres.
-    arm_width : float
-        Width of each arm, in metres.
-    stem_length : float
-        Along x from the inlet to the first bend, in metres.
-    arm_length : float
-        Along x from the first bend to the outlets, in metres.
-    spread : float
-        Distance of the outlets' middles, in metres.
-    angle : float
-        Between the straight part of an arm and the axis, in radians.
-    crotch : float
-        Radius of the rounded crotch, in metres.
-    nodes : int, optional
-        Number of nodes to aim at (2,000 if no counts are given either), with near-square elements.
-    nw : int, optional
-        Number of elements from a wall to the middle of its channel; give it, ns and na instead of nodes.
-    ns : int, optional
-        Number of elements along the stem; give it, nw and na instead of nodes.
-    na : int, optional
-        Number of elements along each arm; give it, nw and ns instead of nodes.
-
-    Raises
-    ------
-    MeshError
-        For a parameter that isn't accepted.
     """
     name = "y-tube"
-    parameters.positive(
-        name, stem_width=stem_width, arm_width=arm_width, stem_length=stem_length, arm_length=arm_length,
-        spread=spread, angle=angle, crotch=crotch,
-    )  # fmt: skip
     shape = _Shape.of(stem_width, arm_width, stem_length, arm_length, spread, angle, crotch)
-    wanted = parameters.counts(name, nodes, nw=nw, ns=ns, na=na)
+    wanted = wanted_size(name, nodes, nw=nw, ns=ns, na=na)
     return shape.mesh(*(wanted if isinstance(wanted, tuple) else shape.counts(wanted)))
 
 
@@ -118,18 +87,18 @@ class _Shape:
         """
         name = "y-tube"
         s, c = math.sin(β), math.cos(β)
-        parameters.within(name, "arm_width", a, 0.4 * w, 1.25 * w, "0.4 to 1.25 times stem_width")
-        parameters.within(name, "angle", β, math.pi / 9, math.pi / 3, "20° to 60°, in radians")
-        parameters.within(name, "crotch", r, 0.0, a / 2, "half of arm_width")
+        within(name, "arm_width", a, 0.4 * w, 1.25 * w, "0.4 to 1.25 times stem_width")
+        within(name, "angle", β, math.pi / 9, math.pi / 3, "20° to 60°, in radians")
+        within(name, "crotch", r, 0.0, a / 2, "half of arm_width")
 
         excess = w - a + 2 * a * (1 - c)  # spread = excess + 2h
         least = max(excess + 0.2 * a, (a + 2 * r * c - _BEND * excess / 2) / (1 - _BEND / 2))  # h > 0 and ℓ' >= 0
-        parameters.within(name, "spread", spread, least, math.inf, "for these widths, angle and crotch")
+        within(name, "spread", spread, least, math.inf, "for these widths, angle and crotch")
         h = (spread - excess) / 2
         R, straight = _BEND * h / (2 * (1 - c)), (1 - _BEND) * h / s
         bend = (2 * R + a) * s + straight * c
         why = "for the bends, and up to 20 widths more"
-        parameters.within(name, "arm_length", arm, bend + a / 2, bend + 20 * a, why)
+        within(name, "arm_length", arm, bend + a / 2, bend + 20 * a, why)
         tail = arm - bend
         straight_inner = ((spread - a) / 2 - R * (1 - c) - r * c) / s
         nose = stem + bend - R * s - straight_inner * c - r * (1 - s)
@@ -137,7 +106,7 @@ class _Shape:
         ρ, foot = _junction(nose - stem, w / 2, R, β)
         before = max(0.0, stem - nose + ρ) + w
         why = "for the junction, and up to 20 widths more"
-        parameters.within(name, "stem_length", stem, before, before + 20 * w, why)
+        within(name, "stem_length", stem, before, before + 20 * w, why)
 
         outer = Path(0.0, w / 2).line(stem).arc(R, β).line(straight).arc(R + a, -β).line(tail)
         inner = Path(nose, 0.0, math.pi / 2).arc(r, β - math.pi / 2).line(straight_inner).arc(R, -β).line(tail)
