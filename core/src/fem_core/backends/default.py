@@ -8,7 +8,7 @@ import numpy as np
 
 from fem_core.assembly import sparsity as symbolic
 from fem_core.assembly.sparsity import Sparsity
-from fem_core.assembly.system import LinearSystem, apply_conditions
+from fem_core.assembly.system import LinearSystem, apply_conditions, require_conditions
 from fem_core.backends import pattern_cache
 from fem_core.backends.batched import BatchedBackend
 from fem_core.backends.core_plugin import fem_linear_solvers
@@ -65,11 +65,10 @@ class DefaultBackend(BatchedBackend):
         self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress
     ) -> SolveResult:
         system = system.to_host()
-        if system.lift is None:
-            raise SolveError("the system has no boundary conditions yet; call apply_bc first")
+        lift = require_conditions(system)
         try:
             w = self._prepare(system, mesh, problem, options).solve(system.rhs, options, progress)
-            return replace(w, u=system.lift + w.u)
+            return replace(w, u=lift + w.u)
         except FemError:
             raise
         except Exception as error:

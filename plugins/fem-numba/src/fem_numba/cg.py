@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 
 import numba
 import numpy as np
-from fem_core import LinearSystem, Mesh, Problem, Progress, SolveError, SolveResult, SolverOptions, StopReason
+from fem_core import LinearSystem, Mesh, Problem, Progress, SolveResult, SolverOptions, StopReason
+from fem_core.assembly.system import require_conditions
 from fem_core.solvers import ConjugateGradients as Reference
 from fem_core.solvers import Equilibrated, Prepared
 from fem_core.solvers.base import History, dot, norm, refuse_extra
@@ -248,11 +249,10 @@ class ConjugateGradients:
         threads: int,
     ) -> SolveResult:  # fmt: skip
         """u, the lift included. Raises SolveError before `apply_bc` and where the diagonal isn't positive."""
-        if system.lift is None:
-            raise SolveError("the system has no boundary conditions yet; call apply_bc first")
+        lift = require_conditions(system)
         refuse_extra(self.name, options)
         w = self._prepare(system, mesh, problem, options, progress, threads).solve(system.rhs, options, progress)
-        return replace(w, u=system.lift + w.u)
+        return replace(w, u=lift + w.u)
 
     def _prepare(
         self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress,
