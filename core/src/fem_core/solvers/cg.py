@@ -37,13 +37,15 @@ class ConjugateGradients:
         an_iteration = 5e-5 + 1.5 * work.traffic * work.elements
         return Cost(work.assembly.seconds + iterations * an_iteration, work.assembly.memory, iterations)
 
-    def prepare(self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions) -> "_PreparedCG":
+    def prepare(self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions) -> "PreparedCG":
         refuse_extra(self.name, options)
-        return _PreparedCG(Equilibrated.of(system))
+        return PreparedCG(Equilibrated.of(system))
 
 
 @dataclass(frozen=True, eq=False)
-class _PreparedCG:
+class PreparedCG:
+    """`cg` on one matrix."""
+
     equilibrated: Equilibrated
 
     def solve(self, rhs: Floats, options: SolverOptions, progress: Progress) -> SolveResult:
