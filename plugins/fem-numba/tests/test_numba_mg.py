@@ -178,9 +178,9 @@ def test_the_backend_s_own_is_used_and_kept():
     mesh = MESHES["y-tube"]()
     with open_backend("numba", threads=1) as session:
         solutions = [session.solve(mesh, Problem.potential_flow(mesh, gamma=g), solver="mg") for g in (1.0, 2.5)]
-        prepared = session.backends[0][1]._mg._prepared._kept[1]
+        prepared = session.backends[0][1]._prepared._kept[1]
         session.forget()  # without it `fem tune` would time no set-up
-        assert session.backends[0][1]._mg._prepared._kept is None
+        assert session.backends[0][1]._prepared._kept is None
     assert isinstance(prepared.start.args[1], Cycle)
     np.testing.assert_allclose(solutions[1].u, 2.5 * solutions[0].u, rtol=0, atol=1e-6 * solutions[1].u.max())
     for solution in solutions:
