@@ -37,7 +37,7 @@ def key_of(mesh: Mesh, options: SolverOptions, fixed: Ints, probe: bytes) -> str
     fixed : int32 (m,)
         Nodes whose value is held.
     probe : bytes
-        What tells the matrix from another one: `probe`, or what a device makes of K v without the matrix coming here.
+        What tells the matrix from another one: `probe`, or the same where the matrix is.
     """
     digest = hashlib.blake2b(probe, digest_size=16)
     digest.update(fixed.tobytes())
