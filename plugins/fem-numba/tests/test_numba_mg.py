@@ -100,8 +100,8 @@ def test_the_set_up_is_the_core_s(name, dirichlet):
     M, M2 = (k.m_matrix(k.galerkin(K, P), number[mesh.quad8[:, :4]]) for k in (core, ours))
     agree_but_for_zeros(ours.galerkin(K, P), core.galerkin(K, P))
     agree_but_for_zeros(M2, M)
-    A, _ = hierarchy._unit_diagonal(K, np.float32, free)
-    A2, _ = hierarchy._unit_diagonal(K, np.float32, free, ours)
+    A, _ = hierarchy._unit_diagonal(K, free)
+    A2, _ = hierarchy._unit_diagonal(K, free, ours)
     np.testing.assert_array_equal(A2.data, A.data)
     lines, lines2 = (hierarchy.strong_lines(A, mesh.quad8, k.strong_links) for k in (core, ours))
     bound, bound2 = (hierarchy.largest_eigenvalue(A, lines, k.lanczos) for k in (core, ours))
@@ -116,7 +116,7 @@ def test_the_estimate_has_the_same_bits_on_any_number_of_threads():
     # On more pieces of rows than threads, which a sum divided among threads would take in another order.
     mesh = generate.duct(nodes=40_000)
     system = conditioned(mesh, dirichlet="eliminate")
-    A, _ = hierarchy._unit_diagonal(system.matrix, np.float32)
+    A, _ = hierarchy._unit_diagonal(system.matrix)
     first, *others = (lanczos(n, A, None, 8) for n in range(1, min(8, jit.most_threads()) + 1))
     assert all(other == first for other in others)
 
