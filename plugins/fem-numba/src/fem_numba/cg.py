@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 import numba
 import numpy as np
-from fem_core import LinearSystem, Mesh, Problem, Progress, SolveResult, SolverOptions, StopReason
+from fem_core import LinearSystem, Mesh, Problem, Progress, SolveResult, SolverOptions
 from fem_core.solvers import ConjugateGradients as Reference
 from fem_core.solvers import Prepared
-from fem_core.solvers.base import History, dot, norm
-from fem_core.solvers.cg import PreparedCG, RemainingTime
+from fem_core.solvers.base import dot
+from fem_core.solvers.cg import PreparedCG, iterate
 from fem_core.types import Array, Floats, Ints
 from numba import prange
 from scipy import sparse
@@ -149,7 +149,7 @@ def digest(words: Array, out: Array) -> None:
     i8, f8, In[f8, 1], In[u2, 1], In[i4, 1], In[i4, 1], In[u4, 1], In[i4, 1], In[u4, 1], In[u4, 1],
     Out[f8, 1], Out[f8, 1], Out[f8, 1], Out[f8, 1], Out[f8, 1], Out[f8, 1], i8, parallel=True,
 )  # fmt: skip
-def iterate(
+def take_steps(
     steps: int, target: float, v: Floats, local: Array, base: Ints, own: Ints, source: Array,
     seam_starts: Ints, seam_to: Array, seam_from: Array,
     x: Floats, r: Floats, p: Floats, q: Floats, sums: Floats, state: Floats, lanes: int,
@@ -277,49 +277,42 @@ class _Prepared:
     orphans: Ints
 
     def solve(self, rhs: Floats, options: SolverOptions, progress: Progress) -> SolveResult:
-        at, equilibrated = self.layout, self.core.equilibrated
-        if not at.complete or rhs[self.orphans].any():
+        equilibrated = self.core.equilibrated
+        if not self.layout.complete or rhs[self.orphans].any():
             progress.remark("numba: solved by the core's cg, the matrix couples nodes that share no element")
             return self.core.solve(rhs, options, progress)
-        b = at.scatter(equilibrated.d * rhs)
-        norm_b = norm(b)
-        target = max(options.rtol * norm_b, options.atol)
-        remaining = RemainingTime(target / norm_b if norm_b else 1.0)
-        history: History = []
+        at = _Iteration(self.layout, self.v, self.layout.scatter(equilibrated.d * rhs), self.threads)
+        iterations, reason, history = iterate(at, options, progress)
+        w = equilibrated.d * self.layout.gather(at.x)
+        return equilibrated.result(w, rhs, "cg", iterations, reason, options, history)
 
-        x, r, p, q = np.zeros(at.size), b.copy(), np.zeros(at.size), np.zeros(at.size)
-        sums, state = np.zeros(len(at.own)), np.array([dot(b, b), 0.0, 1.0])
-        seams = at.seam_starts, at.seam_to, at.seam_from
-        finite = x.copy()  # x when it was last known to be finite
-        iteration, reason = 0, StopReason.CONVERGED
-        at_once = max(1, _UPDATES // at.size)
-        while norm_b:
-            norm_r = math.sqrt(state[0])
-            if norm_r < target:
-                break
-            if not math.isfinite(norm_r):
-                x, reason = finite, StopReason.NOT_FINITE
-                break
-            if iteration >= options.maxiter:
-                reason = StopReason.MAXITER
-                break
-            if iteration and iteration % options.monitor == 0:
-                with parallel(self.threads):
-                    true = residual(self.v, at.local, at.base, at.own, at.source, *seams, b, x, q, sums, LANES) / norm_b
-                history.append((iteration, true))
-                progress.solve(iteration, true, remaining.after(true))
-                finite[:] = x
-            progress.check()
-            steps = min(options.monitor - iteration % options.monitor, options.maxiter - iteration, at_once)
-            with parallel(self.threads):
-                iteration += iterate(
-                    steps, target, self.v, at.local, at.base, at.own, at.source, *seams, x, r, p, q, sums, state, LANES
-                )
-            if state[2] <= 0:
-                reason = StopReason.INDEFINITE
-                break
-        w = equilibrated.d * at.gather(x)
-        return equilibrated.result(w, rhs, "cg", iteration, reason, options, history)
+
+class _Iteration:
+    """The vectors of one right-hand side in the order of the layout; what `fem_core.solvers.cg.Iteration` asks for."""
+
+    def __init__(self, at: Layout, v: Floats, b: Floats, threads: int) -> None:
+        self._matrix = v, at.local, at.base, at.own, at.source, at.seam_starts, at.seam_to, at.seam_from
+        self._b, self._threads, self._most = b, threads, max(1, _UPDATES // at.size)
+        self.x, self._r, self._p, self._q, self._finite = (np.zeros(at.size) for _ in range(5))
+        self._r[:] = b
+        self._sums, self._state = np.zeros(len(at.own)), np.array([dot(b, b), 0.0, 1.0])
+        self.norm_b = math.sqrt(self._state[0])
+
+    def advance(self, steps: int, target: float) -> tuple[int, float, bool]:
+        with parallel(self._threads):
+            vectors = self.x, self._r, self._p, self._q
+            done = take_steps(min(steps, self._most), target, *self._matrix, *vectors, self._sums, self._state, LANES)
+        return done, math.sqrt(self._state[0]), not self._state[2] <= 0
+
+    def residual(self) -> float:
+        with parallel(self._threads):
+            return residual(*self._matrix, self._b, self.x, self._q, self._sums, LANES)
+
+    def remember(self) -> None:
+        self._finite[:] = self.x
+
+    def recall(self) -> None:
+        self.x = self._finite
 
 
 def _digest(array: Array) -> object:
