@@ -46,10 +46,13 @@ def measure(mesh: fem.Mesh, steps: int, repeats: int) -> dict[str, float]:
     problem = fem.Problem.potential_flow(mesh)
     system = fem.apply_bc(fem.assemble_system(mesh, problem, backend="numpy"), mesh, problem)
     e = Equilibrated.of(system)
-    solver = ConjugateGradients()
+    prepared = {
+        threads: ConjugateGradients(threads).prepare(system, mesh, problem, fem.SolverOptions())
+        for threads in (1, THREADS)
+    }
 
     def numba(steps: int, threads: int) -> None:
-        solver.solve(system, mesh, problem, fem.SolverOptions(maxiter=steps), fem.Progress(), threads)
+        prepared[threads].solve(system.rhs, fem.SolverOptions(maxiter=steps), fem.Progress())
 
     def scipy() -> None:
         cg(e.A, e.d * system.rhs, rtol=1e-8, atol=0.0, maxiter=steps)

@@ -724,3 +724,15 @@ def test_a_hierarchy_is_kept_for_as_long_as_the_matrix_is_the_same(mesh):
 def test_multigrid_does_not_hide_a_lost_device(mesh):
     with session(on(Fails("multiply_f4", lost("test")))) as opened, pytest.raises(DeviceLost, match="solve_system"):
         opened.solve(mesh, solver="mg")
+
+
+@pytest.mark.parametrize("conductivities", [(1.0, 1 + 1e-7), (1e-7, 2e-7)])
+def test_a_change_is_seen_beside_a_penalty(conductivities):
+    """Held nodes have 1e12 on the diagonal: what is summed with that hides changes of the others."""
+    mesh = fem.generate.duct(nx=8, ny=4)
+    problems = [fem.Problem.potential_flow(mesh, conductivity=k) for k in conductivities]
+    with session() as opened:
+        for problem in problems:
+            found = opened.solve(mesh, problem, solver="mg", rtol=1e-12).u
+            wanted = fem.solve(mesh, problem, backend="numpy", solver="direct").u
+            np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-9 * np.abs(wanted).max())

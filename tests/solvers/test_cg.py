@@ -299,6 +299,57 @@ def test_the_remaining_time_does_not_depend_on_maxiter(clock):
     assert times[0][-1] == pytest.approx(0, abs=3)
 
 
+# ── the driver of those who take many steps at once ──────────────────────────────────────────
+
+
+class Scripted:
+    """Takes `most` steps at once; ‖r‖ is 1/(steps taken), but for what `ends` has for a number of steps."""
+
+    norm_b = 1.0
+
+    def __init__(self, most=100, ends=()):
+        self.most, self.ends, self.taken, self.calls, self.log = most, dict(ends), 0, [], []
+
+    def advance(self, steps, target):
+        self.calls.append(steps)
+        before = self.taken
+        while self.taken < before + min(steps, self.most) and self.taken not in self.ends:
+            self.taken += 1
+        norm_r, definite = self.ends.get(self.taken, (1 / (self.taken or 1), True))
+        return self.taken - before, norm_r, definite
+
+    def residual(self):
+        return 1 / self.taken
+
+    def remember(self):
+        self.log.append(self.taken)
+
+    def recall(self):
+        self.log.append("recalled")
+
+
+@pytest.mark.parametrize(
+    ("at", "options", "calls", "end", "log"),
+    [
+        # No call goes beyond the monitor's next iteration, nor beyond maxiter; the last isn't monitored.
+        (Scripted(), {"maxiter": 25}, [10, 10, 5], (25, StopReason.MAXITER), [10, 20]),
+        (Scripted(most=4), {"maxiter": 20}, [10, 6, 2, 10, 6, 2], (20, StopReason.MAXITER), [10]),
+        (Scripted(), {"maxiter": 0}, [], (0, StopReason.MAXITER), []),
+        # Each way to end in the middle of a call. The last finite x is asked for only where there is another one.
+        (Scripted(ends={13: (1e-9, True)}), {}, [10, 10], (13, StopReason.CONVERGED), [10]),
+        (Scripted(ends={13: (0.5, False)}), {}, [10, 10], (13, StopReason.INDEFINITE), [10]),
+        (Scripted(ends={13: (np.nan, True)}), {}, [10, 10], (13, StopReason.NOT_FINITE), [10, "recalled"]),
+        (Scripted(ends={0: (1.0, False)}), {}, [10], (0, StopReason.INDEFINITE), []),
+        # At the monitor's iteration an end comes before the look.
+        (Scripted(ends={10: (np.inf, True)}), {}, [10], (10, StopReason.NOT_FINITE), ["recalled"]),
+    ],
+)
+def test_the_driver(at, options, calls, end, log):
+    iterations, reason, history = cg_module.iterate(at, SolverOptions(monitor=10, **options), Progress())
+    assert (at.calls, (iterations, reason), at.log) == (calls, end, log)
+    assert history == [(i, 1 / i) for i in log if i != "recalled"]
+
+
 # ── cancellation ─────────────────────────────────────────────────────────────────────────────
 
 

@@ -240,7 +240,7 @@ INTERRUPTED = (
 def test_ctrl_c_ends_with_130_one_line_and_a_last_event(tmp_path):
     stages = (
         ("assemble_system", "assembly", "sum_stiffness"),
-        ("solve_system", "cg", "iterate"),
+        ("solve_system", "cg", "take_steps"),
         ("compute_derived", "derived", "fields"),
     )
     mesh = tmp_path / "mesh.h5"

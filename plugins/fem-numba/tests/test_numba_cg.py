@@ -30,7 +30,7 @@ pytest.importorskip("numba", reason="numba is not installed")
 pytest.importorskip("fem_numba", reason="fem-numba is not installed")
 from fem_core.testing import strategies
 from fem_numba import jit
-from fem_numba.cg import ConjugateGradients
+from fem_numba.backend import Numba
 from fem_numba.renumber import CHUNK, Layout
 
 
@@ -45,8 +45,8 @@ def conditioned(mesh: Mesh, **given) -> tuple[LinearSystem, Problem]:
 
 
 def run(system, mesh, problem=None, threads=1, progress=None, **options):
-    solver = ConjugateGradients()
-    return solver.solve(system, mesh, problem, SolverOptions(**options), progress or Progress(), threads)
+    options = SolverOptions(**options)
+    return Numba(threads).fem_solve(system, mesh, problem, options, progress or Progress())
 
 
 def reference(system, mesh, problem=None, **options):
@@ -347,19 +347,19 @@ def test_a_token_stops_it_between_calls():
 def test_what_is_kept_follows_the_matrix_even_changed_in_place():
     mesh = MESHES["duct"]()
     system, problem = conditioned(mesh)
-    solver = ConjugateGradients()
+    backend = Numba(threads=1)
 
     def solved(system):
-        return solver.solve(system, mesh, problem, SolverOptions(), Progress(), 1)
+        return backend.fem_solve(system, mesh, problem, SolverOptions(), Progress())
 
     first = solved(system)
-    layout, prepared = solver._layout, solver._prepared
+    layout, prepared = backend._cg._layout, backend._prepared._kept
     again = solved(replace(system, rhs=2 * system.rhs))
-    assert solver._prepared is prepared
+    assert backend._prepared._kept is prepared
     np.testing.assert_allclose(again.u, 2 * first.u, rtol=1e-12)
     system.matrix.data[:] *= 4  # and its scale is halved, exactly
     np.testing.assert_allclose(solved(system).u, first.u / 4, rtol=1e-12)
-    assert solver._prepared is not prepared
-    assert solver._layout is layout
-    solver.forget()
-    assert solver._layout is solver._prepared is None
+    assert backend._prepared._kept is not prepared
+    assert backend._cg._layout is layout
+    backend.forget()
+    assert backend._cg._layout is backend._prepared._kept is None

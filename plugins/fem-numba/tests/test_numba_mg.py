@@ -100,8 +100,8 @@ def test_the_set_up_is_the_core_s(name, dirichlet):
     M, M2 = (k.m_matrix(k.galerkin(K, P), number[mesh.quad8[:, :4]]) for k in (core, ours))
     agree_but_for_zeros(ours.galerkin(K, P), core.galerkin(K, P))
     agree_but_for_zeros(M2, M)
-    A, _ = hierarchy._unit_diagonal(K, np.float32, free)
-    A2, _ = hierarchy._unit_diagonal(K, np.float32, free, ours)
+    A, _ = hierarchy._unit_diagonal(K, free)
+    A2, _ = hierarchy._unit_diagonal(K, free, ours)
     np.testing.assert_array_equal(A2.data, A.data)
     lines, lines2 = (hierarchy.strong_lines(A, mesh.quad8, k.strong_links) for k in (core, ours))
     bound, bound2 = (hierarchy.largest_eigenvalue(A, lines, k.lanczos) for k in (core, ours))
@@ -116,7 +116,7 @@ def test_the_estimate_has_the_same_bits_on_any_number_of_threads():
     # On more pieces of rows than threads, which a sum divided among threads would take in another order.
     mesh = generate.duct(nodes=40_000)
     system = conditioned(mesh, dirichlet="eliminate")
-    A, _ = hierarchy._unit_diagonal(system.matrix, np.float32)
+    A, _ = hierarchy._unit_diagonal(system.matrix)
     first, *others = (lanczos(n, A, None, 8) for n in range(1, min(8, jit.most_threads()) + 1))
     assert all(other == first for other in others)
 
@@ -178,9 +178,9 @@ def test_the_backend_s_own_is_used_and_kept():
     mesh = MESHES["y-tube"]()
     with open_backend("numba", threads=1) as session:
         solutions = [session.solve(mesh, Problem.potential_flow(mesh, gamma=g), solver="mg") for g in (1.0, 2.5)]
-        prepared = session.backends[0][1]._mg._prepared[1]
+        prepared = session.backends[0][1]._prepared._kept[1]
         session.forget()  # without it `fem tune` would time no set-up
-        assert session.backends[0][1]._mg._prepared is None
+        assert session.backends[0][1]._prepared._kept is None
     assert isinstance(prepared.start.args[1], Cycle)
     np.testing.assert_allclose(solutions[1].u, 2.5 * solutions[0].u, rtol=0, atol=1e-6 * solutions[1].u.max())
     for solution in solutions:

@@ -8,7 +8,7 @@ from scipy import sparse
 
 from fem_core.assembly.element import robin_edges
 from fem_core.assembly.sparsity import accumulate, csr_positions
-from fem_core.errors import ProblemError
+from fem_core.errors import ProblemError, SolveError
 from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem, nodal_values
 from fem_core.types import Floats, Ints
@@ -101,13 +101,23 @@ def robin_terms(mesh: Mesh, problem: Problem) -> Iterator[tuple[Ints, Floats, Fl
 
 
 def require_bare(system: LinearSystem, mesh: Mesh) -> None:
-    """Raises ProblemError if `system` has its boundary conditions already or isn't that of `mesh`."""
+    """Raises ProblemError if `system` has its boundary conditions already or isn't that of `mesh`.
+
+    Like `require_conditions` for a system on a device, too.
+    """
     if system.lift is not None:
         raise ProblemError(
             "the system has its boundary conditions already; apply them to what assemble_system returned"
         )
     if system.n_nodes != mesh.n_nodes:
         raise ProblemError(f"{mesh.source}: the system has {system.n_nodes} nodes, the mesh {mesh.n_nodes}")
+
+
+def require_conditions(system: LinearSystem) -> Floats:
+    """The lift ĝ. Raises SolveError if `system` has no boundary conditions yet."""
+    if system.lift is None:
+        raise SolveError("the system has no boundary conditions yet; call apply_bc first")
+    return system.lift
 
 
 def _with_values(K: "sparse.csr_array", values: Floats) -> "sparse.csr_array":

@@ -1,14 +1,11 @@
 """The core's own implementation of every stage: last in every chain of providers."""
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
 
-import numpy as np
-
 from fem_core.assembly import sparsity as symbolic
 from fem_core.assembly.sparsity import Sparsity
-from fem_core.assembly.system import LinearSystem, apply_conditions
+from fem_core.assembly.system import LinearSystem, apply_conditions, require_conditions
 from fem_core.backends import pattern_cache
 from fem_core.backends.batched import BatchedBackend
 from fem_core.backends.core_plugin import fem_linear_solvers
@@ -16,9 +13,10 @@ from fem_core.errors import FemError, SolveError
 from fem_core.execution.executors import SerialExecutor
 from fem_core.mesh.mesh import Mesh
 from fem_core.plugins.hookspecs import hookimpl
-from fem_core.plugins.solver import LinearSolver, Prepared
+from fem_core.plugins.solver import LinearSolver
 from fem_core.problem import Problem
 from fem_core.results import SolveResult, SolverOptions
+from fem_core.solvers.prepared import LastPrepared, key_of, probe
 from fem_core.support.progress import Progress
 from fem_core.types import Stage
 
@@ -37,10 +35,10 @@ class DefaultBackend(BatchedBackend):
         self.solvers: dict[str, LinearSolver] = {}
         for solver in fem_linear_solvers() if solvers is None else solvers:
             self.solvers.setdefault(solver.name, solver)
-        self._prepared: tuple[str, Prepared] | None = None
+        self._prepared = LastPrepared()
 
     def forget(self) -> None:
-        self._prepared = None
+        self._prepared.forget()
         super().forget()
 
     def declines(self, stage: Stage, problem: Problem, options: SolverOptions) -> str | None:
@@ -65,30 +63,14 @@ class DefaultBackend(BatchedBackend):
         self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress
     ) -> SolveResult:
         system = system.to_host()
-        if system.lift is None:
-            raise SolveError("the system has no boundary conditions yet; call apply_bc first")
+        lift = require_conditions(system)
         try:
-            w = self._prepare(system, mesh, problem, options).solve(system.rhs, options, progress)
-            return replace(w, u=system.lift + w.u)
+            key = key_of(mesh, options, system.fixed, probe(system.matrix))
+            solver = self.solvers[options.method]
+            prepared = self._prepared.get(key, lambda: solver.prepare(system, mesh, problem, options))
+            w = prepared.solve(system.rhs, options, progress)
+            return replace(w, u=lift + w.u)
         except FemError:
             raise
         except Exception as error:
             raise SolveError(f"solver {options.method!r} failed: {type(error).__name__}: {error}") from error
-
-    def _prepare(self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions) -> Prepared:
-        """The prepared solver, kept for as long as method, its options and the matrix stay the same."""
-        key = f"{options.method} {sorted(options.extra.items())} {mesh.fingerprint} {_probed(system)}"
-        if self._prepared is None or self._prepared[0] != key:
-            self._prepared = None  # before its successor takes memory
-            self._prepared = key, self.solvers[options.method].prepare(system, mesh, problem, options)
-        return self._prepared[1]
-
-
-def _probed(system: LinearSystem) -> str:
-    """Hash of K v and of the fixed nodes, v random but always the same: ten times as fast as hashing K.
-
-    What it can't see is a change below the rounding of K v, and that changes no solution either.
-    """
-    digest = hashlib.blake2b(system.matrix @ np.random.default_rng(0).random(system.n_nodes), digest_size=16)
-    digest.update(system.fixed.tobytes())
-    return digest.hexdigest()

@@ -6,14 +6,14 @@ from typing import Any, Literal
 import numpy as np
 
 from fem_core.assembly.sparsity import Sparsity
-from fem_core.assembly.system import require_bare
+from fem_core.assembly.system import require_bare, require_conditions
 from fem_core.device import assembly, cg, conditions, derived, ledger, sparsity
 from fem_core.device.device import Device
 from fem_core.device.info import ASSEMBLIES
 from fem_core.device.mg import DeviceMultigrid
 from fem_core.device.runtime import Runtime
 from fem_core.device.values import DeviceFields, DevicePattern, DevicePotential, DeviceSystem
-from fem_core.errors import OptionError, SolveError
+from fem_core.errors import OptionError
 from fem_core.mesh.mesh import Mesh
 from fem_core.plugins.backend import Backend
 from fem_core.plugins.hookspecs import hookimpl
@@ -87,8 +87,7 @@ class DeviceBackend(Backend):
     ) -> DevicePotential | SolveResult:
         refuse_extra(options.method, options)
         system = self._system(system)
-        if system.lift is None:
-            raise SolveError("the system has no boundary conditions yet; call apply_bc first")
+        require_conditions(system)
         progress.remark(f"on {self.device.name}")
         if options.method == "mg":
             return self._mg.solve(system, mesh, problem, options, progress)

@@ -4,6 +4,8 @@ After equilibration the diagonal is 1, so the preconditioner is the identity and
 the monitor's iterations are the runtime's; the host looks at the state between its batches.
 """
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,9 +15,9 @@ from fem_core.device import runtime as state_of
 from fem_core.device.device import Device
 from fem_core.device.values import NO_VALUES, DevicePotential, DeviceSystem
 from fem_core.errors import SolveError
-from fem_core.results import SolveResult, SolverOptions, StopReason
-from fem_core.solvers.base import History, judged
-from fem_core.solvers.cg import RemainingTime
+from fem_core.results import SolverOptions
+from fem_core.solvers.base import judged
+from fem_core.solvers.cg import iterate
 from fem_core.support.progress import Progress
 from fem_core.support.wording import name_some
 
@@ -38,68 +40,63 @@ def solve(device: Device, system: DeviceSystem, options: SolverOptions, progress
 
 
 def _solve(device: Device, system: DeviceSystem, options: SolverOptions, progress: Progress) -> DevicePotential:
-    runtime, N, pattern = device.runtime, system.n_nodes, (system.indptr, system.indices)
-    d = inverse_root_diagonal(device, system)
-    A, b = runtime.empty(system.nnz, np.float64), runtime.empty(N, np.float64)
-    runtime.launch("scale_matrix", N, *pattern, system.values, d, A)
-    runtime.launch("product", N, d, system.rhs, b)
-    norm_b = device.norm(N, b)
-    target = max(options.rtol * norm_b, options.atol)
-    remaining = RemainingTime(target / norm_b if norm_b else 1.0)
-    history: History = []
-
-    x, p = runtime.zeros(N, np.float64), runtime.zeros(N, np.float64)
-    r, q, spare = (runtime.empty(N, np.float64) for _ in range(3))
-    finite = runtime.zeros(N, np.float64)  # x when it was last known to be finite
-    runtime.copy(b, r)
-    now = np.zeros(state_of.STATE)
-    now[[state_of.RR, state_of.BEFORE, state_of.TARGET]] = norm_b**2, 1.0, target
-    state = runtime.upload(now)
-    iterate = runtime.conjugate_gradients(N, *pattern, A, x, r, p, q, state)
-    iteration, reason = 0, StopReason.CONVERGED
-    while norm_b:
-        progress.check()
-        limit = min(iteration + options.monitor - iteration % options.monitor, options.maxiter)
-        now[[state_of.LIMIT, state_of.STATUS]] = limit, state_of.RUNNING
-        runtime.copy(runtime.upload(now), state)
-        while now[state_of.STATUS] == state_of.RUNNING:
-            progress.check()
-            iterate()
-            now = runtime.download(state)
-        iteration, status = int(now[state_of.ITERATION]), int(now[state_of.STATUS])
-        if status == state_of.CONVERGED:
-            break
-        if status == state_of.NOT_FINITE:
-            x, reason = finite, StopReason.NOT_FINITE
-            break
-        if status == state_of.INDEFINITE:
-            reason = StopReason.INDEFINITE
-            break
-        if iteration >= options.maxiter:
-            reason = StopReason.MAXITER
-            break
-        runtime.launch("residual", N, *pattern, A, x, b, spare)
-        residual = device.norm(N, spare) / norm_b
-        history.append((iteration, residual))
-        progress.solve(iteration, residual, remaining.after(residual))
-        runtime.copy(x, finite)
-    del A, r, p, iterate
-    found = _judged(device, system, options, d, x, q, spare, norm_b, iteration, reason, history)
-    u = runtime.empty(N, np.float64)
-    runtime.launch("potential", N, system.lift, d, x, u)
-    return DevicePotential(device, u, found)
-
-
-def _judged(
-    device: Device, system: DeviceSystem, options: SolverOptions, d: Any, x: Any, w: Any, unscaled: Any, norm_b: float,
-    iteration: int, reason: StopReason, history: History,
-) -> SolveResult:  # fmt: skip
-    """As `Equilibrated.result`: true residuals at the end, and whether they bear out what the recurrence says."""
     runtime, N = device.runtime, system.n_nodes
+    d = inverse_root_diagonal(device, system)
+    at = _Iteration(device, system, d, progress.check)
+    iterations, reason, history = iterate(at, options, progress)
+    x, norm_b = at.x, at.norm_b
+    del at  # its matrix and the other vectors make room
+
+    # As `Equilibrated.result`: the true residuals at the end.
+    w, unscaled, u = (runtime.empty(N, np.float64) for _ in range(3))
     runtime.launch("product", N, d, x, w)
     runtime.launch("residual", N, system.indptr, system.indices, system.values, w, system.rhs, unscaled)
     runtime.launch("product", N, d, unscaled, w)
     of_equilibrated = device.norm(N, w), norm_b
     runtime.launch("put_zero", len(system.fixed), system.held, unscaled)
     of_system = device.norm(N, unscaled), device.norm(N, system.rhs)
-    return judged(NO_VALUES, "cg", iteration, reason, options, history, of_equilibrated, of_system)
+    runtime.launch("potential", N, system.lift, d, x, u)
+    found = judged(NO_VALUES, "cg", iterations, reason, options, history, of_equilibrated, of_system)
+    return DevicePotential(device, u, found)
+
+
+class _Iteration:
+    """The vectors of one right-hand side on the device; what `fem_core.solvers.cg.Iteration` asks for."""
+
+    def __init__(self, device: Device, system: DeviceSystem, d: Any, check: Callable[[], None]) -> None:
+        runtime, N = device.runtime, system.n_nodes
+        self._device, self._N, self._check = device, N, check
+        self._A = system.indptr, system.indices, runtime.empty(system.nnz, np.float64)
+        self._b, self._r, q, self._spare = (runtime.empty(N, np.float64) for _ in range(4))
+        self.x, p, self._finite = (runtime.zeros(N, np.float64) for _ in range(3))
+        runtime.launch("scale_matrix", N, system.indptr, system.indices, system.values, d, self._A[2])
+        runtime.launch("product", N, d, system.rhs, self._b)
+        runtime.copy(self._b, self._r)
+        self.norm_b = device.norm(N, self._b)
+        self._now = np.zeros(state_of.STATE)
+        self._now[[state_of.RR, state_of.BEFORE]] = self.norm_b**2, 1.0
+        self._state = runtime.upload(self._now)
+        self._run = runtime.conjugate_gradients(N, *self._A, self.x, self._r, p, q, self._state)
+
+    def advance(self, steps: int, target: float) -> tuple[int, float, bool]:
+        runtime, now = self._device.runtime, self._now
+        before = now[state_of.ITERATION]
+        now[[state_of.TARGET, state_of.LIMIT, state_of.STATUS]] = target, before + steps, state_of.RUNNING
+        runtime.copy(runtime.upload(now), self._state)
+        while now[state_of.STATUS] == state_of.RUNNING:
+            self._check()
+            self._run()
+            now = runtime.download(self._state)
+        self._now = now
+        done = int(now[state_of.ITERATION] - before)
+        return done, math.sqrt(now[state_of.RR]), bool(now[state_of.STATUS] != state_of.INDEFINITE)
+
+    def residual(self) -> float:
+        self._device.runtime.launch("residual", self._N, *self._A, self.x, self._b, self._spare)
+        return self._device.norm(self._N, self._spare)
+
+    def remember(self) -> None:
+        self._device.runtime.copy(self.x, self._finite)
+
+    def recall(self) -> None:
+        self.x = self._finite

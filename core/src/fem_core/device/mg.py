@@ -4,7 +4,6 @@ The hierarchy is built on the host, for which the matrix comes there once; its l
 as long as the matrix is the same. It is coarsened until the coarsest level can be a dense inverse.
 """
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -14,7 +13,7 @@ import numpy as np
 from scipy import sparse
 
 from fem_core.device.device import Device
-from fem_core.device.runtime import CHUNK, Runtime
+from fem_core.device.runtime import Runtime
 from fem_core.device.values import DeviceSystem
 from fem_core.mesh.mesh import Mesh
 from fem_core.plugins.solver import Prepared
@@ -23,8 +22,9 @@ from fem_core.results import SolveResult, SolverOptions
 from fem_core.solvers.base import Equilibrated
 from fem_core.solvers.multigrid import Hierarchy, Level, build_hierarchy
 from fem_core.solvers.multigrid.solver import Multigrid, Start
+from fem_core.solvers.prepared import LastPrepared, key_of, probing_vector
 from fem_core.support.progress import Progress
-from fem_core.types import Array, Bools, Floats
+from fem_core.types import Bools, Floats
 
 #: The coarsest level is a dense inverse up to so many unknowns, which is quickly found (1500 would take 2 s).
 #: Without pyamg there may be more: then the host solves.
@@ -186,25 +186,26 @@ class DeviceMultigrid:
 
     def __init__(self, device: Device) -> None:
         self._device = device
-        self._prepared: tuple[str, Prepared] | None = None
+        self._prepared = LastPrepared()
 
     def forget(self) -> None:
         """Drop what is kept for the last matrix."""
-        self._prepared = None
+        self._prepared.forget()
 
     def solve(
         self, system: DeviceSystem, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress
     ) -> SolveResult:
         """u on the host, the lift included. Raises SolveError where the diagonal isn't positive."""
         with self._device.stage("solve_system") as runtime:
-            key = f"{mesh.fingerprint} {self._probed(system)}"
-            if self._prepared is None or self._prepared[0] != key:
-                self._prepared = None  # before its successor takes memory
-                solver = Multigrid(partial(self._set_up, system))
-                self._prepared = key, solver.prepare(system.to_host(), mesh, problem, options)
+
+            def prepare() -> Prepared:
+                prepared = Multigrid(partial(self._set_up, system)).prepare(system.to_host(), mesh, problem, options)
                 progress.remark("the matrix came to the host once, where multigrid is set up")
+                return prepared
+
+            prepared = self._prepared.get(key_of(mesh, options, system.fixed, self._probe(system)), prepare)
             rhs, lift = runtime.download(system.rhs), runtime.download(system.lift)
-            w = self._prepared[1].solve(rhs, options, progress)
+            w = prepared.solve(rhs, options, progress)
         return replace(w, u=lift + w.u)
 
     def _set_up(
@@ -216,14 +217,10 @@ class DeviceMultigrid:
         cycle, d = Cycle(self._device, hierarchy), self._device.runtime.upload(equilibrated.d)
         return hierarchy, partial(_Iteration, self._device, system, d, cycle)
 
-    def _probed(self, system: DeviceSystem) -> str:
-        """Digest of v·K v chunk by chunk, v random but always the same, and of the fixed nodes."""
-        runtime, n, chunks = self._device.runtime, system.n_nodes, -(-system.n_nodes // CHUNK)
-        self._device.ledger.require("multigrid's probe of the matrix", 16 * n + 8 * chunks)
-        v: Array = np.random.default_rng(0).random(n)
-        there, Kv, sums = runtime.upload(v), runtime.empty(n, np.float64), runtime.empty(chunks, np.float64)
-        runtime.launch("multiply", n, system.indptr, system.indices, system.values, there, Kv)
-        runtime.launch("dot_chunks", chunks, n, there, Kv, sums)
-        digest = hashlib.blake2b(runtime.download(sums).tobytes(), digest_size=16)
-        digest.update(system.fixed.tobytes())
-        return digest.hexdigest()
+    def _probe(self, system: DeviceSystem) -> bytes:
+        """K v, as `fem_core.solvers.prepared.probe`; sums over rows would hide changes beside a penalty."""
+        runtime, n = self._device.runtime, system.n_nodes
+        self._device.ledger.require("multigrid's probe of the matrix", 16 * n)
+        v, Kv = runtime.upload(probing_vector(n)), runtime.empty(n, np.float64)
+        runtime.launch("multiply", n, system.indptr, system.indices, system.values, v, Kv)
+        return runtime.download(Kv).tobytes()

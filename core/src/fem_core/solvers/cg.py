@@ -8,8 +8,10 @@ with max(rtol ‖b‖, atol) before each step, as SciPy does.
 import math
 import time
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
+from scipy import sparse
 
 from fem_core.assembly.cost import Cost, Work
 from fem_core.assembly.system import LinearSystem
@@ -37,58 +39,114 @@ class ConjugateGradients:
         an_iteration = 5e-5 + 1.5 * work.traffic * work.elements
         return Cost(work.assembly.seconds + iterations * an_iteration, work.assembly.memory, iterations)
 
-    def prepare(self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions) -> "_PreparedCG":
+    def prepare(self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions) -> "PreparedCG":
         refuse_extra(self.name, options)
-        return _PreparedCG(Equilibrated.of(system))
+        return PreparedCG(Equilibrated.of(system))
 
 
 @dataclass(frozen=True, eq=False)
-class _PreparedCG:
+class PreparedCG:
+    """`cg` on one matrix."""
+
     equilibrated: Equilibrated
 
     def solve(self, rhs: Floats, options: SolverOptions, progress: Progress) -> SolveResult:
-        A, b = self.equilibrated.A, self.equilibrated.d * rhs
-        M = 1 / A.diagonal()
-        norm_b = norm(b)
-        target = max(options.rtol * norm_b, options.atol)
-        remaining = RemainingTime(target / norm_b if norm_b else 1.0)
-        history: History = []
+        A, d = self.equilibrated.A, self.equilibrated.d
+        at = _Iteration(A, d * rhs)
+        iterations, reason, history = iterate(at, options, progress)
+        return self.equilibrated.result(d * at.x, rhs, "cg", iterations, reason, options, history)
 
-        x, r = np.zeros_like(b), b.copy()
-        p, ρ_before = np.zeros_like(b), 1.0
-        finite = x.copy()  # x when it was last known to be finite
-        iteration, reason = 0, StopReason.CONVERGED
-        while norm_b:
-            norm_r = norm(r)
-            if norm_r < target:
-                break
-            if not math.isfinite(norm_r):
-                x, reason = finite, StopReason.NOT_FINITE
-                break
-            if iteration >= options.maxiter:
-                reason = StopReason.MAXITER
-                break
-            if iteration and iteration % options.monitor == 0:
-                residual = norm(b - A @ x) / norm_b
-                history.append((iteration, residual))
-                progress.solve(iteration, residual, remaining.after(residual))
-                finite[:] = x
-            progress.check()
-            z = M * r
-            ρ = dot(r, z)
-            p *= ρ / ρ_before
-            p += z
-            q = A @ p
-            pAp = dot(p, q)
-            if pAp <= 0:
-                reason = StopReason.INDEFINITE
-                break
-            α = ρ / pAp
-            x += α * p
-            r -= α * q
-            ρ_before = ρ
-            iteration += 1
-        return self.equilibrated.result(self.equilibrated.d * x, rhs, "cg", iteration, reason, options, history)
+
+class Iteration(Protocol):
+    """The vectors of conjugate gradients on A x = b, from x = 0, and what is done with them."""
+
+    @property
+    def norm_b(self) -> float: ...
+
+    def advance(self, steps: int, target: float) -> tuple[int, float, bool]:
+        """Take steps: at least one, at most `steps`, and none where p·Ap <= 0.
+
+        Whoever takes more than one at once ends them when ‖r‖ < target or isn't finite. Returned are how many were
+        taken, ‖r‖ of the recurrence, and whether it wasn't p·Ap <= 0 that ended them.
+        """
+        ...
+
+    def residual(self) -> float:
+        """‖b - A x‖."""
+        ...
+
+    def remember(self) -> None:
+        """Keep a copy of x, which is finite."""
+        ...
+
+    def recall(self) -> None:
+        """Go back to the x that was remembered last, or to 0."""
+        ...
+
+
+class _Iteration:
+    """By NumPy and SciPy, one step at a time."""
+
+    def __init__(self, A: "sparse.csr_array", b: Floats) -> None:
+        self.A, self.b, self.norm_b, self.M = A, b, norm(b), 1 / A.diagonal()
+        self.x, self.r, self.p, self.finite = np.zeros_like(b), b.copy(), np.zeros_like(b), np.zeros_like(b)
+        self.ρ = 1.0
+
+    def advance(self, steps: int, target: float) -> tuple[int, float, bool]:
+        z = self.M * self.r
+        before, self.ρ = self.ρ, dot(self.r, z)
+        self.p *= self.ρ / before
+        self.p += z
+        q = self.A @ self.p
+        pAp = dot(self.p, q)
+        if pAp <= 0:
+            return 0, norm(self.r), False
+        α = self.ρ / pAp
+        self.x += α * self.p
+        self.r -= α * q
+        return 1, norm(self.r), True
+
+    def residual(self) -> float:
+        return norm(self.b - self.A @ self.x)
+
+    def remember(self) -> None:
+        self.finite[:] = self.x
+
+    def recall(self) -> None:
+        self.x = self.finite
+
+
+def iterate(at: Iteration, options: SolverOptions, progress: Progress) -> tuple[int, StopReason, History]:
+    """Steps until the stopping rule or something else ends them, watched at the monitor's interval.
+
+    How many were taken, why no more, and the true residuals; x is in `at`.
+    """
+    norm_b = norm_r = at.norm_b
+    target = max(options.rtol * norm_b, options.atol)
+    remaining = RemainingTime(target / norm_b if norm_b else 1.0)
+    history: History = []
+    iteration, reason = 0, StopReason.CONVERGED
+    while norm_b and not norm_r < target:
+        if not math.isfinite(norm_r):
+            at.recall()
+            reason = StopReason.NOT_FINITE
+            break
+        if iteration >= options.maxiter:
+            reason = StopReason.MAXITER
+            break
+        if iteration and iteration % options.monitor == 0:
+            residual = at.residual() / norm_b
+            history.append((iteration, residual))
+            progress.solve(iteration, residual, remaining.after(residual))
+            at.remember()
+        progress.check()
+        steps = min(options.monitor - iteration % options.monitor, options.maxiter - iteration)
+        done, norm_r, definite = at.advance(steps, target)
+        iteration += done
+        if not definite:
+            reason = StopReason.INDEFINITE
+            break
+    return iteration, reason, history
 
 
 @dataclass

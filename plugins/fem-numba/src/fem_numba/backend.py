@@ -1,6 +1,7 @@
 """The backend: each stage is a module of compiled functions."""
 
 import weakref
+from dataclasses import replace
 from typing import Any
 
 from fem_core import (
@@ -17,7 +18,9 @@ from fem_core import (
     available_cores,
     hookimpl,
 )
-from fem_core.backends.default import DefaultBackend
+from fem_core.assembly.system import require_conditions
+from fem_core.solvers import LinearSolver
+from fem_core.solvers.prepared import LastPrepared, key_of, probe
 
 from fem_numba import assembly, conditions, derived, jit, sparsity
 from fem_numba.cg import ConjugateGradients
@@ -40,8 +43,8 @@ class Numba(Backend):
         self.threads = threads or available_cores()
         self._memory = Recycled()
         self._foreign: tuple[weakref.ref[Sparsity], Pattern] | None = None
-        self._cg = ConjugateGradients()
-        self._mg = DefaultBackend()
+        self._prepared = LastPrepared()
+        self._cg, self._mg = ConjugateGradients(self.threads), multigrid(self.threads)
 
     def open(self) -> None:
         if jit.switched_off():
@@ -52,7 +55,7 @@ class Numba(Backend):
                 f"threads={self._asked}, but Numba was started with {most}; set NUMBA_NUM_THREADS before Python starts"
             )
         self.threads = min(self.threads, most)
-        self._mg.solvers["mg"] = multigrid(self.threads)
+        self._cg, self._mg = ConjugateGradients(self.threads), multigrid(self.threads)
 
     def compile(self) -> None:
         try:
@@ -62,8 +65,8 @@ class Numba(Backend):
 
     def forget(self) -> None:
         self._foreign = None
+        self._prepared.forget()
         self._cg.forget()
-        self._mg.forget()
 
     def close(self) -> None:
         self._memory = Recycled()
@@ -88,9 +91,13 @@ class Numba(Backend):
     def fem_solve(
         self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress
     ) -> SolveResult:
-        if options.method == "mg":
-            return self._mg.fem_solve(system, mesh, problem, options, progress)
-        return self._cg.solve(system.to_host(), mesh, problem, options, progress, self.threads)
+        system = system.to_host()
+        lift = require_conditions(system)
+        solver: LinearSolver = self._mg if options.method == "mg" else self._cg
+        key = key_of(mesh, options, system.fixed, probe(system.matrix))
+        prepared = self._prepared.get(key, lambda: solver.prepare(system, mesh, problem, options))
+        w = prepared.solve(system.rhs, options, progress)
+        return replace(w, u=lift + w.u)
 
     @hookimpl
     def fem_compute_derived(

