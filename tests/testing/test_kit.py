@@ -1,7 +1,10 @@
 """The conformance kit: right backends pass it, and each planted fault is caught by the check it is named for."""
 
+import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import fem_core as fem
 import pytest
@@ -47,6 +50,33 @@ def test_each_planted_fault_is_caught_by_its_check(fault):
     (result,) = verify(fault.info, checks=[fault.caught_by], shrink=False)
     assert result.outcome == "failed", f"{fault.caught_by} lets {fault.name} pass"
     assert result.detail
+
+
+class LeftSegment(Whole):
+    """Leaves a segment of shared memory behind."""
+
+    def open(self):
+        self.path = Path("/dev/shm", f"fem-test-{os.getpid()}-{time.monotonic_ns()}-left")
+        self.path.write_bytes(b"left")
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="looks into /dev/shm")
+def test_a_segment_left_behind_is_the_backend_s_and_no_other_program_s():
+    """Another program makes and drops segments of its own all the time."""
+    busy = "from multiprocessing.shared_memory import SharedMemory as S\nwhile True:\n    s = S(create=True, size=9)\n"
+    busy += "    for _ in range(20000): pass\n    s.close(); s.unlink()\n"
+    with subprocess.Popen([sys.executable, "-c", busy]) as other:
+        try:
+            (right,) = verify(info(Whole), checks=["cleanup"])
+            (wrong,) = verify(info(LeftSegment), checks=["cleanup"])
+        finally:
+            other.kill()
+            for path in Path("/dev/shm").glob(f"fem-test-{os.getpid()}-*-left"):
+                path.unlink()
+    assert right.outcome == "passed", right.detail
+    assert wrong.outcome == "failed"
+    assert "-left" in wrong.detail
+    assert "psm_" not in wrong.detail
 
 
 def test_every_check_that_compares_or_watches_has_caught_something():

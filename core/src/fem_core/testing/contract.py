@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from importlib import metadata
 from multiprocessing import resource_tracker
@@ -141,7 +142,7 @@ def check_cleanup(target: Target) -> None:
     """After `close`, also after an error and twice, no thread, process or shared memory of the backend is left."""
     before = _resources()
     for _, backend in target.unopened():
-        made = _resources() - before
+        made = _lasting(before, 0.2)
         assert not made, f"creating the backend already made {', '.join(sorted(made))}"
         backend.close()  # also of one that was never opened, and twice
         backend.close()
@@ -160,13 +161,19 @@ def check_cleanup(target: Target) -> None:
             backend.close()
         session.close()
         session.close()
-        deadline = time.monotonic() + _GRACE
-        left = _resources() - before
-        while left and time.monotonic() < deadline:
-            gc.collect()
-            time.sleep(0.05)
-            left &= _resources()  # what other programs put into /dev/shm meanwhile is none of ours
+        left = _lasting(before, _GRACE)
         assert not left, f"left behind after close: {', '.join(sorted(left))}"
+
+
+def _lasting(before: set[str], seconds: float) -> set[str]:
+    """What there is now, wasn't `before`, and is still there after so many seconds; nothing of other programs."""
+    deadline = time.monotonic() + seconds
+    left = _resources() - before - _of_other_programs()
+    while left and time.monotonic() < deadline:
+        gc.collect()
+        time.sleep(0.05)
+        left &= _resources() - _of_other_programs()
+    return left
 
 
 def _resources() -> set[str]:
@@ -180,6 +187,25 @@ def _resources() -> set[str]:
     shared = Path("/dev/shm")
     if shared.is_dir():
         found |= {f"/dev/shm/{path.name}" for path in shared.iterdir() if path.stat().st_uid == os.getuid()}
+    return found
+
+
+def _of_other_programs() -> set[str]:
+    """The segments in /dev/shm that a process has open or mapped which is neither this one nor descends from it."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    ours = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in ours} - ours:
+        ours |= more
+    found = set()
+    for pid in parents.keys() - ours:
+        with suppress(OSError):  # it has ended, or is somebody else's
+            process = Path("/proc", str(pid))
+            held = [os.readlink(link) for link in (process / "fd").iterdir()]
+            held += [line.split(maxsplit=5)[-1] for line in (process / "maps").read_text().splitlines()]
+            found |= {path for path in held if path.startswith("/dev/shm/")}
     return found
 
 
