@@ -12,6 +12,7 @@ import io
 import json
 import math
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -161,11 +162,12 @@ def _new(path: Path) -> Iterator[_New]:
 
 def _memory() -> IO[bytes]:
     """A file in memory, in which gaps take no room where the system has such files."""
-    with suppress(ImportError, AttributeError, OSError):
-        import resource
+    if sys.platform == "linux":
+        with suppress(ImportError, AttributeError, OSError):
+            import resource
 
-        if resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY:  # which holds for these too
-            return open(os.memfd_create("hdf5"), "w+b", buffering=0)
+            if resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY:  # which holds for these too
+                return open(os.memfd_create("hdf5"), "w+b", buffering=0)
     return io.BytesIO()
 
 

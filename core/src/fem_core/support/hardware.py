@@ -5,6 +5,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -54,8 +55,9 @@ def _machine_memory() -> int | None:
         pass
     if sys.platform == "win32":
         return _windows_memory()
-    total = total_memory()
-    return total // 2 if total else None  # macOS doesn't tell what is free
+    else:
+        total = total_memory()
+        return total // 2 if total else None  # macOS doesn't tell what is free
 
 
 def _windows_memory() -> int | None:
@@ -96,10 +98,10 @@ def _cgroup_memory(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/
 
 def total_memory() -> int | None:
     """Bytes that the machine has; None where the system doesn't tell."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
-        return None
+    if sys.platform != "win32":
+        with suppress(OSError, ValueError):
+            return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return None
 
 
 @cache

@@ -185,7 +185,7 @@ def _resources() -> set[str]:
     kept = getattr(resource_tracker._resource_tracker, "_pid", None)  # Python's own, it ends with the interpreter
     found -= {f"process {kept}"}
     shared = Path("/dev/shm")
-    if shared.is_dir():
+    if sys.platform == "linux" and shared.is_dir():
         found |= {f"/dev/shm/{path.name}" for path in shared.iterdir() if path.stat().st_uid == os.getuid()}
     return found
 

@@ -58,10 +58,10 @@ def _verdict(status: int, out: str, err: str) -> str | None:
 def _end(process: "subprocess.Popen[str]") -> None:
     """Kill what is left of the process and of those it started."""
     with suppress(OSError):
-        if hasattr(os, "killpg"):
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
+        if sys.platform == "win32":
             process.kill()
+        else:
+            os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     for stream in (process.stdout, process.stderr):
         if stream is not None:

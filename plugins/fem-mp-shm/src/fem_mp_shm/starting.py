@@ -64,8 +64,8 @@ def default_method() -> str:
 
 def why_not_fork() -> str | None:
     """What in this process a forked copy would have in a broken state; None if nothing is known."""
-    if sys.platform == "darwin":
-        return "system libraries of macOS don't survive it"
+    if system := "system libraries of macOS don't survive it" if sys.platform == "darwin" else "":
+        return system
     if others := [thread.name for thread in threading.enumerate() if thread is not threading.current_thread()]:
         return f"other threads are running ({', '.join(others)}), and the locks they hold would stay locked"
     if getattr(sys.modules.get("numba.np.ufunc.parallel"), "_is_initialized", False):
@@ -104,7 +104,8 @@ def quiet_start() -> Iterator[None]:
         settings = {**ONE_THREAD, **KEEP_MEMORY}
         before = {name: os.environ.get(name) for name in settings}
         os.environ.update(settings)
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if os.name == "posix" else None
+        if sys.platform != "win32":
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # fork beside BLAS's threads, which it knows of
@@ -115,5 +116,5 @@ def quiet_start() -> Iterator[None]:
                     del os.environ[name]
                 else:
                     os.environ[name] = value
-            if mask is not None:
+            if sys.platform != "win32":
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)

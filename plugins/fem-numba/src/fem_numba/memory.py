@@ -12,6 +12,7 @@ product with a sparse matrix then takes 1.2 to 2.4 times as long.
 
 import itertools
 import mmap
+import sys
 import weakref
 from contextlib import suppress
 from math import prod
@@ -54,13 +55,14 @@ def _pages(size: int) -> tuple[mmap.mmap, int]:
     """Large pages, and where an array of `size` bytes shall begin in them."""
     start = next(_turn) % _SHIFTS * _SHIFT
     size = -(-(start + size) // _LARGE) * _LARGE
-    if not hasattr(mmap, "MAP_PRIVATE"):  # Windows
+    if sys.platform == "win32":
         return mmap.mmap(-1, size), start
-    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        with suppress(OSError):  # a kernel without them
-            pages.madvise(mmap.MADV_HUGEPAGE)
-    return pages, start
+    else:
+        pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        if sys.platform == "linux":
+            with suppress(OSError):  # a kernel without them
+                pages.madvise(mmap.MADV_HUGEPAGE)
+        return pages, start
 
 
 class Recycled:
