@@ -42,6 +42,12 @@ COMMANDS = ["demo", "solve", "plot", "mesh", "check", "backends", "doctor", "ver
 ENDS = ("fem:solveComplete", "fem:error")
 
 
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path_factory, monkeypatch):
+    """Where pytest was started, `fem demo` may have left its files."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("empty"))
+
+
 @pytest.fixture
 def mesh(tmp_path: Path) -> Path:
     """A duct of 36 elements in a file."""
