@@ -40,7 +40,7 @@ def mesh():
 
 @pytest.fixture(scope="module")
 def expected(mesh):
-    return fem.solve(mesh, fakes_problem(mesh), backend="numpy")
+    return fem.solve(mesh, fakes_problem(mesh), backend="numpy", solver="cg")
 
 
 def fakes_problem(mesh, **given):
@@ -186,7 +186,7 @@ def test_any_part_of_the_way(mesh, expected, other, first, stages):
     chain = [*hosts, (INFO, Part())] if first == "host" else [(INFO, Part()), *hosts]
     with fem.Session(chain, fallback=True) as both:
         for _ in range(2):
-            solution = both.solve(mesh, fakes_problem(mesh))
+            solution = both.solve(mesh, fakes_problem(mesh), solver="cg")
     assert_same(solution, expected)
     of_host = hosts[0][0].stages if first == "host" else ()
     for stage in STAGES:
@@ -200,7 +200,7 @@ def test_values_of_another_device_come_through_the_host(mesh, expected):
         pattern = one.stages().perform(COMPUTE_SPARSITY, mesh)
         system = fem.assemble_system(mesh, problem, pattern, backend=other)
         held = fem.apply_bc(system, mesh, problem, backend=one)
-        result = fem.solve_system(held, mesh, problem, backend=other)
+        result = fem.solve_system(held, mesh, problem, backend=other, solver="cg")
         fields = fem.compute_derived(mesh, result, problem, backend=one).to_host()
     np.testing.assert_allclose(fields.velocity, expected.velocity, rtol=0, atol=1e-6 * np.abs(expected.velocity).max())
 
@@ -208,10 +208,10 @@ def test_values_of_another_device_come_through_the_host(mesh, expected):
 def test_nothing_comes_to_the_host_on_the_way(mesh, expected):
     backend = Reference()
     with session(backend) as opened:
-        solution = opened.solve(mesh, fakes_problem(mesh))
+        solution = opened.solve(mesh, fakes_problem(mesh), solver="cg")
         assert solution.report.host_copies == 2
         backend.runtime.launches.clear()
-        again = opened.solve(mesh, fakes_problem(mesh))
+        again = opened.solve(mesh, fakes_problem(mesh), solver="cg")
         assert "list_columns" not in backend.runtime.launches
     assert_same(solution, expected)
     np.testing.assert_array_equal(solution.u, again.u)
@@ -281,7 +281,7 @@ def test_a_stage_is_done_when_it_ends(mesh, expected, assembly):
             left[stage] = len(runtime.waiting)
 
     with session(on(runtime, assembly)) as opened:
-        solution = opened.solve(mesh, fakes_problem(mesh), observers=[Watch()])
+        solution = opened.solve(mesh, fakes_problem(mesh), observers=[Watch()], solver="cg")
     assert_same(solution, expected)
     assert {stage: left[stage] for stage in STAGES} == dict.fromkeys(STAGES, 0)
 
@@ -313,13 +313,13 @@ def test_no_stage_takes_more_than_it_said(mesh, assembly):
 def test_memory_that_would_not_do_is_refused_before_it_is_taken(mesh):
     whole = Reference()
     with session(whole) as opened:
-        expected = opened.solve(mesh, fakes_problem(mesh))
+        expected = opened.solve(mesh, fakes_problem(mesh), solver="cg")
     outcomes = set()
     for part in (0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0):
         backend = Reference(memory=int(part * whole.device.ledger.peak))
         with session(backend) as opened:
             try:
-                solution = opened.solve(mesh, fakes_problem(mesh))
+                solution = opened.solve(mesh, fakes_problem(mesh), solver="cg")
             except DeviceMemoryError as error:
                 outcomes.add(str(error).split(" needs ")[0].split(": ")[-1])
                 opened.forget()
@@ -337,17 +337,17 @@ def test_a_refusal_has_the_figures():
     duct = fem.generate.duct(nx=30, ny=20)
     with pytest.raises(DeviceMemoryError, match=r"compute_sparsity needs \d+ kB on the device, \d+ kB of 99 kB are"):
         with session(memory=99_000) as opened:
-            opened.solve(duct)
+            opened.solve(duct, solver="cg")
 
 
 def test_close_gives_everything_back(mesh):
     backend = Reference()
     with session(backend) as opened:
-        opened.solve(mesh, fakes_problem(mesh))
+        opened.solve(mesh, fakes_problem(mesh), solver="cg")
         gc.collect()
         settled = backend.runtime.used
         for gamma in (1.0, 2.0, 3.0):
-            opened.solve(mesh, fakes_problem(mesh, gamma=gamma))
+            opened.solve(mesh, fakes_problem(mesh, gamma=gamma), solver="cg")
             gc.collect()
             assert backend.runtime.used == settled
         system = fem.assemble_system(mesh, fakes_problem(mesh), backend=opened)
@@ -386,12 +386,12 @@ def test_a_lost_device_refuses_at_once(mesh, kernel):
     runtime = Fails(kernel, device_error(700, "an illegal memory access"))
     with session(on(runtime)) as opened:
         with pytest.raises(DeviceLost, match=r"700, illegal memory access.*new Python process"):
-            opened.solve(mesh)
+            opened.solve(mesh, solver="cg")
         runtime.launches.clear()
         runtime.kernel = None
         for _ in range(2):
             with pytest.raises(DeviceLost, match="700"):
-                opened.solve(mesh)
+                opened.solve(mesh, solver="cg")
         assert not runtime.launches
     with pytest.raises(DeviceLost):
         opened.backends[0][1].open()
@@ -414,9 +414,9 @@ def test_other_errors_leave_the_device_in_use(mesh, expected, error):
     runtime = Fails("sum_entries", error)
     with session(on(runtime)) as opened:
         with pytest.raises(fem.BackendError):
-            opened.solve(mesh, fakes_problem(mesh))
+            opened.solve(mesh, fakes_problem(mesh), solver="cg")
         runtime.kernel = None
-        assert_same(opened.solve(mesh, fakes_problem(mesh)), expected)
+        assert_same(opened.solve(mesh, fakes_problem(mesh), solver="cg"), expected)
 
 
 def test_errors_are_told_apart_by_their_number():
@@ -469,7 +469,9 @@ def both(mesh, system, problem, progress=None, **options):
     options = fem.SolverOptions(**options)
     reference = ConjugateGradients().prepare(system, mesh, problem, options)
     with session() as opened:
-        mine = fem.solve_system(system, mesh, problem, backend=opened, monitor=options.monitor, **_given(options))
+        mine = fem.solve_system(
+            system, mesh, problem, backend=opened, solver="cg", monitor=options.monitor, **_given(options)
+        )
         return mine.to_host(), reference.solve(system.rhs, options, fem.Progress())
 
 
@@ -536,12 +538,12 @@ def test_a_bad_diagonal_is_named_by_its_nodes(mesh):
     values, diagonal = entries(system)
     values[diagonal[[3, 8]]] = [-1.0, np.nan]
     with session() as opened, pytest.raises(fem.SolveError, match=r"no positive diagonal entry at nodes 3, 8"):
-        fem.solve_system(_changed(system, values), mesh, problem, backend=opened)
+        fem.solve_system(_changed(system, values), mesh, problem, backend=opened, solver="cg")
 
 
 def test_conditions_come_first(mesh):
     with session() as opened, pytest.raises(fem.SolveError, match="no boundary conditions yet"):
-        fem.solve_system(fem.assemble_system(mesh, backend=opened), mesh, backend=opened)
+        fem.solve_system(fem.assemble_system(mesh, backend=opened), mesh, backend=opened, solver="cg")
 
 
 @pytest.mark.parametrize("how", ["cancelled", "interrupted"])
@@ -566,17 +568,17 @@ def test_conjugate_gradients_can_be_stopped(mesh, expected, how):
 
     runtime = Stops()
     with session(on(runtime)) as opened:
-        before = opened.solve(mesh, fakes_problem(mesh), maxiter=0) and runtime.calls
+        before = opened.solve(mesh, fakes_problem(mesh), maxiter=0, solver="cg") and runtime.calls
         runtime.calls = 0
         gc.collect()
         kept = runtime.used
         with pytest.raises(fem.Cancelled if how == "cancelled" else KeyboardInterrupt):
-            opened.solve(mesh, fakes_problem(mesh), cancel=token)
+            opened.solve(mesh, fakes_problem(mesh), cancel=token, solver="cg")
         assert runtime.calls == 2
         assert before <= 1
         gc.collect()
         assert runtime.used == kept
-        assert_same(opened.solve(mesh, fakes_problem(mesh)), expected)
+        assert_same(opened.solve(mesh, fakes_problem(mesh), solver="cg"), expected)
 
 
 # arrays of the reference
@@ -616,7 +618,7 @@ def test_a_run_goes_on_without_a_device_where_it_may(mesh, expected, kernel, err
     for chain, provider in (([failing(kernel, error)], "core"), ([failing(kernel, error), *numpy], "numpy")):
         with fem.Session(chain, fallback=True) as opened:
             for _ in range(2):  # a lost one refuses at once in the second
-                report = (solution := opened.solve(mesh, problem)).report
+                report = (solution := opened.solve(mesh, problem, solver="cg")).report
                 assert_same(solution, expected)
                 assert report.providers["assemble_system"] == provider
                 assert report.providers["solve_system"] == "core"
@@ -629,7 +631,7 @@ def test_a_run_goes_on_without_a_device_where_it_may(mesh, expected, kernel, err
         fem.Session([failing(kernel, error)]) as opened,
         pytest.raises(type(error), match="backend 'reference' failed"),
     ):
-        opened.solve(mesh, problem)
+        opened.solve(mesh, problem, solver="cg")
 
 
 def test_auto_goes_on_and_a_name_does_not(mesh, expected, monkeypatch):
@@ -640,12 +642,12 @@ def test_auto_goes_on_and_a_name_does_not(mesh, expected, monkeypatch):
 
     monkeypatch.setattr(fem.REGISTRY, "_registered", {**fem.REGISTRY._registered, "reference": info})
     monkeypatch.setattr(fem.REGISTRY, "create", created)
-    solution = fem.solve(mesh, fakes_problem(mesh), backend="auto")
+    solution = fem.solve(mesh, fakes_problem(mesh), backend="auto", solver="cg")
     assert_same(solution, expected)
     assert solution.report.providers["solve_system"] == "core"
     assert any("backend 'reference' failed in solve_system" in text for text in solution.report.warnings)
     with pytest.raises(DeviceLost, match="backend 'reference' failed in solve_system"):
-        fem.solve(mesh, fakes_problem(mesh), backend="reference")
+        fem.solve(mesh, fakes_problem(mesh), backend="reference", solver="cg")
 
 
 def test_a_device_that_fails_on_the_way_to_the_host(mesh, expected):
@@ -656,7 +658,7 @@ def test_a_device_that_fails_on_the_way_to_the_host(mesh, expected):
             return super().download(values)
 
     with fem.Session([(INFO, on(Cut()))], fallback=True) as opened:
-        solution = opened.solve(mesh, fakes_problem(mesh))
+        solution = opened.solve(mesh, fakes_problem(mesh), solver="cg")
     assert_same(solution, expected)
     assert any("compute_derived (to_host)" in text and "unplugged" in text for text in solution.report.warnings)
 
@@ -665,7 +667,7 @@ def test_other_errors_are_nobody_else_s_turn(mesh):
     """A kernel that is wrong isn't hidden by a fallback."""
     with fem.Session([failing("sum_entries", device_error(1, "invalid value"))], fallback=True) as opened:
         with pytest.raises(fem.BackendError, match="invalid value"):
-            opened.solve(mesh)
+            opened.solve(mesh, solver="cg")
 
 
 # multigrid

@@ -321,7 +321,7 @@ def test_two_threads_solve_at_once():
         "def solve():\n"
         "    with fem.open_backend('numba') as session:\n"
         "        for _ in range(3):\n"
-        "            found.append(session.solve(mesh).u.max())\n"
+        "            found.append(session.solve(mesh, solver='cg').u.max())\n"
         "            session.forget()\n"
         "            for _ in range(20): session.stages().perform(COMPUTE_SPARSITY, mesh).to_host(); session.forget()\n"
         "jobs = [threading.Thread(target=solve) for _ in range(2)]\n"
@@ -341,15 +341,15 @@ def test_a_fork_after_openmp_is_refused():
         "import os, sys, warnings, fem_core as fem, numba\n"
         "warnings.simplefilter('ignore')\n"
         "mesh = fem.generate.duct(nx=8, ny=4)\n"
-        "session = fem.open_backend('numba'); session.solve(mesh)\n"
+        "session = fem.open_backend('numba'); session.solve(mesh, solver='cg')\n"
         "if numba.threading_layer() != 'omp': print('other layer'); sys.exit()\n"
         "sys.stdout.flush()\n"
         "child = os.fork()\n"
         "if child == 0:\n"
-        "    try: session.solve(mesh)\n"
+        "    try: session.solve(mesh, solver='cg')\n"
         "    except fem.BackendError as error: print(error, flush=True); os._exit(7)\n"
         "    os._exit(0)\n"
-        "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), session.solve(mesh).report.converged)\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), session.solve(mesh, solver='cg').report.converged)\n"
     )
     job = run(program, cache.folder().parent, NUMBA_THREADING_LAYER="omp")
     out, err = job.communicate(timeout=300)
