@@ -122,7 +122,7 @@ def per_element(repeats: int) -> dict[str, float]:
 
 def floors(repeats: int) -> dict[str, float]:
     """Bytes (a = b + s c, three arrays) and multiply-adds a second of all threads together."""
-    threads = fem.available_cores()
+    threads = fem.execution.available_cores()
     numba.set_num_threads(threads)
     a, b, c = (np.ones(20_000_000) for _ in range(3))
     x = np.ones((threads, 64))

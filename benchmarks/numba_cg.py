@@ -47,12 +47,12 @@ def measure(mesh: fem.Mesh, steps: int, repeats: int) -> dict[str, float]:
     system = fem.apply_bc(fem.assemble_system(mesh, problem, backend="numpy"), mesh, problem)
     e = Equilibrated.of(system)
     prepared = {
-        threads: ConjugateGradients(threads).prepare(system, mesh, problem, fem.SolverOptions())
+        threads: ConjugateGradients(threads).prepare(system, mesh, problem, fem.plugins.SolverOptions())
         for threads in (1, THREADS)
     }
 
     def numba(steps: int, threads: int) -> None:
-        prepared[threads].solve(system.rhs, fem.SolverOptions(maxiter=steps), fem.Progress())
+        prepared[threads].solve(system.rhs, fem.plugins.SolverOptions(maxiter=steps), fem.plugins.Progress())
 
     def scipy() -> None:
         cg(e.A, e.d * system.rhs, rtol=1e-8, atol=0.0, maxiter=steps)

@@ -24,7 +24,7 @@ from fem_core.solvers import Multigrid
 N = {nodes}
 small = fem.generate.duct(nodes=80_000)
 system = fem.apply_bc(fem.assemble_system(small), small)
-options, progress = fem.SolverOptions(), fem.Progress()
+options, progress = fem.plugins.SolverOptions(), fem.plugins.Progress()
 Multigrid().prepare(system, small, None, options).solve(system.rhs, options, progress)  # loads the libraries
 mesh = {mesh}
 system = fem.apply_bc(fem.assemble_system(mesh), mesh)

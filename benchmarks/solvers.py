@@ -16,7 +16,7 @@ from fem_core.solvers.factorisation import CHOLMOD, PARDISO, SUPERLU
 from fem_core.solvers.multigrid.coarse import amg_available
 from meshes import y_tube_195k
 
-OPTIONS = fem.SolverOptions()
+OPTIONS = fem.plugins.SolverOptions()
 
 
 def run(repeats: int) -> dict[str, object]:
@@ -92,9 +92,9 @@ def once(solver, system, mesh) -> dict[str, float]:
     start = time.perf_counter()
     prepared = solver.prepare(system, mesh, None, OPTIONS)
     if isinstance(solver, Multigrid):
-        prepared.set_up(fem.Progress())
+        prepared.set_up(fem.plugins.Progress())
     middle = time.perf_counter()
-    result = prepared.solve(system.rhs, OPTIONS, fem.Progress())
+    result = prepared.solve(system.rhs, OPTIONS, fem.plugins.Progress())
     end = time.perf_counter()
     d = 1 / np.sqrt(system.matrix.diagonal())
     residual = np.linalg.norm(d * (system.rhs - system.matrix @ result.u)) / np.linalg.norm(d * system.rhs)

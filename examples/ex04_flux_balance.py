@@ -13,7 +13,7 @@ def outflow(mesh: fem.Mesh, branch) -> tuple[float, float, float]:
     """The flux in, and out by the branch and by the rest, in m²/s."""
     problem = fem.Problem.potential_flow(mesh, gamma=2.5)
     bare = fem.assemble_system(mesh, problem)
-    system = fem.apply_conditions(bare, mesh, fem.Problem(problem.robin))  # the inlet's load, but no node held
+    system = fem.assembly.apply_conditions(bare, mesh, fem.Problem(problem.robin))  # the inlet's load, but no node held
     u = fem.solve(mesh, problem, backend="numpy", solver="direct").u
     reaction = system.rhs - system.matrix @ u
     held = mesh.boundaries["outlet"].nodes

@@ -43,7 +43,7 @@ def error(mesh: fem.Mesh) -> float:
     u = fem.solve(mesh, fem.Problem(around, dirichlet="eliminate"), backend="numpy", solver="direct").u
     N = functions()
     x, y, values = (nodal[mesh.quad8] @ N.T for nodal in (mesh.x, mesh.y, u))
-    return float(np.sqrt((WEIGHTS * fem.det_jacobian(mesh)[:, :9] * (values - exact(x, y)) ** 2).sum()))
+    return float(np.sqrt((WEIGHTS * fem.mesh.det_jacobian(mesh)[:, :9] * (values - exact(x, y)) ** 2).sum()))
 
 
 def main() -> dict[str, float]:

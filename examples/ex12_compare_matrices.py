@@ -15,7 +15,7 @@ def main() -> dict[str, float]:
     K, other = (fem.assemble_system(mesh, backend=name).matrix for name in ("baseline", "numpy"))
     same = np.array_equal(K.indptr, other.indptr) and np.array_equal(K.indices, other.indices)
 
-    elements = fem.element_stiffness(mesh.x[mesh.quad8], mesh.y[mesh.quad8], np.ones(mesh.n_elements))
+    elements = fem.assembly.element_stiffness(mesh.x[mesh.quad8], mesh.y[mesh.quad8], np.ones(mesh.n_elements))
     root = np.sqrt(np.einsum("eii->ei", elements))
     scale = fem.compute_sparsity(mesh).scatter(root[:, :, None] * root[:, None, :])
     difference = (abs(K.data - other.data) / scale).max() / np.finfo(float).eps

@@ -17,11 +17,11 @@ class Residuals:
         self.stages: list[str] = []
         self.cancel = cancel
 
-    @fem.hookimpl
+    @fem.plugins.hookimpl
     def fem_stage_complete(self, stage, duration):
         self.stages.append(stage)
 
-    @fem.hookimpl
+    @fem.plugins.hookimpl
     def fem_solve_progress(self, iteration, residual):
         self.history.append((iteration, residual))
         if self.cancel:

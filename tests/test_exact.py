@@ -5,7 +5,8 @@ from math import cosh, log, pi, sinh
 
 import numpy as np
 import pytest
-from fem_core import Dirichlet, Problem, Robin, apply_conditions, assemble_system, solve, with_boundaries
+from fem_core import Dirichlet, Problem, Robin, assemble_system, solve, with_boundaries
+from fem_core.assembly import apply_conditions
 from fem_core.assembly.sparsity import csr_positions
 from fem_core.generate import annulus, duct, y_tube
 from hypothesis import given, settings

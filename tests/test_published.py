@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from fem_core import Problem, apply_bc, assemble_system, element_derived, solve
+from fem_core import Problem, apply_bc, assemble_system, solve
+from fem_core.assembly import element_derived
 from published import PUBLISHED
 
 meshes = pytest.mark.parametrize("name", PUBLISHED)

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from fem_core import BatchedBackend, SerialExecutor, assemble_system, compute_sparsity, element_stiffness
-from fem_core.assembly import kernels
+from fem_core import assemble_system, compute_sparsity
+from fem_core.assembly import element_stiffness, kernels
 from fem_core.assembly.blocks import blocks
-from fem_core.backends import NUMPY
+from fem_core.backends import NUMPY, BatchedBackend
+from fem_core.execution import SerialExecutor
 from fem_core.run.session import Session
 from hypothesis import given, settings
 from hypothesis import strategies as st

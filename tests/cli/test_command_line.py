@@ -235,7 +235,7 @@ def test_debug_shows_a_traceback_wherever_it_stands():
     ("error", "status", "said"),
     [
         (MemoryError(), 2, "smaller mesh"),
-        (fem.WorkerLost("two\nlines"), 3, "two lines"),
+        (fem.plugins.WorkerLost("two\nlines"), 3, "two lines"),
         (fem.Cancelled("stop"), 130, "cancelled"),
         (KeyboardInterrupt(), 130, "cancelled"),
         (fem.SolveError("singular"), 2, "singular"),
@@ -619,7 +619,7 @@ def test_a_probe_solves_a_duct_in_another_process():
 
 def plugin(*commands: object) -> object:
     class Commands:
-        @fem.hookimpl
+        @fem.plugins.hookimpl
         def fem_cli_commands(self):
             return list(commands)
 
@@ -631,12 +631,12 @@ def registered():
     added = []
 
     def add(one: object) -> None:
-        fem.register_plugin(one)
+        fem.plugins.register_plugin(one)
         added.append(one)
 
     yield add
     for one in added:
-        fem.unregister_plugin(one)
+        fem.plugins.unregister_plugin(one)
     REGISTRY.plugin_failures.clear()
 
 
@@ -665,9 +665,9 @@ def test_a_plugin_cannot_take_the_place_of_a_command(registered):
     [
         "raise ImportError('no such library')",
         "raise SystemExit(3)",
-        "import fem_core\n@fem_core.hookimpl\ndef fem_cli_commands():\n    return ['no command']",
-        "import fem_core\n@fem_core.hookimpl\ndef fem_cli_commands():\n    raise SystemExit(3)",
-        "import fem_core\n@fem_core.hookimpl\ndef fem_cli_comands():\n    return []",
+        "import fem_core\n@fem_core.plugins.hookimpl\ndef fem_cli_commands():\n    return ['no command']",
+        "import fem_core\n@fem_core.plugins.hookimpl\ndef fem_cli_commands():\n    raise SystemExit(3)",
+        "import fem_core\n@fem_core.plugins.hookimpl\ndef fem_cli_comands():\n    return []",
     ],
 )
 def test_a_broken_plugin_does_not_break_the_help(tmp_path, source):

@@ -141,8 +141,8 @@ def test_values_of_one_session_in_another(mesh, expected):
 def test_a_backend_by_name_gives_back_host_values(mesh, monkeypatch):
     """Its session ends with the call, and with it the memory of the device."""
     info, backend = device()
-    monkeypatch.setattr(fem.REGISTRY, "_registered", {**fem.REGISTRY._registered, "device": info})
-    monkeypatch.setattr(fem.REGISTRY, "create", lambda listing, options: (info, backend))
+    monkeypatch.setattr(fem.plugins.REGISTRY, "_registered", {**fem.plugins.REGISTRY._registered, "device": info})
+    monkeypatch.setattr(fem.plugins.REGISTRY, "create", lambda listing, options: (info, backend))
     problem = fakes.problem(mesh)
     system = fem.assemble_system(mesh, problem, backend="device")
     held = fem.apply_bc(system, mesh, problem, backend="device")
@@ -161,13 +161,13 @@ def test_not_converged_on_the_device(mesh):
     assert sum("did not converge" in warning for warning in report.warnings) == 1
 
 
-class Broken(fem.Backend):
+class Broken(fem.plugins.Backend):
     """Its systems are all right until they come to the host."""
 
     def __init__(self, to_host):
         self.to_host = to_host
 
-    @fem.hookimpl
+    @fem.plugins.hookimpl
     def fem_assemble(self, mesh, problem, sparsity):
         host, broken = fem.assemble_system(mesh, problem, sparsity), self.to_host
 
@@ -203,7 +203,7 @@ def _holds_nan(system):
 )
 def test_the_maker_answers_for_what_comes_to_the_host(mesh, to_host, text):
     """Not the next stage, which took it over."""
-    info = fem.BackendInfo("broken", "", "", stages=("assemble_system",))
+    info = fem.plugins.BackendInfo("broken", "", "", stages=("assemble_system",))
     with fem.Session([(info, Broken(to_host))]) as session, pytest.raises(fem.BackendError, match=text):
         session.solve(mesh, solver="cg")
 
@@ -215,19 +215,19 @@ def test_a_copy_is_checked_as_what_each_stage_returns(mesh):
         def __init__(self, host):
             self.to_host = lambda: host
 
-    class Assembling(fem.Backend):
-        @fem.hookimpl
+    class Assembling(fem.plugins.Backend):
+        @fem.plugins.hookimpl
         def fem_assemble(self, mesh, problem, sparsity):
             return Elsewhere(fem.assemble_system(mesh, problem, sparsity))
 
-    class Lazy(fem.Backend):
-        @fem.hookimpl
+    class Lazy(fem.plugins.Backend):
+        @fem.plugins.hookimpl
         def fem_apply_bc(self, system):
             return Elsewhere(system)  # as it is, without its conditions
 
     backends = [
-        (fem.BackendInfo("a", "", "", stages=("assemble_system",)), Assembling()),
-        (fem.BackendInfo("b", "", "", stages=("apply_bc",)), Lazy()),
+        (fem.plugins.BackendInfo("a", "", "", stages=("assemble_system",)), Assembling()),
+        (fem.plugins.BackendInfo("b", "", "", stages=("apply_bc",)), Lazy()),
     ]
     with (
         fem.Session(backends) as session,
@@ -246,7 +246,7 @@ def test_run_by_hand_keeps_the_rule(mesh):
         pattern = run.perform(COMPUTE_SPARSITY, mesh)
         system = run.perform(ASSEMBLE_SYSTEM, mesh, problem=problem, sparsity=pattern)
         system = run.perform(APPLY_BC, mesh, problem=problem, system=system)
-        result = run.perform(SOLVE_SYSTEM, mesh, problem=problem, system=system, options=fem.SolverOptions())
+        result = run.perform(SOLVE_SYSTEM, mesh, problem=problem, system=system, options=fem.plugins.SolverOptions())
         once = run.to_host(result, SOLVE_SYSTEM, mesh)
         assert run.to_host(result, SOLVE_SYSTEM, mesh) is once
         assert run.account.host_copies == 1

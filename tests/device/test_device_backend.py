@@ -276,7 +276,7 @@ def test_a_stage_is_done_when_it_ends(mesh, expected, assembly):
     runtime, left = Inline(), {}
 
     class Watch:
-        @fem.hookimpl
+        @fem.plugins.hookimpl
         def fem_stage_complete(self, stage):
             left[stage] = len(runtime.waiting)
 
@@ -306,7 +306,7 @@ def test_no_stage_takes_more_than_it_said(mesh, assembly):
         pattern = watched("compute_sparsity")
         system = watched("assemble_system", problem=problem, sparsity=pattern)
         held = watched("apply_bc", problem=problem, system=system)
-        result = watched("solve_system", problem=problem, system=held, options=fem.SolverOptions())
+        result = watched("solve_system", problem=problem, system=held, options=fem.plugins.SolverOptions())
         watched("compute_derived", problem=problem, result=result)
 
 
@@ -428,7 +428,7 @@ def test_errors_are_told_apart_by_their_number():
     )
     for number, text in ((100, "there is no GPU"), (35, "too old"), (2, "full"), (700, "illegal"), (12345, "12345")):
         assert text in str(unavailable(number, "what the library says"))
-        assert (type(unavailable(number, "")) is fem.DeviceMissing) == (number == 100)
+        assert (type(unavailable(number, "")) is fem.plugins.DeviceMissing) == (number == 100)
 
 
 def test_no_driver_is_no_device(monkeypatch):
@@ -436,7 +436,9 @@ def test_no_driver_is_no_device(monkeypatch):
     monkeypatch.setattr("fem_core.device.errors.has_driver", lambda: True)
     require_driver()
     monkeypatch.setattr("fem_core.device.errors.has_driver", lambda: False)
-    with pytest.raises(fem.DeviceMissing, match="there is no NVIDIA driver; install it, or take a backend of the CPU"):
+    with pytest.raises(
+        fem.plugins.DeviceMissing, match="there is no NVIDIA driver; install it, or take a backend of the CPU"
+    ):
         require_driver()
 
 
@@ -466,13 +468,13 @@ def conditioned(mesh, **given):
 
 def both(mesh, system, problem, progress=None, **options):
     """The device's result and the core's."""
-    options = fem.SolverOptions(**options)
+    options = fem.plugins.SolverOptions(**options)
     reference = ConjugateGradients().prepare(system, mesh, problem, options)
     with session() as opened:
         mine = fem.solve_system(
             system, mesh, problem, backend=opened, solver="cg", monitor=options.monitor, **_given(options)
         )
-        return mine.to_host(), reference.solve(system.rhs, options, fem.Progress())
+        return mine.to_host(), reference.solve(system.rhs, options, fem.plugins.Progress())
 
 
 def _given(options):
@@ -635,13 +637,13 @@ def test_a_run_goes_on_without_a_device_where_it_may(mesh, expected, kernel, err
 
 
 def test_auto_goes_on_and_a_name_does_not(mesh, expected, monkeypatch):
-    info, create = replace(INFO, rank=99), fem.REGISTRY.create
+    info, create = replace(INFO, rank=99), fem.plugins.REGISTRY.create
 
     def created(listing, options):
         return failing("residual", lost("test")) if listing.name == "reference" else create(listing, options)
 
-    monkeypatch.setattr(fem.REGISTRY, "_registered", {**fem.REGISTRY._registered, "reference": info})
-    monkeypatch.setattr(fem.REGISTRY, "create", created)
+    monkeypatch.setattr(fem.plugins.REGISTRY, "_registered", {**fem.plugins.REGISTRY._registered, "reference": info})
+    monkeypatch.setattr(fem.plugins.REGISTRY, "create", created)
     solution = fem.solve(mesh, fakes_problem(mesh), backend="auto", solver="cg")
     assert_same(solution, expected)
     assert solution.report.providers["solve_system"] == "core"

@@ -7,10 +7,10 @@ import sys
 
 import numpy as np
 import pytest
-from fem_core import BackendError, OptionError, available_cores, open_backend
+from fem_core import BackendError, OptionError, open_backend
 from fem_core.assembly import kernels
 from fem_core.backends import worker_options
-from fem_core.execution import GRAIN, Batching, batches, int_or_auto, require_importable, restrict
+from fem_core.execution import GRAIN, Batching, available_cores, batches, int_or_auto, require_importable, restrict
 from fem_core.generate import duct
 from fem_core.support import importable
 from hypothesis import given

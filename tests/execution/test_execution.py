@@ -7,24 +7,20 @@ import numpy as np
 import pytest
 from fem_core import (
     BackendError,
-    BatchedBackend,
     Cancelled,
     CancelToken,
     Dirichlet,
     Problem,
     Robin,
-    SerialExecutor,
     apply_bc,
     assemble_system,
     compute_sparsity,
-    element_load,
-    element_stiffness,
     open_backend,
     solve,
 )
-from fem_core.assembly import kernels
-from fem_core.backends import NUMPY
-from fem_core.execution import GRAIN, Batching, PlannedExecutor, executors, ranges
+from fem_core.assembly import element_load, element_stiffness, kernels
+from fem_core.backends import NUMPY, BatchedBackend
+from fem_core.execution import GRAIN, Batching, PlannedExecutor, SerialExecutor, executors, ranges
 from fem_core.generate import duct
 from fem_core.run.session import Session
 from hypothesis import given, settings

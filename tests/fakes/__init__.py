@@ -31,35 +31,35 @@ class Recorder:
     def names(self) -> list[str]:
         return [name for name, _ in self.heard]
 
-    @fem.hookimpl
+    @fem.plugins.hookimpl
     def fem_stage_start(self, stage, provider):
         self.heard.append(("fem_stage_start", {"stage": stage, "provider": provider}))
 
-    @fem.hookimpl
+    @fem.plugins.hookimpl
     def fem_stage_complete(self, stage, provider, duration):
         self.heard.append(("fem_stage_complete", {"stage": stage, "provider": provider, "duration": duration}))
 
-    @fem.hookimpl
+    @fem.plugins.hookimpl
     def fem_mesh_loaded(self, mesh):
         self.heard.append(("fem_mesh_loaded", {"mesh": mesh}))
 
-    @fem.hookimpl
+    @fem.plugins.hookimpl
     def fem_assembly_progress(self, current, total):
         self.heard.append(("fem_assembly_progress", {"current": current, "total": total}))
 
-    @fem.hookimpl
+    @fem.plugins.hookimpl
     def fem_solve_progress(self, iteration, residual, etr):
         self.heard.append(("fem_solve_progress", {"iteration": iteration, "residual": residual, "etr": etr}))
 
-    @fem.hookimpl
+    @fem.plugins.hookimpl
     def fem_derived_progress(self, current, total):
         self.heard.append(("fem_derived_progress", {"current": current, "total": total}))
 
-    @fem.hookimpl
+    @fem.plugins.hookimpl
     def fem_solve_complete(self, report):
         self.heard.append(("fem_solve_complete", {"report": report}))
 
-    @fem.hookimpl
+    @fem.plugins.hookimpl
     def fem_error(self, stage, error):
         self.heard.append(("fem_error", {"stage": stage, "error": error}))
 

@@ -83,7 +83,7 @@ class Fields(_Value):
 _HOST = {Pattern: fem.Sparsity, System: fem.LinearSystem, Potential: fem.SolveResult, Fields: fem.DerivedFields}
 
 
-class Device(fem.Backend):
+class Device(fem.plugins.Backend):
     """Everything but the hooks, which `device` picks."""
 
     kind = "device"
@@ -168,7 +168,7 @@ class Device(fem.Backend):
         return np.concatenate([[0], np.cumsum(counts)]).astype(np.int32), np.lexsort((columns, rows))
 
 
-@fem.hookimpl
+@fem.plugins.hookimpl
 def fem_sparsity(self: Device, mesh: fem.Mesh) -> Pattern:
     self.calls.append("compute_sparsity")
     new, n = self.numbering(mesh), mesh.n_nodes
@@ -181,8 +181,10 @@ def fem_sparsity(self: Device, mesh: fem.Mesh) -> Pattern:
     return Pattern(self, mesh, {"rows": shuffled // n, "columns": shuffled % n, "slots": slots.astype(np.int32)})
 
 
-@fem.hookimpl
-def fem_assemble(self: Device, mesh: fem.Mesh, problem: fem.Problem, sparsity: Any, progress: fem.Progress) -> System:
+@fem.plugins.hookimpl
+def fem_assemble(
+    self: Device, mesh: fem.Mesh, problem: fem.Problem, sparsity: Any, progress: fem.plugins.Progress
+) -> System:
     self.calls.append("assemble_system")
     rows, columns, slots = self.own(sparsity, Pattern, mesh).raw("rows", "columns", "slots")
     new = self.numbering(mesh)
@@ -197,7 +199,7 @@ def fem_assemble(self: Device, mesh: fem.Mesh, problem: fem.Problem, sparsity: A
     return System(self, mesh, {"rows": rows, "columns": columns, "values": values, "rhs": rhs, **nothing})
 
 
-@fem.hookimpl
+@fem.plugins.hookimpl
 def fem_apply_bc(self: Device, system: Any, mesh: fem.Mesh, problem: fem.Problem) -> System:
     self.calls.append("apply_bc")
     rows, columns, values, rhs = self.own(system, System, mesh).raw("rows", "columns", "values", "rhs")
@@ -230,9 +232,9 @@ def fem_apply_bc(self: Device, system: Any, mesh: fem.Mesh, problem: fem.Problem
     return System(self, mesh, arrays)
 
 
-@fem.hookimpl
+@fem.plugins.hookimpl
 def fem_solve(
-    self: Device, system: Any, mesh: fem.Mesh, options: fem.SolverOptions, progress: fem.Progress
+    self: Device, system: Any, mesh: fem.Mesh, options: fem.plugins.SolverOptions, progress: fem.plugins.Progress
 ) -> Potential:
     self.calls.append("solve_system")
     rows, columns, values, rhs, lift = self.own(system, System, mesh).raw("rows", "columns", "values", "rhs", "lift")
@@ -261,9 +263,9 @@ def fem_solve(
     return Potential(self, mesh, {"u": d * x + lift}, found=(options.method, iteration, reason, relative, relative))
 
 
-@fem.hookimpl
+@fem.plugins.hookimpl
 def fem_compute_derived(
-    self: Device, mesh: fem.Mesh, problem: fem.Problem, result: Any, progress: fem.Progress
+    self: Device, mesh: fem.Mesh, problem: fem.Problem, result: Any, progress: fem.plugins.Progress
 ) -> Fields:
     self.calls.append("compute_derived")
     (u,) = self.own(result, Potential, mesh).raw("u")
@@ -282,7 +284,7 @@ _HOOKS = {
 }
 
 
-def device(stages: Iterable[str] = STAGES, name: str = "device", seed: int = 5) -> tuple[fem.BackendInfo, Any]:
+def device(stages: Iterable[str] = STAGES, name: str = "device", seed: int = 5) -> tuple[fem.plugins.BackendInfo, Any]:
     """A device that does `stages`, and its information; devices of different names are of different kinds."""
     stages = tuple(stages)
     members = {_HOOKS[stage].__name__: _HOOKS[stage] for stage in stages}
@@ -292,4 +294,4 @@ def device(stages: Iterable[str] = STAGES, name: str = "device", seed: int = 5) 
 
     cls = type("Device", (Device,), {**members, "kind": name, "numbering": numbering})
     methods = ("cg",) if "solve_system" in stages else ()
-    return fem.BackendInfo(name, "make-believe", "", stages=stages, solver_methods=methods, device=name), cls()
+    return fem.plugins.BackendInfo(name, "make-believe", "", stages=stages, solver_methods=methods, device=name), cls()

@@ -15,14 +15,14 @@ from fem_core.plugins.hookspecs import new_manager
 GOOD = """
     import fem_core as fem
 
-    class Fake(fem.Backend):
-        @fem.hookimpl
+    class Fake(fem.plugins.Backend):
+        @fem.plugins.hookimpl
         def fem_assemble(self, mesh, problem, sparsity, progress):
             return fem.assemble_system(mesh, problem, sparsity, backend="baseline")
 """
 
 INFO = """
-    from fem_core import BackendInfo
+    from fem_core.plugins import BackendInfo
 
     INFO = BackendInfo("{name}", "a fake", "{package}.backend:Fake", stages=("assemble_system",))
 """

@@ -15,29 +15,29 @@ from fem_core.backends.default import DefaultBackend
 active = False
 
 
-class Loopback(fem.BatchedBackend):
+class Loopback(fem.backends.BatchedBackend):
     """Calls what the core calls."""
 
     def __init__(self, kernel="vectorized", batch_size: int = 8192) -> None:
-        super().__init__(fem.SerialExecutor(batch_size), kernel)
+        super().__init__(fem.execution.SerialExecutor(batch_size), kernel)
         self.core = DefaultBackend()
 
     def close(self) -> None:
         self.core.close()
         super().close()
 
-    @fem.hookimpl
+    @fem.plugins.hookimpl
     def fem_sparsity(self, mesh, progress):
         progress.check()
         return self.core.fem_sparsity(mesh, progress)
 
-    @fem.hookimpl
+    @fem.plugins.hookimpl
     def fem_apply_bc(self, system, mesh, problem, progress):
         system = system.to_host()
         system = replace(system, matrix=system.matrix.copy(), rhs=system.rhs.copy())
         return self.core.fem_apply_bc(system, mesh, problem, progress)
 
-    @fem.hookimpl
+    @fem.plugins.hookimpl
     def fem_solve(self, system, mesh, problem, options, progress):
         result = self.core.fem_solve(system, mesh, problem, options, progress)
         return replace(result, u=result.u.copy())
@@ -55,7 +55,7 @@ def install() -> None:
     """Let `numpy` be the loopback in this process."""
     global active
     active = True
-    fem.register_backend(INFO)
+    fem.plugins.register_backend(INFO)
 
 
 def wanted() -> bool:

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from fem_core import Mesh, MeshError, det_jacobian, generate, validate_mesh
+from fem_core import Mesh, MeshError, generate, validate_mesh
+from fem_core.mesh import det_jacobian
 from fem_core.mesh import quad8 as q8
 from fem_core.types import Floats
 from hypothesis import given, settings

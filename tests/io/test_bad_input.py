@@ -440,21 +440,21 @@ main()
 def test_a_reader_that_fails(tmp_path, read, said):
     # It is the file that is named: most often it is the culprit.
     class Odd:
-        @fem.hookimpl
+        @fem.plugins.hookimpl
         def fem_mesh_readers(self):
             return [
-                fem.MeshFormat(
+                fem.plugins.MeshFormat(
                     (".odd",), "fails", lambda path: replace(m, source=path.name) if (m := read(path)) else m
                 )
             ]
 
     plugin = Odd()
-    fem.register_plugin(plugin)
+    fem.plugins.register_plugin(plugin)
     try:
         (tmp_path / "mesh.odd").write_text("odd")
         assert said in refused(tmp_path / "mesh.odd")
     finally:
-        fem.unregister_plugin(plugin)
+        fem.plugins.unregister_plugin(plugin)
 
 
 # ── any file at all ──────────────────────────────────────────────────────────────────────────

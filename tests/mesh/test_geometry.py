@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fem_core import Boundary, Mesh, MeshError, assemble_system, det_jacobian, solve, validate_mesh, with_boundaries
+from fem_core import Boundary, Mesh, MeshError, assemble_system, solve, validate_mesh, with_boundaries
+from fem_core.mesh import det_jacobian
 from fem_core.mesh import quad8 as q8
 from hypothesis import given
 from meshes import distorted, small_meshes, squares

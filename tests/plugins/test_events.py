@@ -32,20 +32,20 @@ def clock(monkeypatch):
     return Clock(monkeypatch)
 
 
-class Scripted(fem.Backend):
+class Scripted(fem.plugins.Backend):
     """A backend whose assembly is a function of the progress."""
 
     def __init__(self, script):
         self.script = script
 
-    @fem.hookimpl
+    @fem.plugins.hookimpl
     def fem_assemble(self, mesh, problem, sparsity, progress):
         self.script(progress)
         return fem.assemble_system(mesh, problem, sparsity)
 
 
 def run(mesh, script=lambda progress: None, **options):
-    info = fem.BackendInfo("scripted", "", "", stages=("assemble_system",))
+    info = fem.plugins.BackendInfo("scripted", "", "", stages=("assemble_system",))
     with fem.Session([(info, Scripted(script))]) as session:
         return session.solve(mesh, **{"solver": "cg", **options})
 
@@ -163,7 +163,7 @@ def test_ctrl_c_in_an_observer(mesh, hook):
     def interrupt(self):
         raise KeyboardInterrupt
 
-    watch = type("Watch", (), {hook: fem.hookimpl(interrupt)})()
+    watch = type("Watch", (), {hook: fem.plugins.hookimpl(interrupt)})()
     with pytest.raises(KeyboardInterrupt):
         fem.solve(mesh, backend="numpy", observers=[recorder, watch], solver="cg")
     assert recorder.ends() == ["fem_error"]
@@ -196,7 +196,7 @@ def test_cancelled_by_an_observer(mesh, hook, stage):
     def cancel(self):
         token.cancel()
 
-    watch = type("Watch", (), {hook: fem.hookimpl(cancel)})()
+    watch = type("Watch", (), {hook: fem.plugins.hookimpl(cancel)})()
     options = {"cancel": token, "observers": [watch], "monitor": 3}
     if stage == "compute_derived":  # it was the last step: the run is complete
         closing(mesh, None, **options)
@@ -209,7 +209,7 @@ def test_cancelled_by_an_observer(mesh, hook, stage):
 def test_cancelled_in_cg_between_monitors(mesh):
     token = fem.CancelToken()
     held = fem.apply_bc(fem.assemble_system(mesh), mesh)
-    problem, options = fem.Problem.potential_flow(mesh), fem.SolverOptions(monitor=10**6)
+    problem, options = fem.Problem.potential_flow(mesh), fem.plugins.SolverOptions(monitor=10**6)
     with fem.open_backend("numpy") as session:
         run = Run(session.chain, cancel=token)
         token.cancel()
@@ -242,7 +242,7 @@ def test_cancelled_from_another_thread(mesh):
 )
 def test_progress_carries_the_cancellation(method, arguments):
     heard, token = [], fem.CancelToken()
-    progress = fem.Progress(lambda hook, final, **payload: heard.append(hook), token)
+    progress = fem.plugins.Progress(lambda hook, final, **payload: heard.append(hook), token)
     getattr(progress, method)(*arguments)
     assert len(heard) == (method != "check")
     token.cancel()
@@ -293,7 +293,7 @@ def test_a_slow_observer_hears_less(mesh, clock):
     """It takes a tenth of the run at most, and the quick one beside it hears no less for it."""
 
     class Slow(fakes.Recorder):
-        @fem.hookimpl
+        @fem.plugins.hookimpl
         def fem_assembly_progress(self, current, total):
             super().fem_assembly_progress(current, total)
             clock.now += 0.5
@@ -314,7 +314,7 @@ def test_a_slow_observer_hears_less(mesh, clock):
 
 def test_other_events_are_never_throttled(mesh, clock):
     class Slow(fakes.Recorder):
-        @fem.hookimpl
+        @fem.plugins.hookimpl
         def fem_stage_start(self, stage, provider):
             super().fem_stage_start(stage, provider)
             clock.now += 100
@@ -348,7 +348,7 @@ def test_a_failing_observer_is_switched_off(mesh, hook, caplog):
         calls.append(1)
         raise ValueError("no space left")
 
-    setattr(Bad, hook, fem.hookimpl(fail))
+    setattr(Bad, hook, fem.plugins.hookimpl(fail))
     first, bad, last = fakes.Recorder(), Bad(), fakes.Recorder()
     solution = fem.solve(mesh, backend="numpy", solver="cg", monitor=3, observers=[first, bad, last])
     assert first.names() == last.names()
@@ -363,7 +363,7 @@ def test_a_failing_observer_is_switched_off(mesh, hook, caplog):
 
 def test_failing_in_error_hides_no_error(mesh, caplog):
     class Bad:
-        @fem.hookimpl
+        @fem.plugins.hookimpl
         def fem_error(self):
             raise ValueError("oh")
 
@@ -378,7 +378,7 @@ def test_all_failing(mesh):
         raise RuntimeError
 
     report = fem.solve(
-        mesh, on_event=fail, observers=[type("A", (), {"fem_mesh_loaded": fem.hookimpl(_raise)})()]
+        mesh, on_event=fail, observers=[type("A", (), {"fem_mesh_loaded": fem.plugins.hookimpl(_raise)})()]
     ).report
     assert report.converged
     assert sum("switched off" in warning for warning in report.warnings) == 2
@@ -392,7 +392,7 @@ def test_switched_off_for_one_run_only(mesh):
     class Once(fakes.Recorder):
         failed = False
 
-        @fem.hookimpl
+        @fem.plugins.hookimpl
         def fem_mesh_loaded(self, mesh):
             if not self.failed:
                 self.failed = True

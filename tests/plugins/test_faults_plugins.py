@@ -16,8 +16,8 @@ BACKEND = """
     import fem_core as fem
     import numpy as np
 
-    class Fake(fem.Backend):
-        @fem.hookimpl
+    class Fake(fem.plugins.Backend):
+        @fem.plugins.hookimpl
         def fem_assemble(self, mesh, problem, sparsity, progress):
             system = fem.assemble_system(mesh, problem, sparsity)
             {fault}
@@ -25,7 +25,7 @@ BACKEND = """
 """
 
 INFO = """
-    from fem_core import BackendInfo
+    from fem_core.plugins import BackendInfo
 
     INFO = BackendInfo("{name}", "", "{package}.backend:Fake", ("assemble_system",), rank=99, api_version={version})
 """
@@ -89,11 +89,11 @@ OBSERVER = """
     import time
     import fem_core as fem
 
-    @fem.hookimpl
+    @fem.plugins.hookimpl
     def fem_solve_progress(iteration):
         {fault}
 
-    @fem.hookimpl
+    @fem.plugins.hookimpl
     def fem_stage_complete(stage):
         {fault}
 """

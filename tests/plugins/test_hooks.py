@@ -40,7 +40,7 @@ def test_an_observer_provides_nothing(mesh, hook):
     """It would be called before the backend, which would then do nothing at all."""
     recorder = fakes.Recorder()
     with pytest.raises(fem.FemError, match=f"Watch: {hook} is provided by backends; an observer may only wrap it"):
-        fem.solve(mesh, observers=[recorder, observer(f"@fem.hookimpl\ndef {hook}(self, mesh): return None")])
+        fem.solve(mesh, observers=[recorder, observer(f"@fem.plugins.hookimpl\ndef {hook}(self, mesh): return None")])
     assert recorder.heard == []
 
 
@@ -48,17 +48,26 @@ def test_an_observer_provides_nothing(mesh, hook):
     ("source", "text"),
     [
         ("def fem_stage_start(self, stage): pass", "fem_stage_start is not marked"),
-        ("@fem.hookimpl\ndef fem_stage_begin(self, stage): pass", "fem_stage_begin is not a hook; did you mean fem_st"),
-        ("@fem.hookimpl\ndef on_start(self, stage): pass", "on_start is marked with @fem_core.hookimpl but has no"),
-        ("@fem.hookimpl(specname='fem_solve')\ndef mine(self, mesh): pass", "mine is marked"),
-        ("@fem.hookimpl(specname='fem_solve')\ndef fem_error(self, mesh): pass", "the hook of its own name"),
-        ("@fem.hookimpl\ndef fem_stage_start(self, stage='x'): pass", "parameter \"stage='x'\""),
-        ("@fem.hookimpl\ndef fem_stage_start(self, step): pass", "parameter 'step'; it may take stage, provider, by"),
-        ("@fem.hookimpl(wrapper=True)\ndef fem_error(self): yield", "fem_error can't be a wrapper here"),
-        ("@fem.hookimpl(wrapper=True)\ndef fem_solve(self): return 1", "it must have a `yield`"),
-        ("@fem.hookimpl(hookwrapper=True)\ndef fem_solve(self): yield", "a wrapper of the old kind"),
-        ("@fem.hookimpl\ndef fem_mesh_readers(self): return []", "can't be implemented by an observer"),
-        ("@fem.hookimpl\ndef fem_linear_solvers(self): return []", "can't be implemented by an observer"),
+        (
+            "@fem.plugins.hookimpl\ndef fem_stage_begin(self, stage): pass",
+            "fem_stage_begin is not a hook; did you mean fem_st",
+        ),
+        (
+            "@fem.plugins.hookimpl\ndef on_start(self, stage): pass",
+            "on_start is marked with @fem_core.plugins.hookimpl but has no",
+        ),
+        ("@fem.plugins.hookimpl(specname='fem_solve')\ndef mine(self, mesh): pass", "mine is marked"),
+        ("@fem.plugins.hookimpl(specname='fem_solve')\ndef fem_error(self, mesh): pass", "the hook of its own name"),
+        ("@fem.plugins.hookimpl\ndef fem_stage_start(self, stage='x'): pass", "parameter \"stage='x'\""),
+        (
+            "@fem.plugins.hookimpl\ndef fem_stage_start(self, step): pass",
+            "parameter 'step'; it may take stage, provider, by",
+        ),
+        ("@fem.plugins.hookimpl(wrapper=True)\ndef fem_error(self): yield", "fem_error can't be a wrapper here"),
+        ("@fem.plugins.hookimpl(wrapper=True)\ndef fem_solve(self): return 1", "it must have a `yield`"),
+        ("@fem.plugins.hookimpl(hookwrapper=True)\ndef fem_solve(self): yield", "a wrapper of the old kind"),
+        ("@fem.plugins.hookimpl\ndef fem_mesh_readers(self): return []", "can't be implemented by an observer"),
+        ("@fem.plugins.hookimpl\ndef fem_linear_solvers(self): return []", "can't be implemented by an observer"),
     ],
 )
 def test_unsound_observers(mesh, source, text):
@@ -78,11 +87,11 @@ def test_a_hook_must_be_a_function(mesh):
     def assemble(mesh, problem, sparsity):
         raise AssertionError
 
-    class Partial(fem.Backend):
+    class Partial(fem.plugins.Backend):
         def __init__(self):
-            self.fem_assemble = fem.hookimpl(functools.partial(assemble))
+            self.fem_assemble = fem.plugins.hookimpl(functools.partial(assemble))
 
-    info = fem.BackendInfo("partial", "", "", stages=("assemble_system",))
+    info = fem.plugins.BackendInfo("partial", "", "", stages=("assemble_system",))
     with pytest.raises(fem.BackendError, match="fem_assemble must be a function or method"):
         fem.Session([(info, Partial())])
 
@@ -96,7 +105,7 @@ def test_what_is_no_hook_is_left_alone():
         def pool(self):
             raise AssertionError("nobody asked")
 
-        @fem.hookimpl
+        @fem.plugins.hookimpl
         def fem_error(self):
             pass
 
@@ -108,21 +117,21 @@ def test_any_subset_of_the_arguments_in_any_order(mesh):
     heard = []
 
     class Watch:
-        @fem.hookimpl
+        @fem.plugins.hookimpl
         def fem_stage_complete(self, duration, stage):
             heard.append((stage, duration))
 
         @staticmethod
-        @fem.hookimpl
+        @fem.plugins.hookimpl
         def fem_solve_complete():
             heard.append("done")
 
-    class Odd(fem.Backend):
-        @fem.hookimpl
+    class Odd(fem.plugins.Backend):
+        @fem.plugins.hookimpl
         def fem_assemble(self, sparsity, problem, mesh):
             return fem.assemble_system(mesh, problem, sparsity)
 
-    with fem.Session([(fem.BackendInfo("odd", "", "", stages=("assemble_system",)), Odd())]) as session:
+    with fem.Session([(fem.plugins.BackendInfo("odd", "", "", stages=("assemble_system",)), Odd())]) as session:
         session.solve(mesh, observers=[Watch()])
     assert [stage for stage, duration in heard[:-1] if duration >= 0] == ["load_mesh", *STAGES]
     assert heard[-1] == "done"
@@ -136,7 +145,7 @@ def test_timers_run_inside_and_nest(mesh):
 
     def make(name):
         class Timer:
-            @fem.hookimpl(wrapper=True)
+            @fem.plugins.hookimpl(wrapper=True)
             def fem_assemble(self, mesh, problem):
                 order.append(f"{name} before")
                 system = yield
@@ -146,13 +155,13 @@ def test_timers_run_inside_and_nest(mesh):
 
         return Timer()
 
-    class Backend(fem.Backend):
-        @fem.hookimpl
+    class Backend(fem.plugins.Backend):
+        @fem.plugins.hookimpl
         def fem_assemble(self, mesh, problem, sparsity):
             order.append("provider")
             return fem.assemble_system(mesh, problem, sparsity)
 
-    with fem.Session([(fem.BackendInfo("x", "", "", stages=("assemble_system",)), Backend())]) as session:
+    with fem.Session([(fem.plugins.BackendInfo("x", "", "", stages=("assemble_system",)), Backend())]) as session:
         session.solve(mesh, observers=[make("a"), make("b")])
     assert order in (
         ["b before", "a before", "provider", "a after", "b after"],
@@ -173,8 +182,8 @@ WRAPPERS = {
 @pytest.mark.parametrize("body", WRAPPERS.values(), ids=list(WRAPPERS))
 def test_a_failing_wrapper_is_switched_off(mesh, hook, body):
     """With one warning, whatever else it listens to; result and other observers are untouched."""
-    source = f"heard = 0\n@fem.hookimpl(wrapper=True)\ndef {hook}(self, mesh):\n  " + body.replace("\n", "\n  ")
-    source += "\n@fem.hookimpl\ndef fem_solve_complete(self): self.heard += 1"
+    source = f"heard = 0\n@fem.plugins.hookimpl(wrapper=True)\ndef {hook}(self, mesh):\n  " + body.replace("\n", "\n  ")
+    source += "\n@fem.plugins.hookimpl\ndef fem_solve_complete(self): self.heard += 1"
     bad, recorder = observer(source), fakes.Recorder()
     plain = fem.solve(mesh, backend="numpy")
     solution = fem.solve(mesh, backend="numpy", observers=[recorder, bad])
@@ -187,8 +196,8 @@ def test_a_failing_wrapper_is_switched_off(mesh, hook, body):
 
 
 def test_switched_off_before_its_stage(mesh):
-    source = "@fem.hookimpl\ndef fem_mesh_loaded(self): raise OSError"
-    source += "\n@fem.hookimpl(wrapper=True)\ndef fem_solve(self):\n  self.called = True\n  return (yield)"
+    source = "@fem.plugins.hookimpl\ndef fem_mesh_loaded(self): raise OSError"
+    source += "\n@fem.plugins.hookimpl(wrapper=True)\ndef fem_solve(self):\n  self.called = True\n  return (yield)"
     watch = observer(source)
     assert fem.solve(mesh, observers=[watch]).report.converged
     assert not hasattr(watch, "called")
@@ -196,8 +205,8 @@ def test_switched_off_before_its_stage(mesh):
 
 def test_failing_twice_is_warned_of_once(mesh):
     """In an event within the stage that it wraps, and then in the wrapper."""
-    source = "@fem.hookimpl(wrapper=True)\ndef fem_assemble(self):\n  yield\n  raise OSError"
-    source += "\n@fem.hookimpl\ndef fem_assembly_progress(self): raise ValueError"
+    source = "@fem.plugins.hookimpl(wrapper=True)\ndef fem_assemble(self):\n  yield\n  raise OSError"
+    source += "\n@fem.plugins.hookimpl\ndef fem_assembly_progress(self): raise ValueError"
     report = fem.solve(mesh, backend="numpy", observers=[observer(source)]).report
     (warning,) = (warning for warning in report.warnings if "switched off" in warning)
     assert "failed in fem_assembly_progress" in warning
@@ -207,20 +216,20 @@ def test_failing_twice_is_warned_of_once(mesh):
 @pytest.mark.parametrize("body", ["yield", "yield; return 'text'", "result = yield; return None"])
 def test_a_wrapper_changes_no_result(mesh, hook, body):
     """Else the provider that the report names wouldn't be the one that made it."""
-    watch = observer(f"@fem.hookimpl(wrapper=True)\ndef {hook}(self): {body}")
+    watch = observer(f"@fem.plugins.hookimpl(wrapper=True)\ndef {hook}(self): {body}")
     solution = fem.solve(mesh, backend="numpy", observers=[watch])
     np.testing.assert_array_equal(solution.u, fem.solve(mesh, backend="numpy").u)
     assert not any("switched off" in warning for warning in solution.report.warnings)
 
 
-BAD = fem.BackendInfo("bad", "", "", stages=("assemble_system",))
+BAD = fem.plugins.BackendInfo("bad", "", "", stages=("assemble_system",))
 
 
-class Failing(fem.Backend):
+class Failing(fem.plugins.Backend):
     def __init__(self, error):
         self.error = error
 
-    @fem.hookimpl
+    @fem.plugins.hookimpl
     def fem_assemble(self, mesh):
         raise self.error
 
@@ -237,7 +246,7 @@ class Failing(fem.Backend):
 )
 def test_a_wrapper_around_a_failing_provider(mesh, error, body, warned, caplog):
     """It sees the error, but can't swallow or replace it."""
-    watch = observer(f"@fem.hookimpl(wrapper=True)\ndef fem_assemble(self):\n  {body}")
+    watch = observer(f"@fem.plugins.hookimpl(wrapper=True)\ndef fem_assemble(self):\n  {body}")
     seen = type(watch).fem_assemble.__globals__["seen"] = []
     recorder = fakes.Recorder()
     with fem.Session([(BAD, Failing(error))]) as session:
@@ -253,7 +262,7 @@ def test_a_wrapper_around_a_failing_provider(mesh, error, body, warned, caplog):
 @pytest.mark.parametrize("body", ["raise KeyboardInterrupt\n  yield", "yield\n  raise KeyboardInterrupt"])
 def test_ctrl_c_in_a_wrapper(mesh, body):
     recorder = fakes.Recorder()
-    watch = observer(f"@fem.hookimpl(wrapper=True)\ndef fem_assemble(self):\n  {body}")
+    watch = observer(f"@fem.plugins.hookimpl(wrapper=True)\ndef fem_assemble(self):\n  {body}")
     with pytest.raises(KeyboardInterrupt):
         fem.solve(mesh, observers=[watch, recorder])
     assert recorder.ends() == ["fem_error"]
@@ -266,7 +275,7 @@ def test_observers_may_be_equal_or_the_same(mesh):
     class Count:
         number: int = 0
 
-        @fem.hookimpl
+        @fem.plugins.hookimpl
         def fem_solve_complete(self):
             self.number += 1
 
@@ -280,7 +289,7 @@ def test_a_run_within_a_run(mesh):
     inner = []
 
     class Watch:
-        @fem.hookimpl
+        @fem.plugins.hookimpl
         def fem_stage_complete(self, stage):
             if stage == "assemble_system" and not inner:
                 inner.append(None)
@@ -294,7 +303,7 @@ def test_a_run_within_a_run(mesh):
 
 def test_report_is_whole_and_plain(mesh):
     """Every warning once, in a report that JSON takes."""
-    watch = observer("@fem.hookimpl\ndef fem_mesh_loaded(self): raise OSError('full')")
+    watch = observer("@fem.plugins.hookimpl\ndef fem_mesh_loaded(self): raise OSError('full')")
     report = fem.solve(mesh, solver="cg", maxiter=2, observers=[watch]).report
     text = json.dumps(report.to_dict())
     for part in ("did not converge", "belong to no element", "was switched off", "auto chose"):

@@ -81,7 +81,7 @@ def test_good(shelf, mesh):
         ("raise SystemExit(1)", State.FAILED, "SystemExit: 1"),
         ("import sys; sys.exit('no licence')", State.FAILED, "SystemExit: no licence"),
         ("INFO = 'numpy'", State.FAILED, "a str, not a BackendInfo"),
-        ("import fem_core; INFO = fem_core.BackendInfo", State.FAILED, "not a BackendInfo"),
+        ("import fem_core; INFO = fem_core.plugins.BackendInfo", State.FAILED, "not a BackendInfo"),
         (INFO.replace('"{name}"', '"other"'), State.FAILED, "is 'bad' but it calls itself 'other'"),
         (INFO.replace('"{name}"', '"core"'), State.FAILED, "can't be called 'core'"),
         (INFO.replace('"{name}"', '"a,b"'), State.FAILED, "can't be called 'a,b'"),
@@ -116,7 +116,7 @@ def test_no_option_is_called_as_one_of_open_backend():
     assert own
     for name in own:
         with pytest.raises(fem.BackendError, match=f"'bad' can't have an option '{name}': open_backend has one itself"):
-            fem.BackendInfo("bad", "", "", ("assemble_system",), options=(fem.Option(name),))
+            fem.plugins.BackendInfo("bad", "", "", ("assemble_system",), options=(fem.plugins.Option(name),))
 
 
 def test_two_of_one_name(shelf, mesh):
@@ -164,8 +164,8 @@ def test_no_such_backend(shelf):
 def test_registered_in_this_process(shelf, mesh):
     package = shelf.backend("good")
     shelf.refresh()
-    info = fem.BackendInfo("mine", "", f"{package}.backend:Fake", stages=("assemble_system",))
-    fem.register_backend(info)
+    info = fem.plugins.BackendInfo("mine", "", f"{package}.backend:Fake", stages=("assemble_system",))
+    fem.plugins.register_backend(info)
     assert listing(shelf, "mine").state is State.READY
     report = fem.solve(mesh, backend="mine").report
     assert report.providers["assemble_system"] == "mine"
@@ -187,11 +187,11 @@ def test_registered_in_this_process(shelf, mesh):
         (GOOD + "\n        def open(self): raise OSError('no device')", "can't be opened: OSError: no device"),
         (GOOD + "\n        def open(self): raise SystemExit(6)", "can't be opened: SystemExit: 6"),
         (GOOD + "\n        def compile(self): raise OSError('no compiler')", "can't compile: OSError: no compiler"),
-        (GOOD.replace("(fem.Backend)", ""), "doesn't make a fem_core.Backend"),
+        (GOOD.replace("(fem.plugins.Backend)", ""), "doesn't make a fem_core.plugins.Backend"),
         (GOOD.replace("fem_assemble", "fem_asemble"), "fem_asemble is not a hook; did you mean fem_assemble?"),
         (GOOD.replace("fem_assemble", "fem_xyz"), "fem_xyz is not a hook; hooks: fem_sparsity, fem_assemble"),
-        (GOOD.replace("fem_assemble", "assemble"), "assemble is marked with @fem_core.hookimpl but has no hook's name"),
-        (GOOD.replace("@fem.hookimpl", ""), "fem_assemble is not marked; decorate it with @fem_core.hookimpl"),
+        (GOOD.replace("fem_assemble", "assemble"), "assemble is marked with @fem_core.plugins.hookimpl but has no"),
+        (GOOD.replace("@fem.plugins.hookimpl", ""), "fem_assemble is not marked; decorate it with @fem_core.plugins"),
         (GOOD.replace(" progress)", " progress=None)"), "parameter 'progress=None'; it may take mesh, problem"),
         (GOOD.replace(" progress)", " *args)"), "parameter '*args'"),
         (GOOD.replace(" progress)", " **kw)"), "parameter '**kw'"),
@@ -210,9 +210,9 @@ def test_registered_in_this_process(shelf, mesh):
             ", mesh, problem, sparsity, progress", ""), "fem_linear_solvers can't be implemented by a backend"),
         (GOOD.replace("fem_assemble", "fem_sparsity").replace(" problem, sparsity,", ""),
             "lists the stages ['assemble_system'] but has no hook for them"),
-        (GOOD + "\n        fem_sparsity = fem.hookimpl(lambda self, mesh: None)",
+        (GOOD + "\n        fem_sparsity = fem.plugins.hookimpl(lambda self, mesh: None)",
             "has hooks for the stages ['compute_sparsity'] but doesn't list them"),
-        ("import fem_core as fem\nclass Fake(fem.Backend): pass",
+        ("import fem_core as fem\nclass Fake(fem.plugins.Backend): pass",
             "lists the stages ['assemble_system'] but has no hook for them"),
     ],
 )  # fmt: skip
@@ -296,8 +296,12 @@ EVERY = {
 def test_wrong_in_any_stage(mesh, stage, body):
     hook, arguments = EVERY[stage]
     space = {"fem": fem}
-    exec(f"class Bad(fem.Backend):\n  @fem.hookimpl\n  def {hook}(self, {arguments}):\n    {body}", space)
-    info = fem.BackendInfo("bad", "", "", stages=(stage,), solver_methods=("cg",) if stage == "solve_system" else ())
+    exec(
+        f"class Bad(fem.plugins.Backend):\n  @fem.plugins.hookimpl\n  def {hook}(self, {arguments}):\n    {body}", space
+    )
+    info = fem.plugins.BackendInfo(
+        "bad", "", "", stages=(stage,), solver_methods=("cg",) if stage == "solve_system" else ()
+    )
     recorder = fakes.Recorder()
     with fem.Session([(info, space["Bad"]())]) as session:
         with pytest.raises(fem.BackendError, match=f"'bad' .*{stage}"):
@@ -326,9 +330,11 @@ def test_wrong_in_any_stage(mesh, stage, body):
 def test_wrong_value_of_any_stage(mesh, stage, spoil, text):
     hook, arguments = EVERY[stage]
     space = {"fem": fem, "core": DefaultBackend(), "replace": replace, "np": np}
-    source = f"class Bad(fem.Backend):\n  @fem.hookimpl\n  def {hook}(self, {arguments}):\n    "
+    source = f"class Bad(fem.plugins.Backend):\n  @fem.plugins.hookimpl\n  def {hook}(self, {arguments}):\n    "
     exec(source + f"v = core.{hook}({arguments})\n    {spoil}\n    return v", space)
-    info = fem.BackendInfo("bad", "", "", stages=(stage,), solver_methods=("cg",) if stage == "solve_system" else ())
+    info = fem.plugins.BackendInfo(
+        "bad", "", "", stages=(stage,), solver_methods=("cg",) if stage == "solve_system" else ()
+    )
     with fem.Session([(info, space["Bad"]())]) as session:
         with pytest.raises(fem.BackendError, match=rf"'bad' returned a wrong result from {stage}: .*{text}"):
             session.solve(mesh, solver="cg")
@@ -337,15 +343,15 @@ def test_wrong_value_of_any_stage(mesh, stage, spoil, text):
 def test_nothing_wrong_is_kept(mesh):
     """A refused pattern isn't served to the next run."""
 
-    class Once(fem.Backend):
+    class Once(fem.plugins.Backend):
         calls = 0
 
-        @fem.hookimpl
+        @fem.plugins.hookimpl
         def fem_sparsity(self, mesh):
             self.calls += 1
             return None if self.calls == 1 else fem.compute_sparsity(mesh)
 
-    info = fem.BackendInfo("once", "", "", stages=("compute_sparsity",))
+    info = fem.plugins.BackendInfo("once", "", "", stages=("compute_sparsity",))
     with fem.Session([(info, Once())]) as session:
         with pytest.raises(fem.BackendError, match="returned nothing"):
             session.solve(mesh, solver="cg")
@@ -357,13 +363,13 @@ def test_marks_of_order_mean_nothing_for_a_provider(mesh, mark):
     called = []
 
     def make(name, mark):
-        class Provider(fem.Backend):
-            @fem.hookimpl(**mark)
+        class Provider(fem.plugins.Backend):
+            @fem.plugins.hookimpl(**mark)
             def fem_assemble(self, mesh, problem, sparsity):
                 called.append(name)
                 return fem.assemble_system(mesh, problem, sparsity)
 
-        return fem.BackendInfo(name, "", "", stages=("assemble_system",)), Provider()
+        return fem.plugins.BackendInfo(name, "", "", stages=("assemble_system",)), Provider()
 
     with fem.Session([make("one", mark), make("two", {"tryfirst": True})]) as session:
         assert session.solve(mesh, solver="cg").report.providers["assemble_system"] == "one"
@@ -417,9 +423,9 @@ def test_option_refused_by_the_factory(shelf, mesh):
 
 
 def test_option_without_defaults():
-    assert fem.Option("n", int, 3).parse("5") == 5
+    assert fem.plugins.Option("n", int, 3).parse("5") == 5
     with pytest.raises(fem.OptionError, match="option n takes int, not None"):
-        fem.Option("n", int, 3).parse(None)
+        fem.plugins.Option("n", int, 3).parse(None)
 
 
 # always-on plugins
@@ -440,24 +446,26 @@ PLUGIN = """
         def solve(self, rhs, options, progress):
             return SolveResult(np.linalg.solve(self.matrix, rhs), "dense", 0, StopReason.CONVERGED, 0.0, 0.0)
 
-    @fem.hookimpl
+    @fem.plugins.hookimpl
     def fem_linear_solvers():
         return [Dense()]
 
-    @fem.hookimpl
+    @fem.plugins.hookimpl
     def fem_mesh_readers():
-        return [fem.MeshFormat((".duct",), "a duct", lambda path: fem.generate.duct(nx=int(path.read_text()), ny=1))]
+        read = lambda path: fem.generate.duct(nx=int(path.read_text()), ny=1)
+        return [fem.plugins.MeshFormat((".duct",), "a duct", read)]
 
-    @fem.hookimpl
+    @fem.plugins.hookimpl
     def fem_result_writers():
-        return [fem.ResultWriter((".max",), "u max", lambda solution, path: path.write_text(f"{solution.u.max():.6f}"))]
+        write = lambda solution, path: path.write_text(f"{solution.u.max():.6f}")
+        return [fem.plugins.ResultWriter((".max",), "u max", write)]
 
-    @fem.hookimpl(wrapper=True)
+    @fem.plugins.hookimpl(wrapper=True)
     def fem_solve(options):
         heard.append(options.method)
         return (yield)
 
-    @fem.hookimpl
+    @fem.plugins.hookimpl
     def fem_solve_complete(report):
         heard.append(report.converged)
 """
@@ -495,12 +503,15 @@ def test_plugin_and_backend_of_one_name(shelf, mesh):
         ("import no_such_module_anywhere", "ModuleNotFoundError"),
         ("raise SystemExit(1)", "SystemExit: 1"),
         (PLUGIN.replace("fem_mesh_readers", "fem_mesh_reader"), "fem_mesh_reader is not a hook; did you mean"),
-        (PLUGIN.replace("@fem.hookimpl\n    def fem_mesh", "def fem_mesh"), "fem_mesh_readers is not marked"),
+        (PLUGIN.replace("@fem.plugins.hookimpl\n    def fem_mesh", "def fem_mesh"), "fem_mesh_readers is not marked"),
         (PLUGIN.replace("wrapper=True", ""), "a plugin may only wrap it"),
         (PLUGIN.replace("wrapper=True", "hookwrapper=True"), "a wrapper of the old kind"),
         (PLUGIN.replace("return (yield)", "return None"), "must have a `yield`"),
         (PLUGIN.replace("fem_solve_complete(report)", "fem_solve_complete(rapport)"), "the parameter 'rapport'"),
-        (PLUGIN.replace("def fem_mesh_readers", "def readers"), "readers is marked with @fem_core.hookimpl but"),
+        (
+            PLUGIN.replace("def fem_mesh_readers", "def readers"),
+            "readers is marked with @fem_core.plugins.hookimpl but",
+        ),
     ],
 )
 def test_broken_plugin(shelf, mesh, source, text, caplog):
@@ -537,7 +548,7 @@ def test_plugin_whose_extension_is_broken(shelf, mesh, body, text):
 
 @pytest.mark.parametrize("hook", ["fem_mesh_readers", "fem_result_writers"])
 def test_plugin_whose_formats_are_broken(shelf, mesh, tmp_path, hook):
-    plugin(shelf, "broken", f"import fem_core as fem\n@fem.hookimpl\ndef {hook}():\n    return [1]\n")
+    plugin(shelf, "broken", f"import fem_core as fem\n@fem.plugins.hookimpl\ndef {hook}():\n    return [1]\n")
     plugin(shelf, "plus", PLUGIN)
     (tmp_path / "five.duct").write_text("5")
     assert fem.solve(tmp_path / "five.duct").write(tmp_path / "out.max").exists()
@@ -589,18 +600,18 @@ def test_plugins_in_this_process(shelf, mesh):
     class Counter:
         runs = 0
 
-        @fem.hookimpl
+        @fem.plugins.hookimpl
         def fem_solve_complete(self):
             self.runs += 1
 
     counter = Counter()
-    fem.register_plugin(counter)
+    fem.plugins.register_plugin(counter)
     fem.solve(mesh)
-    fem.unregister_plugin(counter)
+    fem.plugins.unregister_plugin(counter)
     fem.solve(mesh)
     assert counter.runs == 1
     with pytest.raises(fem.FemError, match="may only wrap it"):
-        fem.register_plugin(type("Bad", (), {"fem_solve": fem.hookimpl(lambda self, mesh: None)})())
+        fem.plugins.register_plugin(type("Bad", (), {"fem_solve": fem.plugins.hookimpl(lambda self, mesh: None)})())
 
 
 # in a process of its own
@@ -657,21 +668,23 @@ def test_a_plugin_takes_no_place_of_the_core(tmp_path, mark):
     class Usurper:
         name, summary, prepare = "direct", "another's", None
 
-        @fem.hookimpl(**mark)
+        @fem.plugins.hookimpl(**mark)
         def fem_mesh_readers(self):
-            return [fem.MeshFormat((".npz", ".own"), "another's", lambda path: fem.generate.duct(nx=1, ny=1))]
+            return [fem.plugins.MeshFormat((".npz", ".own"), "another's", lambda path: fem.generate.duct(nx=1, ny=1))]
 
-        @fem.hookimpl(**mark)
+        @fem.plugins.hookimpl(**mark)
         def fem_result_writers(self):
-            return [fem.ResultWriter((".npz",), "another's", lambda solution, path: path.write_text("another's"))]
+            return [
+                fem.plugins.ResultWriter((".npz",), "another's", lambda solution, path: path.write_text("another's"))
+            ]
 
-        @fem.hookimpl(**mark)
+        @fem.plugins.hookimpl(**mark)
         def fem_linear_solvers(self):
             return [self]
 
     mesh = fem.generate.duct(nx=3, ny=2)
     plugin = Usurper()
-    fem.register_plugin(plugin)
+    fem.plugins.register_plugin(plugin)
     try:
         solution = fem.solve(mesh, solver="direct")
         assert fem.read_mesh(fem.write_mesh(mesh, tmp_path / "mesh.npz")).n_elements == 6
@@ -679,5 +692,5 @@ def test_a_plugin_takes_no_place_of_the_core(tmp_path, mark):
         (tmp_path / "mesh.own").write_text("its own ending is its own")
         assert fem.read_mesh(tmp_path / "mesh.own").n_elements == 1
     finally:
-        fem.unregister_plugin(plugin)
+        fem.plugins.unregister_plugin(plugin)
     assert solution.report.converged

@@ -74,13 +74,13 @@ def test_assembly_refuses_a_conductivity_that_is_not_positive(mesh):
 
 
 def test_a_stage_whose_result_is_refused_is_not_complete(mesh):
-    class Zeros(fem.Backend):
-        @fem.hookimpl
+    class Zeros(fem.plugins.Backend):
+        @fem.plugins.hookimpl
         def fem_assemble(self, mesh):
             return np.zeros(3)
 
     heard = []
-    info = fem.BackendInfo("zeros", "", "", stages=("assemble_system",))
+    info = fem.plugins.BackendInfo("zeros", "", "", stages=("assemble_system",))
     with fem.Session([(info, Zeros())]) as session, pytest.raises(fem.BackendError):
         session.solve(mesh, on_event=heard.append)
     done = [event.data["stage"] for event in heard if event.name == "fem:stageComplete"]

@@ -6,13 +6,13 @@ from fem_core.backends.default import DefaultBackend
 from fem_core.plugins.stages import ASSEMBLE_SYSTEM, COMPUTE_SPARSITY
 from fem_core.run.chain import Chain
 
-OPTIONS = fem.SolverOptions()
+OPTIONS = fem.plugins.SolverOptions()
 
 
-class Picky(fem.Backend):
+class Picky(fem.plugins.Backend):
     """Assembles if k is 1."""
 
-    @fem.hookimpl
+    @fem.plugins.hookimpl
     def fem_assemble(self, mesh, problem, sparsity):
         raise AssertionError("nobody asks")
 
@@ -21,7 +21,7 @@ class Picky(fem.Backend):
 
 
 def picky(name):
-    return fem.BackendInfo(name, "", "", stages=("assemble_system",)), Picky()
+    return fem.plugins.BackendInfo(name, "", "", stages=("assemble_system",)), Picky()
 
 
 def chain(*names, fallback=False):
@@ -54,7 +54,7 @@ def test_a_name_is_there_once():
 
 def test_a_solver_that_nobody_has():
     with pytest.raises(fem.OptionError, match="there is no solver 'magic'; solvers: cg, direct, mg"):
-        chain("a").provider("solve_system", fem.Problem(), fem.SolverOptions("magic"))
+        chain("a").provider("solve_system", fem.Problem(), fem.plugins.SolverOptions("magic"))
 
 
 def test_patterns_are_kept_by_provider_and_topology_the_oldest_goes():

@@ -19,7 +19,7 @@ def mesh():
     return fakes.mesh(4, 2)
 
 
-class Logged(fem.Backend):
+class Logged(fem.plugins.Backend):
     """Writes down what is done with it; fails where it is told to."""
 
     def __init__(self, log, name="one", fails=(), error=OSError):
@@ -44,14 +44,14 @@ class Logged(fem.Backend):
 
 
 class Assembling(Logged):
-    @fem.hookimpl
+    @fem.plugins.hookimpl
     def fem_assemble(self, mesh, problem, sparsity):
         self.note("assemble")
         return fem.assemble_system(mesh, problem, sparsity, backend="baseline")
 
 
 def info(name, *stages, methods=(), **more):
-    return fem.BackendInfo(name, "", "", stages=stages, solver_methods=methods, **more)
+    return fem.plugins.BackendInfo(name, "", "", stages=stages, solver_methods=methods, **more)
 
 
 def pair(log, **fails):
@@ -92,13 +92,13 @@ def test_opened_once_closed_again_and_again():
     assert log.count("open one") == 1
 
 
-@pytest.mark.parametrize("error", [OSError, RuntimeError, SystemExit, KeyboardInterrupt, fem.WorkerLost])
+@pytest.mark.parametrize("error", [OSError, RuntimeError, SystemExit, KeyboardInterrupt, fem.plugins.WorkerLost])
 @pytest.mark.parametrize("where", ["open", "compile"])
 @pytest.mark.parametrize("who", ["one", "two"])
 def test_all_closed_after_a_failing_open(mesh, who, where, error):
     log = []
     session = fem.Session(pair(log, **{who: (where,)}, error=error))
-    expected = error if error in (KeyboardInterrupt, fem.WorkerLost) else fem.BackendUnavailable
+    expected = error if error in (KeyboardInterrupt, fem.plugins.WorkerLost) else fem.BackendUnavailable
     recorder = fakes.Recorder()
     with pytest.raises(expected) as caught:
         session.solve(mesh, observers=[recorder])
@@ -182,11 +182,11 @@ def test_nothing_is_opened_if_one_is_refused(monkeypatch):
 # what is kept
 
 
-class Counting(fem.Backend):
+class Counting(fem.plugins.Backend):
     def __init__(self):
         self.meshes = []
 
-    @fem.hookimpl
+    @fem.plugins.hookimpl
     def fem_sparsity(self, mesh):
         self.meshes.append(mesh.n_elements)
         return fem.compute_sparsity(mesh)
@@ -221,7 +221,7 @@ def test_a_backend_may_keep_the_system_that_it_gives(mesh):
     class Keeping(Counting):
         kept = None
 
-        @fem.hookimpl
+        @fem.plugins.hookimpl
         def fem_assemble(self, mesh, problem, sparsity, progress):
             self.kept = self.kept or fem.assemble_system(mesh, problem, sparsity, backend="numpy")
             return self.kept
@@ -298,8 +298,8 @@ def test_one_run_at_a_time(mesh, how):
     """Whole runs and single stages alike: a backend needn't be safe to be called from two threads."""
     inside, most = [], []
 
-    class Alone(fem.Backend):
-        @fem.hookimpl
+    class Alone(fem.plugins.Backend):
+        @fem.plugins.hookimpl
         def fem_assemble(self, mesh, problem, sparsity):
             inside.append(1)
             most.append(len(inside))
@@ -327,7 +327,7 @@ def test_one_run_at_a_time(mesh, how):
 # who does what
 
 
-class Declining(fem.Backend):
+class Declining(fem.plugins.Backend):
     def __init__(self, reason, stages=("assemble_system",)):
         self.reason, self.stages, self.asked = reason, stages, []
 
@@ -337,11 +337,11 @@ class Declining(fem.Backend):
             return self.reason()
         return self.reason if stage in self.stages else None
 
-    @fem.hookimpl
+    @fem.plugins.hookimpl
     def fem_sparsity(self, mesh):
         return fem.compute_sparsity(mesh)
 
-    @fem.hookimpl
+    @fem.plugins.hookimpl
     def fem_assemble(self, mesh, problem, sparsity):
         return fem.assemble_system(mesh, problem, sparsity)
 
@@ -398,10 +398,10 @@ def test_chain_is_asked_in_its_order(mesh):
 
 
 def test_solver_methods_decide(mesh):
-    class Mine(fem.Backend):
-        @fem.hookimpl
+    class Mine(fem.plugins.Backend):
+        @fem.plugins.hookimpl
         def fem_solve(self, system, mesh, problem, options, progress):
-            return DefaultBackend().fem_solve(system, mesh, problem, fem.SolverOptions("direct"), progress)
+            return DefaultBackend().fem_solve(system, mesh, problem, fem.plugins.SolverOptions("direct"), progress)
 
     chain = [(info("mine", "solve_system", methods=("mine",)), Mine())]
     with fem.Session(chain) as session:
@@ -447,7 +447,7 @@ def test_session_takes_no_backend_options(mesh):
 def ranked(monkeypatch):
     """Three backends that rank above all installed ones: unavailable, can't be opened, sound."""
     log = []
-    wings = (fem.Option("wings", int),)
+    wings = (fem.plugins.Option("wings", int),)
     backends = {
         "gone": (info("gone", rank=9003, available=lambda: "no driver"), Logged(log, "gone")),
         "cold": (info("cold", rank=9002), Logged(log, "cold", ("open",))),
@@ -480,7 +480,9 @@ def test_auto(mesh, ranked):
 def test_a_device_that_is_missing_is_a_note_and_no_warning(mesh, ranked, monkeypatch):
     # The libraries of a GPU may be installed where there is none: nothing is wrong then.
     _, cold = REGISTRY.create(REGISTRY.find("cold"), {})
-    monkeypatch.setattr(cold, "error", lambda text: fem.DeviceMissing("there is no GPU; take a backend of the CPU"))
+    monkeypatch.setattr(
+        cold, "error", lambda text: fem.plugins.DeviceMissing("there is no GPU; take a backend of the CPU")
+    )
     with pytest.raises(fem.BackendUnavailable, match=r"^there is no GPU; take a backend of the CPU$"):
         fem.open_backend("cold")
     report = fem.solve(mesh, solver="cg").report
@@ -499,7 +501,7 @@ def test_auto_leaves_out_what_has_to_be_prepared(mesh, monkeypatch, pending, cho
     infos = [info("slow", rank=9000, pending=pending), info("numpy", rank=10)]
     ready = [Listing(one.name, State.READY, "", "", one) for one in infos]
     monkeypatch.setattr(REGISTRY, "listings", lambda: ready)
-    monkeypatch.setattr(REGISTRY, "create", lambda listing, options: (listing.info, fem.Backend()))
+    monkeypatch.setattr(REGISTRY, "create", lambda listing, options: (listing.info, fem.plugins.Backend()))
     with fem.open_backend("auto") as session:
         assert session.name == chosen
         assert ("auto left out slow: it has to compile; `fem doctor` does it" in session.notes) == (chosen == "numpy")
@@ -529,10 +531,10 @@ def test_backends_may_be_dataclasses(mesh):
     """Equal to one another and unhashable, as `@dataclass` makes them."""
 
     @dataclass
-    class Plain(fem.Backend):
+    class Plain(fem.plugins.Backend):
         workers: int = 2
 
-        @fem.hookimpl
+        @fem.plugins.hookimpl
         def fem_assemble(self, mesh, problem, sparsity):
             return fem.assemble_system(mesh, problem, sparsity)
 
@@ -543,12 +545,12 @@ def test_backends_may_be_dataclasses(mesh):
 
 def test_opening_and_compiling_are_stages_where_there_is_something_to_do(mesh):
     # Told to the observers of the first run, and timed in the report of each.
-    class Slow(fem.Backend):
+    class Slow(fem.plugins.Backend):
         def compile(self):
             """Take no time at all."""
 
     heard = []
-    info = fem.BackendInfo("slow", "", "", stages=())
+    info = fem.plugins.BackendInfo("slow", "", "", stages=())
     with fem.Session([(info, Slow())]) as session:
         for _ in range(2):
             report = session.solve(mesh, on_event=heard.append).report

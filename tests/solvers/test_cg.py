@@ -10,9 +10,7 @@ from fem_core import (
     Mesh,
     OptionError,
     Problem,
-    Progress,
     SolveError,
-    SolverOptions,
     StopReason,
     apply_bc,
     assemble_system,
@@ -21,6 +19,7 @@ from fem_core import (
 )
 from fem_core.assembly.system import LinearSystem
 from fem_core.generate import annulus, duct, y_tube
+from fem_core.plugins import Progress, SolverOptions
 from fem_core.solvers import ConjugateGradients, Equilibrated
 from fem_core.solvers import cg as cg_module
 from meshes import distorted

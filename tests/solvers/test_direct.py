@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.sparse.linalg
-from fem_core import OptionError, Problem, SolveError, SolverOptions, open_backend, solve
+from fem_core import OptionError, Problem, SolveError, open_backend, solve
 from fem_core.assembly.system import LinearSystem
 from fem_core.generate import annulus, duct, y_tube
+from fem_core.plugins import SolverOptions
 from fem_core.solvers import Direct
 from meshes import distorted, moved, renumbered
 from scipy import sparse

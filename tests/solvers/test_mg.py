@@ -16,9 +16,7 @@ from fem_core import (
     Mesh,
     OptionError,
     Problem,
-    Progress,
     Robin,
-    SolverOptions,
     StopReason,
     apply_bc,
     assemble_system,
@@ -28,6 +26,7 @@ from fem_core import (
 from fem_core.assembly.system import LinearSystem
 from fem_core.generate import annulus, duct, y_tube
 from fem_core.mesh.geometry import validate_mesh
+from fem_core.plugins import Progress, SolverOptions
 from fem_core.solvers import Direct, Multigrid
 from fem_core.solvers.base import scaled
 from fem_core.solvers.factorisation import CHOLMOD, PARDISO

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fem_core import SolverOptions
 from fem_core.generate import duct
+from fem_core.plugins import SolverOptions
 from fem_core.solvers.prepared import LastPrepared, key_of, probe
 from scipy import sparse
 

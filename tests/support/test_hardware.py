@@ -1,6 +1,6 @@
 """What this process may use: memory by machine and cgroup, where the system tells."""
 
-from fem_core import available_memory
+from fem_core.execution import available_memory
 from fem_core.support.hardware import _cgroup_memory
 
 

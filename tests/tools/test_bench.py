@@ -27,20 +27,20 @@ def test_backends_are_timed_by_stage_and_iteration():
 
 def test_a_backend_with_another_matrix_is_not_timed(monkeypatch):
     wrong = faults.info(faults.DroppedGaussPoint)
-    monkeypatch.setitem(fem.REGISTRY._registered, wrong.name, wrong)
+    monkeypatch.setitem(fem.plugins.REGISTRY._registered, wrong.name, wrong)
     with pytest.raises(fem.BackendError, match="builds another matrix"):
         bench.compare_backends(["numpy", wrong.name], fem.generate.duct(nx=3, ny=2))
 
 
 def test_a_backend_that_cannot_be_opened_is_left_out_unless_it_was_named(monkeypatch):
     # A GPU's libraries may be installed where there is no GPU: nothing else is held up by that.
-    class Closed(fem.Backend):
+    class Closed(fem.plugins.Backend):
         def open(self):
             raise fem.BackendUnavailable("there is no GPU")
 
     monkeypatch.setattr(bench, "closed", Closed, raising=False)
-    gone = fem.BackendInfo("gone", "", "fem_core.tools.bench:closed", stages=())
-    monkeypatch.setitem(fem.REGISTRY._registered, "gone", gone)
+    gone = fem.plugins.BackendInfo("gone", "", "fem_core.tools.bench:closed", stages=())
+    monkeypatch.setitem(fem.plugins.REGISTRY._registered, "gone", gone)
     mesh = fem.generate.duct(nx=3, ny=2)
     with pytest.raises(fem.BackendUnavailable, match="there is no GPU"):
         bench.compare_backends(["numpy", "gone"], mesh)

@@ -41,7 +41,7 @@ def test_json_has_every_section(plain):
     assert plain["versions"]["fem-core"] == fem.__version__
     assert plain["versions"]["numpy"]
     assert plain["python"]["executable"] == sys.executable
-    assert plain["cores"]["usable"] == fem.available_cores() <= plain["cores"]["machine"]
+    assert plain["cores"]["usable"] == fem.execution.available_cores() <= plain["cores"]["machine"]
     assert 0 < plain["memory"]["available"] <= plain["memory"]["total"]
     assert all("openblas" in blas or blas for blas in plain["threading"]["blas"].values())
     assert {"baseline", "numpy"} <= {one["name"] for one in plain["backends"]}
@@ -109,7 +109,7 @@ def test_largest_meshes_fit_and_no_larger():
 
 CACHING = """
     from pathlib import Path
-    from fem_core import BackendInfo
+    from fem_core.plugins import BackendInfo
 
     INFO = BackendInfo("{name}", "a fake", "{package}.backend:Fake", stages=("assemble_system",),
                        caches=lambda: CACHES)
@@ -361,7 +361,7 @@ def test_the_backend_that_is_advised_is_the_one_that_auto_takes(backends, said):
 PENDING = """
     import os
     from pathlib import Path
-    from fem_core import BackendInfo
+    from fem_core.plugins import BackendInfo
 
     INFO = BackendInfo("{name}", "a fake", "{package}.backend:Fake", stages=("assemble_system",), rank=99,
                        pending=lambda: None if Path(os.environ["MARK"]).exists() else "compile, some 20 s")

@@ -27,7 +27,7 @@ PACE = {"walk": (10, 100), "run": (5, 99), "amble": (9.5, 95), "dash": (5, 150),
 CLOCK = SimpleNamespace(now=0.0)
 
 
-class Walker(fem.Backend):
+class Walker(fem.plugins.Backend):
     """Takes the time that its gait says, and remembers with what it was made."""
 
     made: ClassVar[list] = []
@@ -50,7 +50,7 @@ class Walker(fem.Backend):
     def close(self):
         self.awake.discard(self)
 
-    @fem.hookimpl
+    @fem.plugins.hookimpl
     def fem_assemble(self, mesh, problem, sparsity, progress):
         CLOCK.now += PACE.get(self.gait, (0, 0))[mesh.n_elements > 100] / self.cadence
         system = self.core.fem_assemble(mesh, problem, sparsity, progress)
@@ -58,7 +58,7 @@ class Walker(fem.Backend):
             raise fem.BackendError("it fell")
         return replace(system, matrix=1.001 * system.matrix) if self.gait == "cheat" else system
 
-    @fem.hookimpl
+    @fem.plugins.hookimpl
     def fem_compute_derived(self, mesh, problem, result, progress):
         fields = self.core.fem_compute_derived(mesh, problem, result, progress)
         return replace(fields, speed=1.001 * fields.speed) if self.gait == "limp" else fields
@@ -66,12 +66,12 @@ class Walker(fem.Backend):
 
 def info(*candidates, **more):
     options = (
-        fem.Option("gait", str, "walk", candidates=candidates),
-        fem.Option("cadence", int, 1, candidates=more.pop("cadences", ())),
-        fem.Option("colour", str, "red"),
+        fem.plugins.Option("gait", str, "walk", candidates=candidates),
+        fem.plugins.Option("cadence", int, 1, candidates=more.pop("cadences", ())),
+        fem.plugins.Option("colour", str, "red"),
     )
     given = {"stages": ("assemble_system", "compute_derived"), "options": options, **more}
-    return fem.BackendInfo("walker", "walks", f"{__name__}:Walker", **given)
+    return fem.plugins.BackendInfo("walker", "walks", f"{__name__}:Walker", **given)
 
 
 @pytest.fixture(autouse=True)
@@ -190,7 +190,7 @@ def test_nothing_that_a_backend_of_ours_suggests_is_refused(name):
     if name not in {one.name for one in REGISTRY.listings() if one.state is State.READY}:
         pytest.skip(f"{name} isn't ready here")
     _, trials = tune(REGISTRY.find(name), fem.generate.duct(nx=60, ny=20))
-    assert bool(trials) == (fem.available_cores() > 1) or name == "threads"
+    assert bool(trials) == (fem.execution.available_cores() > 1) or name == "threads"
     assert [one.refused for one in trials.values()] == [""] * len(trials)
 
 
@@ -282,7 +282,7 @@ def test_where_the_defaults_are_best_nothing_is_said(walker):
 def test_the_signature_is_the_same_in_another_process():
     program = (
         "import json, fem_core as fem; from fem_core.run import tuned_options\n"
-        "print(json.dumps(tuned_options.signature(fem.REGISTRY.find('numpy'))))"
+        "print(json.dumps(tuned_options.signature(fem.plugins.REGISTRY.find('numpy'))))"
     )
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert json.loads(out) == tuned_options.signature(REGISTRY.find("numpy"))
@@ -535,7 +535,7 @@ def test_where_nothing_can_be_kept_nothing_is_measured(walker, tmp_path):
     [
         (fem.SolveError("it sank"), Status.USAGE),
         (MemoryError("it sank"), Status.USAGE),
-        (fem.WorkerLost("it sank"), Status.BACKEND),
+        (fem.plugins.WorkerLost("it sank"), Status.BACKEND),
     ],
 )
 def test_one_that_fails_takes_nothing_from_the_others(walker, monkeypatch, error, status):

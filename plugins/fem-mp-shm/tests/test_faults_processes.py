@@ -24,18 +24,10 @@ from places import TESTS
 pytest.importorskip("fem_mp_shm")
 
 import faulty
-from fem_core import (
-    BackendError,
-    BackendUnavailable,
-    Cancelled,
-    CancelToken,
-    WorkerLost,
-    open_backend,
-    solve,
-    write_mesh,
-)
+from fem_core import BackendError, BackendUnavailable, Cancelled, CancelToken, open_backend, solve, write_mesh
 from fem_core.execution import Batching
 from fem_core.generate import duct
+from fem_core.plugins import WorkerLost
 from fem_mp_shm import memory, segments, starting
 from fem_mp_shm.mp import MPExecutor
 from fem_mp_shm.segments import Segment

@@ -71,7 +71,7 @@ def test_two_elements_around_a_ring():
         expected = fem.compute_sparsity(mesh)
         assert np.array_equal(pattern.to_host().slots, expected.slots)
         K = stages.perform(ASSEMBLE_SYSTEM, mesh, problem=Problem(), sparsity=pattern).matrix
-    wanted = expected.scatter(fem.element_stiffness(x[mesh.quad8], y[mesh.quad8], 1.0))
+    wanted = expected.scatter(fem.assembly.element_stiffness(x[mesh.quad8], y[mesh.quad8], 1.0))
     assert np.abs(K.data - wanted).max() <= 1e-13 * np.abs(wanted).max()
 
 
@@ -94,7 +94,7 @@ def test_a_pattern_for_others_and_a_pattern_of_others(session):
     expected = assemble_system(MESH, backend="numpy")
     with open_backend("threads,numba", workers=2, threads=1, min_size=0) as both:
         found = assemble_system(MESH, backend=both)
-        assert both.chain.provider("compute_sparsity", Problem(), fem.SolverOptions())[0] == "numba"
+        assert both.chain.provider("compute_sparsity", Problem(), fem.plugins.SolverOptions())[0] == "numba"
     assert np.array_equal(expected.matrix.data, found.matrix.data)
     foreign = fem.compute_sparsity(MESH)
     first = assemble_system(MESH, sparsity=foreign, backend=session).matrix.data

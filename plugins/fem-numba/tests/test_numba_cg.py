@@ -12,15 +12,14 @@ from fem_core import (
     Mesh,
     OptionError,
     Problem,
-    Progress,
     SolveError,
-    SolverOptions,
     StopReason,
     apply_bc,
     assemble_system,
     generate,
 )
 from fem_core.assembly.system import LinearSystem, csr
+from fem_core.plugins import Progress, SolverOptions
 from fem_core.solvers import ConjugateGradients as Reference
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -5,7 +5,8 @@ from functools import partial
 import fem_core as fem
 import numpy as np
 import pytest
-from fem_core import Cancelled, Problem, Progress, SolverOptions, apply_bc, assemble_system, generate, open_backend
+from fem_core import Cancelled, Problem, apply_bc, assemble_system, generate, open_backend
+from fem_core.plugins import Progress, SolverOptions
 from fem_core.solvers import Multigrid
 from fem_core.solvers.multigrid import Kernels, build_hierarchy, coarse, hierarchy
 from fem_core.testing import strategies

@@ -1,7 +1,10 @@
 """The core's own backends, `baseline` and `numpy`; the default for every other stage; built-in formats and solvers."""
 
+from fem_core.backends.batched import BatchedBackend
 from fem_core.execution.batches import int_or_auto
 from fem_core.plugins.backend import BackendInfo, Option, halves
+
+__all__ = ["BASELINE", "KERNEL", "NUMPY", "BatchedBackend", "worker_options"]
 
 #: The option of every `BatchedBackend`.
 KERNEL = Option("kernel", str, "vectorized", "how a batch is computed", ("vectorized", "loop"))

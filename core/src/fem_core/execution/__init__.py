@@ -12,6 +12,7 @@ from fem_core.execution.executors import (
     new_results,
     part_of,
 )
+from fem_core.support.hardware import available_cores, available_memory
 from fem_core.support.importable import require_guarded_main, require_importable
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "Plan",
     "PlannedExecutor",
     "SerialExecutor",
+    "available_cores",
+    "available_memory",
     "grain_of",
     "int_or_auto",
     "new_results",

@@ -155,7 +155,7 @@ class BackendInfo:
 
 
 class Backend:
-    """Base of all backends: compute hooks are methods marked with `@fem_core.hookimpl`.
+    """Base of all backends: compute hooks are methods marked with `@fem_core.plugins.hookimpl`.
 
     A backend is created without doing work; `open` acquires (pools, devices), `compile` gets code
     ready, `forget` drops what is kept from run to run, `close` gives everything back.

@@ -42,13 +42,13 @@ class ComputeHooks:
         Computed once per topology and kept by the session.
 
         >>> import fem_core as fem
-        >>> class Counting(fem.Backend):
+        >>> class Counting(fem.plugins.Backend):
         ...     patterns = 0
-        ...     @fem.hookimpl
+        ...     @fem.plugins.hookimpl
         ...     def fem_sparsity(self, mesh, progress):
         ...         self.patterns += 1
         ...         return fem.compute_sparsity(mesh)
-        >>> info = fem.BackendInfo("counting", "counts", "", stages=("compute_sparsity",))
+        >>> info = fem.plugins.BackendInfo("counting", "counts", "", stages=("compute_sparsity",))
         >>> mesh = fem.generate.duct(nx=2, ny=1)
         >>> backend = Counting()
         >>> with fem.Session([(info, backend)]) as session:
@@ -65,14 +65,14 @@ class ComputeHooks:
         Contributions are summed in element order; the result is bitwise repeatable.
 
         >>> import fem_core as fem
-        >>> class Threefold(fem.Backend):  # a wrong backend: the kit's check `matrix` catches it
-        ...     @fem.hookimpl
+        >>> class Threefold(fem.plugins.Backend):  # a wrong backend: the kit's check `matrix` catches it
+        ...     @fem.plugins.hookimpl
         ...     def fem_assemble(self, mesh, problem, sparsity, progress):
         ...         system = fem.assemble_system(mesh, problem, sparsity)
         ...         system.matrix.data *= 3
         ...         progress.assembly(mesh.n_elements, mesh.n_elements)
         ...         return system
-        >>> info = fem.BackendInfo("threefold", "wrong", "", stages=("assemble_system",))
+        >>> info = fem.plugins.BackendInfo("threefold", "wrong", "", stages=("assemble_system",))
         >>> mesh = fem.generate.duct(length=3, nx=2, ny=1)
         >>> with fem.Session([(info, Threefold())]) as session:
         ...     solution = session.solve(mesh)
@@ -87,13 +87,13 @@ class ComputeHooks:
         """Robin terms added, Dirichlet values lifted, fixed and orphan nodes held.
 
         >>> import fem_core as fem
-        >>> class Watching(fem.Backend):
-        ...     @fem.hookimpl
+        >>> class Watching(fem.plugins.Backend):
+        ...     @fem.plugins.hookimpl
         ...     def fem_apply_bc(self, system, mesh, problem):
-        ...         held = fem.apply_conditions(system, mesh, problem)
+        ...         held = fem.assembly.apply_conditions(system, mesh, problem)
         ...         print(len(held.fixed), "fixed nodes, load", round(held.rhs.sum(), 6))
         ...         return held
-        >>> info = fem.BackendInfo("watching", "prints", "", stages=("apply_bc",))
+        >>> info = fem.plugins.BackendInfo("watching", "prints", "", stages=("apply_bc",))
         >>> with fem.Session([(info, Watching())]) as session:
         ...     solution = session.solve(fem.generate.duct(height=1.2, nx=2, ny=1))
         3 fixed nodes, load 3.0
@@ -106,12 +106,12 @@ class ComputeHooks:
         """u = ĝ + w with K w = rhs, by one of the backend's `solver_methods`.
 
         >>> import fem_core as fem, numpy as np
-        >>> class Dense(fem.Backend):
-        ...     @fem.hookimpl
+        >>> class Dense(fem.plugins.Backend):
+        ...     @fem.plugins.hookimpl
         ...     def fem_solve(self, system, options):
         ...         w = np.linalg.solve(system.matrix.toarray(), system.rhs)
         ...         return fem.SolveResult(w + system.lift, options.method, 0, fem.StopReason.CONVERGED, 0.0, 0.0)
-        >>> info = fem.BackendInfo("dense", "small", "", stages=("solve_system",), solver_methods=("dense",))
+        >>> info = fem.plugins.BackendInfo("dense", "small", "", stages=("solve_system",), solver_methods=("dense",))
         >>> with fem.Session([(info, Dense())]) as session:
         ...     solution = session.solve(fem.generate.duct(nx=2, ny=1), solver="dense")
         >>> float(round(solution.u.max(), 6)), solution.report.providers["solve_system"]
@@ -126,7 +126,7 @@ class ComputeHooks:
 
         >>> import fem_core as fem
         >>> class Watching:  # not a backend but an observer: it may wrap the hook, whoever provides it
-        ...     @fem.hookimpl(wrapper=True)
+        ...     @fem.plugins.hookimpl(wrapper=True)
         ...     def fem_compute_derived(self, mesh):
         ...         print("before:", mesh.n_elements, "elements")
         ...         derived = yield  # whatever the wrapper does, this is what the run goes on with
@@ -151,7 +151,7 @@ class EventHooks:
 
         >>> import fem_core as fem
         >>> class Stages:
-        ...     @fem.hookimpl
+        ...     @fem.plugins.hookimpl
         ...     def fem_stage_start(self, stage, provider):
         ...         print(stage, provider)
         >>> with fem.open_backend("numpy") as session:
@@ -171,7 +171,7 @@ class EventHooks:
         >>> import fem_core as fem
         >>> class Clock:
         ...     seconds = 0.0
-        ...     @fem.hookimpl
+        ...     @fem.plugins.hookimpl
         ...     def fem_stage_complete(self, stage, duration):
         ...         self.seconds += duration
         >>> clock = Clock()
@@ -186,7 +186,7 @@ class EventHooks:
 
         >>> import fem_core as fem
         >>> class Size:
-        ...     @fem.hookimpl
+        ...     @fem.plugins.hookimpl
         ...     def fem_mesh_loaded(self, mesh):
         ...         print(mesh.n_nodes, mesh.n_elements)
         >>> solution = fem.solve(fem.generate.duct(nx=2, ny=1), observers=[Size()])
@@ -199,7 +199,7 @@ class EventHooks:
 
         >>> import fem_core as fem
         >>> class Assembled:
-        ...     @fem.hookimpl
+        ...     @fem.plugins.hookimpl
         ...     def fem_assembly_progress(self, current, total):
         ...         print(f"{current}/{total}")
         >>> solution = fem.solve(fem.generate.duct(nx=2, ny=1), observers=[Assembled()])
@@ -212,7 +212,7 @@ class EventHooks:
 
         >>> import fem_core as fem
         >>> class Iterations:
-        ...     @fem.hookimpl
+        ...     @fem.plugins.hookimpl
         ...     def fem_solve_progress(self, iteration, residual):
         ...         print(iteration, residual < 1)
         >>> solution = fem.solve(fem.generate.duct(nx=20, ny=5), solver="cg", monitor=25, observers=[Iterations()])
@@ -225,7 +225,7 @@ class EventHooks:
 
         >>> import fem_core as fem
         >>> class Derived:
-        ...     @fem.hookimpl
+        ...     @fem.plugins.hookimpl
         ...     def fem_derived_progress(self, current, total):
         ...         print(f"{current}/{total}")
         >>> solution = fem.solve(fem.generate.duct(nx=2, ny=1), observers=[Derived()])
@@ -238,7 +238,7 @@ class EventHooks:
 
         >>> import fem_core as fem
         >>> class Done:
-        ...     @fem.hookimpl
+        ...     @fem.plugins.hookimpl
         ...     def fem_solve_complete(self, report):
         ...         print(report.converged)
         >>> solution = fem.solve(fem.generate.duct(nx=2, ny=1), observers=[Done()])
@@ -251,7 +251,7 @@ class EventHooks:
 
         >>> import fem_core as fem
         >>> class Alarm:
-        ...     @fem.hookimpl
+        ...     @fem.plugins.hookimpl
         ...     def fem_error(self, stage, error):
         ...         print(stage, type(error).__name__)
         >>> try:
@@ -276,17 +276,17 @@ class ExtensionHooks:
         ...     nx, ny = path.read_text().split()
         ...     return fem.generate.duct(nx=int(nx), ny=int(ny))
         >>> class Ducts:
-        ...     @fem.hookimpl
+        ...     @fem.plugins.hookimpl
         ...     def fem_mesh_readers(self):
-        ...         return [fem.MeshFormat((".duct",), "a duct's numbers of elements", read)]
+        ...         return [fem.plugins.MeshFormat((".duct",), "a duct's numbers of elements", read)]
         >>> plugin = Ducts()
-        >>> fem.register_plugin(plugin)  # what the entry point does in an installed distribution
+        >>> fem.plugins.register_plugin(plugin)  # what the entry point does in an installed distribution
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     file = pathlib.Path(folder, "small.duct")
         ...     _ = file.write_text("3 2")
         ...     fem.read_mesh(file).n_elements
         6
-        >>> fem.unregister_plugin(plugin)
+        >>> fem.plugins.unregister_plugin(plugin)
         """
 
     @hookspec
@@ -298,17 +298,17 @@ class ExtensionHooks:
         >>> def write(solution, path):
         ...     np.savetxt(path, solution.u, fmt="%.1f")
         >>> class Texts:
-        ...     @fem.hookimpl
+        ...     @fem.plugins.hookimpl
         ...     def fem_result_writers(self):
-        ...         return [fem.ResultWriter((".txt",), "the potential, a line per node", write)]
+        ...         return [fem.plugins.ResultWriter((".txt",), "the potential, a line per node", write)]
         >>> plugin = Texts()
-        >>> fem.register_plugin(plugin)
+        >>> fem.plugins.register_plugin(plugin)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     file = pathlib.Path(folder, "u.txt")
         ...     solution = fem.solve(fem.generate.duct(length=4, nx=2, ny=1), outputs=[file])
         ...     sorted(set(file.read_text().split()))
         ['0.0', '10.0', '2.5', '5.0', '7.5']
-        >>> fem.unregister_plugin(plugin)
+        >>> fem.plugins.unregister_plugin(plugin)
         """
 
     @hookspec
@@ -324,15 +324,15 @@ class ExtensionHooks:
         ...     def solve(self, rhs, options, progress):
         ...         return fem.SolveResult(self.inverse @ rhs, self.name, 0, fem.StopReason.CONVERGED, 0.0, 0.0)
         >>> class Solvers:
-        ...     @fem.hookimpl
+        ...     @fem.plugins.hookimpl
         ...     def fem_linear_solvers(self):
         ...         return [Dense()]
         >>> plugin = Solvers()
-        >>> fem.register_plugin(plugin)
+        >>> fem.plugins.register_plugin(plugin)
         >>> solution = fem.solve(fem.generate.duct(nx=2, ny=1), solver="dense")
         >>> solution.report.solver["method"], float(round(solution.u.max(), 6))
         ('dense', 7.5)
-        >>> fem.unregister_plugin(plugin)
+        >>> fem.plugins.unregister_plugin(plugin)
         """
 
     @hookspec
@@ -344,14 +344,15 @@ class ExtensionHooks:
         ... def greet():
         ...     click.echo("hello")
         >>> class Commands:
-        ...     @fem.hookimpl
+        ...     @fem.plugins.hookimpl
         ...     def fem_cli_commands(self):
         ...         return [greet]
         >>> plugin = Commands()
-        >>> fem.register_plugin(plugin)
-        >>> [command.name for command in fem.REGISTRY.extensions("fem_cli_commands")]  # as `fem --help` lists them
+        >>> fem.plugins.register_plugin(plugin)
+        >>> found = fem.plugins.REGISTRY.extensions("fem_cli_commands")  # as `fem --help` lists them
+        >>> [command.name for command in found]
         ['greet']
-        >>> fem.unregister_plugin(plugin)
+        >>> fem.plugins.unregister_plugin(plugin)
         """
 
 

@@ -118,7 +118,7 @@ class Registry:
         except (Exception, SystemExit) as error:
             raise BackendUnavailable(f"backend {info.name!r} failed to load: {_text(error)}") from error
         if not isinstance(backend, Backend):
-            raise BackendError(f"backend {info.name!r}: {info.factory} doesn't make a fem_core.Backend")
+            raise BackendError(f"backend {info.name!r}: {info.factory} doesn't make a fem_core.plugins.Backend")
         check_backend(info, backend)
         return info, backend
 

@@ -37,7 +37,7 @@ def implementations(plugin: object) -> dict[str, dict[str, Any]]:
     for name in dir(plugin):
         if not name.startswith("fem_"):
             if hasattr(inspect.getattr_static(plugin, name, None), _MARK):
-                raise FemError(f"{who}: {name} is marked with @fem_core.hookimpl but has no hook's name")
+                raise FemError(f"{who}: {name} is marked with @fem_core.plugins.hookimpl but has no hook's name")
             continue
         if not callable(function := getattr(plugin, name)):
             continue
@@ -47,7 +47,7 @@ def implementations(plugin: object) -> dict[str, dict[str, Any]]:
             raise FemError(f"{who}: {name} is not a hook; {hint}")
         mark = getattr(function, _MARK, None)
         if mark is None:
-            raise FemError(f"{who}: {name} is not marked; decorate it with @fem_core.hookimpl")
+            raise FemError(f"{who}: {name} is not marked; decorate it with @fem_core.plugins.hookimpl")
         if not inspect.isroutine(function) or mark["specname"] not in (None, name):
             raise FemError(f"{who}: {name} must be a function or method, and implement the hook of its own name")
         accepted = [p for p in inspect.signature(_SPEC[name]).parameters if p != "self"]
@@ -68,14 +68,15 @@ def check_plugin(plugin: object, role: Role) -> None:
         wraps = mark["wrapper"]
         who, a_role = describe(plugin), f"an {role}" if role == "observer" else f"a {role}"
         if mark["hookwrapper"]:
-            raise FemError(f"{who}: {name} is a wrapper of the old kind; use @fem_core.hookimpl(wrapper=True)")
+            raise FemError(f"{who}: {name} is a wrapper of the old kind; use @fem_core.plugins.hookimpl(wrapper=True)")
         if wraps and not inspect.isgeneratorfunction(getattr(plugin, name)):
             raise FemError(f"{who}: {name} is a wrapper, so it must have a `yield`")
         if name not in _ALLOWED[role]:
             raise FemError(f"{who}: {name} can't be implemented by {a_role}")
         if name in COMPUTE and role != "backend" and not wraps:
             raise FemError(
-                f"{who}: {name} is provided by backends; {a_role} may only wrap it (@fem_core.hookimpl(wrapper=True))"
+                f"{who}: {name} is provided by backends; {a_role} may only wrap it "
+                "(@fem_core.plugins.hookimpl(wrapper=True))"
             )
         if wraps and (role == "backend" or name not in COMPUTE):
             raise FemError(f"{who}: {name} can't be a wrapper here")

@@ -103,6 +103,19 @@ def solve(
         return opened.solve(mesh, problem, **options)
 
 
+def compute_sparsity(mesh: Mesh, *, backend: AnyBackend = "numpy") -> Sparsity:
+    """The pattern of the matrix, and where each element's entries go in it.
+
+    >>> import fem_core as fem
+    >>> pattern = fem.compute_sparsity(fem.generate.duct(nx=2, ny=1))
+    >>> pattern.n_nodes, pattern.nnz, pattern.slots.shape
+    (13, 119, (2, 8, 8))
+    """
+    mesh = with_boundaries(mesh)
+    with _session(backend) as session:
+        return _perform(session.stages(), COMPUTE_SPARSITY, mesh, backend)
+
+
 def assemble_system(
     mesh: Mesh,
     problem: Problem | None = None,

@@ -48,6 +48,11 @@ def open_backend(
     return _open(listings, options, tuned, fallback=fallback)
 
 
+def list_backends() -> list[Listing]:
+    """Every backend there is, with its state and the reason where it isn't ready."""
+    return REGISTRY.listings()
+
+
 def create_backends(name: str | BackendInfo, options: Mapping[str, Any]) -> list[tuple[BackendInfo, Backend]]:
     """The backends of a chain as they are before anything is opened."""
     return [REGISTRY.create(listing, _known(listing, options)) for listing in _find(name)]

@@ -3,8 +3,9 @@
 from tempfile import TemporaryDirectory
 from warnings import catch_warnings, simplefilter
 
-from fem_core import BatchedBackend, WorkerLost
+from fem_core.backends import BatchedBackend
 from fem_core.execution import Batching, PlannedExecutor, new_results, require_importable, restrict
+from fem_core.plugins import WorkerLost
 from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError

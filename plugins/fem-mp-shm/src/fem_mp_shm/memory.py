@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from fem_core import available_memory
 from fem_core.errors import BackendUnavailable
+from fem_core.execution import available_memory
 from fem_core.support.wording import byte_size
 
 #: Bytes of its own that a worker takes before its first task: what it doesn't share with others.

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from fem_core import BatchedBackend
 from fem_core.assembly.kernels import Inputs
+from fem_core.backends import BatchedBackend
 from fem_core.execution import Batch, Batching, Kernel, OutputSpec, Plan, new_results, restrict
 from fem_core.types import Array, read_only
 

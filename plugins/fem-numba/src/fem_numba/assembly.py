@@ -1,8 +1,9 @@
 """The numeric half: element matrices and their sum into the CSR values in one go, part by part."""
 
 import numpy as np
-from fem_core import LinearSystem, Mesh, Problem, Progress
+from fem_core import LinearSystem, Mesh, Problem
 from fem_core.assembly.system import csr
+from fem_core.plugins import Progress
 from fem_core.types import Array, Floats, Ints
 from numba import prange
 

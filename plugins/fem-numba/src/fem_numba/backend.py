@@ -4,21 +4,10 @@ import weakref
 from dataclasses import replace
 from typing import Any
 
-from fem_core import (
-    Backend,
-    BackendUnavailable,
-    DerivedFields,
-    LinearSystem,
-    Mesh,
-    Problem,
-    Progress,
-    SolveResult,
-    SolverOptions,
-    Sparsity,
-    available_cores,
-    hookimpl,
-)
+from fem_core import BackendUnavailable, DerivedFields, LinearSystem, Mesh, Problem, SolveResult, Sparsity
 from fem_core.assembly.system import require_conditions
+from fem_core.execution import available_cores
+from fem_core.plugins import Backend, Progress, SolverOptions, hookimpl
 from fem_core.solvers import LinearSolver
 from fem_core.solvers.prepared import LastPrepared, key_of, probe
 

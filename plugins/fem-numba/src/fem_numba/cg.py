@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numba
 import numpy as np
-from fem_core import LinearSystem, Mesh, Problem, Progress, SolveResult, SolverOptions
+from fem_core import LinearSystem, Mesh, Problem, SolveResult
+from fem_core.plugins import Progress, SolverOptions
 from fem_core.solvers import ConjugateGradients as Reference
 from fem_core.solvers import Prepared
 from fem_core.solvers.base import dot

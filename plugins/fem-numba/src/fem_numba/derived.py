@@ -1,7 +1,8 @@
 """Post-processing: velocity, speed and pressure of each element."""
 
 import numpy as np
-from fem_core import DerivedFields, Mesh, Problem, Progress
+from fem_core import DerivedFields, Mesh, Problem
+from fem_core.plugins import Progress
 from fem_core.types import Floats, Ints
 from numba import prange
 

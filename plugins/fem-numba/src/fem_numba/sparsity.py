@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from fem_core import BackendError, Mesh, Progress, Sparsity
+from fem_core import BackendError, Mesh, Sparsity
+from fem_core.plugins import Progress
 from fem_core.types import Array, Ints
 from numba import prange
 

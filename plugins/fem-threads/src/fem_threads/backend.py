@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-from fem_core import BatchedBackend
 from fem_core.assembly.kernels import Inputs
+from fem_core.backends import BatchedBackend
 from fem_core.execution import (
     Batch,
     Batching,
