@@ -545,9 +545,11 @@ class LeftProcess(Whole):
 class LeftThread(Whole):
     """Leaves a thread running after `close`."""
 
+    #: Set by the test in the end, so that it leaves none to the tests that follow.
+    stop = threading.Event()
+
     def open(self) -> None:
-        self._stop = threading.Event()
-        threading.Thread(target=self._stop.wait, args=(60,), daemon=True, name="left behind").start()
+        threading.Thread(target=self.stop.wait, args=(60,), daemon=True, name="left behind").start()
 
 
 class ForgottenReturn(Whole):

@@ -15,7 +15,7 @@ import numpy as np
 from fem_core.device.backend import DeviceBackend
 from fem_core.device.info import OPTIONS, SOLVER_METHODS, STAGES
 from fem_core.device.reference import DeviceArray, ReferenceRuntime
-from fem_core.plugins.backend import BackendInfo, Option
+from fem_core.plugins import BackendInfo, Option
 from fem_cupy import source
 
 COMPILER = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")

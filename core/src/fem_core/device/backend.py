@@ -1,11 +1,10 @@
 """A backend out of any runtime: every stage on the device, host values of other backends taken."""
 
-import weakref
 from typing import Any, Literal
 
 import numpy as np
 
-from fem_core.assembly.sparsity import Sparsity
+from fem_core.assembly.sparsity import ForeignPattern, Sparsity
 from fem_core.assembly.system import require_bare, require_conditions
 from fem_core.device import assembly, cg, conditions, derived, ledger, sparsity
 from fem_core.device.device import Device
@@ -39,7 +38,7 @@ class DeviceBackend(Backend):
             raise OptionError(f"assembly is {' or '.join(ASSEMBLIES)}, not {assembly!r}")
         self.device = Device(runtime)
         self._coo = assembly == "coo"
-        self._foreign: tuple[weakref.ref[Sparsity], DevicePattern] | None = None
+        self._foreign: ForeignPattern[DevicePattern] = ForeignPattern()
         self._mg = DeviceMultigrid(self.device)
 
     def open(self) -> None:
@@ -51,7 +50,7 @@ class DeviceBackend(Backend):
 
     def forget(self) -> None:
         """Drop the mesh, another backend's pattern and multigrid's levels."""
-        self._foreign = None
+        self._foreign.forget()
         self._mg.forget()
         self.device.forget()
 
@@ -111,10 +110,7 @@ class DeviceBackend(Backend):
         if isinstance(pattern, DevicePattern) and pattern.device is self.device:
             return pattern
         host: Sparsity = pattern.to_host()
-        if self._foreign is None or self._foreign[0]() is not host:
-            self._foreign = None
-            self._foreign = weakref.ref(host), sparsity.compute_pattern(self.device, mesh, not self._coo, host)
-        return self._foreign[1]
+        return self._foreign.own(host, lambda: sparsity.compute_pattern(self.device, mesh, not self._coo, host))
 
     def _system(self, system: Any) -> DeviceSystem:
         """`system` as this device has it."""

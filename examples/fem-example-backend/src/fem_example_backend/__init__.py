@@ -1,6 +1,6 @@
 """The light half: what `fem backends` shows. It imports no more than the core's description of a backend."""
 
-from fem_core.plugins.backend import BackendInfo, Option
+from fem_core.plugins import BackendInfo, Option
 
 INFO = BackendInfo(
     name="product",

@@ -1,7 +1,7 @@
 """The light half: what `fem backends` shows. It imports no more than the core's description of a backend."""
 
 from fem_core.execution import int_or_auto
-from fem_core.plugins.backend import BackendInfo, Option
+from fem_core.plugins import BackendInfo, Option
 
 INFO = BackendInfo(
     name="joblib",

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from fem_core.device.info import OPTIONS, SOLVER_METHODS, STAGES
-from fem_core.plugins.backend import BackendInfo
+from fem_core.plugins import BackendInfo
 from fem_core.support.caches import cache_folder
 
 __version__ = "1.0.0"

@@ -1,7 +1,7 @@
 """Batches of elements on a pool of processes, pickled or in shared memory: what `fem backends` shows of them."""
 
 from fem_core.backends import worker_options
-from fem_core.plugins.backend import BackendInfo, Option
+from fem_core.plugins import BackendInfo, Option
 
 __version__ = "1.0.0"
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 from fem_core import LinearSystem, Mesh, Problem
-from fem_core.assembly.system import csr
+from fem_core.assembly import csr
 from fem_core.plugins import Progress
 from fem_core.types import Array, Floats, Ints
 from numba import prange

@@ -1,10 +1,10 @@
 """The backend: each stage is a module of compiled functions."""
 
-import weakref
 from dataclasses import replace
 from typing import Any
 
 from fem_core import BackendUnavailable, DerivedFields, LinearSystem, Mesh, Problem, SolveResult, Sparsity
+from fem_core.assembly.sparsity import ForeignPattern
 from fem_core.assembly.system import require_conditions
 from fem_core.execution import available_cores
 from fem_core.plugins import Backend, Progress, SolverOptions, hookimpl
@@ -31,7 +31,7 @@ class Numba(Backend):
         self._asked = threads
         self.threads = threads or available_cores()
         self._memory = Recycled()
-        self._foreign: tuple[weakref.ref[Sparsity], Pattern] | None = None
+        self._foreign: ForeignPattern[Pattern] = ForeignPattern()
         self._prepared = LastPrepared()
         self._cg, self._mg = ConjugateGradients(self.threads), multigrid(self.threads)
 
@@ -53,7 +53,7 @@ class Numba(Backend):
             raise BackendUnavailable(" ".join(str(error).split())) from error
 
     def forget(self) -> None:
-        self._foreign = None
+        self._foreign.forget()
         self._prepared.forget()
         self._cg.forget()
 
@@ -99,6 +99,4 @@ class Numba(Backend):
         if isinstance(pattern, Pattern):
             return pattern
         host: Sparsity = pattern.to_host()
-        if self._foreign is None or self._foreign[0]() is not host:
-            self._foreign = weakref.ref(host), sparsity.pattern_of(host, mesh, self.threads)
-        return self._foreign[1]
+        return self._foreign.own(host, lambda: sparsity.pattern_of(host, mesh, self.threads))

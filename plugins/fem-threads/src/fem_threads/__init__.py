@@ -1,7 +1,7 @@
 """Batches of elements on a pool of threads: what `fem backends` shows of it."""
 
 from fem_core.backends import worker_options
-from fem_core.plugins.backend import BackendInfo
+from fem_core.plugins import BackendInfo
 
 __version__ = "1.0.0"
 
