@@ -23,6 +23,7 @@ EXAMPLES = sorted(path.parent for path in ROOT.glob("examples/*/pyproject.toml")
 GROUPS = nox.project.load_toml(ROOT / "pyproject.toml")["dependency-groups"]
 ROWS = nox.project.load_toml(ROOT / "hardware.toml")["row"]
 HARDWARE = [row_id for row_id in os.environ.get("FEM_HARDWARE", "").split(",") if row_id]
+PARALLEL = ["-n", "auto", "--maxprocesses", "4"]  # tests start threads and processes of their own
 KIT = ["-m", "pytest", "--pyargs", "fem_core.testing", "-p", "no:cacheprovider", "--fem-backend"]
 
 
@@ -64,7 +65,7 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run all tests, as the README's second line does."""
     session.install(*sources())
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "-m", "pytest", *PARALLEL, *session.posargs)
 
 
 @nox.session
@@ -139,7 +140,7 @@ def lowest(session: nox.Session) -> None:
     session.run("uv", "pip", "install", "--python", session.virtualenv.location, *how, *sources())
     session.run("uv", "pip", "list", "--python", session.virtualenv.location)
     # Old versions of what we need deprecate things among themselves.
-    session.run("python", "-m", "pytest", "-W", "ignore::DeprecationWarning", *session.posargs)
+    session.run("python", "-m", "pytest", *PARALLEL, "-W", "ignore::DeprecationWarning", *session.posargs)
 
 
 @nox.session(python=LOWEST)
@@ -169,7 +170,7 @@ def cupy(session: nox.Session) -> None:
 @nox.session(python=LOWEST)
 def cuda(session: nox.Session) -> None:
     """Check the kernels of fem-cuda, without a GPU: compiled for every GPU, and run by numba-cuda's simulator."""
-    session.install("--editable", "./core[testing]", "--editable", "./plugins/fem-cuda[cuda13]", "pytest-xdist>=3.6")
+    session.install("--editable", "./core[testing]", "--editable", "./plugins/fem-cuda[cuda13]")
     files = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("plugins/fem-cuda/tests/test_*.py"))]
     simulator = {"NUMBA_ENABLE_CUDASIM": "1"}
     for env in ({}, simulator):  # either is chosen when numba-cuda is imported: a file skips itself in the other
