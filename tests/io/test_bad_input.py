@@ -62,7 +62,11 @@ def peak(run) -> int:
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("content", [b"", b"\0", b"\n", b"solid cube\nfacet normal 0 0 1\n" * 99, os.urandom(5000)])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\0", b"\n", b"solid cube\nfacet normal 0 0 1\n" * 99, np.random.default_rng(0).bytes(5000)],
+    ids=["empty", "zero", "line", "text", "noise"],
+)
 def test_a_file_of_another_kind(tmp_path, suffix, content):
     # Empty, text, noise.
     (tmp_path / f"bad{suffix}").write_bytes(content)
