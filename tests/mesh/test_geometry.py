@@ -299,3 +299,9 @@ def test_boundary_edges_may_lie_inside_and_run_either_way():
     mesh = squares(2)
     inner = np.array([mesh.quad8[0, [1, 5, 2]], mesh.quad8[0, [2, 5, 1]]])
     validate_mesh(replace(mesh, boundaries={"line": Boundary.from_edges(inner)}))
+
+
+@pytest.mark.parametrize("other", [3, "mesh.h5", None])
+def test_what_is_no_mesh_is_refused_by_name(other):
+    with pytest.raises(MeshError, match=r"a mesh is a fem_core\.Mesh, not .*; read_mesh reads one from a file"):
+        validate_mesh(other)

@@ -82,6 +82,8 @@ def validate_mesh(mesh: Mesh) -> Mesh:
         a node repeated in an element, NaN or infinite coordinates, coincident nodes, edges that
         don't match, det J <= 0 at a Gauss point. It is the first of `mesh_faults`.
     """
+    if not isinstance(mesh, Mesh):
+        raise MeshError(f"a mesh is a fem_core.Mesh, not {mesh!r}; read_mesh reads one from a file")
     if mesh._validated is not None:
         return mesh._validated
     for fault in mesh_faults(mesh):

@@ -8,8 +8,7 @@ at every Gauss point of the mesh (two rows a point) and W = diag(w k det J). The
 
 import numpy as np
 from fem_core import BackendError, LinearSystem, Mesh, Problem, Sparsity
-from fem_core.assembly import csr, element_load
-from fem_core.assembly.sparsity import csr_positions
+from fem_core.assembly import csr, csr_positions, element_load
 from fem_core.mesh import quad8 as q8
 from fem_core.plugins import Backend, Progress, hookimpl
 from scipy import sparse
