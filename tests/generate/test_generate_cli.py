@@ -38,7 +38,7 @@ def test_angles_are_radians_or_degrees(angle, tmp_path):
     ("arguments", "message"),
     [
         (["elbow", "--angle", "90"], "angle must be between 0.01 and 3.14159 (radians), not 90.0"),
-        (["elbow", "--angle", "steep"], "'steep' is no angle: give radians, as 0.5, or degrees, as 30deg"),
+        (["elbow", "--angle", "steep"], "'steep' is not an angle; give radians (0.5) or degrees (30deg)"),
         (["cylindr"], "there is no shape 'cylindr' (did you mean cylinder?); shapes: duct, elbow"),
         (["cylinder", "--radius", "1"], "No such option"),
         (["venturi", "--throat", "2"], "throat must be between 0.05 and 0.99 (0.05 to 0.99 widths), not 2.0"),

@@ -106,7 +106,7 @@ def test_no_such_file_and_not_a_file(tmp_path, suffix):
     # A named pipe would be waited for until the end of days.
     assert "there is no such file" in refused(tmp_path / f"absent{suffix}")
     (tmp_path / f"folder{suffix}").mkdir()
-    assert "that is a folder; name the file of a mesh, which ends in .h5" in refused(tmp_path / f"folder{suffix}")
+    assert "this is a folder; give the file of a mesh, which ends in .h5" in refused(tmp_path / f"folder{suffix}")
     (tmp_path / f"empty{suffix}").touch()
     assert "the file is empty; `fem mesh` makes one" in refused(tmp_path / f"empty{suffix}")
     if hasattr(os, "mkfifo"):
@@ -117,8 +117,8 @@ def test_no_such_file_and_not_a_file(tmp_path, suffix):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("", "that is a folder; name the file of a mesh, such as {folder}/Tube.h5"),
-        ("sub", "that is a folder; name the file of a mesh, which ends in .h5"),
+        ("", "this is a folder; give the file of a mesh, such as {folder}/Tube.h5"),
+        ("sub", "this is a folder; give the file of a mesh, which ends in .h5"),
         ("tube", "did you mean {folder}/Tube.h5?"),
         ("tbe.h5", "did you mean {folder}/Tube.h5?"),
         ("tube.msh", "did you mean {folder}/Tube.h5?"),

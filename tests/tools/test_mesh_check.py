@@ -270,7 +270,7 @@ def test_parts_that_nearly_touch_are_mended(tmp_path):
     apart = replace(torn_apart(squares(4, 2, width=2.0), 1.0, shift=1e-10), boundaries={})
     last = run("check", store(apart, tmp_path / "m.h5")).stdout.splitlines()[-1]
     assert "nothing holds the level of u in 1 of 2 connected parts" in last
-    assert run(*last.split("this mends it:  fem ")[1].split()).exit_code == 0
+    assert run(*last.split("to repair it:  fem ")[1].split()).exit_code == 0
 
 
 def test_the_proposed_command_has_the_tolerances_of_this_one(tmp_path):
@@ -278,8 +278,8 @@ def test_the_proposed_command_has_the_tolerances_of_this_one(tmp_path):
     apart = replace(torn_apart(squares(4, 2, width=2.0), 1.0, shift=1e-7), boundaries={})
     bad = store(apart, tmp_path / "m.h5")
     given = ("--boundary-tolerance", "0.0001", "--merge-tolerance", "1e-06")
-    assert "this mends it" not in run("check", bad).stdout
-    proposed = run("check", bad, *given).stdout.splitlines()[-1].split("this mends it:  fem ")[1].split()
+    assert "to repair it" not in run("check", bad).stdout
+    proposed = run("check", bad, *given).stdout.splitlines()[-1].split("to repair it:  fem ")[1].split()
     mended = tmp_path / "m-mended.h5"
     assert proposed == ["check", str(bad), *given[:2], "--fix", *given[2:], "-o", str(mended)]
     last = run(*proposed).stdout.splitlines()[-1]
@@ -296,11 +296,11 @@ def test_fix_mends_and_says_what_it_did(tmp_path):
     broken = replace(broken, quad8=np.where(turned[:, None], broken.quad8[:, q8.REVERSED], broken.quad8))
     bad, good = store(broken, tmp_path / "bad.h5", boundaries=True), tmp_path / "good.h5"
     before = bad.read_bytes()
-    proposed = run("check", bad).stdout.splitlines()[-1].split("this mends it:  fem ")[1].split()
+    proposed = run("check", bad).stdout.splitlines()[-1].split("to repair it:  fem ")[1].split()
     assert proposed == ["check", str(bad), "--fix", "-o", str(tmp_path / "bad-mended.h5")]
     result = run("check", bad, "--fix", "-o", good)
     assert result.exit_code == 0, result.output
-    done = [line.removeprefix("mended: ") for line in result.stdout.splitlines() if line.startswith("mended: ")]
+    done = [line.removeprefix("repaired: ") for line in result.stdout.splitlines() if line.startswith("repaired: ")]
     assert done == [
         "dropped 70 nodes that belong to no element",
         "merged 7 nodes with others at the same place",
@@ -330,29 +330,29 @@ def test_what_cannot_be_mended_writes_nothing(tmp_path):
     x[folded.quad8[4, 2]] -= 0.5
     for mesh, said in (
         (wrong_in_every_way(), "that can't be mended"),
-        (replace(folded, x=x), "not mended, nothing written: det J <= 0"),
-        (two_parts(), "not mended, nothing written: nothing holds the level of u"),
+        (replace(folded, x=x), "not repaired, nothing written: det J <= 0"),
+        (two_parts(), "not repaired, nothing written: nothing holds the level of u"),
     ):
         bad = store(mesh, tmp_path / "bad.h5")
         result = run("check", bad, "--fix", "-o", tmp_path / "good.h5")
         assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
         assert said in result.stderr
-        assert "this mends it" not in run("check", bad).stdout
+        assert "to repair it" not in run("check", bad).stdout
         assert [path.name for path in tmp_path.iterdir()] == ["bad.h5"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--fix"], "--fix and -o FILE go together"),
-        (["-o", "x.h5"], "--fix and -o FILE go together"),
-        (["--fix", "-o", "{mesh}"], "that is the mesh itself"),
+        (["--fix"], "--fix and -o FILE must be given together"),
+        (["-o", "x.h5"], "--fix and -o FILE must be given together"),
+        (["--fix", "-o", "{mesh}"], "this would overwrite the input file"),
         (["--fix", "-o", "x.vtx"], "unknown ending"),
-        (["--fix", "-o", "no/x.h5"], "no folder"),
+        (["--fix", "-o", "no/x.h5"], "doesn't exist"),
         (["--fix", "-o", "{folder}/x.h5", "--merge-tolerance", "1"], "must be a number from 0 to 0.001"),
         (["--boundary-tolerance", "7"], "must be a number from 0 to 0.1"),
         (["--plot", "x.gif"], ".png or .svg"),
-        (["--plot", "no/x.png"], "no folder"),
+        (["--plot", "no/x.png"], "doesn't exist"),
     ],
 )
 def test_mistakes_are_one_line(arguments, said, tube, tmp_path):

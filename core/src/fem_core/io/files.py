@@ -91,7 +91,7 @@ def _format(path: Path, formats: Sequence[F], kind: type[FemError], what: str) -
     if os.path.isdir(path):
         inside = _files(path, endings)
         way = f"such as {path / inside[0]}" if inside else f"which ends in {', '.join(endings)}"
-        raise kind(f"{path}: that is a folder; name the file of a {what}, {way}")
+        raise kind(f"{path}: this is a folder; give the file of a {what}, {way}")
     if not os.path.exists(path):
         if str(path) == "-":
             raise kind(f"-: a {what} is read from a file, not from stdin; name one, which ends in {', '.join(endings)}")
