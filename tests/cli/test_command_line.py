@@ -142,14 +142,14 @@ def test_python_m_is_the_same_command():
         (["solve", "{mesh}", "--jsn"], 2, "--json"),
         (["solve", "{mesh}", "--rtol", "x"], 2, "'x' is not a valid float"),
         (["solve", "{mesh}", "--rtol", "0"], 2, "rtol and atol"),
-        (["solve", "nowhere.h5"], 2, "nowhere.h5: there is no such file"),
+        (["solve", "nowhere.h5"], 2, "nowhere.h5: this file doesn't exist"),
         (["solve", "mesh.xyz"], 2, "known: .h5"),
-        (["solve", "{folder}"], 2, "this is a folder; give the file of a mesh, such as {mesh}"),
-        (["check", "{folder}"], 2, "this is a folder; give the file of a mesh, such as {mesh}"),
-        (["bench", "{folder}"], 2, "this is a folder; give the file of a mesh, such as {mesh}"),
-        (["solve", "-"], 2, "not from stdin"),
+        (["solve", "{folder}"], 2, "this is a folder; give the name of a mesh file, such as {mesh}"),
+        (["check", "{folder}"], 2, "this is a folder; give the name of a mesh file, such as {mesh}"),
+        (["bench", "{folder}"], 2, "this is a folder; give the name of a mesh file, such as {mesh}"),
+        (["solve", "-"], 2, "can't be read from stdin"),
         (["solve", "{mesh}", "--backend", "nupmy"], 3, "installed: baseline, "),
-        (["solve", "{mesh}", "--backend", "auto,numpy"], 2, "auto chooses a backend by itself"),
+        (["solve", "{mesh}", "--backend", "auto,numpy"], 2, "auto can't be part of a chain"),
         (["solve", "{mesh}", "--backend", "numpy,numpy"], 3, "twice"),
         (["solve", "{mesh}", "--backend", "numpy", "--solver", "magic"], 2, "solvers: cg, direct, mg"),
         (["solve", "{mesh}", "--backend", "numpy", "--option", "workers=2"], 2, "batch_size"),
@@ -170,9 +170,9 @@ def test_python_m_is_the_same_command():
         (["solve", "{mesh}", "--plot", "u.jpg"], 2, ".png or .svg"),
         (["solve", "{mesh}", "--plot", "no/u.png"], 2, "the folder 'no' doesn't exist"),
         (["solve", "{mesh}", "--plot", "{folder}/u.png", "--field", "vorticity"], 2, "can't plot vorticity; fields: "),
-        (["plot", "{mesh}", "-o", "{folder}/u.png"], 2, "a mesh without a solution"),
+        (["plot", "{mesh}", "-o", "{folder}/u.png"], 2, "this file has a mesh but no solution"),
         (["plot", "nowhere.h5"], 2, "no such file; `fem solve MESH --output FILE` makes one"),
-        (["plot", "."], 2, "this is a folder; give the file of a result, which ends in .h5, .hdf5"),
+        (["plot", "."], 2, "this is a folder; give the name of a result file, which ends in .h5, .hdf5"),
         (["plot", "result.vtu", "-o", "{folder}/u.png"], 2, "known: .h5"),
         (["plot", "{mesh}", "--field", "u"], 2, "can't plot u; fields: potential, speed"),
         (["plot", "{mesh}", "-o", "u.jpg"], 2, ".png or .svg"),
@@ -227,7 +227,10 @@ def test_debug_shows_a_traceback_wherever_it_stands():
     for arguments in (["--debug", "solve", "nowhere.h5"], ["solve", "--debug", "nowhere.h5"]):
         result = run(*arguments)
         assert "Traceback" in result.stderr
-        assert result.stderr.splitlines()[-1] == "fem: error: nowhere.h5: there is no such file; `fem mesh` makes one"
+        assert (
+            result.stderr.splitlines()[-1]
+            == "fem: error: nowhere.h5: this file doesn't exist; make one with `fem mesh`"
+        )
         assert result.exit_code == 2
 
 
@@ -322,7 +325,7 @@ def test_without_convergence_the_result_is_written_and_flagged(mesh, tmp_path):
 
 def test_the_mesh_is_read_beside_the_opening_of_the_backend_and_the_report_says_so(mesh):
     report = json.loads(run("solve", mesh, "--backend", "numpy", "--json").stdout)
-    assert any("beside the opening of the backend" in note for note in report["notes"])
+    assert any("in parallel with the opening of the backend" in note for note in report["notes"])
     assert "load_mesh" in report["stages"]
 
 
@@ -412,7 +415,7 @@ def test_events_end_with_an_error_whatever_fails(mesh, arguments):
 
 
 def test_nobody_waits_for_a_mesh_that_is_of_no_use(tmp_path):
-    # It is read beside the opening of the backend; when that fails, the shell has its prompt again.
+    # It is read in parallel with the opening of the backend; when that fails, the shell has its prompt again.
     program = (
         "import sys, threading, time\n"
         "from fem_core.io import files\n"

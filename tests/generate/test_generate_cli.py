@@ -42,7 +42,7 @@ def test_angles_are_radians_or_degrees(angle, tmp_path):
         (["cylindr"], "there is no shape 'cylindr' (did you mean cylinder?); shapes: duct, elbow"),
         (["cylinder", "--radius", "1"], "No such option"),
         (["venturi", "--throat", "2"], "throat must be between 0.05 and 0.99 (0.05 to 0.99 widths), not 2.0"),
-        (["venturi", "--across", "2", "--nodes", "500"], "nodes must be left out where across is given, not 500"),
+        (["venturi", "--across", "2", "--nodes", "500"], "nodes must be omitted if across is given, not 500"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_no_file(arguments, message, tmp_path):

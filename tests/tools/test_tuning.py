@@ -485,7 +485,7 @@ def test_a_backend_that_is_not_ready_is_refused_with_the_reason(walker):
     ("arguments", "status", "text"),
     [
         (["--backend", "wlaker"], Status.BACKEND, "no backend 'wlaker'"),
-        (["--backend", "numpy"], Status.USAGE, "no option that can be tuned; backends that have: "),
+        (["--backend", "numpy"], Status.USAGE, "no option to tune; backends that have one: "),
         (["--nodes", "5"], Status.USAGE, "--nodes"),
         (["--repeats", "2"], Status.USAGE, "--repeats"),
         (["nowhere.h5", "--backend", "walker"], Status.USAGE, "nowhere.h5"),

@@ -134,7 +134,7 @@ class Problem:
         """k of each element, (n_elements,). Raises ProblemError where it isn't positive."""
         k = _finite(_broadcast(self.conductivity, {"element": mesh.n_elements}, "conductivity"), "conductivity")
         if len(bad := np.flatnonzero(~(k > 0))):
-            raise ProblemError(f"conductivity must be positive; it isn't in {name_some(bad, 'element')}")
+            raise ProblemError(f"conductivity must be positive; it is not positive in {name_some(bad, 'element')}")
         return k
 
     def source_on(self, mesh: Mesh) -> Floats | None:
@@ -176,7 +176,7 @@ class Problem:
             elements = np.flatnonzero(np.isin(of_element, lost))
             where = f"{len(lost)} of {number} connected parts of the mesh" if number > 1 else "the mesh"
             raise ProblemError(
-                f"{mesh.source}: nothing holds the level of u in {where} ({name_some(elements, 'element')}); "
+                f"{mesh.source}: no condition fixes the level of u in {where} ({name_some(elements, 'element')}); "
                 f"fix u on a boundary of {'each part' if number > 1 else 'it'}"
             )
 
@@ -226,7 +226,7 @@ def boundary_nodes(mesh: Mesh, condition: Robin | Dirichlet) -> Array:
         if not len(boundary.edges):
             raise ProblemError(
                 f"{mesh.source}: boundary {condition.boundary!r} has no edges for a Robin condition; "
-                "name the boundaries in the mesh, or widen the tolerance with which they are found"
+                "name the boundaries in the mesh, or increase the boundary tolerance"
             )
         return np.unique(boundary.edges)
     if not len(boundary.nodes):

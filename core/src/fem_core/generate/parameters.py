@@ -221,7 +221,7 @@ def wanted_size(shape: str, nodes: int | None, **given: int | None) -> int | tup
         return tuple(int(count) for count in some.values())
     if some:
         raise refuse(
-            shape, "nodes", nodes, f"left out where {' and '.join(given)} {'is' if len(given) == 1 else 'are'} given"
+            shape, "nodes", nodes, f"omitted if {' and '.join(given)} {'is' if len(given) == 1 else 'are'} given"
         )
     if not _is(Integral, nodes) or not _LEAST <= nodes <= MOST:
         raise refuse(shape, "nodes", nodes, f"an integer between {_LEAST} and {MOST}")

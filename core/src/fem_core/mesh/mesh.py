@@ -31,7 +31,7 @@ def _frozen(values: Any, dtype: type, what: str) -> Array:
     if given.size and given.dtype.kind not in ("iu" if wanted.kind == "i" else "iuf"):  # [] is of floats
         raise MeshError(f"{what} must hold {'integers' if wanted.kind == 'i' else 'numbers'}, not {given.dtype}")
     if wanted.kind == "i" and given.size and not -(2**31) <= int(given.min()) <= int(given.max()) < 2**31:
-        raise MeshError(f"{what} holds numbers that don't fit 32 bits")
+        raise MeshError(f"{what} has values that don't fit in 32 bits")
     array = np.ascontiguousarray(given, dtype=wanted)
     if array.flags.writeable:
         array = np.array(array) if np.may_share_memory(array, given) else array
@@ -119,7 +119,7 @@ class Mesh:
             object.__setattr__(self, name, value)
         for name, boundary in self.boundaries.items():
             if not isinstance(name, str) or name in ("", ".", "..") or "/" in name:
-                raise MeshError(f"{self.source}: a boundary can't be called {name!r}")
+                raise MeshError(f"{self.source}: {name!r} is not a valid name of a boundary")
             if not isinstance(boundary, Boundary):
                 raise MeshError(f"{self.source}: boundary {name!r} must be a Boundary, not {boundary!r}")
         object.__setattr__(self, "boundaries", MappingProxyType(dict(self.boundaries)))

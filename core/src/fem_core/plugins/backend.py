@@ -130,13 +130,15 @@ class BackendInfo:
 
     def __post_init__(self) -> None:
         if self.name in ("core", "auto") or not self.name or set(self.name) & set(", "):
-            raise BackendError(f"a backend can't be called {self.name!r}")
+            raise BackendError(f"{self.name!r} is not a valid name of a backend")
         if unknown := set(self.stages) - set(STAGES):
             raise BackendError(
                 f"backend {self.name!r} lists unknown stages {sorted(unknown)}; stages: {', '.join(STAGES)}"
             )
         if taken := [option.name for option in self.options if option.name in RESERVED]:
-            raise BackendError(f"backend {self.name!r} can't have an option {taken[0]!r}: open_backend has one itself")
+            raise BackendError(
+                f"backend {self.name!r} can't have an option {taken[0]!r}: this is a parameter of open_backend"
+            )
         if ("solve_system" in self.stages) != bool(self.solver_methods):
             raise BackendError(
                 f"backend {self.name!r} must list solver_methods if and only if it provides solve_system"

@@ -39,7 +39,9 @@ def _session(
     """`backend` itself if it is a session, else one for the duration of the call."""
     if isinstance(backend, Session):
         if fallback or options:
-            raise OptionError("fallback and backend_options are given when the session is opened")
+            raise OptionError(
+                "fallback and backend_options can't be given with an open session; pass them to open_backend"
+            )
         with backend.lock:
             yield backend
     else:

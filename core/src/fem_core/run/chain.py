@@ -68,7 +68,8 @@ class Chain:
                 return info.name, notes
             if not self.fallback:
                 raise BackendError(
-                    f"backend {info.name!r} declines {stage}: {reason}; allow a fallback to go on without it"
+                    f"backend {info.name!r} declines {stage}: {reason}; "
+                    "pass fallback=True (--fallback) to continue without it"
                 )
             notes.append(f"backend {info.name!r} declined {stage}: {reason}")
         if reason := self.core.declines(stage, problem, options):

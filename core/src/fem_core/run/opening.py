@@ -62,10 +62,10 @@ def _find(name: str | BackendInfo) -> list[Listing]:
     if isinstance(name, BackendInfo):
         return [judge(name.name, name, "given in this process")]
     if not isinstance(name, str):
-        raise OptionError(f"a backend is given by its name, not by {name!r}")
+        raise OptionError(f"a backend must be a name or a BackendInfo, not {name!r}")
     parts = [part.strip() for part in name.split(",")]
     if "auto" in parts:
-        raise OptionError("auto chooses a backend by itself: give it alone, or name all backends of the chain")
+        raise OptionError("auto can't be part of a chain; give auto alone, or name all backends of the chain")
     return [REGISTRY.find(part) for part in parts]
 
 
@@ -92,7 +92,7 @@ def _open(
     except (BackendUnavailable, OptionError) as error:
         if not kept:
             raise
-        refused = f"opened with the defaults, as what was tuned is refused ({error}); `fem tune` finds options anew"
+        refused = f"the tuned options failed ({error}), so the defaults are used; run `fem tune` again"
     return _open(listings, options, False, notes, [*warnings, refused], fallback=fallback)
 
 
@@ -110,16 +110,16 @@ def _open_best(options: Mapping[str, Any], tuned: bool) -> Session:
         if listing.state is State.UNAVAILABLE:  # mostly because a library isn't installed: not worth a warning
             absent.append(listing.name)
         elif why := _unfit(listing, options):
-            passed.append(f"auto passed over {listing.name}: {why}")
+            passed.append(f"auto skipped {listing.name}: {why}")
         else:
             notes = _choice(ranked[number:], pending, missing, absent)
             try:
                 return _open([listing], options, tuned, notes, passed, fallback=True)
             except DeviceMissing as error:
                 what = str(error).partition(";")[0]
-                missing.append(f"auto left out {listing.name}: {what}; `fem doctor` says more")
+                missing.append(f"auto skipped {listing.name}: {what}; `fem doctor` gives details")
             except BackendError as error:
-                passed.append(f"auto passed over {listing.name}: {error}")
+                passed.append(f"auto skipped {listing.name}: {error}")
     passed += [*missing, *(f"{name} is unavailable" for name in absent)]
     raise BackendUnavailable("no backend can be opened: " + "; ".join(passed))
 
@@ -139,15 +139,15 @@ def _choice(
     """The notes of a report on the choice of the first of those that are left."""
     chosen, *others = left
     fewer = sum(one.state is State.READY and one.name not in pending for one in others)
-    of = f"highest ranked of {1 + fewer} ready backends" if fewer else "only backend that is ready"
+    of = f"highest-ranked of {1 + fewer} ready backends" if fewer else "only ready backend"
     notes = [f"auto chose {chosen.name}, the {of}", *missing]
     notes += [
-        f"auto left out {better.name}: it has to {pending[better.name]}; `fem doctor` does it"
+        f"auto skipped {better.name}: it has to {pending[better.name]}; `fem doctor` does this"
         for better in left
         if better.name in pending and _rank(better) > _rank(chosen)
     ]
     if absent:
-        notes.append(f"auto left out {', '.join(absent)}: unavailable; `fem backends` says why")
+        notes.append(f"auto skipped {', '.join(absent)}: unavailable; `fem backends` gives the reason")
     return notes
 
 
@@ -160,7 +160,7 @@ def todo(listing: Listing) -> str | None:
     try:
         return listing.info.pending() if listing.info else None
     except Exception as error:
-        _log.warning("backend %r can't tell whether it is prepared: %s", listing.name, error)
+        _log.warning("backend %r can't report whether it is prepared: %s", listing.name, error)
         return None
 
 

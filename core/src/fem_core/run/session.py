@@ -130,7 +130,7 @@ class Session:
     def ensure_open(self) -> None:
         """Open if that hasn't happened yet. Raises BackendError if the session has been closed."""
         if self._closed:
-            raise BackendError(f"the session of {self.name} is closed; open_backend gives a new one")
+            raise BackendError(f"the session of {self.name} is closed; open a new one with open_backend")
         self.open()
 
     def _each(self, stage: Stage, method: str) -> None:
@@ -195,7 +195,7 @@ class Session:
         with run.told():
             solver = solver_options(options, _OTHERS)
             if not isinstance(problem, Problem | None):
-                raise ProblemError(f"a problem is a fem_core.Problem, not {problem!r}")
+                raise ProblemError(f"problem must be a fem_core.Problem, not {problem!r}")
         with self.lock:
             with run.told():
                 self.ensure_open()
