@@ -24,7 +24,7 @@ def test_every_parameter_is_explained_with_its_unit(shape):
     options = dict(re.findall(r"^  --([a-z-]+) \S+(.*?)(?=^  -|\Z)", text, re.MULTILINE | re.DOTALL))
     for name in signature(fem.generate.SHAPES[shape]).parameters:
         said = " ".join(options[name.replace("_", "-")].split())
-        assert re.search(r"in metres|in radians|[Nn]umber of|Which|over that|0\.01 to 100", said), (name, said)
+        assert re.search(r"in metres|in radians|[Nn]umber of|Direction|divided by|0\.01 to 100", said), (name, said)
 
 
 @pytest.mark.parametrize("angle", ["60deg", "60°", "1.0471975511965976", str(math.pi / 3)])

@@ -436,7 +436,7 @@ def test_elements_are_no_needles(name):
         ("s-duct", {"outlet_width": 20.0}, "outlet_width must be between 0.1 and 10"),
         ("s-duct", {"length": 0.1}, "length must be between 0.7 and 1400"),
         ("nozzle", {"outlet_width": 3.0}, "outlet_width must be between 0.1 and 2 (0.05 to 1 inlet widths), not 3.0"),
-        ("nozzle", {"length": -1.0}, "length must be between 1 and 2000 (half of to 1000 inlet widths), not -1.0"),
+        ("nozzle", {"length": -1.0}, "length must be between 1 and 2000 (0.5 to 1000 inlet widths), not -1.0"),
         ("diffuser", {"outlet_width": 1.0}, "outlet_width must be between 1.01 and 20"),
         ("diffuser", {"radius": 99.0}, "radius must be between 0 and 16.4"),
         ("venturi", {"throat": 1.0}, "throat must be between 0.05 and 0.99"),

@@ -108,7 +108,7 @@ def test_no_such_file_and_not_a_file(tmp_path, suffix):
     (tmp_path / f"folder{suffix}").mkdir()
     assert "this is a folder; give the name of a mesh file, which ends in .h5" in refused(tmp_path / f"folder{suffix}")
     (tmp_path / f"empty{suffix}").touch()
-    assert "the file is empty; `fem mesh` makes one" in refused(tmp_path / f"empty{suffix}")
+    assert "the file is empty; make one with `fem mesh`" in refused(tmp_path / f"empty{suffix}")
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / f"pipe{suffix}")
         assert "not a file" in refused(tmp_path / f"pipe{suffix}")
