@@ -46,11 +46,11 @@ CLOSED: Mapping[int, str] = {
 
 
 class DeviceMemoryError(DeviceError):
-    """The device has no room; the text has the figures and the way out."""
+    """The memory of the device is full; the message gives the sizes and says what to do."""
 
 
 class DeviceLost(DeviceError):
-    """The device failed in a way that only a new process gets over."""
+    """The device failed; only a new process can use it again."""
 
 
 def out_of_memory(what: str, wanted: int | None, memory: tuple[int, int] | None) -> DeviceMemoryError:

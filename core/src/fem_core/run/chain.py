@@ -30,7 +30,7 @@ class Chain:
     core : DefaultBackend
     backends : sequence of (BackendInfo, Backend)
     fallback : bool
-        Whether a backend that declines a stage is passed over with a warning instead of an error.
+        If a backend declines a stage, continue without it and report a warning, instead of an error.
     """
 
     def __init__(

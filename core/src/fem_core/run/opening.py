@@ -18,28 +18,29 @@ _log = logging.getLogger(__name__)
 def open_backend(
     name: str | BackendInfo = "auto", /, *, fallback: bool = False, tuned: bool = True, **options: Any
 ) -> Session:
-    """Open a backend, a chain of backends (`"mp-shm,numba"`) or the best there is (`"auto"`).
+    """Open a backend, a chain of backends (`"mp-shm,numba"`) or the best available backend (`"auto"`).
 
     Parameters
     ----------
     name : str or BackendInfo
-        A name, names separated by commas, the information of a backend that isn't installed, or `auto`,
-        which tries the backends from the highest rank down and says in each report what it chose, what
-        it left out (notes), and what failed (warnings).
+        A name, names separated by commas, the `BackendInfo` of a backend that isn't installed, or `auto`.
+        `auto` tries the backends from the highest rank to the lowest. Each report says what it chose and
+        what it skipped (notes), and what failed (warnings).
     fallback : bool
-        Pass over a backend that declines a stage with a warning; `auto` always does.
+        If a backend declines a stage, continue without it and report a warning; `auto` always does this.
     tuned : bool
-        Give a backend that is given no option here those that `fem tune` found for this machine, and say so in each
-        report (notes). They change speed, never a result; if it can't be opened with them, it is without (a warning).
+        Open a backend that gets no options here with the options that `fem tune` saved for this machine; each
+        report says so (notes). They change the speed, never a result. If that fails, the defaults are used and a
+        warning is reported.
     **options
-        Options of the backends; each goes to those that know it.
+        Options of the backends; each backend gets those that it has.
 
     Raises
     ------
     BackendUnavailable
-        With the reason, if a backend named here can't run.
+        If a backend named here can't run; the message gives the reason.
     OptionError
-        For an option none of the backends knows, or a value of the wrong type.
+        For an option that none of the backends has, or a value of the wrong type.
     """
     if name == "auto":
         return _open_best(options, tuned)
@@ -49,12 +50,12 @@ def open_backend(
 
 
 def list_backends() -> list[Listing]:
-    """Every backend there is, with its state and the reason where it isn't ready."""
+    """All installed and registered backends, each with its state, and the reason if it isn't ready."""
     return REGISTRY.listings()
 
 
 def create_backends(name: str | BackendInfo, options: Mapping[str, Any]) -> list[tuple[BackendInfo, Backend]]:
-    """The backends of a chain as they are before anything is opened."""
+    """The backends of a chain, created but not yet opened."""
     return [REGISTRY.create(listing, _known(listing, options)) for listing in _find(name)]
 
 

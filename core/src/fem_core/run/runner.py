@@ -33,7 +33,7 @@ class Opened:
     notes, warnings : tuple of str
         What `auto` chose, and what it passed over.
     distributions : tuple of str
-        Whose versions reports name.
+        The distributions whose versions the reports list.
     seconds : dict of stage to seconds
     announced : bool
         Whether the observers of a run have been told.
