@@ -136,8 +136,14 @@ OUT = Dirichlet("outlet")
             Problem((OUT,), source=np.ones((N, 1))),
             f"source must be a number or have one value per node ({N}); its shape is ({N}, 1)",
         ),
-        (Problem((OUT,), 0.0), f"conductivity must be positive; it isn't in elements 0, 1, 2, 3, 4, … ({E} in all)"),
-        (Problem((OUT,), np.array([1, 1, -2, 1, 0, 1.0])), "conductivity must be positive; it isn't in elements 2, 4"),
+        (
+            Problem((OUT,), 0.0),
+            f"conductivity must be positive; it is not positive in elements 0, 1, 2, 3, 4, … ({E} in all)",
+        ),
+        (
+            Problem((OUT,), np.array([1, 1, -2, 1, 0, 1.0])),
+            "conductivity must be positive; it is not positive in elements 2, 4",
+        ),
         (Problem((OUT,), np.array([1, np.nan, 1, 1, 1, 1])), "conductivity is not finite in element 1"),
         (Problem((OUT,), np.inf), f"conductivity is not finite in elements 0, 1, 2, 3, 4, … ({E} in all)"),
         (Problem((OUT,), "copper"), "conductivity must be a number or an array of numbers, not 'copper'"),
@@ -201,7 +207,7 @@ def test_boundaries_without_edges_or_nodes_are_refused():
 def test_nothing_holds_the_level(conditions):
     # Fluxes alone leave u undetermined up to a constant.
     text = refusal(Problem(conditions))
-    assert text.startswith("mesh: nothing holds the level of u in the mesh (elements 0, 1, 2")
+    assert text.startswith("mesh: no condition fixes the level of u in the mesh (elements 0, 1, 2")
 
 
 def test_a_robin_condition_with_positive_p_holds_it():
@@ -216,7 +222,7 @@ def test_a_floating_part_is_named():
     mesh = with_boundaries(two_parts())
     text = refusal(Problem((Robin("inlet", 2.5), Dirichlet("outlet"))), mesh)
     assert text == (
-        "mesh: nothing holds the level of u in 1 of 2 connected parts of the mesh "
+        "mesh: no condition fixes the level of u in 1 of 2 connected parts of the mesh "
         "(elements 0, 1, 2, 3); fix u on a boundary of each part"
     )
     with pytest.raises(ProblemError, match="1 of 2 connected parts"):

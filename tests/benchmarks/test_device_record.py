@@ -69,7 +69,7 @@ def test_it_says_what_was_found(written):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--mesh", "nowhere.h5"], "nowhere.h5: there is no such file"),
+        (["--mesh", "nowhere.h5"], "nowhere.h5: this file doesn't exist"),
         (["--nodes", "2"], "nodes must be"),
         (["-o", "/dev/null/x"], "/dev/null"),
     ],

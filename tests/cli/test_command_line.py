@@ -142,14 +142,14 @@ def test_python_m_is_the_same_command():
         (["solve", "{mesh}", "--jsn"], 2, "--json"),
         (["solve", "{mesh}", "--rtol", "x"], 2, "'x' is not a valid float"),
         (["solve", "{mesh}", "--rtol", "0"], 2, "rtol and atol"),
-        (["solve", "nowhere.h5"], 2, "nowhere.h5: there is no such file"),
+        (["solve", "nowhere.h5"], 2, "nowhere.h5: this file doesn't exist"),
         (["solve", "mesh.xyz"], 2, "known: .h5"),
-        (["solve", "{folder}"], 2, "that is a folder; name the file of a mesh, such as {mesh}"),
-        (["check", "{folder}"], 2, "that is a folder; name the file of a mesh, such as {mesh}"),
-        (["bench", "{folder}"], 2, "that is a folder; name the file of a mesh, such as {mesh}"),
-        (["solve", "-"], 2, "not from stdin"),
+        (["solve", "{folder}"], 2, "this is a folder; give the name of a mesh file, such as {mesh}"),
+        (["check", "{folder}"], 2, "this is a folder; give the name of a mesh file, such as {mesh}"),
+        (["bench", "{folder}"], 2, "this is a folder; give the name of a mesh file, such as {mesh}"),
+        (["solve", "-"], 2, "can't be read from stdin"),
         (["solve", "{mesh}", "--backend", "nupmy"], 3, "installed: baseline, "),
-        (["solve", "{mesh}", "--backend", "auto,numpy"], 2, "auto chooses a backend by itself"),
+        (["solve", "{mesh}", "--backend", "auto,numpy"], 2, "auto can't be part of a chain"),
         (["solve", "{mesh}", "--backend", "numpy,numpy"], 3, "twice"),
         (["solve", "{mesh}", "--backend", "numpy", "--solver", "magic"], 2, "solvers: cg, direct, mg"),
         (["solve", "{mesh}", "--backend", "numpy", "--option", "workers=2"], 2, "batch_size"),
@@ -162,26 +162,26 @@ def test_python_m_is_the_same_command():
         (["solve", "{mesh}", "--conductivity", "-1"], 2, "elements 0, 1, 2"),
         (["solve", "{mesh}", "--dirichlet", "no"], 2, "'penalty', 'eliminate'"),
         (["solve", "{mesh}", "--output", "u.vtk"], 2, "known: .csv, .h5"),
-        (["solve", "{mesh}", "--output", "no/u.h5"], 2, "no folder 'no'"),
-        (["solve", "{mesh}", "--output", "{folder}"], 2, "that is a folder; name a file in it"),
-        (["solve", "{mesh}", "--output", "{mesh}"], 2, "that is the mesh itself"),
-        (["solve", "{mesh}", "--events", "{mesh}"], 2, "that is the mesh itself"),
-        (["solve", "{mesh}", "--events", "no/events"], 2, "no folder 'no'"),
+        (["solve", "{mesh}", "--output", "no/u.h5"], 2, "the folder 'no' doesn't exist"),
+        (["solve", "{mesh}", "--output", "{folder}"], 2, "this is a folder; give the name of a file in it"),
+        (["solve", "{mesh}", "--output", "{mesh}"], 2, "this would overwrite the input file"),
+        (["solve", "{mesh}", "--events", "{mesh}"], 2, "this would overwrite the input file"),
+        (["solve", "{mesh}", "--events", "no/events"], 2, "the folder 'no' doesn't exist"),
         (["solve", "{mesh}", "--plot", "u.jpg"], 2, ".png or .svg"),
-        (["solve", "{mesh}", "--plot", "no/u.png"], 2, "no folder 'no'"),
+        (["solve", "{mesh}", "--plot", "no/u.png"], 2, "the folder 'no' doesn't exist"),
         (["solve", "{mesh}", "--plot", "{folder}/u.png", "--field", "vorticity"], 2, "can't plot vorticity; fields: "),
-        (["plot", "{mesh}", "-o", "{folder}/u.png"], 2, "a mesh without a solution"),
+        (["plot", "{mesh}", "-o", "{folder}/u.png"], 2, "this file has a mesh but no solution"),
         (["plot", "nowhere.h5"], 2, "no such file; `fem solve MESH --output FILE` makes one"),
-        (["plot", "."], 2, "that is a folder; name the file of a result, which ends in .h5, .hdf5"),
+        (["plot", "."], 2, "this is a folder; give the name of a result file, which ends in .h5, .hdf5"),
         (["plot", "result.vtu", "-o", "{folder}/u.png"], 2, "known: .h5"),
         (["plot", "{mesh}", "--field", "u"], 2, "can't plot u; fields: potential, speed"),
         (["plot", "{mesh}", "-o", "u.jpg"], 2, ".png or .svg"),
         (["mesh", "cube", "-o", "x.h5"], 2, "shapes: duct, elbow, "),
         (["mesh", "duct", "-o", "x.stl"], 2, "known: .h5"),
-        (["mesh", "duct", "-o", "no/x.h5"], 2, "no folder 'no'"),
+        (["mesh", "duct", "-o", "no/x.h5"], 2, "the folder 'no' doesn't exist"),
         (["mesh", "duct", "--nodes", "2", "-o", "{folder}/x.h5"], 2, "nodes must be"),
         (["mesh", "annulus", "--flow", "up", "-o", "{folder}/x.h5"], 2, "'radial', 'around'"),
-        (["demo", "--folder", "no"], 2, "no folder 'no'"),
+        (["demo", "--folder", "no"], 2, "the folder 'no' doesn't exist"),
         (["demo", "--folder", "{folder}", "--nodes", "-3"], 2, "nodes must be"),
         (["verify"], 2, "one of baseline, numpy"),
     ],
@@ -215,7 +215,7 @@ def test_a_file_that_would_be_written_twice_is_refused_and_left_alone(mesh, tmp_
         Path(name).write_text("precious")
     Path("link.png").symlink_to("u.png")
     result = run("solve", mesh, *options)
-    assert f"{Path(options[3])}: would be written twice" in the_line(result)
+    assert f"{Path(options[3])}: two outputs have this name" in the_line(result)
     assert result.exit_code == 2
     assert {Path(name).read_text() for name in ("u.h5", "u.png")} == {"precious"}
     if options[2] != "--events":
@@ -227,7 +227,10 @@ def test_debug_shows_a_traceback_wherever_it_stands():
     for arguments in (["--debug", "solve", "nowhere.h5"], ["solve", "--debug", "nowhere.h5"]):
         result = run(*arguments)
         assert "Traceback" in result.stderr
-        assert result.stderr.splitlines()[-1] == "fem: error: nowhere.h5: there is no such file; `fem mesh` makes one"
+        assert (
+            result.stderr.splitlines()[-1]
+            == "fem: error: nowhere.h5: this file doesn't exist; make one with `fem mesh`"
+        )
         assert result.exit_code == 2
 
 
@@ -322,7 +325,7 @@ def test_without_convergence_the_result_is_written_and_flagged(mesh, tmp_path):
 
 def test_the_mesh_is_read_beside_the_opening_of_the_backend_and_the_report_says_so(mesh):
     report = json.loads(run("solve", mesh, "--backend", "numpy", "--json").stdout)
-    assert any("beside the opening of the backend" in note for note in report["notes"])
+    assert any("in parallel with the opening of the backend" in note for note in report["notes"])
     assert "load_mesh" in report["stages"]
 
 
@@ -412,7 +415,7 @@ def test_events_end_with_an_error_whatever_fails(mesh, arguments):
 
 
 def test_nobody_waits_for_a_mesh_that_is_of_no_use(tmp_path):
-    # It is read beside the opening of the backend; when that fails, the shell has its prompt again.
+    # It is read in parallel with the opening of the backend; when that fails, the shell has its prompt again.
     program = (
         "import sys, threading, time\n"
         "from fem_core.io import files\n"
@@ -748,11 +751,11 @@ def test_the_demo_writes_a_picture_and_a_result_and_says_what_next(demo, tmp_pat
     assert result.exit_code == 0, result.stderr
     assert (tmp_path / "fem-demo.png").read_bytes().startswith(b"\x89PNG")
     assert fem.read_mesh(tmp_path / "fem-demo.h5").n_nodes > 600
-    assert "What to try next" in result.stdout
+    assert "Next commands to try" in result.stdout
 
 
 def test_the_commands_that_the_demo_proposes_work(demo):
-    lines = [line.strip() for line in demo().stdout.split("What to try next")[1].splitlines()]
+    lines = [line.strip() for line in demo().stdout.split("Next commands to try")[1].splitlines()]
     proposed = [line.removeprefix("fem ").split() for line in lines if line.startswith("fem ")]
     assert len(proposed) >= 5
     for arguments in proposed:

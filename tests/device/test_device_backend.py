@@ -424,7 +424,7 @@ def test_errors_are_told_apart_by_their_number():
     assert type(device_error(719, "unspecified launch failure")) is DeviceLost
     assert str(device_error(2, "assembly", 3_000_000_000, (10_000, 2_000_000_000))) == (
         "assembly needs 3.00 GB on the device, 10 kB of 2.00 GB are free; "
-        "take a smaller mesh, another device, or a backend of the CPU"
+        "use a smaller mesh, another device, or a CPU backend"
     )
     for number, text in ((100, "there is no GPU"), (35, "too old"), (2, "full"), (700, "illegal"), (12345, "12345")):
         assert text in str(unavailable(number, "what the library says"))
@@ -436,9 +436,7 @@ def test_no_driver_is_no_device(monkeypatch):
     monkeypatch.setattr("fem_core.device.errors.has_driver", lambda: True)
     require_driver()
     monkeypatch.setattr("fem_core.device.errors.has_driver", lambda: False)
-    with pytest.raises(
-        fem.plugins.DeviceMissing, match="there is no NVIDIA driver; install it, or take a backend of the CPU"
-    ):
+    with pytest.raises(fem.plugins.DeviceMissing, match="there is no NVIDIA driver; install it, or use a CPU backend"):
         require_driver()
 
 
@@ -720,7 +718,7 @@ def test_a_hierarchy_is_kept_for_as_long_as_the_matrix_is_the_same(mesh):
             assert runtime.sizes.count(nnz) == times, given  # indices and values
             wanted = fem.solve(mesh, problem, backend="numpy", solver="direct")
             np.testing.assert_allclose(found.u, wanted.u, rtol=0, atol=1e-7 * np.abs(wanted.u).max())
-            assert any("came to the host once" in note for note in found.report.notes) == bool(times)
+            assert any("was copied to the host once" in note for note in found.report.notes) == bool(times)
     gc.collect()
     assert runtime.live == 0
 

@@ -122,13 +122,17 @@ def test_what_cannot_be_imported_is_refused_with_the_remedy():
     def nested():
         pass
 
-    for function, said in ((lambda: None, "a lambda"), (nested, "nested"), (functools.partial(nested), "nested")):
+    for function, said in (
+        (lambda: None, "a lambda"),
+        (nested, "inside a function"),
+        (functools.partial(nested), "inside a function"),
+    ):
         with pytest.raises(BackendError, match=f"{said}.*define it with `def` at the top level"):
             require_importable(function)
     hidden = Holder.function
     Holder.function, kept = staticmethod(lambda: None), hidden
     try:
-        with pytest.raises(BackendError, match="not what this name leads to"):
+        with pytest.raises(BackendError, match="can't be imported by this name"):
             require_importable(kept)
     finally:
         Holder.function = staticmethod(kept)
@@ -151,7 +155,7 @@ def test_a_script_without_a_guard_is_refused(tmp_path, script, accepted):
     )
     done = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=60)
     assert ("accepted" in done.stdout) == accepted, done.stderr
-    assert accepted or 'put what the script does under `if __name__ == "__main__":`' in done.stderr
+    assert accepted or 'put the statements of the script under `if __name__ == "__main__":`' in done.stderr
 
 
 def test_remarks_end_in_the_report():

@@ -24,7 +24,7 @@ def test_every_parameter_is_explained_with_its_unit(shape):
     options = dict(re.findall(r"^  --([a-z-]+) \S+(.*?)(?=^  -|\Z)", text, re.MULTILINE | re.DOTALL))
     for name in signature(fem.generate.SHAPES[shape]).parameters:
         said = " ".join(options[name.replace("_", "-")].split())
-        assert re.search(r"in metres|in radians|[Nn]umber of|Which|over that|0\.01 to 100", said), (name, said)
+        assert re.search(r"in metres|in radians|[Nn]umber of|Direction|divided by|0\.01 to 100", said), (name, said)
 
 
 @pytest.mark.parametrize("angle", ["60deg", "60°", "1.0471975511965976", str(math.pi / 3)])
@@ -38,11 +38,11 @@ def test_angles_are_radians_or_degrees(angle, tmp_path):
     ("arguments", "message"),
     [
         (["elbow", "--angle", "90"], "angle must be between 0.01 and 3.14159 (radians), not 90.0"),
-        (["elbow", "--angle", "steep"], "'steep' is no angle: give radians, as 0.5, or degrees, as 30deg"),
+        (["elbow", "--angle", "steep"], "'steep' is not an angle; give radians (0.5) or degrees (30deg)"),
         (["cylindr"], "there is no shape 'cylindr' (did you mean cylinder?); shapes: duct, elbow"),
         (["cylinder", "--radius", "1"], "No such option"),
         (["venturi", "--throat", "2"], "throat must be between 0.05 and 0.99 (0.05 to 0.99 widths), not 2.0"),
-        (["venturi", "--across", "2", "--nodes", "500"], "nodes must be left out where across is given, not 500"),
+        (["venturi", "--across", "2", "--nodes", "500"], "nodes must be omitted if across is given, not 500"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_no_file(arguments, message, tmp_path):

@@ -39,7 +39,7 @@ FAULTS = {
     ),
     "api version": ({"info": INFO.replace("{version}", "7")}, "made for version 7 of the backend API"),
     "raises": ({"fault": "raise ZeroDivisionError('in the hook')"}, "ZeroDivisionError: in the hook"),
-    "nothing": ({"fault": "return None"}, "returned nothing"),
+    "nothing": ({"fault": "return None"}, "returned None"),
     "shape": ({"fault": "system = fem.LinearSystem(system.matrix, system.rhs[1:])"}, "assemble_system"),
     "type": ({"fault": "system.matrix.data = system.matrix.data.astype('float32')"}, "float32"),
     "not a number": ({"fault": "system.matrix.data[3] = np.nan"}, "NaN"),
@@ -82,7 +82,7 @@ def test_other_backends_are_unaffected_and_auto_says_what_it_passed_over(shelf, 
     assert report["solver"]["converged"]
     assert report["solution"]["u_max"] == pytest.approx(7.5)
     passed = {line.split(": ")[0] for line in report["warnings"]}
-    assert {"auto passed over factory", "auto passed over api-version"} <= passed
+    assert {"auto skipped factory", "auto skipped api-version"} <= passed
 
 
 OBSERVER = """

@@ -447,7 +447,7 @@ def test_an_indefinite_matrix_is_a_stop_reason():
 
 
 def test_options_are_refused():
-    with pytest.raises(OptionError, match="'mg' has no options of its own"):
+    with pytest.raises(OptionError, match="'mg' takes no options of its own"):
         solve(squares(2), backend="numpy", solver="mg", solver_options={"degree": 3})
 
 

@@ -46,6 +46,6 @@ def test_a_mesh_of_one_element_is_spoken_of_in_the_singular(tmp_path):
         said.append(CliRunner().invoke(group, command).output)
     text = " ".join(json.dumps(said, ensure_ascii=False).split())
     assert "1 node belongs to no element and is fixed at 0" in text
-    assert "the only element was clockwise and has been re-oriented" in text
+    assert "the only element was clockwise and has been reversed" in text
     assert "after 1 iteration," in text
     assert re.findall(r"\b1 (?:\w+ )?(?:nodes|elements|edges|iterations|faults)\b", text) == []

@@ -89,7 +89,7 @@ def test_cores_by_affinity(plain):
     )
     report = json.loads(python("-c", code).stdout)
     assert report["cores"]["affinity"] == report["cores"]["usable"] == 1
-    assert any(line.startswith("this process may use 1 of ") and "affinity" in line for line in report["advice"])
+    assert any(line.startswith("this process may use only 1 of ") and "affinity" in line for line in report["advice"])
 
 
 def test_shared_memory_that_is_missing_or_small(tmp_path):
@@ -137,7 +137,7 @@ def test_broken_backends_are_told_with_their_reason(tmp_path):
         "crashes can't be used: its probe ended with signal SIGABRT",
     ):
         assert any(said in line for line in report["advice"]), report["advice"]
-    assert any(line.startswith("the plugin broken is left out") for line in report["advice"])
+    assert any(line.startswith("the plugin broken is ignored") for line in report["advice"])
     assert report["versions"]["fem-broken"] == "1.0"
 
 
@@ -305,17 +305,23 @@ HEALTHY = {
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"backends": [HEALTHY["backends"][0] | {"works": None}]}, "auto tries numpy first here"),  # not probed
+        (
+            {"backends": [HEALTHY["backends"][0] | {"works": None}]},
+            "auto tries numpy first; `fem doctor` without --no-probe",
+        ),  # not probed
         ({"missing_extras": {"cholmod": ["scikit-sparse<0.5"]}}, "-m pip install 'scikit-sparse<0.5'"),
         (
             {"shared_memory": {"path": None, "reason": "there is no /dev/shm"}},
-            "there is no /dev/shm: mp-shm shares files",
+            "there is no /dev/shm: mp-shm uses shared files",
         ),
         ({"shared_memory": HEALTHY["shared_memory"] | {"free": 64 << 20}}, "/dev/shm has 67 MB left"),
-        ({"cores": HEALTHY["cores"] | {"cgroup_quota": 2.0, "usable": 2}}, "2 of 8 cores, by the quota of its cgroup"),
+        (
+            {"cores": HEALTHY["cores"] | {"cgroup_quota": 2.0, "usable": 2}},
+            "2 of 8 cores, because of the quota of its cgroup",
+        ),
         ({"threading": {"libraries": [{"internal_api": "openblas", "num_threads": 64}]}}, "set OMP_NUM_THREADS=8"),
         ({"memory": {"largest_mesh": {"cg": 2_300_000}}}, "about 2.3 million nodes with cg"),
-        ({"caches": [{"limit": 0.0, "bytes": 10, "path": "/x"}]}, "so /x isn't used; it may be deleted"),
+        ({"caches": [{"limit": 0.0, "bytes": 10, "path": "/x"}]}, "so /x isn't used; you may delete it"),
         ({"backends": []}, "no backend works"),
     ],
 )
@@ -333,13 +339,16 @@ ILL = {"works": False, "reason": "it hangs"}
 @pytest.mark.parametrize(
     ("backends", "said"),
     [
-        ([READY, NEXT, BEST], "take --backend best, which auto chooses here"),
-        ([READY, NEXT, BEST | {"pending": "compile, some 20 s"}], "take --backend next, which auto chooses here"),
+        ([READY, NEXT, BEST], "use --backend best; auto chooses it on this machine"),
         (
             [READY, NEXT, BEST | {"pending": "compile, some 20 s"}],
-            "best has to compile, some 20 s, and auto takes others meanwhile: `fem doctor` gets it done",
+            "use --backend next; auto chooses it on this machine",
         ),
-        ([READY, BEST | {"prepared": "compile, some 20 s"}], "best had to compile, some 20 s: that is done now"),
+        (
+            [READY, NEXT, BEST | {"pending": "compile, some 20 s"}],
+            "best has to compile, some 20 s, and until then auto uses others; `fem doctor` does it",
+        ),
+        ([READY, BEST | {"prepared": "compile, some 20 s"}], "best had to compile, some 20 s; this is done now"),
         (
             [READY, NEXT, BEST | ILL],
             "auto tries best first, whose probe failed: give --backend next, or set FEM_DISABLE=best",
@@ -348,14 +357,14 @@ ILL = {"works": False, "reason": "it hangs"}
             [READY, NEXT | ILL, BEST | ILL],
             "auto tries best and next first, whose probe failed: give --backend numpy, or set FEM_DISABLE=best,next",
         ),
-        ([READY, NEXT, BEST | ILL | {"device": "cuda"}], "take --backend next, which auto chooses here"),
-        ([READY, BEST | ILL | {"pending": "compile"}], "take --backend numpy, which auto chooses here"),
+        ([READY, NEXT, BEST | ILL | {"device": "cuda"}], "use --backend next; auto chooses it on this machine"),
+        ([READY, BEST | ILL | {"pending": "compile"}], "use --backend numpy; auto chooses it on this machine"),
     ],
 )
 def test_the_backend_that_is_advised_is_the_one_that_auto_takes(backends, said):
     lines = list(advice.advise(HEALTHY | {"backends": backends}))
     assert said in lines
-    assert sum("take --backend" in line or "give --backend" in line for line in lines) == 1
+    assert sum("use --backend" in line or "give --backend" in line for line in lines) == 1
 
 
 PENDING = """
@@ -375,8 +384,8 @@ def test_the_probe_gets_done_what_a_backend_has_to_do_once(tmp_path, monkeypatch
     shelf.backend("slow", info=PENDING, backend=backend)
     before = doctor(shelf, "--no-probe")
     assert {one["name"]: one["pending"] for one in before["backends"]}["slow"] == "compile, some 20 s"
-    assert not any("take --backend slow" in line for line in before["advice"])
-    assert "slow had to compile, some 20 s: that is done now" in doctor(shelf)["advice"]
+    assert not any("use --backend slow" in line for line in before["advice"])
+    assert "slow had to compile, some 20 s; this is done now" in doctor(shelf)["advice"]
 
 
 def test_plugins_are_advised_where_they_help(monkeypatch):

@@ -104,7 +104,7 @@ def test_orphan_nodes_and_clockwise_meshes_are_mentioned(tmp_path):
     result = run("check", file)
     assert result.exit_code == 0
     assert "; 3 orphan nodes belong to no element" in result.stdout
-    assert "warning: all 16 elements were clockwise and have been re-oriented" in result.stdout
+    assert "warning: all 16 elements were clockwise and have been reversed" in result.stdout
 
 
 def test_real_meshes(real_mesh):
@@ -189,7 +189,7 @@ def test_faults_as_json_name_their_elements_and_nodes(tmp_path):
 def test_of_a_mesh_counted_from_1_nothing_else_is_said():
     mesh = squares(3)
     (fault,) = check_mesh(replace(mesh, quad8=mesh.quad8 + 1, boundaries={})).faults
-    assert fault.text.endswith("node numbers start at 0: are these 1-based?")
+    assert fault.text.endswith("node numbers start at 0, but these seem to start at 1")
 
 
 def test_validation_says_the_first_of_them():
@@ -208,7 +208,7 @@ def test_validation_says_the_first_of_them():
             fem.Mesh(np.zeros(3), np.zeros(3), np.full((2, 8), 7)),
             "elements 0, 1 refer to nodes outside 0…2 (found 7…7)",
         ),
-        (two_parts(), "nothing holds the level of u in 1 of 2 connected parts of the mesh (elements 0, 1, 2, 3)"),
+        (two_parts(), "no condition fixes the level of u in 1 of 2 connected parts of the mesh (elements 0, 1, 2, 3)"),
         (replace(squares(2), x=squares(2).x * np.nan), "have NaN or infinite coordinates"),
         (replace(squares(2), y=0 * squares(2).y), "coincide; merge them"),
     ],
@@ -239,7 +239,7 @@ def test_too_little_memory_is_a_fault(tube, monkeypatch):
     monkeypatch.setattr("fem_core.tools.mesh_check.available_memory", lambda: 10_000_000)
     result = run("check", tube)
     assert result.exit_code == 2
-    assert "MB of memory and 10 MB are available; take a coarser mesh" in result.stdout
+    assert "MB of memory, but 10 MB are available; use a coarser mesh" in result.stdout
 
 
 def test_a_solver_that_does_not_fit_is_not_proposed(tube, monkeypatch):
@@ -257,7 +257,7 @@ def test_files_that_are_no_mesh_are_one_line(tmp_path):
     file.write_text("not HDF5")
     for path, said in (
         (file, "not a readable HDF5 file"),
-        (tmp_path / "no.h5", "no such file"),
+        (tmp_path / "no.h5", "doesn't exist"),
         ("m.xyz", "known: .h5"),
     ):
         result = run("check", path)
@@ -269,8 +269,8 @@ def test_parts_that_nearly_touch_are_mended(tmp_path):
     # No two nodes coincide exactly, so the mesh is valid; but no flow gets from one part to the other.
     apart = replace(torn_apart(squares(4, 2, width=2.0), 1.0, shift=1e-10), boundaries={})
     last = run("check", store(apart, tmp_path / "m.h5")).stdout.splitlines()[-1]
-    assert "nothing holds the level of u in 1 of 2 connected parts" in last
-    assert run(*last.split("this mends it:  fem ")[1].split()).exit_code == 0
+    assert "no condition fixes the level of u in 1 of 2 connected parts" in last
+    assert run(*last.split("to repair it:  fem ")[1].split()).exit_code == 0
 
 
 def test_the_proposed_command_has_the_tolerances_of_this_one(tmp_path):
@@ -278,8 +278,8 @@ def test_the_proposed_command_has_the_tolerances_of_this_one(tmp_path):
     apart = replace(torn_apart(squares(4, 2, width=2.0), 1.0, shift=1e-7), boundaries={})
     bad = store(apart, tmp_path / "m.h5")
     given = ("--boundary-tolerance", "0.0001", "--merge-tolerance", "1e-06")
-    assert "this mends it" not in run("check", bad).stdout
-    proposed = run("check", bad, *given).stdout.splitlines()[-1].split("this mends it:  fem ")[1].split()
+    assert "to repair it" not in run("check", bad).stdout
+    proposed = run("check", bad, *given).stdout.splitlines()[-1].split("to repair it:  fem ")[1].split()
     mended = tmp_path / "m-mended.h5"
     assert proposed == ["check", str(bad), *given[:2], "--fix", *given[2:], "-o", str(mended)]
     last = run(*proposed).stdout.splitlines()[-1]
@@ -296,16 +296,16 @@ def test_fix_mends_and_says_what_it_did(tmp_path):
     broken = replace(broken, quad8=np.where(turned[:, None], broken.quad8[:, q8.REVERSED], broken.quad8))
     bad, good = store(broken, tmp_path / "bad.h5", boundaries=True), tmp_path / "good.h5"
     before = bad.read_bytes()
-    proposed = run("check", bad).stdout.splitlines()[-1].split("this mends it:  fem ")[1].split()
+    proposed = run("check", bad).stdout.splitlines()[-1].split("to repair it:  fem ")[1].split()
     assert proposed == ["check", str(bad), "--fix", "-o", str(tmp_path / "bad-mended.h5")]
     result = run("check", bad, "--fix", "-o", good)
     assert result.exit_code == 0, result.output
-    done = [line.removeprefix("mended: ") for line in result.stdout.splitlines() if line.startswith("mended: ")]
+    done = [line.removeprefix("repaired: ") for line in result.stdout.splitlines() if line.startswith("repaired: ")]
     assert done == [
-        "dropped 70 nodes that belong to no element",
+        "removed 70 nodes that belong to no element",
         "merged 7 nodes with others at the same place",
-        "took 6 edges out of boundary 'walls': they lie inside now",
-        "turned 6 elements round that were clockwise",
+        "removed 6 edges from boundary 'walls' (now inside the mesh)",
+        "reversed 6 elements that were clockwise",
     ]
     assert result.stdout.splitlines()[-1].startswith(f"{good} can be solved")
     mended = fem.read_mesh(good)
@@ -320,7 +320,7 @@ def test_fix_as_json(tmp_path):
     mesh, _, _ = renumbered(squares(3), orphans=1)
     file = store(mesh, tmp_path / "m.h5")
     found = json.loads(run("check", file, "--fix", "-o", tmp_path / "n.h5", "--json").stdout)
-    assert found["done"] == ["dropped 1 node that belongs to no element"]
+    assert found["done"] == ["removed 1 node that belongs to no element"]
     assert found["mesh"]["orphan_nodes"] == 0
 
 
@@ -329,30 +329,30 @@ def test_what_cannot_be_mended_writes_nothing(tmp_path):
     x = folded.x.copy()
     x[folded.quad8[4, 2]] -= 0.5
     for mesh, said in (
-        (wrong_in_every_way(), "that can't be mended"),
-        (replace(folded, x=x), "not mended, nothing written: det J <= 0"),
-        (two_parts(), "not mended, nothing written: nothing holds the level of u"),
+        (wrong_in_every_way(), "this can't be repaired"),
+        (replace(folded, x=x), "not repaired, nothing written: det J <= 0"),
+        (two_parts(), "not repaired, nothing written: no condition fixes the level of u"),
     ):
         bad = store(mesh, tmp_path / "bad.h5")
         result = run("check", bad, "--fix", "-o", tmp_path / "good.h5")
         assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
         assert said in result.stderr
-        assert "this mends it" not in run("check", bad).stdout
+        assert "to repair it" not in run("check", bad).stdout
         assert [path.name for path in tmp_path.iterdir()] == ["bad.h5"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--fix"], "--fix and -o FILE go together"),
-        (["-o", "x.h5"], "--fix and -o FILE go together"),
-        (["--fix", "-o", "{mesh}"], "that is the mesh itself"),
+        (["--fix"], "--fix and -o FILE must be given together"),
+        (["-o", "x.h5"], "--fix and -o FILE must be given together"),
+        (["--fix", "-o", "{mesh}"], "this would overwrite the input file"),
         (["--fix", "-o", "x.vtx"], "unknown ending"),
-        (["--fix", "-o", "no/x.h5"], "no folder"),
+        (["--fix", "-o", "no/x.h5"], "doesn't exist"),
         (["--fix", "-o", "{folder}/x.h5", "--merge-tolerance", "1"], "must be a number from 0 to 0.001"),
         (["--boundary-tolerance", "7"], "must be a number from 0 to 0.1"),
         (["--plot", "x.gif"], ".png or .svg"),
-        (["--plot", "no/x.png"], "no folder"),
+        (["--plot", "no/x.png"], "doesn't exist"),
     ],
 )
 def test_mistakes_are_one_line(arguments, said, tube, tmp_path):

@@ -416,7 +416,7 @@ def test_fem_tune(walker):
     assert "gait=cheat refused" in lines
     assert any(line.startswith("gait=cheat is refused: it builds another matrix") for line in lines)
     assert "gait=stroll 0.50 slower" in lines
-    assert "walker: from now on --option gait=run" in lines
+    assert "walker: saved --option gait=run" in lines
     fem.open_backend("walker").close()
     assert last_made() == {"gait": "run"}
     for question in ("backends", "doctor"):
@@ -452,7 +452,7 @@ def test_fem_tune_forgets(walker):
     assert tuned_options.load(listing) is None
     assert other.exists()
     assert json.loads(fem_tune("--forget", "--json").stdout) == {"removed": [str(other)]}
-    assert fem_tune("--forget").stdout == "nothing was kept\n"
+    assert fem_tune("--forget").stdout == "no options were saved\n"
 
 
 def test_without_names_a_backend_that_cannot_be_opened_is_left_out(walker, monkeypatch):
@@ -472,7 +472,7 @@ def test_one_broken_plugin_keeps_no_other_from_being_tuned(walker, monkeypatch):
     shown = fem_tune()
     assert shown.exit_code == 0
     assert "left out broken: backend 'broken' failed in candidates of 'cadence': ZeroDivisionError" in shown.stdout
-    assert "walker: from now on --option gait=run" in shown.stdout
+    assert "walker: saved --option gait=run" in shown.stdout
 
 
 def test_a_backend_that_is_not_ready_is_refused_with_the_reason(walker):
@@ -485,7 +485,7 @@ def test_a_backend_that_is_not_ready_is_refused_with_the_reason(walker):
     ("arguments", "status", "text"),
     [
         (["--backend", "wlaker"], Status.BACKEND, "no backend 'wlaker'"),
-        (["--backend", "numpy"], Status.USAGE, "no option that can be tuned; backends that have: "),
+        (["--backend", "numpy"], Status.USAGE, "no option to tune; backends that have one: "),
         (["--nodes", "5"], Status.USAGE, "--nodes"),
         (["--repeats", "2"], Status.USAGE, "--repeats"),
         (["nowhere.h5", "--backend", "walker"], Status.USAGE, "nowhere.h5"),
@@ -509,7 +509,7 @@ def test_what_cannot_be_kept_is_shown_and_is_an_error(walker, monkeypatch, tmp_p
     shown = fem_tune("--backend", "walker")
     assert shown.exit_code == Status.USAGE
     assert "gait=run" in shown.stdout
-    assert "from now on" not in shown.stdout
+    assert "saved" not in shown.stdout
     assert str(tmp_path / "tuned") in shown.stderr
     as_json = fem_tune("--backend", "walker", "--json")
     assert as_json.exit_code == Status.USAGE
@@ -551,7 +551,7 @@ def test_one_that_fails_takes_nothing_from_the_others(walker, monkeypatch, error
     shown = fem_tune(*arguments)
     assert shown.exit_code == status
     assert "sinker failed: " in shown.stdout
-    assert "walker: from now on --option gait=run" in shown.stdout
+    assert "walker: saved --option gait=run" in shown.stdout
     assert "it sank" in shown.stderr
     as_json = fem_tune(*arguments, "--json")
     assert as_json.exit_code == status

@@ -2,7 +2,7 @@
 
 
 class FemError(Exception):
-    """Anything that `fem_core` refuses or that fails inside it."""
+    """Base class of all errors that `fem_core` reports."""
 
 
 class MeshError(FemError):
@@ -10,34 +10,34 @@ class MeshError(FemError):
 
 
 class ProblemError(FemError):
-    """The conditions and coefficients don't make a solvable problem on this mesh."""
+    """The problem with these conditions and coefficients can't be solved on this mesh."""
 
 
 class BackendError(FemError):
-    """A backend broke its contract or failed; its name and the stage are in the text."""
+    """A backend failed or broke its contract; the message names the backend and the stage."""
 
 
 class BackendUnavailable(BackendError):
-    """The backend that was asked for can't run here; the text says why."""
+    """The requested backend can't run here; the message gives the reason."""
 
 
 class DeviceMissing(BackendUnavailable):
-    """The machine has no device of the kind that the backend needs: `auto` notes it, and warns of nothing."""
+    """The machine has no device of the kind that the backend needs; `auto` reports a note, not a warning."""
 
 
 class WorkerLost(BackendError):
-    """A worker of a backend died; the text names the backend, the stage and the batch."""
+    """A worker of a backend ended unexpectedly; the message names the backend, the stage and the batch."""
 
 
 class DeviceError(BackendError):
-    """A device has no room or failed; where a fallback is allowed, the run is done again without its backend."""
+    """A device failed or its memory is full; with fallback=True the run is repeated without this backend."""
 
     #: The backend that it happened to.
     provider: str | None = None
 
 
 class SolveError(FemError):
-    """The linear system can't be solved by the method that was asked for."""
+    """The linear system can't be solved with the requested method."""
 
 
 class Cancelled(FemError):
@@ -45,4 +45,4 @@ class Cancelled(FemError):
 
 
 class OptionError(FemError, ValueError):
-    """An option has a name nobody knows or a value nobody takes; the text lists what is accepted."""
+    """An option has an unknown name or a wrong value; the message lists what is accepted."""

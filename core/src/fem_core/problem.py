@@ -25,8 +25,8 @@ INFLOW = 2.5
 class Robin:
     """k ∂u/∂n + p u = γ on a named boundary.
 
-    `p` and `gamma` are constants, arrays with a value per node of the mesh, or functions of the
-    nodes' coordinates (x, y); between nodes they are interpolated by the quadratic edge.
+    `p` and `gamma` are constants, arrays with one value per node of the mesh, or functions of the
+    coordinates (x, y) of the nodes. Between nodes they are interpolated quadratically along the edge.
     """
 
     boundary: str
@@ -38,7 +38,7 @@ class Robin:
 class Dirichlet:
     """u = value on the nodes of a named boundary; `value` as in `Robin`.
 
-    Where two conditions share a node, the later one holds.
+    If two conditions share a node, the later one applies.
     """
 
     boundary: str
@@ -68,10 +68,10 @@ class Problem:
     conductivity : float or (n_elements,)
         k > 0, constant or per element.
     source : float, (n_elements,), (n_nodes,) or function of (x, y)
-        s; nodal values and functions are taken at the nodes and interpolated.
+        s; functions are evaluated at the nodes, and nodal values are interpolated.
     dirichlet : "penalty" or "eliminate"
-        How fixed nodes are held: 1e12 added to their diagonal (the reference's way, exact to about
-        1e-12 relative to k), or rows and columns replaced by those of the identity.
+        Method for the fixed nodes: add 1e12 to their diagonal (as the reference does; exact to about
+        1e-12 relative to k), or replace their rows and columns by those of the identity.
     fluid : Fluid
         Constants of the pressure.
     """
@@ -113,13 +113,13 @@ class Problem:
         return tuple(c for c in self.conditions if isinstance(c, Robin))
 
     def on(self, mesh: Mesh) -> "Problem":
-        """This problem, once it is known to make sense on `mesh`.
+        """Check this problem on `mesh`, and return it.
 
         Raises
         ------
         ProblemError
-            For an unknown or empty boundary, coefficients of a wrong shape or sign or that aren't
-            finite, or a part of the mesh in which nothing determines the level of u.
+            For an unknown or empty boundary; for coefficients that have a wrong shape or sign, or aren't
+            finite; or for a part of the mesh in which no condition fixes the level of u.
         """
         for condition in self.robin:
             nodes = boundary_nodes(mesh, condition)
@@ -134,7 +134,7 @@ class Problem:
         """k of each element, (n_elements,). Raises ProblemError where it isn't positive."""
         k = _finite(_broadcast(self.conductivity, {"element": mesh.n_elements}, "conductivity"), "conductivity")
         if len(bad := np.flatnonzero(~(k > 0))):
-            raise ProblemError(f"conductivity must be positive; it isn't in {name_some(bad, 'element')}")
+            raise ProblemError(f"conductivity must be positive; it is not positive in {name_some(bad, 'element')}")
         return k
 
     def source_on(self, mesh: Mesh) -> Floats | None:
@@ -176,7 +176,7 @@ class Problem:
             elements = np.flatnonzero(np.isin(of_element, lost))
             where = f"{len(lost)} of {number} connected parts of the mesh" if number > 1 else "the mesh"
             raise ProblemError(
-                f"{mesh.source}: nothing holds the level of u in {where} ({name_some(elements, 'element')}); "
+                f"{mesh.source}: no condition fixes the level of u in {where} ({name_some(elements, 'element')}); "
                 f"fix u on a boundary of {'each part' if number > 1 else 'it'}"
             )
 
@@ -226,7 +226,7 @@ def boundary_nodes(mesh: Mesh, condition: Robin | Dirichlet) -> Array:
         if not len(boundary.edges):
             raise ProblemError(
                 f"{mesh.source}: boundary {condition.boundary!r} has no edges for a Robin condition; "
-                "name the boundaries in the mesh, or widen the tolerance with which they are found"
+                "name the boundaries in the mesh, or increase the boundary tolerance"
             )
         return np.unique(boundary.edges)
     if not len(boundary.nodes):

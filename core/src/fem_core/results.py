@@ -24,15 +24,16 @@ UNITS = {"u": "m2/s", "velocity": "m/s", "speed": "m/s", "pressure": "Pa"}
 
 @dataclass(frozen=True)
 class SolverOptions:
-    """How the linear system is solved.
+    """The solver of the linear system, and its options.
 
     Parameters
     ----------
     method : str
         Name of a solver (`cg`, `direct`, `mg`, …), or `auto`.
     rtol, atol : float
-        Iterations stop when ‖r‖ < max(rtol ‖b‖, atol), in the equilibrated system.
+        Relative and absolute tolerance: iterations stop when ‖r‖ < max(rtol ‖b‖, atol), in the equilibrated system.
     maxiter : int
+        Maximum number of iterations.
     monitor : int
         Iterations between evaluations of the true residual.
     extra : mapping
@@ -62,7 +63,7 @@ class SolverOptions:
 
 
 class StopReason(StrEnum):
-    """Why a solver stopped; everything but `CONVERGED` means that `u` is a partial result."""
+    """The reason why a solver stopped; unless it is `CONVERGED`, `u` is only a partial result."""
 
     CONVERGED = "converged"
     MAXITER = "maxiter reached"
@@ -73,7 +74,7 @@ class StopReason(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class SolveResult:
-    """The potential and how it was found.
+    """The potential, and figures of the solve.
 
     Parameters
     ----------
@@ -129,20 +130,20 @@ class DerivedFields:
 
 @dataclass(frozen=True)
 class Report:
-    """What a run did: who provided each stage, how long it took, how well it converged.
+    """The report of a run: the provider and the time of each stage, and the convergence.
 
     Parameters
     ----------
     backend : str
-        As asked for, and what `auto` chose.
+        The names given by the user; with `auto`, the backend that it chose.
     providers, seconds : mapping of stage to name / to seconds
     mesh, solver, solution : mapping
         The objects of the same names in `fem solve --json`.
     history : tuple of (iteration, relative residual)
     warnings, notes : tuple of str
-        What a person should know, and what `auto` chose.
+        Messages to the user: possible problems (warnings), and choices such as those of `auto` (notes).
     host_copies : int
-        How often a value was brought from a device or another numbering to the host.
+        Number of values that were copied to the host, from a device or from another numbering.
     versions, hardware : mapping
     """
 
@@ -185,9 +186,9 @@ class Report:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], history: Iterable[tuple[int, float]] = ()) -> "Report":
-        """The report that `to_dict` gave, read back from JSON: null is NaN again.
+        """The report from the object of `to_dict`, read from JSON; null becomes NaN.
 
-        What an older version didn't know yet has its default. Raises KeyError where anything else is missing.
+        Entries that an older version didn't write get their defaults. Raises KeyError if any other entry is missing.
         """
         given: dict[str, Any] = {"history": tuple(history)}
         for one in fields(cls):

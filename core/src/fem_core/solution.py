@@ -10,15 +10,15 @@ from fem_core.support.wording import count
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Solution(Fields):
-    """The fields on a mesh and the report of the run, as `Fields` has them, with methods.
+    """The fields on a mesh and the report of the run, with methods to write and draw them.
 
-    The methods import what they need: this class knows everything by its methods, and nothing by itself.
+    Each method imports what it needs only when it is called.
     """
 
     def write(self, path: str | Path) -> Path:
-        """Write to a file whose ending chooses the format; the old file stays until the new one is whole.
+        """Write a file; its ending selects the format. An existing file is replaced only when the new one is complete.
 
-        Raises FemError for an ending nobody writes, OSError if the file can't be written.
+        Raises FemError for an unknown ending, OSError if the file can't be written.
         """
         from fem_core.io.files import write_result
 
@@ -27,7 +27,7 @@ class Solution(Fields):
     def plot(self, path: str | Path, fields: str | Sequence[str] = ("potential", "speed")) -> Path:
         """Draw fields into a .png or .svg: `potential`, `speed`, `velocity`, `pressure`, `convergence` or `all`.
 
-        Needs the extra `plot`. For errors, and for what is drawn, see `fem_core.plot.plot_solution`.
+        Needs the extra `plot`. `fem_core.plot.plot_solution` describes the fields and the errors.
         """
         from fem_core.plot import plot_solution
 
@@ -40,11 +40,11 @@ class Solution(Fields):
 
 
 def read_solution(path: str | Path) -> Solution:
-    """The solution that was written to an HDF5 file, every number as it was.
+    """Read a solution from an HDF5 file; all numbers are exactly those that were written.
 
-    Functions among the problem's coefficients come back as their values at the nodes.
+    Coefficients of the problem that were functions are read as their values at the nodes.
 
-    Raises FemError, one line that names the file and what is wrong with it.
+    Raises FemError; its message is one line with the file and the fault.
     """
     from fem_core.io.files import read_result
 

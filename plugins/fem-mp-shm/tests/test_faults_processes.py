@@ -462,7 +462,7 @@ def test_a_script_without_a_guard_is_told_so(tmp_path, name, method):
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=DEADLINE)
     assert done.returncode == 1
     assert done.stdout == "begun\n"  # no worker has run the script
-    assert 'put what the script does under `if __name__ == "__main__":`' in done.stderr.splitlines()[-1]
+    assert 'put the statements of the script under `if __name__ == "__main__":`' in done.stderr.splitlines()[-1]
 
 
 def test_a_guard_that_is_not_one_ends_in_a_clear_message(tmp_path):

@@ -107,10 +107,10 @@ def require_bare(system: LinearSystem, mesh: Mesh) -> None:
     """
     if system.lift is not None:
         raise ProblemError(
-            "the system has its boundary conditions already; apply them to what assemble_system returned"
+            "the system already has its boundary conditions; pass the system that assemble_system returned"
         )
     if system.n_nodes != mesh.n_nodes:
-        raise ProblemError(f"{mesh.source}: the system has {system.n_nodes} nodes, the mesh {mesh.n_nodes}")
+        raise ProblemError(f"{mesh.source}: the system has {system.n_nodes} nodes, but the mesh has {mesh.n_nodes}")
 
 
 def require_conditions(system: LinearSystem) -> Floats:

@@ -17,19 +17,27 @@ def worker_options(worker: str, workers: str) -> tuple[Option, ...]:
     small meshes alone.
     """
     return (
-        Option("min_size", int, 1000, f"fewer elements stay in the calling {worker}", (), 0, (10_000, 50_000)),
-        Option("workers", int, None, f"{workers}; by default the cores this process may use", (), 1, halves),
         Option(
-            "batch_size", int_or_auto, None, "elements in a batch, or auto; 1000 with kernel=loop", (), 1, (4096, 16384)
+            "min_size", int, 1000, f"meshes with fewer elements run in the calling {worker}", (), 0, (10_000, 50_000)
         ),
-        Option("batches_per_task", int, 1, f"batches handed to a {worker} together", minimum=1),
+        Option("workers", int, None, f"number of {workers}; default: all cores this process may use", (), 1, halves),
+        Option(
+            "batch_size",
+            int_or_auto,
+            None,
+            "elements per batch, or auto; default with kernel=loop: 1000",
+            (),
+            1,
+            (4096, 16384),
+        ),
+        Option("batches_per_task", int, 1, f"batches sent to a {worker} at a time", minimum=1),
         KERNEL,
     )
 
 
 BASELINE = BackendInfo(
     name="baseline",
-    summary="the reference: one element after the other in Python, into a LIL matrix",
+    summary="the reference: one element at a time in Python, into a LIL matrix",
     factory="fem_core.backends.baseline:Baseline",
     stages=("assemble_system", "compute_derived"),
     rank=0,
@@ -37,12 +45,12 @@ BASELINE = BackendInfo(
 
 NUMPY = BackendInfo(
     name="numpy",
-    summary="NumPy in one thread, batches of elements at a time",
+    summary="NumPy in one thread, in batches of elements",
     factory="fem_core.backends.batched:NumPy",
     stages=("assemble_system", "compute_derived"),
     options=(
         KERNEL,
-        Option("batch_size", int, 8192, "elements between two reports of progress", minimum=1),
+        Option("batch_size", int, 8192, "elements per batch; progress is reported after each batch", minimum=1),
     ),
     rank=10,
 )

@@ -26,11 +26,11 @@ def fem_mesh_readers() -> list[MeshFormat]:
 def fem_result_writers() -> list[ResultWriter]:
     """The formats of results."""
     return [
-        ResultWriter(_HDF5, "HDF5: all there is, for ParaView too", hdf5.write_result, hdf5.read_result),
+        ResultWriter(_HDF5, "HDF5: the complete result, also for ParaView", hdf5.write_result, hdf5.read_result),
         ResultWriter((".vtu",), "VTU: grid and fields, for ParaView", vtu.write_result),
         ResultWriter((".npz",), "NumPy: arrays by name", npz.write_result),
-        ResultWriter((".csv",), "CSV: a row per element", csv.write_elements),
-        ResultWriter((".nodes.csv",), "CSV: a row per node", csv.write_nodes),
+        ResultWriter((".csv",), "CSV: one row per element", csv.write_elements),
+        ResultWriter((".nodes.csv",), "CSV: one row per node", csv.write_nodes),
     ]
 
 

@@ -31,7 +31,7 @@ def limit() -> float:
     try:
         return 1e6 * max(0.0, float(os.environ.get("FEM_CACHE_MB", "0")))
     except ValueError:
-        _log.warning("FEM_CACHE_MB must be a number, not %r; nothing is cached", os.environ["FEM_CACHE_MB"])
+        _log.warning("FEM_CACHE_MB must be a number, not %r; patterns are not cached", os.environ["FEM_CACHE_MB"])
         return 0.0
 
 
@@ -47,7 +47,7 @@ def load(mesh: Mesh) -> Sparsity | None:
     except (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, BadZipFile) as error:
         fault = str(error)
     if fault:
-        _log.warning("%s is no pattern of this mesh and is computed again: %s", path, fault)
+        _log.warning("%s is not a pattern of this mesh, so the pattern is computed again: %s", path, fault)
         return None
     with suppress(OSError):  # a cache that can't be written to may still be read
         path.touch()

@@ -42,49 +42,50 @@ def _version(context: click.Context, parameter: click.Parameter, wanted: bool) -
 @everywhere
 @click.pass_context
 def fem(context: click.Context) -> None:
-    """2D potential flow on 8-node quadrilaterals, by interchangeable backends.
+    """2D potential flow on 8-node quadrilaterals, with interchangeable backends.
 
-    Solves k ∂u/∂n + p u = γ at the inlet, u = 0 at the outlet and no flow through
-    the walls, for the potential u, the velocity -∇u and the pressure. A backend is
-    a way to compute (one thread, many, processes, a GPU); all give the same answer.
+    Computes the potential u, the velocity -∇u and the pressure. The conditions are
+    k ∂u/∂n + p u = γ at the inlet, u = 0 at the outlet, no flow through the walls.
+    A backend is a way to compute (one thread, several threads, processes, a GPU);
+    all backends give the same result.
 
     \b
-    See it work: makes a mesh, solves it, draws a picture
+    First steps: make a mesh, solve it, draw a picture
       fem demo
 
     \b
-    Make a mesh, solve it, keep the result and a picture
+    Make a mesh, solve it, save the result and a picture
       fem mesh y-tube --nodes 20000 -o tube.h5
       fem solve tube.h5 --output result.h5 --plot tube.png
 
     \b
-    The same by another backend and another solver; ask what there is
+    List the backends; solve with another backend and another solver
       fem backends
       fem solve tube.h5 --backend numpy --solver mg
 
     \b
-    Is a mesh good enough? What is this machine good for?
+    Check a mesh; check the installation and this machine
       fem check tube.h5 --plot tube-mesh.png
       fem doctor
 
     \b
-    In a script: one JSON object, progress as JSON lines in a file
+    In a script: print one JSON object, write progress as JSON lines to a file
       fem solve tube.h5 --json --events progress.jsonl
 
     \b
-    Is a backend right? Compare it with the reference, entry by entry
+    Check that a backend gives the same results as the reference
       fem verify --backend numpy
 
     \b
-    How fast is it? Time backends side by side, once their matrices agree
+    Compare the speed of the backends
       fem bench --nodes 20000
 
     \b
-    Could it be faster here? Find its best options, and keep them
+    Find the fastest options of the backends on this machine, and save them
       fem tune
 
-    Results go to stdout; progress, logs and errors to stderr. An error is one line
-    and says the way out.
+    Results go to stdout; progress, logs and errors go to stderr. An error is one
+    line and says what to do.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())

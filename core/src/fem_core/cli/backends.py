@@ -14,23 +14,28 @@ if TYPE_CHECKING:
 _COLOURS = {State.READY: "green", State.UNAVAILABLE: "yellow", State.DISABLED: "dim"}
 
 
-@click.command(short_help="List the backends and say why one can't run.")
-@click.option("--probe", is_flag=True, help="Solve a tiny problem with each ready backend, in a process of its own.")
+@click.command(short_help="List the backends; give the reason if one can't run.")
+@click.option("--probe", is_flag=True, help="Solve a small problem with each ready backend, in a separate process.")
 @click.option(
-    "--timeout", type=float, default=60.0, show_default=True, callback=positive, help="Seconds a probe may take."
+    "--timeout",
+    type=float,
+    default=60.0,
+    show_default=True,
+    callback=positive,
+    help="Time limit of each probe in seconds.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
 @everywhere
 def backends(probe: bool, timeout: float, as_json: bool) -> None:
-    """List every installed backend: whether it can run, and if not, why.
+    """List every installed backend: its state, and the reason if it can't run.
 
     \b
     States
-      ready         what it needs is installed; --probe tries it
-      unavailable   something it needs isn't here: the reason says what
+      ready         everything it needs is installed; --probe tests it
+      unavailable   something it needs is missing; the reason says what
       incompatible  made for another version of fem-core
       disabled      switched off by the environment variable FEM_DISABLE
-      conflict      two distributions provide it
+      conflict      two distributions provide a backend of this name
       failed        its distribution is broken
 
     \b
@@ -39,7 +44,7 @@ def backends(probe: bool, timeout: float, as_json: bool) -> None:
       fem backends --probe
       fem backends --json
 
-    Without --probe nothing is imported but what a backend says of itself.
+    Without --probe, only the short descriptions of the backends are imported.
     """
     listings = REGISTRY.listings()
     verdicts: dict[str, str | None] = {}
@@ -95,7 +100,7 @@ def _print(listings: list[Listing], verdicts: dict[str, str | None]) -> None:
     from rich.text import Text
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for heading, wrap in (("name", False), ("state", False), ("distribution", False), ("what it is, or why not", True)):
+    for heading, wrap in (("name", False), ("state", False), ("distribution", False), ("summary, or the reason", True)):
         table.add_column(heading, no_wrap=not wrap, overflow="fold")
     for one in listings:
         state = Text(one.state, _COLOURS.get(one.state, "red"))

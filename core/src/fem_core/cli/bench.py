@@ -18,17 +18,23 @@ if TYPE_CHECKING:
     from fem_core.tools.bench import Comparison
 
 
-@click.command(short_help="Time backends side by side, once their matrices agree.")
+@click.command(short_help="Measure and compare the times of backends.")
 @click.argument("mesh", type=PATH, required=False)
-@click.option("--backend", "backends", multiple=True, metavar="NAME", help="May be repeated; the first is the measure.")
 @click.option(
-    "--nodes", type=int, default=20_000, show_default=True, help="Size of the y-tube, where no MESH is given."
+    "--backend",
+    "backends",
+    multiple=True,
+    metavar="NAME",
+    help="May be repeated; the others are compared with the first.",
+)
+@click.option("--nodes", type=int, default=20_000, show_default=True, help="Size of the y-tube if no MESH is given.")
+@click.option(
+    "--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Timed rounds, after one warm-up round."
 )
 @click.option(
-    "--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Rounds, after one to warm up."
+    "--iterations", type=click.IntRange(min=1), default=100, show_default=True, help="Iterations of cg in each round."
 )
-@click.option("--iterations", type=click.IntRange(min=1), default=100, show_default=True, help="Steps of cg a round.")
-@click.option("--one-thread", is_flag=True, help="Keep BLAS, OpenMP and Numba to one thread.")
+@click.option("--one-thread", is_flag=True, help="Limit BLAS, OpenMP and Numba to one thread.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @everywhere
 @click.pass_context
@@ -42,12 +48,12 @@ def bench(
     one_thread: bool,
     as_json: bool,
 ) -> None:
-    """Time the stages of backends side by side, on MESH or a generated y-tube.
+    """Measure the times of the stages of several backends, on MESH or a y-tube.
 
-    Each backend's matrix is compared with the first one's before anything is timed,
-    and one that differs is refused. All take turns, round after round, in one process;
-    shown are medians and how many times faster than the first backend each is. cg is
-    timed by the iteration.
+    First the matrix of each backend is compared with the matrix of the first one; a
+    backend whose matrix differs is refused. Then the backends take turns, round after
+    round, in one process. The table shows the medians, and how many times faster than
+    the first backend each one is. The time of cg is the time of one iteration.
 
     \b
     Examples
@@ -55,7 +61,7 @@ def bench(
       fem bench tube.h5 --backend numpy --backend baseline --repeats 3
       fem bench --nodes 200000 --backend numpy --one-thread --json
 
-    By default all backends that are ready and can be opened are timed, numpy first.
+    By default, all ready backends that can be opened are timed, numpy first.
     """
     if one_thread and any(os.environ.get(name) != "1" for name in ONE_THREAD):
         # read when NumPy is imported, which has happened: once more, in a process that starts with them
@@ -90,7 +96,7 @@ def _print(comparison: "Comparison", repeats: int) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    say(f"{comparison.mesh}; medians of {repeats} round{'s' * (repeats > 1)} in ms, and times faster than the first\n")
+    say(f"{comparison.mesh}; {repeats} round{'s' * (repeats > 1)}, medians in ms, speed-up over the first\n")
     table = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
     table.add_column("stage")
     names = list(comparison.timings)
@@ -106,7 +112,7 @@ def _print(comparison: "Comparison", repeats: int) -> None:
             cells.append(f"{1e3 * median:.3f}{times}")
         table.add_row(stage, *cells)
     show(table)
-    say("\nmatrices, largest difference to the first relative to the diagonal: "
+    say("\nmatrices, largest difference from the first relative to the diagonal: "
         + ", ".join(f"{name} {difference:.0e}" for name, difference in comparison.equality.items()))  # fmt: skip
     for name, reason in comparison.left_out.items():
         say(f"left out {name}: {reason}")

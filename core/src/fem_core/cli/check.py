@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 _FAULTS = 20  # lines of faults
 
 
-@click.command(short_help="Say whether a mesh can be solved, and how good it is.")
+@click.command(short_help="Check whether a mesh can be solved, and its quality.")
 @click.argument("mesh", type=PATH)
 @click.option(
     "--boundary-tolerance",
     type=float,
     default=SAME_PLACE,
     show_default=True,
-    help="Nodes this close to the ends (relative to the extent) are inlet and outlet, where the mesh names none.",
+    help="If the mesh names no inlet or outlet: nodes closer to an end than this (relative to the extent) form it.",
 )
-@click.option("--plot", type=PATH, help="Draw mesh, boundaries and worst elements (.png, .svg).")
-@click.option("--fix", is_flag=True, help="Mend what can be mended; -o says where to.")
-@click.option("--output", "-o", type=PATH, help="File for the mended mesh.")
+@click.option("--plot", type=PATH, help="Draw the mesh, its boundaries and its worst elements (.png, .svg).")
+@click.option("--fix", is_flag=True, help="Repair what can be repaired, and write the repaired mesh to the file -o.")
+@click.option("--output", "-o", type=PATH, help="File for the repaired mesh.")
 @click.option(
     "--merge-tolerance",
     type=float,
     default=SAME_PLACE,
     show_default=True,
-    help="Exterior nodes this close (relative to the extent) are merged by --fix.",
+    help="--fix merges exterior nodes that are closer than this (relative to the extent).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @everywhere
@@ -53,10 +53,10 @@ def check(
     merge_tolerance: float,
     as_json: bool,
 ) -> None:
-    """Look at MESH without solving it: sizes, boundaries, quality of the elements,
-    what a solve will take, and everything that is wrong with it. The last line says
-    whether it can be solved, and if not, why and the way out; the exit status is
-    then 2.
+    """Check MESH without solving it. Shown are its size, its boundaries, the quality
+    of the elements, the estimated time and memory of a solve, and all faults. The
+    last line says whether the mesh can be solved. If not, it gives the reason and
+    says what to do, and the exit status is 2.
 
     \b
     Examples
@@ -66,18 +66,18 @@ def check(
       fem check broken.h5 --fix -o mended.h5
 
     \b
-    Measures of quality, and from where on an element is poor
-      jacobian  least over largest det J: 1 is best, under 0.033 poor
-      aspect    length over width: 1 is best, over 20 poor
-      skew      how far corners are from 90°: 0 is best, over 0.9 poor
+    Measures of quality
+      jacobian  smallest / largest det J: 1 is best, under 0.033 is poor
+      aspect    length / width: 1 is best, over 20 is poor
+      skew      how far corners are from 90°: 0 is best, over 0.9 is poor
 
-    --fix drops orphan nodes, merges coincident nodes, drops elements that are there
-    twice, turns clockwise elements round, keeps the boundaries, and says what it
-    did. It doesn't move nodes: folded elements have to be mended where they were
-    made. What is written passes fem check.
+    --fix removes orphan nodes and duplicate elements, merges coincident nodes, and
+    reverses clockwise elements. It keeps the boundaries, and reports each change. It
+    doesn't move nodes: correct folded elements in the program that made the mesh.
+    The repaired mesh passes fem check.
 
     Times are estimates for the solvers of the core, from the mesh and a short
-    measurement on this machine: right within a factor of about two.
+    measurement on this machine. They are correct within a factor of about two.
     """
     import numpy as np
 
@@ -88,7 +88,7 @@ def check(
 
     if fix != (output is not None):
         raise click.UsageError(
-            "--fix and -o FILE go together: the mended mesh is written to a file of its own", context
+            "--fix and -o FILE must be given together: the repaired mesh is written to a new file", context
         )
     if plot is not None:
         from fem_core.plot import check_plot
@@ -98,7 +98,7 @@ def check(
     done: list[str] = []
     with Bars() as bars:
         if output is not None:
-            bars.begin("mend")
+            bars.begin("repair")
             done = mend(mesh, output, merge_tolerance, boundary_tolerance)
         bars.begin("check")
         found = check_mesh(output or mesh, boundary_tolerance=boundary_tolerance, merge_tolerance=merge_tolerance)
@@ -127,9 +127,9 @@ def mend(mesh: Path, output: Path, merge_tolerance: float, boundary_tolerance: f
     check_format(output, [known for known in mesh_formats() if known.write])
     mended, done = repair_mesh(read_unvalidated(mesh), merge_tolerance)
     for fault in solve_faults(mended, boundary_tolerance):
-        raise MeshError(f"{mesh}: not mended, nothing written: {fault.text}")
+        raise MeshError(f"{mesh}: not repaired, nothing written: {fault.text}")
     write_mesh(mended, output)
-    return done or ["nothing had to be done"]
+    return done or ["nothing to repair"]
 
 
 def verdict(found: "MeshCheck", path: Path, boundary_tolerance: float, merge_tolerance: float) -> str:
@@ -149,13 +149,13 @@ def verdict(found: "MeshCheck", path: Path, boundary_tolerance: float, merge_tol
     if found.mending:
         merge = "" if merge_tolerance == SAME_PLACE else f" --merge-tolerance {merge_tolerance!r}"
         mended = shlex.quote(str(path.with_stem(path.stem + "-mended")))
-        way = f"; this mends it:  fem check {name} --fix{merge} -o {mended}"
+        way = f"; to repair it:  fem check {name} --fix{merge} -o {mended}"
     return f"{path} can't be solved: {first.text}{more}{way}"
 
 
 def _print(found: "MeshCheck", wrote: Iterable[str], done: Iterable[str]) -> None:
     for line in done:
-        say(f"mended: {line}")
+        say(f"repaired: {line}")
     say(f"{found.source}: {count(found.nodes, 'node')}, {count(found.elements, 'element')}{_orphans(found)}")
     mesh = found.mesh
     if mesh.n_elements:
@@ -194,7 +194,7 @@ def _components(found: "MeshCheck") -> str:
         return "all elements are connected"
     first = [f"{n:,} (from element {element})" for n, element in parts[:5]]
     more = f", … {len(parts) - 5:,} more" if len(parts) > 5 else ""
-    return f"{len(parts):,} parts that aren't connected, of so many elements: {', '.join(first)}{more}"
+    return f"{len(parts):,} parts that aren't connected; elements in each: {', '.join(first)}{more}"
 
 
 def _table(*columns: str) -> "Table":
@@ -227,9 +227,9 @@ def _print_quality(found: "MeshCheck") -> None:
 def _print_costs(found: "MeshCheck") -> None:
     from rich.text import Text
 
-    table = _table("a solve by", "takes", "memory", "at that")
+    table = _table("solver", "time", "memory", "remarks")
     for name, cost in sorted(found.costs.items(), key=lambda item: item[1].seconds):
-        steps = f"some {count(_rounded(cost.iterations), 'iteration')}" if cost.iterations else ""
+        steps = f"about {count(_rounded(cost.iterations), 'iteration')}" if cost.iterations else ""
         room = "" if found.fits(name) else "more than is available"
         note = ", ".join(part for part in (steps, room) if part)
         table.add_row(Text(name), _seconds(cost.seconds), byte_size(cost.memory), Text(note))

@@ -15,12 +15,22 @@ from fem_core.cli.options import PATH, as_mapping, backend_options, check_target
 from fem_core.errors import FemError
 
 
-@click.command(short_help="See it work: a mesh, its flow, a picture.")
-@click.option("--nodes", type=int, default=200_000, show_default=True, help="Size of the mesh, about.")
+@click.command(short_help="First steps: make a mesh, solve it, draw a picture.")
+@click.option("--nodes", type=int, default=200_000, show_default=True, help="Approximate number of nodes.")
 @backend_options("auto")
-@click.option("--solver", default="auto", show_default=True, metavar="METHOD", help="auto, mg, direct, cg or another.")
 @click.option(
-    "--folder", type=PATH, default=Path(), show_default="the current one", help="Where fem-demo.png and fem-demo.h5 go."
+    "--solver",
+    default="auto",
+    show_default=True,
+    metavar="METHOD",
+    help="auto, mg, direct, cg or the name of another solver.",
+)
+@click.option(
+    "--folder",
+    type=PATH,
+    default=Path(),
+    show_default="the current one",
+    help="Folder for fem-demo.png and fem-demo.h5.",
 )
 @everywhere
 @click.pass_context
@@ -32,9 +42,9 @@ def demo(
     solver: str,
     folder: Path,
 ) -> None:
-    """Make a y-tube of about 200,000 nodes, solve the flow in it, show the report,
-    write a picture (fem-demo.png) and the result (fem-demo.h5), and say what to try
-    next.
+    """Make a mesh of a y-tube with about 200,000 nodes and solve the flow in it. Then
+    show the report, write a picture (fem-demo.png) and the result (fem-demo.h5), and
+    suggest the next commands.
 
     \b
     Examples
@@ -83,14 +93,17 @@ def demo(
 def _print_next(result: Path, folder: Path, method: str) -> None:
     fem, file = program(), shlex.quote(str(result))
     mesh, picture = (shlex.quote(str(folder / name)) for name in ("bend.h5", "bend.svg"))
-    say("\nWhat to try next")
+    say("\nNext commands to try")
     for why, command in (
-        ("the same by cg, the solver for comparing backends: it takes longer", f"{fem} solve {file} --solver cg"),
-        ("twice the inflow, as JSON for a script", f"{fem} solve {file} --solver {method} --gamma 5 --json"),
-        ("another shape, drawn", f"{fem} mesh annulus --nodes 5000 -o {mesh}"),
+        ("solve it with cg, the solver for comparing backends (slower)", f"{fem} solve {file} --solver cg"),
+        (
+            "solve with twice the inflow, print JSON for a script",
+            f"{fem} solve {file} --solver {method} --gamma 5 --json",
+        ),
+        ("make, solve and draw another shape", f"{fem} mesh annulus --nodes 5000 -o {mesh}"),
         ("", f"{fem} solve {mesh} --plot {picture}"),
-        ("which backends there are", f"{fem} backends"),
-        ("the manual", f"{fem} --help"),
+        ("list the backends", f"{fem} backends"),
+        ("show the manual", f"{fem} --help"),
     ):
         if why:
             say(f"  # {why}")

@@ -11,7 +11,7 @@ from fem_core.cli.options import everywhere, positive
 from fem_core.support.wording import byte_size, count
 
 
-@click.command(short_help="Say what this machine has, what works, what to do.")
+@click.command(short_help="Examine this machine and the installation; give advice.")
 @click.option("--probe/--no-probe", default=True, show_default=True, help="Solve a small problem with each backend.")
 @click.option(
     "--timeout",
@@ -19,15 +19,15 @@ from fem_core.support.wording import byte_size, count
     default=60.0,
     show_default=True,
     callback=positive,
-    help="Seconds that each backend may take.",
+    help="Time limit of each backend in seconds.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @everywhere
 @click.pass_context
 def doctor(context: click.Context, probe: bool, timeout: float, as_json: bool) -> None:
     """Examine this installation and this machine: Python and packages, cores,
-    memory, shared memory, BLAS and threads, GPUs, each backend by a real solve in a
-    process of its own, caches. It ends with advice.
+    memory, shared memory, BLAS and threads, GPUs, backends and caches. Each backend
+    is tested: it solves a small problem in a separate process. Advice comes last.
 
     \b
     Examples
@@ -35,11 +35,11 @@ def doctor(context: click.Context, probe: bool, timeout: float, as_json: bool) -
       fem doctor --no-probe
       fem doctor --json > doctor.json
 
-    The probe also compiles what backends compile, so that it is in their caches
-    when the first real run comes; with --timeout 300 on a slow machine.
+    The test also compiles the code of the backends and saves it in their caches,
+    so that your first run doesn't wait for it. On a slow machine add --timeout 300.
 
-    Send the output along when you report a problem. It names paths and variables
-    of threads and GPUs, and nothing else of yours.
+    Please send the output with a problem report. The only personal data in it are
+    paths, and the environment variables for threads and GPUs.
 
     The exit status is 3 if no backend works.
     """

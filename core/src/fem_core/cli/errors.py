@@ -40,7 +40,7 @@ def judge(error: BaseException) -> tuple[Status, str]:
             return Status.USAGE, _line(str(error))
         case MemoryError():
             why = f" ({error})" if str(error) else ""
-            return Status.USAGE, _line(f"not enough memory{why}; take a smaller mesh or a solver that needs less")
+            return Status.USAGE, _line(f"not enough memory{why}; use a smaller mesh or a solver that needs less memory")
         case OSError():
             return Status.USAGE, _line(_file_trouble(error))
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

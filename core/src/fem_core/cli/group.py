@@ -26,9 +26,9 @@ SECTIONS = {
 }
 
 _STATUS = """\
-0 solved; 2 bad input or usage; 3 backend unavailable or lost;
-4 not converged (the result is still written, flagged); 130 cancelled;
-1 a check failed, or something unforeseen.
+0 solved; 1 a check failed, or an unexpected error occurred;
+2 wrong input or usage; 3 backend unavailable or lost;
+4 not converged (the result is still written, and flagged); 130 cancelled.
 """
 
 
@@ -99,7 +99,7 @@ class Fem(click.Group):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Exit status"):
             formatter.write("".join(f"  {line}\n" for line in _STATUS.splitlines()))
-        formatter.write("\n'fem COMMAND --help' says more about a command, with examples.\n")
+        formatter.write("\n'fem COMMAND --help' explains a command, with examples.\n")
 
 
 def _plugin_commands(taken: Any) -> dict[str, click.Command]:
@@ -108,9 +108,9 @@ def _plugin_commands(taken: Any) -> dict[str, click.Command]:
     for command in REGISTRY.extensions("fem_cli_commands"):
         name = getattr(command, "name", None)
         if not isinstance(command, click.Command) or not name:
-            _log.warning("a plugin's fem_cli_commands returned %r, which is no command; it is left out", command)
+            _log.warning("a plugin's fem_cli_commands returned %r, which isn't a command; it is ignored", command)
         elif name in taken or name in found:
-            _log.warning("a plugin's command %r is left out: there is one of this name", name)
+            _log.warning("a plugin's command %r is ignored: another command has this name", name)
         else:
             found[name] = command
     return found

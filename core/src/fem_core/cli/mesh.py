@@ -45,7 +45,7 @@ class _Shapes(click.Group):
 @everywhere
 @click.pass_context
 def mesh(context: click.Context) -> None:
-    """Make a mesh of a simple shape, with inlet, outlet and walls named.
+    """Make a mesh of a simple shape. Its boundaries are inlet, outlet and walls.
 
     \b
     Examples
@@ -53,8 +53,8 @@ def mesh(context: click.Context) -> None:
       fem mesh duct --length 4 --height 1 --nx 40 --ny 10 -o duct.h5
       fem mesh elbow --angle 60deg --nodes 5000 -o elbow.h5
 
-    Lengths are in metres, angles in radians, or in degrees as in 60deg. Each shape has
-    parameters of its own: fem mesh SHAPE --help.
+    Lengths are in metres. Angles are in radians, or in degrees with "deg" behind the
+    number. fem mesh SHAPE --help lists the parameters of a shape.
     """
     if context.invoked_subcommand is None:
         say(context.get_help())
@@ -117,4 +117,4 @@ def angle(text: str | float) -> float:
     try:
         return float(number) if number == str(text) else math.radians(float(number))
     except ValueError:
-        raise click.BadParameter(f"{text!r} is no angle: give radians, as 0.5, or degrees, as 30deg") from None
+        raise click.BadParameter(f"{text!r} is not an angle; give radians (0.5) or degrees (30deg)") from None

@@ -36,8 +36,10 @@ def _verbose(context: click.Context, parameter: click.Parameter, value: int) -> 
 def everywhere(command: F) -> F:
     """-v and --debug, before or after the command's name."""
     eager: dict[str, Any] = {"is_eager": True, "expose_value": False}
-    debug = click.option("--debug", is_flag=True, callback=_debug, help="Show a traceback for errors.", **eager)
-    verbose = click.option("-v", "--verbose", count=True, callback=_verbose, help="Log to stderr; -vv more.", **eager)
+    debug = click.option("--debug", is_flag=True, callback=_debug, help="Show the traceback of an error.", **eager)
+    verbose = click.option(
+        "-v", "--verbose", count=True, callback=_verbose, help="Log to stderr; -vv logs more.", **eager
+    )
     return verbose(debug(command))
 
 
@@ -76,7 +78,7 @@ def backend_options(default: str | None, metavar: str = "NAME[,NAME]|auto") -> C
             metavar=metavar,
             default=default,
             show_default=bool(default),
-            help="Backend, or a chain of them asked in turn." if "," in metavar else "The backend.",
+            help="Backend, or a chain of backends in order of priority." if "," in metavar else "Name of the backend.",
         )
         return backend(option(command))
 
@@ -94,7 +96,7 @@ def field_option(command: F) -> F:
         multiple=True,
         default=DEFAULT,
         show_default=", ".join(DEFAULT),
-        help=f"What is drawn: {', '.join(FIELDS)} or all; may be repeated.",
+        help=f"Field to draw: {', '.join(FIELDS)} or all; may be repeated.",
     )(command)
 
 
@@ -105,7 +107,7 @@ def as_mapping(options: Iterable[tuple[str, str]]) -> dict[str, Any]:
         if key in given:
             raise OptionError(f"option {key} is given twice: {given[key]!r} and {value!r}")
         if key in ("name", "fallback", "tuned"):
-            raise OptionError(f"no backend has an option {key!r}; `fem backends` lists those there are")
+            raise OptionError(f"no backend has an option {key!r}; `fem backends` lists the options")
         given[key] = value
     return given
 
@@ -114,13 +116,13 @@ def check_target(path: Path, keep: Path | None = None) -> None:
     """Raise FemError unless a file can be written at `path`; `keep` is a file it must not replace."""
     folder = path.parent
     if not folder.is_dir():
-        raise FemError(f"{path}: there is no folder {str(folder)!r}; make it first")
+        raise FemError(f"{path}: the folder {str(folder)!r} doesn't exist; create it first")
     if path.is_dir():
-        raise FemError(f"{path}: that is a folder; name a file in it")
+        raise FemError(f"{path}: this is a folder; give the name of a file in it")
     if not os.access(folder, os.W_OK):
-        raise FemError(f"{path}: the folder {str(folder)!r} can't be written to")
+        raise FemError(f"{path}: the folder {str(folder)!r} isn't writable")
     if keep is not None and path.exists() and keep.exists() and path.samefile(keep):
-        raise FemError(f"{path}: that is the mesh itself, which would be overwritten; take another name")
+        raise FemError(f"{path}: this would overwrite the input file; give another name")
 
 
 def check_distinct(paths: Iterable[Path]) -> None:
@@ -129,7 +131,7 @@ def check_distinct(paths: Iterable[Path]) -> None:
     for path in paths:
         place = os.path.realpath(path)
         if place in seen:
-            raise FemError(f"{path}: would be written twice; take another name for one of them")
+            raise FemError(f"{path}: two outputs have this name; rename one of them")
         seen.add(place)
 
 

@@ -18,12 +18,12 @@ from fem_core.cli.options import PATH, check_distinct, check_target, everywhere,
     type=PATH,
     multiple=True,
     show_default="RESULT with the ending .png",
-    help="The picture (.png, .svg); may be repeated.",
+    help="File of the picture (.png, .svg); may be repeated.",
 )
 @field_option
 @everywhere
 def plot(result: Path, outputs: Sequence[Path], fields: Sequence[str]) -> None:
-    """Draw RESULT, an HDF5 file that fem solve --output has written.
+    """Draw RESULT, an HDF5 file written by fem solve --output.
 
     \b
     Examples
@@ -31,8 +31,9 @@ def plot(result: Path, outputs: Sequence[Path], fields: Sequence[str]) -> None:
       fem plot result.h5 -o flow.svg --field speed
       fem plot result.h5 -o all.png --field all
 
-    Lines of equal potential are at round values. Between two streamlines passes
-    the same part of the flow. Speed and pressure are constant in each element.
+    Lines of equal potential are drawn at round values. The flow rate between any
+    two neighbouring streamlines is the same. Speed and pressure are constant in each
+    element.
     """
     from fem_core.cli.solve import draw
     from fem_core.io.files import result_format

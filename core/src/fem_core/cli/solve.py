@@ -39,29 +39,45 @@ _DEFAULT = SolverOptions()
 @click.command(short_help="Solve the flow on a mesh.")
 @click.argument("mesh", type=PATH)
 @backend_options("auto")
-@click.option("--fallback", is_flag=True, help="Go on without a backend that declines a stage.")
-@click.option("--solver", default="auto", show_default=True, metavar="METHOD", help="auto, mg, direct, cg or another.")
-@click.option("--rtol", type=float, default=_DEFAULT.rtol, show_default=True, help="Stop at rtol ‖b‖ …")
-@click.option("--atol", type=float, default=_DEFAULT.atol, show_default=True, help="… or atol, if that is more.")
-@click.option("--maxiter", type=int, default=_DEFAULT.maxiter, show_default=True, help="Iterations at most.")
-@click.option("--monitor", type=int, default=_DEFAULT.monitor, show_default=True, help="Iterations between reports.")
+@click.option("--fallback", is_flag=True, help="If a backend declines a stage, continue without it.")
+@click.option(
+    "--solver",
+    default="auto",
+    show_default=True,
+    metavar="METHOD",
+    help="auto, mg, direct, cg or the name of another solver.",
+)
+@click.option(
+    "--rtol", type=float, default=_DEFAULT.rtol, show_default=True, help="Relative tolerance: stop when ‖r‖ < rtol·‖b‖."
+)
+@click.option(
+    "--atol",
+    type=float,
+    default=_DEFAULT.atol,
+    show_default=True,
+    help="Absolute tolerance; the larger of rtol·‖b‖ and atol applies.",
+)
+@click.option("--maxiter", type=int, default=_DEFAULT.maxiter, show_default=True, help="Maximum number of iterations.")
+@click.option(
+    "--monitor", type=int, default=_DEFAULT.monitor, show_default=True, help="Iterations between two progress reports."
+)
 @click.option("--gamma", type=float, default=INFLOW, show_default=True, help="γ at the inlet: the speed of the inflow.")
 @click.option("--p", type=float, default=0.0, show_default=True, help="p at the inlet, in k ∂u/∂n + p u = γ.")
 @click.option("--outlet", type=float, default=0.0, show_default=True, help="u at the outlet.")
-@click.option("--conductivity", type=float, default=1.0, show_default=True, help="k, everywhere.")
+@click.option("--conductivity", type=float, default=1.0, show_default=True, help="k, the same in all elements.")
 @click.option(
     "--dirichlet",
     type=click.Choice(["penalty", "eliminate"]),
     default="penalty",
     show_default=True,
-    help="How fixed values are held.",
+    help="Method for the fixed values.",
 )
 @click.option(
     "--boundary-tolerance",
     type=float,
     default=SAME_PLACE,
     show_default=True,
-    help="Nodes this close to the ends (relative to the extent) are inlet and outlet, where the mesh names none.",
+    help="If the mesh names no inlet or outlet: nodes closer to an end than this (relative to the extent) form it.",
 )
 @click.option(
     "--output",
@@ -73,7 +89,7 @@ _DEFAULT = SolverOptions()
 )
 @click.option("--plot", "plots", type=PATH, multiple=True, help="Draw the flow (.png, .svg); may be repeated.")
 @field_option
-@click.option("--events", metavar="FILE|-", help="Write every event as a line of JSON; - is stdout.")
+@click.option("--events", metavar="FILE|-", help="Write each event as a line of JSON; - means stdout.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 @everywhere
 @click.pass_context
@@ -103,8 +119,8 @@ def solve(
     """Solve the potential flow on MESH and print a report.
 
     MESH is a file of HDF5, gmsh (.msh), VTU, Abaqus (.inp), NumPy (.npz) or Excel.
-    Boundaries that it doesn't name are found by position: inlet at the least x,
-    outlet at the greatest, walls between.
+    Boundaries without a name in the file are found by position: the inlet at the
+    smallest x, the outlet at the largest x, the walls between them.
 
     \b
     Examples
@@ -115,15 +131,15 @@ def solve(
       fem solve tube.h5 --rtol 1e-10 --gamma 1.0 --json
       fem solve tube.h5 --events - | grep solveProgress
 
-    auto takes direct on small meshes and mg on large ones; cg is the reference, for
-    comparing backends, and takes many times as long.
+    The solver auto is direct on small meshes and mg on large ones. cg is the
+    reference for comparing backends; it is many times slower.
 
-    With --events - the lines have stdout: the table then goes to stderr, and with
-    --json the report is the last line. A run ends with exactly one of
-    fem:solveComplete and fem:error.
+    With --events -, the events go to stdout and the table goes to stderr; with --json
+    the report is then the last line of stdout. Each run ends with exactly one event
+    fem:solveComplete or fem:error.
 
-    If the solver doesn't converge, the result is written and flagged all the same,
-    and the exit status is 4.
+    If the solver doesn't converge, the result is still written, and flagged. The exit
+    status is then 4.
     """
     with EventLines(events, mesh, others=[*outputs, *plots]) as lines:
         problem = Problem(

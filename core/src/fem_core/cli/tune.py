@@ -20,36 +20,41 @@ if TYPE_CHECKING:
 _COLOURS = {"taken": "green", "refused": "red", "slower": "dim", "no gain": "dim"}
 
 
-@click.command(short_help="Find the quickest options of backends on this machine.")
+@click.command(short_help="Find the fastest options of backends on this machine.")
 @click.argument("mesh", type=PATH, required=False)
-@click.option("--backend", "backends", multiple=True, metavar="NAME", help="May be repeated; by default all.")
+@click.option(
+    "--backend", "backends", multiple=True, metavar="NAME", help="Backend to tune; may be repeated. Default: all."
+)
 @click.option(
     "--nodes",
     type=click.IntRange(min=100),
     multiple=True,
     default=(20_000, 100_000, 500_000),
     show_default=True,
-    help="Sizes of y-tubes, where no MESH is given.",
+    help="Sizes of the y-tubes if no MESH is given; may be repeated.",
 )
-@click.option("--repeats", type=click.IntRange(min=3), default=5, show_default=True, help="Rounds, after warming up.")
-@click.option("--forget", is_flag=True, help="Remove what was found, and go back to the defaults.")
+@click.option(
+    "--repeats", type=click.IntRange(min=3), default=5, show_default=True, help="Timed rounds, after the warm-up."
+)
+@click.option("--forget", is_flag=True, help="Delete the saved options; the defaults apply again.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @everywhere
 def tune(
     mesh: Path | None, backends: Sequence[str], nodes: Sequence[int], repeats: int, forget: bool, as_json: bool
 ) -> None:
-    """Find options (threads, workers, sizes of batches) that are quicker than their
-    defaults on this machine, and keep them for it.
+    """Find options (threads, workers, batch sizes) that are faster than the defaults
+    on this machine, and save them.
 
-    A backend says which of its options change speed and nothing else, and what to try.
-    Each value is refused unless it builds the matrix of the default; then the two take
-    turns, round after round, on meshes of several sizes. One is taken if it is quicker
-    somewhere and slower nowhere, by over 10 % and by more than two equal ones differ.
+    Each backend lists the options that change only its speed, and the values to try. A
+    value is refused if it changes the matrix. Otherwise the value and the default take
+    turns, round after round, on meshes of several sizes. A value is accepted if it is
+    faster in at least one of these cases and slower in none. A difference counts if it
+    is over 10 % and larger than the difference between two identical runs.
 
-    From then on a backend that is opened without any option gets them, and the report
-    says so. `fem bench` and `fem verify` go by the defaults; with the environment
-    variable FEM_TUNE=off everything does. Leave the machine alone meanwhile: it takes
-    some minutes.
+    The saved options apply to a backend that is opened without options, and the report
+    then says so. `fem bench` and `fem verify` always use the defaults; with the
+    environment variable FEM_TUNE=off all commands do. Tuning takes some minutes; run
+    nothing else on the machine during this time.
 
     \b
     Examples
@@ -104,10 +109,10 @@ def _chosen(backends: Sequence[str]) -> list[Listing]:
             raise BackendUnavailable(f"backend {one.name!r} is {one.state}: {one.reason}")
         if not _tunable(one):
             others = ", ".join(other.name for other in REGISTRY.listings() if _tunable(other)) or "none"
-            raise FemError(f"backend {one.name!r} has no option that can be tuned; backends that have: {others}")
+            raise FemError(f"backend {one.name!r} has no option to tune; backends that have one: {others}")
     chosen = named or [one for one in REGISTRY.listings() if one.state is State.READY and _tunable(one)]
     if not chosen:
-        raise FemError("no backend that is ready has an option that can be tuned; `fem backends` lists them")
+        raise FemError("no ready backend has an option to tune; `fem backends` lists the backends")
     return chosen
 
 
@@ -141,8 +146,8 @@ class _Told:
     def begin(self, meshes: "Sequence[Mesh]", repeats: int) -> None:
         sizes = ", ".join(f"{size:,}" for size in self.sizes)
         self._say(f"{meshes[0].source}: {sizes} nodes; medians of {repeats} rounds.")
-        self._say("ms of the backend's own stages, in a first run and with a pattern that comes again;")
-        self._say("below, how many times as fast each value is as what was taken before it.\n")
+        self._say("Time in ms of the backend's own stages, in a first run and in one with a known pattern (again).")
+        self._say("Below the defaults: the speed of each value relative to the best one before it.\n")
 
     def failed(self, name: str, error: Exception) -> None:
         """The others go on, and the command ends as it says."""
@@ -164,7 +169,7 @@ class _Told:
     def kept(self, name: str, tuning: "Tuning", path: Path) -> None:
         self.backends[name]["file"] = str(path)
         values = " ".join(f"--option {option}={value}" for option, value in tuning.options.items())
-        self._say(f"{name}: {f'from now on {values}' if values else 'the defaults are best'}\n")
+        self._say(f"{name}: {f'saved {values}' if values else 'the defaults are best'}\n")
 
     def end(self, repeats: int) -> None:
         """Print the JSON object; raises the first failure."""
@@ -241,4 +246,4 @@ def _print_forgotten(gone: Sequence[Path], as_json: bool) -> None:
     else:
         for path in gone:
             say(f"removed {path}")
-        say("the defaults are used" if gone else "nothing was kept")
+        say("the defaults apply again" if gone else "no options were saved")

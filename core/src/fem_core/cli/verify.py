@@ -22,7 +22,7 @@ _COLOURS = {"passed": "green", "failed": "red", "skipped": "yellow", "expected f
 @click.command(short_help="Check a backend against the reference.")
 @backend_options(None, "NAME")
 @click.option("--examples", type=click.IntRange(min=1), default=25, show_default=True, help="Random meshes per check.")
-@click.option("--check", "checks", multiple=True, metavar="NAME", help="Only this check; may be repeated.")
+@click.option("--check", "checks", multiple=True, metavar="NAME", help="Run only this check; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @everywhere
 @click.pass_context
@@ -36,8 +36,9 @@ def verify(
 ) -> None:
     """Run the conformance kit on a backend.
 
-    Does it build the same matrix as the reference, entry by entry, and give the same
-    answer, on random meshes and problems? Each check is shown as it ends.
+    The kit compares the backend with the reference on random meshes and problems:
+    the matrix entry by entry, and the results. The outcome of each check is shown when
+    the check ends.
 
     \b
     Examples
@@ -45,7 +46,7 @@ def verify(
       fem verify --backend numpy --option kernel=loop --examples 5
       fem verify --backend numpy --check matrix --check determinism
 
-    The exit status is 1 if a check fails. Needs hypothesis and pytest.
+    The exit status is 1 if a check fails. This command needs hypothesis and pytest.
     """
     if not backend:
         from fem_core.plugins.registry import REGISTRY

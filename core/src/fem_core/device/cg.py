@@ -29,7 +29,9 @@ def inverse_root_diagonal(device: Device, system: DeviceSystem) -> Any:
     runtime.launch("inverse_root_diagonal", N, system.indptr, system.indices, system.values, d, bad)
     if runtime.download(bad)[0]:
         nodes = np.flatnonzero(runtime.download(d) == 0)
-        raise SolveError(f"the matrix has no positive diagonal entry at {name_some(nodes, 'node')}")
+        raise SolveError(
+            f"the diagonal of the matrix must be positive; it is not positive at {name_some(nodes, 'node')}"
+        )
     return d
 
 

@@ -65,7 +65,9 @@ class Device:
         """Work that needs `wanted` bytes more; done when the block ends, so that its seconds are honest."""
         self._refuse_lost()
         if not self.opened:
-            raise BackendError("the device's memory was given back when its session was closed: call to_host() before")
+            raise BackendError(
+                "the session is closed, and its device memory is freed; call to_host() before closing it"
+            )
         with self._watched():
             if wanted:
                 self.ledger.require(name, wanted)
@@ -95,8 +97,8 @@ class Device:
             self._mesh = None
             if 64 * mesh.n_elements >= 2**31:
                 raise BackendError(
-                    f"{mesh.source}: {mesh.n_elements:,} elements are too many for the 32-bit places of a device; "
-                    f"it takes {2**25 - 1:,}"
+                    f"{mesh.source}: {mesh.n_elements:,} elements are too many for the 32-bit indices of a device; "
+                    f"the limit is {2**25 - 1:,}"
                 )
             with self.stage("upload of the mesh", ledger.mesh_bytes(mesh.n_nodes, mesh.n_elements)) as runtime:
                 arrays = [runtime.upload(array) for array in (mesh.x, mesh.y, mesh.quad8)]

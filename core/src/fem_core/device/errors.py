@@ -31,33 +31,33 @@ STICKY: Mapping[int, str] = {
 #: Why a device can't be opened, and the way out.
 CLOSED: Mapping[int, str] = {
     3: "the driver can't be initialised",
-    34: "CUDA's stub library was loaded in place of the driver; take it off LD_LIBRARY_PATH",
-    35: "the NVIDIA driver is too old for this CUDA; update it, install the extra for an older CUDA, or take a backend "
-    "of the CPU",
+    34: "CUDA's stub library was loaded instead of the driver; remove it from LD_LIBRARY_PATH",
+    35: "the NVIDIA driver is too old for this CUDA; update it, install the extra for an older CUDA, or use a CPU "
+    "backend",
     46: "the device is busy or set to exclusive use by another process",
     101: "there is no such GPU; `fem doctor` lists them",
     209: "the kernels don't fit this GPU",
     222: "the driver is too old for kernels compiled by this CUDA; update the driver",
     802: "the GPU isn't ready yet (nvidia-fabricmanager)",
-    803: "driver and kernel module are of different versions; restart the machine",
+    803: "the driver and the kernel module have different versions; restart the machine",
     804: "this GPU can't run this CUDA with its old driver; update the driver",
     999: "unknown error of the driver",
 }
 
 
 class DeviceMemoryError(DeviceError):
-    """The device has no room; the text has the figures and the way out."""
+    """The memory of the device is full; the message gives the sizes and says what to do."""
 
 
 class DeviceLost(DeviceError):
-    """The device failed in a way that only a new process gets over."""
+    """The device failed; only a new process can use it again."""
 
 
 def out_of_memory(what: str, wanted: int | None, memory: tuple[int, int] | None) -> DeviceMemoryError:
     """`what` needs `wanted` bytes of a device with `memory` = (free, total)."""
     needs = f"{what} needs {byte_size(wanted)} on the device" if wanted is not None else f"{what}: the device is full"
     has = f", {byte_size(memory[0])} of {byte_size(memory[1])} are free" if memory else ""
-    return DeviceMemoryError(f"{needs}{has}; take a smaller mesh, another device, or a backend of the CPU")
+    return DeviceMemoryError(f"{needs}{has}; use a smaller mesh, another device, or a CPU backend")
 
 
 def lost(what: str) -> DeviceLost:
@@ -88,7 +88,7 @@ def device_error(
 def require_driver() -> None:
     """Raise DeviceMissing where there is no driver, before a library is imported that can do nothing without."""
     if not has_driver():
-        raise DeviceMissing("there is no NVIDIA driver; install it, or take a backend of the CPU")
+        raise DeviceMissing("there is no NVIDIA driver; install it, or use a CPU backend")
 
 
 def unavailable(number: int, text: str) -> BackendUnavailable:
@@ -97,7 +97,7 @@ def unavailable(number: int, text: str) -> BackendUnavailable:
     if number in STICKY:
         return BackendUnavailable(f"{STICKY[number]}: {text}")
     if number == _NO_DEVICE:
-        return DeviceMissing("there is no GPU; take a backend of the CPU")
+        return DeviceMissing("there is no GPU; use a CPU backend")
     if number == MEMORY:
-        return BackendUnavailable("the device's memory is full: another process holds it")
+        return BackendUnavailable("the device's memory is full; end the other process that uses it")
     return BackendUnavailable(f"{CLOSED.get(number, 'the device cannot be used')} (CUDA error {number}: {text})")

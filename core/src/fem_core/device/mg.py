@@ -200,7 +200,7 @@ class DeviceMultigrid:
 
             def prepare() -> Prepared:
                 prepared = Multigrid(partial(self._set_up, system)).prepare(system.to_host(), mesh, problem, options)
-                progress.remark("the matrix came to the host once, where multigrid is set up")
+                progress.remark("the matrix was copied to the host once, for the setup of multigrid")
                 return prepared
 
             prepared = self._prepared.get(key_of(mesh, options, system.fixed, self._probe(system)), prepare)

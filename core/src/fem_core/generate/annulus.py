@@ -29,7 +29,7 @@ def annulus(
     angle: Annotated[
         float,
         Angle(
-            "The angle of the sector",
+            "Angle of the sector",
             1e-3,
             2 * math.pi + _CLOSED,
             why="radians, up to the full ring",
@@ -38,16 +38,14 @@ def annulus(
         ),
     ] = math.pi / 2,
     start: Annotated[
-        float, Angle("The direction θ of the sector's first side", -2 * math.pi, 2 * math.pi, told="")
+        float, Angle("Direction θ of the first side of the sector", -2 * math.pi, 2 * math.pi, told="")
     ] = 0.0,
-    flow: Annotated[
-        Flow, Choice("Which sides are the inlet and the outlet; the others are walls", get_args(Flow))
-    ] = "radial",
+    flow: Annotated[Flow, Choice("Direction of the flow; the other two sides are walls", get_args(Flow))] = "radial",
     nodes: NodesOrCounts = None,
     nr: Annotated[int | None, elements("along the radius", "na")] = None,
     na: Annotated[int | None, elements("along the angle", "nr")] = None,
 ) -> Mesh:
-    """The sector inner <= r <= outer, start <= θ <= start + angle, or the full ring for 2π.
+    """The sector inner <= r <= outer, start <= θ <= start + angle; the full ring if the angle is 2π.
 
     The radii of the nodes at corners are a geometric sequence, so that all elements have the same
     shape; mid-sides lie on the true circles. With the flux γ at the inlet and u = 0 at the outlet

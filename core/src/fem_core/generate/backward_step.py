@@ -11,15 +11,15 @@ from fem_core.mesh.mesh import Mesh
 @shape
 def backward_step(
     *,
-    height: Annotated[float, Length("Of the channel before the step")] = 1.0,
+    height: Annotated[float, Length("Height of the channel before the step")] = 1.0,
     step: Annotated[float, Length("Height of the step", 0.05, 20, "height")] = 1.0,
     upstream: Annotated[float, Length("Length of the channel before the step", 0.01, 10_000, "height")] = 2.0,
     downstream: Annotated[float, Length("Length of the channel after the step", 0.01, 10_000, "height")] = 6.0,
     nodes: NodesOrAcross = None,
     across: AcrossInlet = None,
-    grading: Annotated[float, grading_over("far from the step's corner over that at it")] = 1.0,
+    grading: Annotated[float, grading_over("far from the corner of the step divided by the size at the corner")] = 1.0,
 ) -> Mesh:
-    """A channel that widens downwards at once; the step's corner is the origin."""
+    """A channel that suddenly widens downwards; the corner of the step is the origin."""
     name = "backward-step"
     wanted = wanted_size(name, nodes, across=across)
     corners = {"corner": 0j, "foot": -1j * step, "top": 1j * height}

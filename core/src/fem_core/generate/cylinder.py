@@ -25,7 +25,7 @@ from fem_core.generate.structured import (
 from fem_core.mesh.mesh import Mesh
 from fem_core.types import Floats
 
-_WHY = "a quarter to 10,000 heights and half of the diameter"
+_WHY = "0.25 height + 0.5 diameter to 10,000 heights"
 
 
 def _lengths(given: Mapping[str, float]) -> tuple[float, float]:
@@ -42,44 +42,44 @@ def _offsets(given: Mapping[str, float]) -> tuple[float, float]:
 @shape
 def cylinder(
     *,
-    height: Annotated[float, Length("Distance of the channel's walls")] = 4.0,
-    diameter: Annotated[float, Length("Of the cylinder", 0.01, 0.6, "height")] = 1.0,
+    height: Annotated[float, Length("Distance between the walls of the channel")] = 4.0,
+    diameter: Annotated[float, Length("Diameter of the cylinder", 0.01, 0.6, "height")] = 1.0,
     offset: Annotated[
         float,
         Length(
-            "Of the cylinder above the middle between the walls",
+            "Height of the cylinder above the middle of the channel",
             limits=_offsets,
             why="for this height and diameter",
-            told=": up to a quarter of the height either way, "
-            "but a quarter of the diameter is left between cylinder and wall",
+            told=": at most a quarter of the height, up or down; "
+            "the gap to each wall is at least a quarter of the diameter",
         ),
     ] = 0.0,
     upstream: Annotated[
         float,
         Length(
-            "From the inlet to the cylinder's axis",
+            "Distance from the inlet to the axis of the cylinder",
             limits=_lengths,
             why=_WHY,
-            told=": a quarter of to 10,000 times the height, and half of the diameter more",
+            told=": 0.25 height + 0.5 diameter to 10,000 heights",
         ),
     ] = 4.0,
     downstream: Annotated[
         float,
-        Length("From the cylinder's axis to the outlet", limits=_lengths, why=_WHY, told="; within the same limits"),
+        Length("Distance from the axis of the cylinder to the outlet", limits=_lengths, why=_WHY, told="; same limits"),
     ] = 8.0,
     nodes: NodesOrAcross = None,
-    across: Annotated[
-        int | None, elements("across the channel, which is a quarter of those around the cylinder")
-    ] = None,
+    across: Annotated[int | None, elements("across the channel; there are 4 times as many around the cylinder")] = None,
     grading: Annotated[
         float,
-        Number("How much smaller the elements at the cylinder are along its radius than near-square ones", 0.01, 100),
+        Number(
+            "Factor by which elements at the cylinder are thinner, along the radius, than near-square ones", 0.01, 100
+        ),
     ] = 1.0,
 ) -> Mesh:
-    """A channel along the x axis with a cylinder around the origin; its surface is the boundary `cylinder`.
+    """A channel along the x axis with a cylinder at the origin. Its surface is the boundary `cylinder`.
 
-    Four blocks around the cylinder fill a box between the channel's walls, in which the elements grow
-    with the distance from the cylinder; a straight block leads to the box, another away from it.
+    Four blocks around the cylinder fill a box between the channel's walls. In this box the elements grow
+    with the distance from the cylinder. One straight block lies before the box, and one after it.
     """
     name = "cylinder"
     wanted = wanted_size(name, nodes, across=across)

@@ -19,28 +19,28 @@ def _radii(given: Mapping[str, float]) -> tuple[float, float]:
 @shape
 def diffuser(
     *,
-    inlet_width: Annotated[float, Length("Distance of the walls at the inlet")] = 1.0,
+    inlet_width: Annotated[float, Length("Distance between the walls at the inlet")] = 1.0,
     outlet_width: Annotated[
-        float, Length("Distance of the walls at the outlet", 1.01, 20, "inlet_width", positive=True)
+        float, Length("Distance between the walls at the outlet", 1.01, 20, "inlet_width", positive=True)
     ] = 2.0,
-    angle: Annotated[float, Angle("Of each wall against the axis", 0.02, 1)] = math.radians(10),
+    angle: Annotated[float, Angle("Angle between each wall and the axis", 0.02, 1)] = math.radians(10),
     radius: Annotated[
         float,
         Length(
-            "Of the rounded corners",
+            "Radius of the rounded corners",
             limits=_radii,
             why="for these widths and this angle",
-            told="; limited by widths and angle",
+            told="; the widths and the angle limit it",
             positive=True,
         ),
     ] = 1.0,
-    inlet_length: Annotated[float, Length("Straight before the diffuser", 0.01, 10_000, "inlet_width")] = 1.0,
-    outlet_length: Annotated[float, Length("Straight after the diffuser", 0.01, 10_000, "outlet_width")] = 2.0,
+    inlet_length: Annotated[float, Length("Straight length before the diffuser", 0.01, 10_000, "inlet_width")] = 1.0,
+    outlet_length: Annotated[float, Length("Straight length after the diffuser", 0.01, 10_000, "outlet_width")] = 2.0,
     nodes: NodesOrAcross = None,
     across: AcrossInlet = None,
     grading: WallGrading = 1.0,
 ) -> Mesh:
-    """A straight channel whose walls diverge at an angle, its corners rounded by circular arcs."""
+    """A straight channel whose walls diverge at an angle. Circular arcs round the corners."""
     name = "diffuser"
     rise = (outlet_width - inlet_width) / 2
     wanted = wanted_size(name, nodes, across=across)

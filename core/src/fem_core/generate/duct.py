@@ -11,15 +11,15 @@ from fem_core.mesh.mesh import Mesh
 @shape
 def duct(
     *,
-    length: Annotated[float, Length("From the inlet to the outlet")] = 3.0,
-    height: Annotated[float, Length("Distance of the walls")] = 1.0,
+    length: Annotated[float, Length("Distance from the inlet to the outlet")] = 3.0,
+    height: Annotated[float, Length("Distance between the walls")] = 1.0,
     nodes: NodesOrCounts = None,
     nx: Annotated[int | None, elements("along the length", "ny")] = None,
     ny: Annotated[int | None, elements("across the duct", "nx")] = None,
     grading: Annotated[
         float,
         Number(
-            "Length of the last column of elements over that of the first, a geometric sequence between",
+            "Length of the last column of elements divided by that of the first; geometric growth",
             1e-3,
             1e3,
             told="",

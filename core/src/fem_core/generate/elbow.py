@@ -13,18 +13,18 @@ from fem_core.mesh.mesh import Mesh
 @shape
 def elbow(
     *,
-    width: Annotated[float, Length("Distance of the walls")] = 1.0,
-    radius: Annotated[float, Length("Of the bend's centreline", 0.75, 100, "width")] = 1.5,
-    angle: Annotated[float, Angle("Of the bend", 0.01, math.pi, told=": 0.01 to π, a U-turn")] = math.pi / 2,
-    inlet_length: Annotated[float, Length("Straight before the bend", 0.01, 10_000, "width")] = 2.0,
-    outlet_length: Annotated[float, Length("Straight after the bend", 0.01, 10_000, "width")] = 2.0,
+    width: Annotated[float, Length("Distance between the walls")] = 1.0,
+    radius: Annotated[float, Length("Radius of the centreline of the bend", 0.75, 100, "width")] = 1.5,
+    angle: Annotated[float, Angle("Angle of the bend", 0.01, math.pi, told=": 0.01 to π, a U-turn")] = math.pi / 2,
+    inlet_length: Annotated[float, Length("Straight length before the bend", 0.01, 10_000, "width")] = 2.0,
+    outlet_length: Annotated[float, Length("Straight length after the bend", 0.01, 10_000, "width")] = 2.0,
     nodes: NodesOrAcross = None,
     across: AcrossChannel = None,
     grading: WallGrading = 1.0,
 ) -> Mesh:
     """A channel along the x axis that bends to the left on circular arcs.
 
-    The inlet is at x = 0; the outlet is at the other end, wherever it points: up, for a right angle.
+    The inlet is at x = 0; the outlet is at the other end. For a right angle it points up.
     """
     name = "elbow"
     wanted = wanted_size(name, nodes, across=across)

@@ -11,28 +11,30 @@ from fem_core.mesh.mesh import Mesh
 @shape
 def nozzle(
     *,
-    inlet_width: Annotated[float, Length("Distance of the walls at the inlet")] = 2.0,
+    inlet_width: Annotated[float, Length("Distance between the walls at the inlet")] = 2.0,
     outlet_width: Annotated[
-        float, Length("Distance of the walls at the outlet", 0.05, 1, "inlet_width", positive=True)
+        float, Length("Distance between the walls at the outlet", 0.05, 1, "inlet_width", positive=True)
     ] = 0.7,
     length: Annotated[
         float,
         Length(
-            "Of the contraction",
+            "Length of the contraction",
             0.5,
             1000,
             "inlet_width",
-            why="half of to 1000 inlet widths",
+            why="0.5 to 1000 inlet widths",
             told=": at least half of the inlet width",
         ),
     ] = 2.5,
-    inlet_length: Annotated[float, Length("Straight before the contraction", 0.01, 10_000, "inlet_width")] = 1.0,
-    outlet_length: Annotated[float, Length("Straight after the contraction", 0.01, 10_000, "outlet_width")] = 1.0,
+    inlet_length: Annotated[float, Length("Straight length before the contraction", 0.01, 10_000, "inlet_width")] = 1.0,
+    outlet_length: Annotated[
+        float, Length("Straight length after the contraction", 0.01, 10_000, "outlet_width")
+    ] = 1.0,
     nodes: NodesOrAcross = None,
     across: AcrossInlet = None,
     grading: WallGrading = 1.0,
 ) -> Mesh:
-    """A straight channel that narrows smoothly, its walls on polynomials of the fifth order.
+    """A straight channel that narrows smoothly. Its walls are polynomials of the fifth order.
 
     With ξ = (x - inlet_length) / length the width is inlet_width + (outlet_width - inlet_width) S(ξ),
     S(ξ) = ξ³ (10 - 15ξ + 6ξ²), the wall of Bell and Mehta (1988): no jump of slope or curvature.

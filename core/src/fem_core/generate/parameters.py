@@ -1,7 +1,7 @@
 """What the parameters of shapes are: their units, the values they accept, and how a mistake is told.
 
 A shape's function declares each of its parameters once, in the signature, as in
-`width: Annotated[float, Length("Distance of the walls")]`. `fem_core.generate.shape` checks by that and writes the
+`width: Annotated[float, Length("Distance between the walls")]`. `fem_core.generate.shape` checks by that and writes the
 docstring's section; `fem mesh` makes its options of it.
 """
 
@@ -168,7 +168,7 @@ def elements(where: str, *others: str) -> Count:
 
 def grading_over(where: str) -> Number:
     """How much larger elements are somewhere than somewhere else."""
-    return Number(f"Size of the elements {where}", 0.01, 100, told=", 0.01 to 100; 1 for equal ones")
+    return Number(f"Size of the elements {where}", 0.01, 100, told=", 0.01 to 100; 1 gives equal sizes")
 
 
 def _nodes(unless: str) -> Count:
@@ -180,7 +180,7 @@ NodesOrAcross: TypeAlias = Annotated[int | None, _nodes("across isn't")]
 NodesOrCounts: TypeAlias = Annotated[int | None, _nodes("no counts are")]
 AcrossChannel: TypeAlias = Annotated[int | None, elements("across the channel")]
 AcrossInlet: TypeAlias = Annotated[int | None, elements("across the inlet")]
-WallGrading: TypeAlias = Annotated[float, grading_over("in the middle over that at the walls")]
+WallGrading: TypeAlias = Annotated[float, grading_over("in the middle divided by the size at the walls")]
 
 
 def refuse(shape: str, name: str, value: object, accepted: str) -> MeshError:
@@ -221,7 +221,7 @@ def wanted_size(shape: str, nodes: int | None, **given: int | None) -> int | tup
         return tuple(int(count) for count in some.values())
     if some:
         raise refuse(
-            shape, "nodes", nodes, f"left out where {' and '.join(given)} {'is' if len(given) == 1 else 'are'} given"
+            shape, "nodes", nodes, f"omitted if {' and '.join(given)} {'is' if len(given) == 1 else 'are'} given"
         )
     if not _is(Integral, nodes) or not _LEAST <= nodes <= MOST:
         raise refuse(shape, "nodes", nodes, f"an integer between {_LEAST} and {MOST}")

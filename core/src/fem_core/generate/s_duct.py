@@ -30,39 +30,41 @@ def _offsets(given: Mapping[str, float]) -> tuple[float, float]:
 @shape
 def s_duct(
     *,
-    inlet_width: Annotated[float, Length("Distance of the walls at the inlet")] = 1.0,
+    inlet_width: Annotated[float, Length("Distance between the walls at the inlet")] = 1.0,
     outlet_width: Annotated[
-        float, Length("Distance of the walls at the outlet", 0.1, 10, "inlet_width", positive=True)
+        float, Length("Distance between the walls at the outlet", 0.1, 10, "inlet_width", positive=True)
     ] = 1.4,
     length: Annotated[
         float,
         Length(
-            "Of the curved part, along x",
+            "Length of the curved part along x",
             limits=_lengths,
-            why="half of to 1000 times the larger width",
+            why="0.5 to 1000 times the larger width",
             told=": at least half of the larger width",
         ),
     ] = 4.0,
     offset: Annotated[
         float,
         Length(
-            "Of the outlet's middle above that of the inlet",
+            "Height of the outlet's middle above the inlet's middle",
             limits=_offsets,
             why="for this length and these widths",
             told="; negative is down. At most 0.7 length, and 0.3 length² / the larger width",
         ),
     ] = 1.2,
-    inlet_length: Annotated[float, Length("Straight before the curved part", 0.01, 10_000, "inlet_width")] = 0.5,
-    outlet_length: Annotated[float, Length("Straight after the curved part", 0.01, 10_000, "outlet_width")] = 1.0,
+    inlet_length: Annotated[float, Length("Straight length before the curved part", 0.01, 10_000, "inlet_width")] = 0.5,
+    outlet_length: Annotated[
+        float, Length("Straight length after the curved part", 0.01, 10_000, "outlet_width")
+    ] = 1.0,
     nodes: NodesOrAcross = None,
     across: AcrossInlet = None,
     grading: WallGrading = 1.0,
 ) -> Mesh:
-    """An S-shaped channel whose width changes on its way, as of an aircraft's intake.
+    """An S-shaped channel whose width changes along it, such as the intake of an aircraft.
 
     With ξ = (x - inlet_length) / length and the step S(ξ) = ξ³ (10 - 15ξ + 6ξ²) the centreline is
-    y = offset S, and the width at right angles to it inlet_width + (outlet_width - inlet_width) S:
-    curvatures begin and end with zero.
+    y = offset S, and the width at right angles to it is inlet_width + (outlet_width - inlet_width) S.
+    The curvature is zero at both ends.
     """
     name = "s-duct"
     wanted = wanted_size(name, nodes, across=across)

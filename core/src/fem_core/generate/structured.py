@@ -182,7 +182,9 @@ def fitted(
     if isinstance(wanted, tuple):
         counts = [wanted[0], *of(lengths[0] / wanted[0])[1:]]
         if max(counts) > parameters.MOST or count(*counts) > parameters.MOST:
-            raise MeshError(f"{source}: {wanted[0]:,} elements across make over {parameters.MOST:,} nodes; give fewer")
+            raise MeshError(
+                f"{source}: {wanted[0]:,} elements across give more than {parameters.MOST:,} nodes; use fewer"
+            )
         return tuple(counts)
     fine, coarse = max(lengths) / wanted, 2 * max(lengths)  # count(of(fine)) >= wanted
     while coarse / fine > 1 + 1e-9:
@@ -222,7 +224,9 @@ def assemble(blocks: Sequence[Block], named: Mapping[str, Sequence[tuple[str, st
         exterior: a mistake in the shape, not in its parameters.
     """
     if (n := count_nodes(blocks)) > parameters.MOST:
-        raise MeshError(f"{source}: this would make {n:,} nodes; at most {parameters.MOST:,} fit, give smaller counts")
+        raise MeshError(
+            f"{source}: these counts give {n:,} nodes; the limit is {parameters.MOST:,}; use smaller counts"
+        )
     points = [block.points for block in blocks]
     x, y = (np.concatenate([point[axis].ravel() for point in points]) for axis in (0, 1))
     columns = np.concatenate([block.columns.ravel() for block in blocks])

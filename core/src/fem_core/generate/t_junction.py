@@ -13,23 +13,23 @@ from fem_core.mesh.mesh import Mesh
 @shape
 def t_junction(
     *,
-    width: Annotated[float, Length("Of the main channel")] = 1.0,
-    branch_width: Annotated[float, Length("Of the branch", 0.1, 5, "width")] = 0.8,
+    width: Annotated[float, Length("Width of the main channel")] = 1.0,
+    branch_width: Annotated[float, Length("Width of the branch", 0.1, 5, "width")] = 0.8,
     angle: Annotated[
         float,
-        Angle("From the direction of the main flow to that of the branch", 0.6, 2.5, told=": 0.6 to 2.5; π/2 is a T"),
+        Angle("Angle between the main flow and the flow in the branch", 0.6, 2.5, told=": 0.6 to 2.5; π/2 is a T"),
     ] = math.pi / 2,
     upstream: Annotated[float, Length("Length of the main channel before the branch", 0.01, 10_000, "width")] = 2.0,
     downstream: Annotated[float, Length("Length of the main channel after the branch", 0.01, 10_000, "width")] = 2.0,
-    branch_length: Annotated[float, Length("Of the branch along its axis", 1.5, 10_000, "branch_width")] = 2.0,
+    branch_length: Annotated[float, Length("Length of the branch along its axis", 1.5, 10_000, "branch_width")] = 2.0,
     nodes: NodesOrAcross = None,
     across: AcrossChannel = None,
-    grading: Annotated[float, grading_over("far from the two corners over that at them")] = 1.0,
+    grading: Annotated[float, grading_over("far from the two corners divided by the size at the corners")] = 1.0,
 ) -> Mesh:
     """A straight channel along y = 0, and a branch that leaves it upwards at x = 0.
 
-    `outlet` is both ends by which the flow leaves; to hold them at different potentials give the
-    outlet's value as a function of (x, y).
+    `outlet` is both ends where the flow leaves. To fix different potentials at them, give the
+    value at the outlet as a function of (x, y).
     """
     name = "t-junction"
     wanted = wanted_size(name, nodes, across=across)

@@ -20,33 +20,37 @@ def _radii(given: Mapping[str, float]) -> tuple[float, float]:
 @shape
 def venturi(
     *,
-    width: Annotated[float, Length("Distance of the walls at inlet and outlet")] = 1.0,
-    throat: Annotated[float, Length("Distance of the walls at the throat", 0.05, 0.99, "width", positive=True)] = 0.5,
+    width: Annotated[float, Length("Distance between the walls at inlet and outlet")] = 1.0,
+    throat: Annotated[
+        float, Length("Distance between the walls at the throat", 0.05, 0.99, "width", positive=True)
+    ] = 0.5,
     throat_length: Annotated[
-        float, Length("Of the straight throat", 0.01, 10_000, "throat", told=": 0.01 to 10,000 times its width")
+        float, Length("Length of the straight throat", 0.01, 10_000, "throat", told=": 0.01 to 10,000 times its width")
     ] = 0.5,
     convergence: Annotated[
         float,
-        Angle("Of each wall against the axis before the throat", 0.02, 1),
+        Angle("Angle between each wall and the axis before the throat", 0.02, 1),
     ] = math.radians(10.5),
-    divergence: Annotated[float, Angle("Of each wall against the axis after the throat", 0.02, 1)] = math.radians(7.5),
+    divergence: Annotated[
+        float, Angle("Angle between each wall and the axis after the throat", 0.02, 1)
+    ] = math.radians(7.5),
     radius: Annotated[
         float,
         Length(
-            "Of the rounded corners",
+            "Radius of the rounded corners",
             limits=_radii,
             why="for this throat and these angles",
-            told="; limited by the angles",
+            told="; the angles limit it",
             positive=True,
         ),
     ] = 1.0,
-    inlet_length: Annotated[float, Length("Straight before the throat", 0.01, 10_000, "width")] = 1.0,
-    outlet_length: Annotated[float, Length("Straight after the throat", 0.01, 10_000, "width")] = 1.0,
+    inlet_length: Annotated[float, Length("Straight length before the throat", 0.01, 10_000, "width")] = 1.0,
+    outlet_length: Annotated[float, Length("Straight length after the throat", 0.01, 10_000, "width")] = 1.0,
     nodes: NodesOrAcross = None,
     across: AcrossInlet = None,
     grading: WallGrading = 1.0,
 ) -> Mesh:
-    """A straight channel that narrows to a throat and widens again, its corners rounded.
+    """A straight channel that narrows to a throat and widens again. The corners are rounded.
 
     The walls are straight lines and circular arcs with common tangents. The angles are those of the
     classical Venturi tube (ISO 5167-4): 21° in all before the throat, 7° to 15° after it.

@@ -22,17 +22,17 @@ def y_tube(
     *,
     stem_width: Annotated[float, Length("Width of the stem")] = 1.2,
     arm_width: Annotated[float, Length("Width of each arm")] = 0.8,
-    stem_length: Annotated[float, Length("Along x from the inlet to the first bend")] = 1.5,
-    arm_length: Annotated[float, Length("Along x from the first bend to the outlets")] = 2.5,
-    spread: Annotated[float, Length("Distance of the outlets' middles")] = 2.0,
-    angle: Annotated[float, Angle("Between the straight part of an arm and the axis")] = math.pi / 4,
+    stem_length: Annotated[float, Length("Distance along x from the inlet to the first bend")] = 1.5,
+    arm_length: Annotated[float, Length("Distance along x from the first bend to the outlets")] = 2.5,
+    spread: Annotated[float, Length("Distance between the middles of the outlets")] = 2.0,
+    angle: Annotated[float, Angle("Angle between the straight part of an arm and the axis")] = math.pi / 4,
     crotch: Annotated[float, Length("Radius of the rounded crotch")] = 0.2,
     nodes: NodesOrCounts = None,
     nw: Annotated[int | None, elements("from a wall to the middle of its channel", "ns", "na")] = None,
     ns: Annotated[int | None, elements("along the stem", "nw", "na")] = None,
     na: Annotated[int | None, elements("along each arm", "nw", "ns")] = None,
 ) -> Mesh:
-    """A symmetrical Y: the inlet at x = 0, two outlets at x = stem_length + arm_length.
+    """A symmetrical Y with the inlet at x = 0 and two outlets at x = stem_length + arm_length.
 
     The outer walls bend away from the stem, climb at `angle` and bend back, so that the arms end
     parallel to the stem; the inner walls keep the distance `arm_width` and meet in a rounded

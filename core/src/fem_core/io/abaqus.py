@@ -29,7 +29,7 @@ from fem_core.types import Array
 
 _QUADS = {"CPS8", "CPS8R", "CPE8", "CPE8R", "DC2D8", "S8R", "S8R5"}
 _LINES = {"T2D3", "T3D3", "B22", "B32", "DC1D3"}
-_WAY_OUT = "only 8-node ones of the plane are solved, such as DC2D8, CPS8 and CPS8R"
+_WAY_OUT = "only plane 8-node elements can be solved, such as DC2D8, CPS8 and CPS8R"
 _TO_NUMBERS = {float: bytes.maketrans(b",dD", b" ee"), int: bytes.maketrans(b",", b" ")}
 _END = b"** end of this fem-core mesh"
 _HEAD = b'** fem-core mesh; a whole file has "' + _END + b'" below it'
@@ -113,7 +113,7 @@ def read(path: Path) -> Mesh:
     """The mesh in an input file. Raises MeshError naming the file and the line."""
     model = _model(path)
     if not model.nodes or not model.quads:
-        raise MeshError(f"{path}: there are no {'8-node elements of the plane' if model.nodes else 'nodes'}")
+        raise MeshError(f"{path}: there are no {'plane 8-node elements' if model.nodes else 'nodes'}")
     labels = np.concatenate([labels for labels, _ in model.nodes])
     x, y = (np.concatenate([points[:, column] for _, points in model.nodes]) for column in (0, 1))
     model.nodes.clear()
@@ -126,7 +126,9 @@ def read(path: Path) -> Mesh:
 def _model(path: Path) -> _Model:
     raw = path.read_bytes()
     if raw.startswith(_HEAD) and b"\n" + _END not in raw:  # more may have been put below it
-        raise MeshError(f"{path}: cut off: there is no line {_END.decode()!r}; copy or write the file again")
+        raise MeshError(
+            f"{path}: the file is incomplete: the line {_END.decode()!r} is missing; copy or write the file again"
+        )
     model = _Model(len(raw))
     for block in _blocks(path, raw):
         _add(model, block)
@@ -159,7 +161,7 @@ def _blocks(path: Path, raw: bytes) -> Iterator[_Block]:
         parameters = {key.strip().upper(): value.strip().strip('"') for key, _, value in pairs}
         block = _Block(path, raw, start, keyword.strip().upper(), parameters, [])
     if block is None:
-        raise MeshError(f"{path}: not an Abaqus input file, which consists of blocks that begin with a *KEYWORD")
+        raise MeshError(f"{path}: not an Abaqus input file; it must have blocks that begin with a *KEYWORD")
     block.extents.append((end, len(raw)))
     yield block
 
@@ -194,18 +196,18 @@ def _add(model: _Model, block: _Block) -> None:
                     raise block.fail(f"an element or a set and its side (S1 to S4) were expected, not {row[0]!r}, …")
                 found += [(elements, int(side[1]) - 1) for elements in _named(model, block, row[0], model.element_sets)]
         case "INCLUDE":
-            raise block.fail("other files are not followed; put everything into one")
+            raise block.fail("included files are not read; put everything into one file")
         case "INSTANCE":
             model.instances += 1
             if model.instances > 1 or next(block.words(), None):
-                raise block.fail("parts that are used twice or moved are not read; write the model without parts")
+                raise block.fail("parts that are used twice or moved can't be read; write the model without parts")
 
 
 def _spend(model: _Model, block: _Block, members: int) -> None:
     """Refuse sets that are far larger than the file: a few lines can ask for as much memory as they like."""
     model.allowed -= members
     if model.allowed < 0:
-        raise block.fail("sets far larger than the file; refused")
+        raise block.fail("the sets are far larger than the file, so the file is refused")
 
 
 def _named(model: _Model, block: _Block, word: str, sets: dict[str, list[Array]]) -> list[Array]:
@@ -281,7 +283,9 @@ def _index(path: Path, elements: Array, members: Array, name: str) -> Array:
     order = np.argsort(elements, kind="stable")
     place = order[np.minimum(np.searchsorted(elements, members, sorter=order), len(order) - 1)]
     if len(unknown := members[elements[place] != members]):
-        raise MeshError(f"{path}: the surface {name!r} names {name_some(unknown, 'element')}, not found in the file")
+        raise MeshError(
+            f"{path}: the surface {name!r} refers to {name_some(unknown, 'element')}, not found in the file"
+        )
     return place
 
 

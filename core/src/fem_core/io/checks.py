@@ -24,15 +24,14 @@ _ROWS = 1 << 14
 def check_claim(path: Path, what: str, claimed: int, stored: int, verb: str = "claims") -> None:
     """Refuse a bomb, before memory is asked for: `claimed` bytes to be unpacked from `stored` ones."""
     if claimed > SMALL and claimed > MAX_RATIO * stored:
-        raise MeshError(f"{path}: {what} {verb} {claimed:,} bytes but stores {stored:,}; refused")
+        raise MeshError(f"{path}: {what} {verb} {claimed:,} bytes but stores only {stored:,}, so the file is refused")
 
 
 def check_plane(path: Path, points: Floats, labels: Array) -> None:
     """Refuse points, (n, 2 or more), that aren't in the plane z = 0; `labels` are their numbers in the file."""
     if points.shape[1] > 2 and len(bad := np.flatnonzero(points[:, 2])):
         raise MeshError(
-            f"{path}: {name_some(labels[bad], 'node', 'have')} z other than 0; "
-            "the mesh must lie in the plane of x and y"
+            f"{path}: {name_some(labels[bad], 'node', 'have')} z other than 0; the mesh must lie in the x-y plane"
         )
 
 
@@ -41,7 +40,7 @@ def check_names(mesh: Mesh) -> None:
     for name in mesh.boundaries:
         if not name.isprintable() or set(name) & set('",=') or name != name.strip() or len(name) > 80:
             raise MeshError(
-                f"a boundary called {name!r} can't be written in this format: a name has at most 80 characters, "
+                f"the boundary name {name!r} can't be written in this format: a name has at most 80 characters, "
                 'no comma, no = and no "'
             )
 
@@ -68,7 +67,7 @@ def numbers(text: bytes, dtype: type) -> Array:
 def node_labels(path: Path, column: Floats) -> Array:
     """The numbers of nodes that were read beside their coordinates, int64."""
     if not (np.isfinite(column) & (np.floor(column) == column) & (np.abs(column) < 2**53)).all():
-        raise MeshError(f"{path}: the numbers of nodes must be whole")
+        raise MeshError(f"{path}: the node numbers must be whole numbers")
     return column.astype(np.int64)
 
 

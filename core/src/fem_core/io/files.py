@@ -44,7 +44,7 @@ def choose(formats: Iterable[F], path: Path, error: type[FemError]) -> F:
     for suffix in sorted(by_suffix, key=len, reverse=True):
         if path.suffix and name.endswith(suffix):
             return by_suffix[suffix]
-    what = f"unknown ending {path.suffix!r}" if path.suffix else "the name has no ending, which tells the format"
+    what = f"unknown ending {path.suffix!r}" if path.suffix else "the name has no ending, so the format is unknown"
     raise error(f"{path}: {what}; known: {', '.join(sorted(by_suffix)) or 'none'}")
 
 
@@ -91,18 +91,20 @@ def _format(path: Path, formats: Sequence[F], kind: type[FemError], what: str) -
     if os.path.isdir(path):
         inside = _files(path, endings)
         way = f"such as {path / inside[0]}" if inside else f"which ends in {', '.join(endings)}"
-        raise kind(f"{path}: that is a folder; name the file of a {what}, {way}")
+        raise kind(f"{path}: this is a folder; give the name of a {what} file, {way}")
     if not os.path.exists(path):
         if str(path) == "-":
-            raise kind(f"-: a {what} is read from a file, not from stdin; name one, which ends in {', '.join(endings)}")
+            raise kind(
+                f"-: a {what} can't be read from stdin; give the name of a file that ends in {', '.join(endings)}"
+            )
         if not os.path.isdir(folder):
-            raise kind(f"{path}: there is no such file, nor a folder {str(folder)!r}")
+            raise kind(f"{path}: neither this file nor the folder {str(folder)!r} exists")
         stems = {Path(name).stem.casefold(): name for name in reversed(_files(folder, endings))}
         if near := nearest(path.stem.casefold(), stems, cutoff=0.7):
-            raise kind(f"{path}: there is no such file; did you mean {folder / stems[near]}?")
+            raise kind(f"{path}: this file doesn't exist; did you mean {folder / stems[near]}?")
     name = path.name.lower()
     if what == "mesh" and name.endswith(".csv") and not name.endswith(endings):
-        raise kind(f"{path}: a table of results holds no mesh; meshes end in {', '.join(endings)}")
+        raise kind(f"{path}: a table of results contains no mesh; mesh files end in {', '.join(endings)}")
     return choose(formats, path, kind)
 
 
@@ -121,7 +123,7 @@ def _reading(path: Path, kind: type[FemError], made_by: str) -> Iterator[None]:
         raise kind(f"{path}: not a file")
     try:
         if not path.stat().st_size:
-            raise kind(f"{path}: the file is empty; `{made_by}` makes one")
+            raise kind(f"{path}: the file is empty; make one with `{made_by}`")
         yield
     except MeshError as error:  # of the mesh itself, which knows the file's name at most
         text = str(error).removeprefix(f"{path.name}: ")
@@ -129,7 +131,7 @@ def _reading(path: Path, kind: type[FemError], made_by: str) -> Iterator[None]:
     except (FemError, MemoryError):
         raise
     except FileNotFoundError:
-        raise kind(f"{path}: there is no such file; `{made_by}` makes one") from None
+        raise kind(f"{path}: this file doesn't exist; make one with `{made_by}`") from None
     except OSError as error:
         raise kind(f"{path}: can't be read: {os.strerror(error.errno) if error.errno else error}") from error
     except (Exception, SystemExit) as error:  # some libraries leave the interpreter over a bad file
@@ -185,5 +187,5 @@ def read_result(path: Path) -> dict[str, Any]:
         for name, shape in (("u", (n,)), ("velocity", (m, 2)), ("speed", (m,)), ("pressure", (m,))):
             field = found[name] = np.asarray(found[name], dtype=np.float64)
             if field.shape != shape:
-                raise FemError(f"{path}: {name!r} has shape {field.shape}, the mesh wants {shape}")
+                raise FemError(f"{path}: {name!r} has shape {field.shape}, but the mesh needs {shape}")
     return found

@@ -41,7 +41,7 @@ def read(path: Path) -> Mesh:
     except OSError as error:
         if error.errno:  # the system's, not the library's: no such file, say
             raise
-        raise MeshError(f"{path}: not a readable HDF5 file; another format, or cut off") from None
+        raise MeshError(f"{path}: not a readable HDF5 file; it has another format or is incomplete") from None
     with file:
         try:
             found = {name: _dataset(file, name, path) for name in ("x", "y", "quad8")}
@@ -72,7 +72,7 @@ def _hard(group: Any, name: str, path: Path) -> Any:
     if link is None:
         raise MeshError(f"{path}: there is no {name!r} in {group.name!r}; found: {', '.join(group) or 'nothing'}")
     if not isinstance(link, h5py.HardLink):
-        raise MeshError(f"{path}: {name!r} is a link, which is not followed; store the data itself")
+        raise MeshError(f"{path}: {name!r} is a link, and links are not read; store the data in the file")
     return group[name]
 
 
@@ -92,7 +92,7 @@ def _dataset(group: Any, name: str, path: Path) -> Any:
     if not isinstance(data, h5py.Dataset):
         raise MeshError(f"{path}: {name!r} is not a dataset")
     if data.is_virtual or data.external:
-        raise MeshError(f"{path}: {name!r} is stored outside this file, which is not followed")
+        raise MeshError(f"{path}: {name!r} is stored in another file, which is not read; store the data in this file")
     if data.dtype.kind not in "iuf" or data.shape is None:
         raise MeshError(f"{path}: {name!r} must hold numbers, not {data.dtype}")
     stored = data.id.get_storage_size()
@@ -245,14 +245,16 @@ def read_result(path: Path) -> dict[str, Any]:
     mesh = read(path)
     with h5py.File(path, "r") as file:
         if "solution" not in file:
-            raise FemError(f"{path}: a mesh without a solution; `fem solve MESH --output FILE` makes one")
+            raise FemError(
+                f"{path}: this file has a mesh but no solution; make one with `fem solve MESH --output FILE`"
+            )
         try:
             group = _group(file, "solution", path)
             version = group.attrs.get("version", 1)  # the first files had none
             if version != RESULT_VERSION:
                 raise FemError(
-                    f"{path}: a result of version {version}, and this fem-core reads version {RESULT_VERSION}; "
-                    "read it with the fem-core that wrote it, or a later one"
+                    f"{path}: a result of version {version}, but this fem-core reads version {RESULT_VERSION}; "
+                    "read it with the fem-core that wrote it, or a newer one"
                 )
             fields: dict[str, Floats] = {name: _dataset(group, name, path) for name in UNITS}
             history = tuple((int(i), float(r)) for i, r in _dataset(group, "history", path))

@@ -82,17 +82,17 @@ class _Reader:
     def header(self) -> str:
         self.section = "MeshFormat"
         if self.file.readline(_LINE_LENGTH).strip() != b"$MeshFormat":
-            raise MeshError(f"{self.path}: not a gmsh mesh, which begins with $MeshFormat")
+            raise MeshError(f"{self.path}: not a gmsh mesh; it must begin with $MeshFormat")
         words = self.file.readline(_LINE_LENGTH).decode("ascii", "replace").split()
         if len(words) != 3 or words[1] not in ("0", "1") or words[2] not in ("4", "8"):
-            raise self.fail(f"can't make sense of {' '.join(words)[:80]!r}")
+            raise self.fail(f"not a valid header: {' '.join(words)[:80]!r}")
         if words[0] not in ("2", "2.2", "4.1"):
-            raise self.fail(f"version {words[0]}; versions 2.2 and 4.1 are read (Mesh.MshFileVersion)")
+            raise self.fail(f"version {words[0]}; write version 2.2 or 4.1 (option Mesh.MshFileVersion)")
         self.binary, self.size_t = words[1] == "1", int(words[2])
         if self.binary:
             one = self.file.read(4)
             if one not in (b"\1\0\0\0", b"\0\0\0\1"):
-                raise self.fail("binary, but the number 1 that tells the byte order isn't there")
+                raise self.fail("binary, but the number 1 that gives the byte order is missing")
             self.order = "<" if one[0] else ">"
         self.skip_to_end()
         return words[0]
@@ -102,7 +102,7 @@ class _Reader:
         while line := self.file.readline(_LINE_LENGTH):
             if line.strip() == end:
                 return
-        raise MeshError(f"{self.path}: ${self.section} is not closed by $End{self.section}; is the file whole?")
+        raise MeshError(f"{self.path}: ${self.section} has no $End{self.section}; the file may be incomplete")
 
     def take(self, kind: str, count: int) -> Array:
         """`count` numbers of the kind int (i), size_t (u) or double (d); or nodes of format 2.2 (n), binary only."""
@@ -115,11 +115,11 @@ class _Reader:
             needed = 2 * count - 1  # a digit and a space for each
         announced = f"{wording.count(count, 'number', 'are')} announced"
         if not 0 <= needed <= self.size - self.file.tell() and count:
-            raise self.fail(f"{announced}, the file is too short for them")
+            raise self.fail(f"{announced}, but the file is too short")
         try:
             values = np.fromfile(self.file, dtype, count, sep="" if self.binary else " ")
         except ValueError:  # of NumPy, from 2.3 on
-            raise self.fail(f"{announced}, but something else is there") from None
+            raise self.fail(f"{announced}, but something else was found") from None
         if len(values) < count:
             raise self.fail(f"{announced}, but only {len(values):,} found")
         return values
@@ -217,7 +217,7 @@ class _Reader:
             if not len(block):
                 break
         if rows != n:
-            raise self.fail(f"{n:,} lines should hold as many elements, but {rows:,} can be read")
+            raise self.fail(f"{n:,} lines should hold one element each, but {rows:,} elements can be read")
 
     def rows_binary(self, left: int) -> Iterator[tuple[int, Array, Array]]:
         """`left` elements, in blocks `type n n_tags` of n times `number tags… nodes…`: type, tags, nodes."""

@@ -60,7 +60,7 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> Any
         with archive.open(member) as file:
             version = np.lib.format.read_magic(file)
             if version not in _HEADERS:
-                raise MeshError(f"{what} is of NumPy's format {version}; 1.0 and 2.0 are read")
+                raise MeshError(f"{what} has NumPy's format {version}; use 1.0 or 2.0")
             shape, _, dtype = _HEADERS[version](file)
     except ValueError as error:
         raise MeshError(f"{what} is not an array of NumPy ({error})") from None

@@ -36,7 +36,7 @@ def write_result(solution: Fields, path: Path) -> None:
     mesh = solution.mesh
     for name in mesh.boundaries:
         if not name.isprintable():
-            raise MeshError(f"a boundary called {name!r} can't be written in this format; XML lacks some characters")
+            raise MeshError(f"the boundary name {name!r} has characters that XML files can't store")
     connectivity, offsets, types = vtk.cells(mesh)
     write_grid(
         path,

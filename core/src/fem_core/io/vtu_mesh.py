@@ -42,7 +42,7 @@ def read(path: Path) -> Mesh:
     types = grid.array("Cells", "types", m)
     ends = np.concatenate([[0], grid.array("Cells", "offsets", m).astype(np.int64)])
     if (np.diff(ends) < 0).any():
-        raise MeshError(f"{path}: the cells' offsets don't grow")
+        raise MeshError(f"{path}: the offsets of the cells must increase")
     nodes = grid.array("Cells", "connectivity", int(ends[-1]))
     if len(nodes) and not 0 <= nodes.min() <= nodes.max() < n:
         raise MeshError(f"{path}: cells refer to points outside 0…{n - 1} (found {nodes.min()}…{nodes.max()})")
@@ -55,7 +55,7 @@ def read(path: Path) -> Mesh:
     def cells(kind: int, width: int) -> tuple[Array, Array]:
         chosen = np.flatnonzero(types == kind)
         if (np.diff(ends)[chosen] != width).any():
-            raise MeshError(f"{path}: a cell of type {kind} has {width} nodes, but one here has another number")
+            raise MeshError(f"{path}: a cell of type {kind} must have {width} nodes, but one has another number")
         return chosen, nodes[ends[chosen][:, None] + np.arange(width)].astype(np.int64)
 
     (elements, quad8), (lines, edges) = cells(_QUAD, 8), cells(_EDGE, 3)
@@ -90,14 +90,14 @@ class _Grid:
         with path.open("rb") as file:
             self._parse(file)
         if self.root.get("type") != "UnstructuredGrid":
-            raise MeshError(f"{path}: not a VTU file, whose VTKFile is an UnstructuredGrid")
+            raise MeshError(f"{path}: not a VTU file; its VTKFile must be an UnstructuredGrid")
         if len(self.pieces) != 1:
-            raise MeshError(f"{path}: the grid must be in one piece, not {len(self.pieces)}; merge them first")
+            raise MeshError(f"{path}: the grid must have one piece, not {len(self.pieces)}; merge the pieces first")
         self.order = ">" if self.root.get("byte_order") == "BigEndian" else "<"
         self.header = np.dtype(self.order + ("u8" if self.root.get("header_type") == "UInt64" else "u4"))
         self.compressor = self.root.get("compressor", "")
         if self.compressor not in ("", *_DECOMPRESSORS):
-            raise MeshError(f"{path}: compressed by {self.compressor}; zlib and lzma are read")
+            raise MeshError(f"{path}: compressed with {self.compressor}; use zlib or lzma")
 
     def _parse(self, file: IO[bytes]) -> None:
         """Note the arrays of the grid, and keep what is appended."""
@@ -131,7 +131,7 @@ class _Grid:
             parser.CharacterDataHandler = collect if parents and parents[-1] == "DataArray" else None
 
         def refuse(*_: object) -> None:
-            raise MeshError(f"{self.path}: has a document type, which no VTU file needs; refused")
+            raise MeshError(f"{self.path}: the file has a document type, so it is refused; VTU files need none")
 
         parser.StartElementHandler, parser.EndElementHandler = start, end
         parser.StartDoctypeDeclHandler = refuse  # entities can grow without bounds
@@ -221,7 +221,7 @@ class _Source:
             self.at += chars
             taken, self.decoded = self.decoded[:size], self.decoded[size:]
         if len(taken) < size:
-            raise EOFError("the data end early")
+            raise EOFError("the data are incomplete")
         return taken
 
     def align(self) -> None:

@@ -70,7 +70,7 @@ def _check_sizes(path: Path) -> None:
             others += member.file_size
     check_claim(path, "the workbook", sum(member.file_size for member in members), path.stat().st_size)
     if others > 4 * SMALL:
-        raise MeshError(f"{path}: {others:,} bytes of texts and styles are no part of a mesh; keep the sheets only")
+        raise MeshError(f"{path}: {others:,} bytes of texts and styles don't belong to a mesh; keep only the sheets")
 
 
 def _rows(path: Path, book: Any, sheet: str, columns: int) -> Iterator[tuple[int, tuple[Any, ...]]]:

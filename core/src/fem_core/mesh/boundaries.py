@@ -61,7 +61,7 @@ def complete(mesh: Mesh, tolerance: float = SAME_PLACE) -> Mesh:
                 warnings.append(
                     f"{count(len(near), 'node', 'lie')} close to {side} = {limit:g} but outside the tolerance of "
                     f"{tolerance:g} x extent, and {verb(len(near), 'are')} not part of the {name}: {name_some(near)}; "
-                    f"a boundary tolerance of {needed:.1e} takes them in"
+                    f"a boundary tolerance of {needed:.1e} includes them"
                 )
     if "walls" in missing:
         others = np.concatenate([boundary.edges for boundary in named.values()])

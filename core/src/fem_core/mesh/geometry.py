@@ -129,7 +129,9 @@ def _connectivity(mesh: Mesh, numbers: Ints) -> Iterator[Fault]:
     outside = ((quad8 < 0) | (quad8 >= n)).any(axis=1)
     if outside.any():
         bad = numbers[outside]
-        hint = "; node numbers start at 0: are these 1-based?" if quad8.min() == 1 and quad8.max() == n else ""
+        hint = (
+            "; node numbers start at 0, but these seem to start at 1" if quad8.min() == 1 and quad8.max() == n else ""
+        )
         yield Fault(
             f"{name_some(bad, 'element', 'refer')} to nodes outside 0…{n - 1} "
             f"(found {quad8.min()}…{quad8.max()}){hint}",
@@ -213,9 +215,9 @@ def _counter_clockwise(mesh: Mesh) -> Mesh:
     if det_jacobian(replace(mesh, quad8=mesh.quad8[:1], boundaries={})).max() > 0:
         return mesh
     n = mesh.n_elements
-    text = f"all {n} elements were clockwise and have been re-oriented"
+    text = f"all {n} elements were clockwise and have been reversed"
     if n == 1:
-        text = "the only element was clockwise and has been re-oriented"
+        text = "the only element was clockwise and has been reversed"
     return replace(turn_clockwise(mesh)[0], warnings=(*mesh.warnings, text))
 
 
@@ -253,8 +255,8 @@ def _boundaries(mesh: Mesh, usable: Mesh) -> Iterator[Fault]:
             unknown = unknown[~edges_among(unknown, mesh.quad8[:, q8.EDGES].reshape(-1, 3))]
         if len(unknown):
             yield Fault(
-                f"boundary {name!r} has edges that no element has, such as {tuple(unknown[0].tolist())} "
-                f"({len(unknown)} in all); an edge is its nodes (end, mid-side, end)",
+                f"boundary {name!r} has edges that belong to no element, such as {tuple(unknown[0].tolist())} "
+                f"({len(unknown)} in all); an edge is given by its nodes (end, mid-side, end)",
                 nodes=np.unique(unknown),
             )
 

@@ -31,7 +31,7 @@ def _frozen(values: Any, dtype: type, what: str) -> Array:
     if given.size and given.dtype.kind not in ("iu" if wanted.kind == "i" else "iuf"):  # [] is of floats
         raise MeshError(f"{what} must hold {'integers' if wanted.kind == 'i' else 'numbers'}, not {given.dtype}")
     if wanted.kind == "i" and given.size and not -(2**31) <= int(given.min()) <= int(given.max()) < 2**31:
-        raise MeshError(f"{what} holds numbers that don't fit 32 bits")
+        raise MeshError(f"{what} has values that don't fit in 32 bits")
     array = np.ascontiguousarray(given, dtype=wanted)
     if array.flags.writeable:
         array = np.array(array) if np.may_share_memory(array, given) else array
@@ -48,7 +48,7 @@ class Boundary:
     edges : int32 (n, 3)
         Quadratic edges as nodes (a, mid, b), in the direction of their element.
     nodes : int32 (m,)
-        Node numbers; kept sorted and unique. An outlet may have more than its edges have.
+        Node numbers, sorted and unique. An outlet may have nodes that are on none of its edges.
     """
 
     edges: Ints
@@ -67,7 +67,7 @@ class Boundary:
 
     @classmethod
     def from_edges(cls, edges: Ints) -> "Boundary":
-        """The boundary made of `edges` and just their nodes."""
+        """The boundary with these `edges` and their nodes only."""
         return cls(edges, np.unique(edges))
 
 
@@ -85,9 +85,9 @@ class Mesh:
     boundaries : mapping of name to Boundary, optional
         Named boundaries. `with_boundaries` fills in `inlet`, `outlet` and `walls`.
     source : str
-        Where the mesh comes from (a file name); appears in messages.
+        Origin of the mesh (a file name), for messages.
     warnings : tuple of str
-        What a person should know about this mesh; ends up in the report of each run.
+        Warnings about this mesh; they appear in the report of each run.
 
     Raises
     ------
@@ -119,7 +119,7 @@ class Mesh:
             object.__setattr__(self, name, value)
         for name, boundary in self.boundaries.items():
             if not isinstance(name, str) or name in ("", ".", "..") or "/" in name:
-                raise MeshError(f"{self.source}: a boundary can't be called {name!r}")
+                raise MeshError(f"{self.source}: {name!r} is not a valid name of a boundary")
             if not isinstance(boundary, Boundary):
                 raise MeshError(f"{self.source}: boundary {name!r} must be a Boundary, not {boundary!r}")
         object.__setattr__(self, "boundaries", MappingProxyType(dict(self.boundaries)))
@@ -133,9 +133,9 @@ class Mesh:
         return f"<Mesh {self.source}: {size}, boundaries: {names}>"
 
     def mark_valid(self, valid: "Mesh | None" = None) -> "Mesh":
-        """Make `validate_mesh` answer with `valid`, by default this very mesh, without a look; returns that.
+        """Mark this mesh as validated: `validate_mesh` then returns `valid` (default: this mesh) without checks.
 
-        So a mesh is validated once; and a test has stages take a mesh as it is that would be refused.
+        Each mesh is thus validated only once. A test can also pass an invalid mesh to a stage. Returns `valid`.
         """
         valid = valid or self
         for mesh in (self, valid):
@@ -183,8 +183,8 @@ class Mesh:
     def exterior_edges(self) -> Ints:
         """Edges that belong to one element only, as nodes (a, mid, b), in element order: int32 (n, 3).
 
-        Raises MeshError where more than two elements share an edge, where two elements share the
-        corners of an edge but not its mid-side node, or where they lie on the same side of it.
+        Raises MeshError if more than two elements share an edge, or if two elements share the
+        corners of an edge but not its mid-side node, or lie on the same side of the edge.
         """
         for kind, elements in self.matched_edges.mismatches.items():
             raise MeshError(f"{self.source}: {mismatch_text(kind, elements)}")
@@ -192,7 +192,7 @@ class Mesh:
 
     @cached_property
     def matched_edges(self) -> MatchedEdges:
-        """The edges of one element only, and where others don't match: of any mesh whose nodes exist."""
+        """The exterior edges, and the edges that don't match; needs only that all nodes of the elements exist."""
         return match_edges(self.quad8, self.n_nodes)
 
     @cached_property

@@ -50,12 +50,12 @@ def repair_mesh(mesh: Mesh, tolerance: float = SAME_PLACE) -> tuple[Mesh, list[s
     1
     """
     if not 0 <= tolerance <= _WIDEST:
-        raise OptionError(f"the tolerance of merging must be a number from 0 to {_WIDEST:g}, not {tolerance!r}")
+        raise OptionError(f"the merge tolerance must be a number from 0 to {_WIDEST:g}, not {tolerance!r}")
     done: list[str] = []
     mesh = _counted_from_zero(mesh, done)
     for fault in mesh_faults(mesh):
         if fault.unusable:
-            raise MeshError(f"{mesh.source}: {fault.text}; that can't be mended")
+            raise MeshError(f"{mesh.source}: {fault.text}; this can't be repaired")
     for step in (_without_orphans, partial(_merged, tolerance=tolerance), _without_duplicates, _turned):
         mesh = step(mesh, done)
     return mesh, done
@@ -65,7 +65,7 @@ def _counted_from_zero(mesh: Mesh, done: list[str]) -> Mesh:
     """Node numbers from 1 to the number of nodes become those from 0."""
     if not (mesh.n_elements and mesh.quad8.min() == 1 and mesh.quad8.max() == mesh.n_nodes):
         return mesh
-    done.append("counted nodes from 0: the numbers began with 1")
+    done.append("renumbered the nodes from 0 (the numbers began with 1)")
     boundaries = {name: Boundary(b.edges - 1, b.nodes - 1) for name, b in mesh.boundaries.items()}
     return replace(mesh, quad8=mesh.quad8 - 1, boundaries=boundaries)
 
@@ -84,8 +84,8 @@ def _merged(mesh: Mesh, done: list[str], tolerance: float) -> Mesh:
     ordered = np.sort(quad8, axis=1)
     if len(bad := np.flatnonzero((ordered[:, 1:] == ordered[:, :-1]).any(axis=1))):
         raise MeshError(
-            f"{mesh.source}: nodes of the same element lie so close that they would be merged, in "
-            f"{name_some(bad, 'element')}; take a smaller tolerance, or mend the element where it was made"
+            f"{mesh.source}: two nodes of one element are closer than the merge tolerance, in "
+            f"{name_some(bad, 'element')}; use a smaller tolerance, or correct the element in the mesh generator"
         )
     merged = int(np.count_nonzero(one != np.arange(mesh.n_nodes)))
     done.append(f"merged {count(merged, 'node')} with others at the same place")
@@ -97,7 +97,7 @@ def _merged(mesh: Mesh, done: list[str], tolerance: float) -> Mesh:
         inside = edges_among(boundary.edges, before) & ~edges_among(edges, after)
         if inside.any():
             left = count(int(np.count_nonzero(inside)), "edge")
-            done.append(f"took {left} out of boundary {name!r}: they lie inside now")
+            done.append(f"removed {left} from boundary {name!r} (now inside the mesh)")
             nodes = np.setdiff1d(nodes, np.setdiff1d(edges[inside], edges[~inside]))
         boundaries[name] = Boundary(edges[~inside], nodes)
     return _compact(replace(joined, boundaries=boundaries))
@@ -151,7 +151,7 @@ def _without_duplicates(mesh: Mesh, done: list[str]) -> Mesh:
     kept = np.sort(np.unique(np.sort(mesh.quad8, axis=1), axis=0, return_index=True)[1])
     if len(kept) == mesh.n_elements:
         return mesh
-    done.append(f"dropped {count(mesh.n_elements - len(kept), 'element')} of the same nodes as another")
+    done.append(f"removed {count(mesh.n_elements - len(kept), 'element')} with the same nodes as another")
     return replace(mesh, quad8=mesh.quad8[kept])
 
 
@@ -159,7 +159,7 @@ def _turned(mesh: Mesh, done: list[str]) -> Mesh:
     """Elements that are clockwise are walked the other way round."""
     turned, number = turn_clockwise(mesh)
     if number:
-        done.append(f"turned {count(number, 'element')} round that {verb(number, 'were')} clockwise")
+        done.append(f"reversed {count(number, 'element')} that {verb(number, 'were')} clockwise")
     return turned
 
 
@@ -168,7 +168,7 @@ def _without_orphans(mesh: Mesh, done: list[str]) -> Mesh:
     if not len(mesh.orphan_nodes):
         return mesh
     n = len(mesh.orphan_nodes)
-    done.append(f"dropped {count(n, 'node')} that {verb(n, 'belong')} to no element")
+    done.append(f"removed {count(n, 'node')} that {verb(n, 'belong')} to no element")
     return _compact(mesh)
 
 

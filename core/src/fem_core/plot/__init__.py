@@ -27,7 +27,9 @@ DEFAULT = ("potential", "speed")
 def check_plot(path: Path) -> None:
     """Raise FemError unless a picture can be drawn at `path`: its ending, and whether Matplotlib is installed."""
     if path.suffix.lower() not in SUFFIXES:
-        raise FemError(f"{path}: pictures end in {' or '.join(SUFFIXES)}, not {path.suffix or '(none)'!r}")
+        raise FemError(
+            f"{path}: the name of a picture must end in {' or '.join(SUFFIXES)}, not {path.suffix or '(none)'!r}"
+        )
     if importlib.util.find_spec("matplotlib") is None:
         raise FemError(f"{path}: a picture needs Matplotlib, the extra `plot`: {pip_install('matplotlib')}")
 

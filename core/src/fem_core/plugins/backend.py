@@ -33,19 +33,19 @@ def _no_caches() -> Iterable[Path]:
 
 
 def halves(cores: int) -> tuple[int, ...]:
-    """Half the cores, half of that, down to 1: candidates for a number of threads or workers."""
+    """Half the cores, half of that, and so on to 1: candidates for a number of threads or workers."""
     return tuple(cores >> k for k in range(1, cores.bit_length()))
 
 
 @dataclass(frozen=True)
 class Option:
-    """An option of a backend: `--option name=value`, checked before the backend is created.
+    """An option of a backend (`--option name=value`), checked before the backend is created.
 
     Parameters
     ----------
     candidates : tuple or function
-        Values that `fem tune` tries, or a function of the number of cores that gives them; only of an option that
-        changes speed and never a result.
+        Values that `fem tune` tries, or a function that returns them for a number of cores. Only for an option that
+        changes the speed and never a result.
 
     >>> Option("workers", int, None, "number of worker threads").parse("4")
     4
@@ -62,12 +62,12 @@ class Option:
     candidates: tuple[Any, ...] | Callable[[int], Iterable[Any]] = ()
 
     def values(self, cores: int) -> tuple[Any, ...]:
-        """What `fem tune` tries beside the default, on a machine of so many cores."""
+        """The values that `fem tune` compares with the default, on a machine with this number of cores."""
         given = self.candidates(cores) if callable(self.candidates) else self.candidates
         return tuple(value for value in map(self.parse, given) if value != self.default)
 
     def parse(self, value: Any) -> Any:
-        """`value`, or the text of it, as this option's type. Raises OptionError with what is accepted."""
+        """Convert `value` to the type of this option. Raises OptionError; the message lists the accepted values."""
         try:
             if self.type is bool and isinstance(value, str):
                 value = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[value.lower()]
@@ -86,18 +86,18 @@ class Option:
 
 @dataclass(frozen=True)
 class BackendInfo:
-    """What is known of a backend without importing it.
+    """The description of a backend; it is available without importing the backend.
 
     Parameters
     ----------
     name, summary : str
-        As in `--backend NAME` and one line for `fem backends`.
+        The NAME in `--backend NAME`, and one line for `fem backends`.
     factory : str
         `"package.module:Class"`, imported when the backend is opened.
     stages : tuple of str
-        The stages it provides; each has its compute hook on the class, and no other has.
+        The stages it provides. The class must have the compute hooks of these stages, and no others.
     solver_methods : tuple of str
-        The solvers its `solve_system` knows; other methods go on to the next in the chain.
+        The solvers of its `solve_system`; other methods go to the next backend in the chain.
     options : tuple of Option
         Keyword arguments of the factory.
     device : str
@@ -105,13 +105,12 @@ class BackendInfo:
     rank : int
         `auto` tries the highest first.
     available : function
-        Answers None, or the reason why this backend can't run here; looks at metadata only.
+        Returns None, or the reason why this backend can't run here; it reads metadata only.
     pending : function
-        Answers None, or what it has to do once before it can start here, and that takes long, such as "compile, some
-        20 s": `auto` takes another one meanwhile, and `fem doctor` gets it done. Imports as little as `available`.
+        Returns None, or a slow task that must be done once before the first start, such as "compile, some 20 s". Until
+        then `auto` uses another backend; `fem doctor` does the task. Imports as little as `available`.
     caches : function
-        Answers with the files and folders in which it keeps what it has compiled, for `fem doctor`; imports as
-        little as `available`.
+        Returns the files and folders that hold its compiled code, for `fem doctor`. Imports as little as `available`.
     api_version : int
     """
 
@@ -130,13 +129,15 @@ class BackendInfo:
 
     def __post_init__(self) -> None:
         if self.name in ("core", "auto") or not self.name or set(self.name) & set(", "):
-            raise BackendError(f"a backend can't be called {self.name!r}")
+            raise BackendError(f"{self.name!r} is not a valid name of a backend")
         if unknown := set(self.stages) - set(STAGES):
             raise BackendError(
                 f"backend {self.name!r} lists unknown stages {sorted(unknown)}; stages: {', '.join(STAGES)}"
             )
         if taken := [option.name for option in self.options if option.name in RESERVED]:
-            raise BackendError(f"backend {self.name!r} can't have an option {taken[0]!r}: open_backend has one itself")
+            raise BackendError(
+                f"backend {self.name!r} can't have an option {taken[0]!r}: this is a parameter of open_backend"
+            )
         if ("solve_system" in self.stages) != bool(self.solver_methods):
             raise BackendError(
                 f"backend {self.name!r} must list solver_methods if and only if it provides solve_system"
@@ -157,22 +158,22 @@ class BackendInfo:
 class Backend:
     """Base of all backends: compute hooks are methods marked with `@fem_core.plugins.hookimpl`.
 
-    A backend is created without doing work; `open` acquires (pools, devices), `compile` gets code
-    ready, `forget` drops what is kept from run to run, `close` gives everything back.
+    Creating a backend does no work. `open` acquires resources (pools, devices), `compile` compiles code,
+    `forget` deletes what is kept from run to run, and `close` releases all resources.
     """
 
     def open(self) -> None:
-        """Acquire what the hooks need. Raises BackendUnavailable with the reason if it can't be had."""
+        """Acquire the resources of the hooks. Raises BackendUnavailable, with the reason, if that fails."""
 
     def compile(self) -> None:
-        """Compile code ahead of the first run; timed as a stage of its own."""
+        """Compile code before the first run; timed as a separate stage."""
 
     def forget(self) -> None:
-        """Drop what is kept from run to run, such as a prepared solver; the next run is as the first one."""
+        """Delete what is kept from run to run, such as a prepared solver; the next run is then like the first."""
 
     def close(self) -> None:
-        """Give everything back; may be called again, and after any exception."""
+        """Release all resources; may be called more than once, and after any exception."""
 
     def declines(self, stage: Stage, problem: Problem, options: SolverOptions) -> str | None:
-        """Why this backend can't do a stage that it lists, for this problem; None if it can."""
+        """The reason why this backend can't do one of its stages for this problem; None if it can."""
         return None

@@ -1,11 +1,11 @@
 """The hooks of `fem_core`, pluggy project name `fem`.
 
-A *compute* hook is provided for each stage by exactly one backend, or else by the core; observers and
-always-on plugins may wrap it. *Events* are heard by every observer. *Extension* hooks let always-on
+Each stage has one *compute* hook. Exactly one backend provides it, or else the core; observers and
+always-on plugins may wrap it. Every observer receives all *events*. With *extension* hooks, always-on
 plugins (entry points `fem.plugins`) add file formats, solvers and commands.
 
-An implementation is a method or function of the hook's name, marked with `@hookimpl`, that takes any
-subset of the hook's arguments by their names and without defaults.
+An implementation is a method or function with the name of the hook, marked with `@hookimpl`. It takes any
+subset of the hook's arguments, with the same names and without defaults.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class ComputeHooks:
 
     @hookspec(firstresult=True)
     def fem_sparsity(self, mesh: Mesh, progress: Progress) -> Sparsity | None:
-        """The pattern of the matrix and the slot of each element's entry in it.
+        """The sparsity pattern of the matrix, and the position (slot) of each element's entries in it.
 
-        Computed once per topology and kept by the session.
+        It is computed once per topology; the session keeps it.
 
         >>> import fem_core as fem
         >>> class Counting(fem.plugins.Backend):
@@ -62,7 +62,7 @@ class ComputeHooks:
     def fem_assemble(self, mesh: Mesh, problem: Problem, sparsity: Sparsity, progress: Progress) -> LinearSystem | None:
         """K and f on the pattern of `sparsity`, before any boundary condition.
 
-        Contributions are summed in element order; the result is bitwise repeatable.
+        The contributions are summed in element order, so that the result is bitwise repeatable.
 
         >>> import fem_core as fem
         >>> class Threefold(fem.plugins.Backend):  # a wrong backend: the kit's check `matrix` catches it
@@ -84,7 +84,7 @@ class ComputeHooks:
     def fem_apply_bc(
         self, system: LinearSystem, mesh: Mesh, problem: Problem, progress: Progress
     ) -> LinearSystem | None:
-        """Robin terms added, Dirichlet values lifted, fixed and orphan nodes held.
+        """Add the Robin terms, lift the Dirichlet values, and fix the Dirichlet nodes and the orphan nodes.
 
         >>> import fem_core as fem
         >>> class Watching(fem.plugins.Backend):
@@ -103,7 +103,7 @@ class ComputeHooks:
     def fem_solve(
         self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress
     ) -> SolveResult | None:
-        """u = ĝ + w with K w = rhs, by one of the backend's `solver_methods`.
+        """Solve K w = rhs with one of the backend's `solver_methods`, and return u = ĝ + w.
 
         >>> import fem_core as fem, numpy as np
         >>> class Dense(fem.plugins.Backend):
@@ -139,15 +139,15 @@ class ComputeHooks:
 
 
 class EventHooks:
-    """Every observer hears every event, in the calling thread; one that fails is switched off.
+    """Every observer receives every event, in the calling thread. An observer that fails is switched off.
 
-    A run ends with exactly one of `fem_solve_complete` and `fem_error`. The progress events are
-    throttled; the last one of an assembly or post-processing is always delivered.
+    Each run ends with exactly one event `fem_solve_complete` or `fem_error`. Progress events are
+    throttled, but the last one of an assembly or of post-processing is always delivered.
     """
 
     @hookspec
     def fem_stage_start(self, stage: Stage, provider: str) -> None:
-        """A stage begins (on the wire: `fem:stageStart {stage}`).
+        """A stage begins (in the event lines: `fem:stageStart {stage}`).
 
         >>> import fem_core as fem
         >>> class Stages:
@@ -264,7 +264,7 @@ class EventHooks:
 
 
 class ExtensionHooks:
-    """For always-on plugins (entry points `fem.plugins`); what all of them return is joined."""
+    """For always-on plugins (entry points `fem.plugins`); the lists that they return are joined."""
 
     @hookspec
     def fem_mesh_readers(self) -> list[MeshFormat]:
@@ -313,7 +313,7 @@ class ExtensionHooks:
 
     @hookspec
     def fem_linear_solvers(self) -> list[LinearSolver]:
-        """Methods for `--solver`, available to every backend that doesn't bring its own.
+        """Solvers for `--solver`, for every backend without a solver of this name.
 
         >>> import fem_core as fem, numpy as np
         >>> class Dense:

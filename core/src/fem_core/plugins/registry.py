@@ -88,13 +88,13 @@ class Registry:
         if not points:
             known = sorted({point.name for point in _entry_points(BACKENDS)} | set(self._registered))
             raise BackendUnavailable(
-                f"there is no backend {name!r}; installed: {', '.join(known)}; others come with plugins: see the README"
+                f"there is no backend {name!r}; installed: {', '.join(known)}; plugins add others (see the README)"
             )
         origin = " and ".join(sorted({_distribution(point) for point in points}))
         if name in _disabled():
             return Listing(name, State.DISABLED, "switched off by FEM_DISABLE", origin)
         if len(points) > 1:
-            return Listing(name, State.CONFLICT, f"{origin} both provide it; uninstall one", origin)
+            return Listing(name, State.CONFLICT, f"{origin} both provide this backend; uninstall one of them", origin)
         return _load(points[0], origin)
 
     def register_backend(self, info: BackendInfo) -> None:
@@ -118,7 +118,7 @@ class Registry:
         except (Exception, SystemExit) as error:
             raise BackendUnavailable(f"backend {info.name!r} failed to load: {_text(error)}") from error
         if not isinstance(backend, Backend):
-            raise BackendError(f"backend {info.name!r}: {info.factory} doesn't make a fem_core.plugins.Backend")
+            raise BackendError(f"backend {info.name!r}: {info.factory} doesn't return a fem_core.plugins.Backend")
         check_backend(info, backend)
         return info, backend
 
@@ -146,7 +146,7 @@ class Registry:
                         self.register_plugin(point.load(), point.name)
                     except (Exception, SystemExit) as error:
                         self.plugin_failures[point.name] = f"{_distribution(point)}: {_text(error)}"
-                        _log.warning("plugin %s of %s is left out: %s", point.name, _distribution(point), _text(error))
+                        _log.warning("plugin %s of %s is ignored: %s", point.name, _distribution(point), _text(error))
         return [(name, plugin) for name, plugin in self._manager.list_name_plugin() if name != CORE_PLUGIN]
 
     def extensions(self, hook: str) -> list[Any]:

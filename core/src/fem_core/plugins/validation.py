@@ -49,14 +49,14 @@ def implementations(plugin: object) -> dict[str, dict[str, Any]]:
         if mark is None:
             raise FemError(f"{who}: {name} is not marked; decorate it with @fem_core.plugins.hookimpl")
         if not inspect.isroutine(function) or mark["specname"] not in (None, name):
-            raise FemError(f"{who}: {name} must be a function or method, and implement the hook of its own name")
+            raise FemError(f"{who}: {name} must be a function or method with the name of its hook")
         accepted = [p for p in inspect.signature(_SPEC[name]).parameters if p != "self"]
         for parameter in inspect.signature(function).parameters.values():
             plain = parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.default is parameter.empty
             if not plain or parameter.name not in accepted:
                 raise FemError(
-                    f"{who}: {name} has the parameter {str(parameter)!r}; it may take {', '.join(accepted)}, "
-                    "by these names and without defaults"
+                    f"{who}: {name} has the parameter {str(parameter)!r}; accepted are {', '.join(accepted)}, "
+                    "with these names and without defaults"
                 )
         found[name] = mark
     return found
@@ -68,7 +68,7 @@ def check_plugin(plugin: object, role: Role) -> None:
         wraps = mark["wrapper"]
         who, a_role = describe(plugin), f"an {role}" if role == "observer" else f"a {role}"
         if mark["hookwrapper"]:
-            raise FemError(f"{who}: {name} is a wrapper of the old kind; use @fem_core.plugins.hookimpl(wrapper=True)")
+            raise FemError(f"{who}: {name} is an old-style wrapper; use @fem_core.plugins.hookimpl(wrapper=True)")
         if wraps and not inspect.isgeneratorfunction(getattr(plugin, name)):
             raise FemError(f"{who}: {name} is a wrapper, so it must have a `yield`")
         if name not in _ALLOWED[role]:

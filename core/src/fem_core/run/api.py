@@ -39,7 +39,9 @@ def _session(
     """`backend` itself if it is a session, else one for the duration of the call."""
     if isinstance(backend, Session):
         if fallback or options:
-            raise OptionError("fallback and backend_options are given when the session is opened")
+            raise OptionError(
+                "fallback and backend_options can't be given with an open session; pass them to open_backend"
+            )
         with backend.lock:
             yield backend
     else:
@@ -66,7 +68,7 @@ def solve(
     backend : str, BackendInfo or Session
         A name, a chain `"mp-shm,numba"`, `"auto"`, or what `open_backend` returned.
     fallback : bool
-        Go on without a backend that declines a stage.
+        If a backend declines a stage, continue without it and report a warning.
     backend_options : mapping
         Options of the backends.
     **options
@@ -76,12 +78,12 @@ def solve(
     Returns
     -------
     Solution
-        Also where the solver did not converge: look at `solution.report.converged`.
+        Also if the solver did not converge; check `solution.report.converged`.
 
     Raises
     ------
     MeshError, ProblemError, BackendError, SolveError, Cancelled
-        Each one line that says what, where and the way out.
+        Each message is one line: what is wrong, where, and what to do.
 
     Examples
     --------
@@ -104,7 +106,7 @@ def solve(
 
 
 def compute_sparsity(mesh: Mesh, *, backend: AnyBackend = "numpy") -> Sparsity:
-    """The pattern of the matrix, and where each element's entries go in it.
+    """The sparsity pattern of the matrix, and the positions of each element's entries in it.
 
     >>> import fem_core as fem
     >>> pattern = fem.compute_sparsity(fem.generate.duct(nx=2, ny=1))
@@ -123,7 +125,7 @@ def assemble_system(
     *,
     backend: AnyBackend = "numpy",
 ) -> LinearSystem:
-    """K and f before boundary conditions; `sparsity` is computed if it isn't given.
+    """K and f before the boundary conditions are applied; `sparsity` is computed if it isn't given.
 
     >>> import fem_core as fem
     >>> system = fem.assemble_system(fem.generate.duct(nx=2, ny=1))
@@ -141,7 +143,7 @@ def assemble_system(
 def apply_bc(
     system: LinearSystem, mesh: Mesh, problem: Problem | None = None, *, backend: AnyBackend = "numpy"
 ) -> LinearSystem:
-    """The system with the boundary conditions of `problem` (by default those of the potential flow)."""
+    """The system with the boundary conditions of `problem` (default: those of the potential flow)."""
     mesh = _prepare(mesh, problem)
     problem = problem or Problem.potential_flow(mesh)
     with _session(backend) as session:
@@ -156,7 +158,7 @@ def solve_system(
     backend: AnyBackend = "numpy",
     **options: Unpack[MethodOptions],
 ) -> SolveResult:
-    """u of a system that has its boundary conditions; solver options as in `solve`."""
+    """Solve for u; the system must have its boundary conditions. Solver options as in `solve`."""
     mesh = _prepare(mesh, problem)
     problem, wanted = problem or Problem.potential_flow(mesh), solver_options(options)
     with _session(backend) as session:

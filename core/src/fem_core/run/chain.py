@@ -30,7 +30,7 @@ class Chain:
     core : DefaultBackend
     backends : sequence of (BackendInfo, Backend)
     fallback : bool
-        Whether a backend that declines a stage is passed over with a warning instead of an error.
+        If a backend declines a stage, continue without it and report a warning, instead of an error.
     """
 
     def __init__(
@@ -68,7 +68,8 @@ class Chain:
                 return info.name, notes
             if not self.fallback:
                 raise BackendError(
-                    f"backend {info.name!r} declines {stage}: {reason}; allow a fallback to go on without it"
+                    f"backend {info.name!r} declines {stage}: {reason}; "
+                    "pass fallback=True (--fallback) to continue without it"
                 )
             notes.append(f"backend {info.name!r} declined {stage}: {reason}")
         if reason := self.core.declines(stage, problem, options):

@@ -18,28 +18,29 @@ _log = logging.getLogger(__name__)
 def open_backend(
     name: str | BackendInfo = "auto", /, *, fallback: bool = False, tuned: bool = True, **options: Any
 ) -> Session:
-    """Open a backend, a chain of backends (`"mp-shm,numba"`) or the best there is (`"auto"`).
+    """Open a backend, a chain of backends (`"mp-shm,numba"`) or the best available backend (`"auto"`).
 
     Parameters
     ----------
     name : str or BackendInfo
-        A name, names separated by commas, the information of a backend that isn't installed, or `auto`,
-        which tries the backends from the highest rank down and says in each report what it chose, what
-        it left out (notes), and what failed (warnings).
+        A name, names separated by commas, the `BackendInfo` of a backend that isn't installed, or `auto`.
+        `auto` tries the backends from the highest rank to the lowest. Each report says what it chose and
+        what it skipped (notes), and what failed (warnings).
     fallback : bool
-        Pass over a backend that declines a stage with a warning; `auto` always does.
+        If a backend declines a stage, continue without it and report a warning; `auto` always does this.
     tuned : bool
-        Give a backend that is given no option here those that `fem tune` found for this machine, and say so in each
-        report (notes). They change speed, never a result; if it can't be opened with them, it is without (a warning).
+        Open a backend that gets no options here with the options that `fem tune` saved for this machine; each
+        report says so (notes). They change the speed, never a result. If that fails, the defaults are used and a
+        warning is reported.
     **options
-        Options of the backends; each goes to those that know it.
+        Options of the backends; each backend gets those that it has.
 
     Raises
     ------
     BackendUnavailable
-        With the reason, if a backend named here can't run.
+        If a backend named here can't run; the message gives the reason.
     OptionError
-        For an option none of the backends knows, or a value of the wrong type.
+        For an option that none of the backends has, or a value of the wrong type.
     """
     if name == "auto":
         return _open_best(options, tuned)
@@ -49,12 +50,12 @@ def open_backend(
 
 
 def list_backends() -> list[Listing]:
-    """Every backend there is, with its state and the reason where it isn't ready."""
+    """All installed and registered backends, each with its state, and the reason if it isn't ready."""
     return REGISTRY.listings()
 
 
 def create_backends(name: str | BackendInfo, options: Mapping[str, Any]) -> list[tuple[BackendInfo, Backend]]:
-    """The backends of a chain as they are before anything is opened."""
+    """The backends of a chain, created but not yet opened."""
     return [REGISTRY.create(listing, _known(listing, options)) for listing in _find(name)]
 
 
@@ -62,10 +63,10 @@ def _find(name: str | BackendInfo) -> list[Listing]:
     if isinstance(name, BackendInfo):
         return [judge(name.name, name, "given in this process")]
     if not isinstance(name, str):
-        raise OptionError(f"a backend is given by its name, not by {name!r}")
+        raise OptionError(f"a backend must be a name or a BackendInfo, not {name!r}")
     parts = [part.strip() for part in name.split(",")]
     if "auto" in parts:
-        raise OptionError("auto chooses a backend by itself: give it alone, or name all backends of the chain")
+        raise OptionError("auto can't be part of a chain; give auto alone, or name all backends of the chain")
     return [REGISTRY.find(part) for part in parts]
 
 
@@ -92,7 +93,7 @@ def _open(
     except (BackendUnavailable, OptionError) as error:
         if not kept:
             raise
-        refused = f"opened with the defaults, as what was tuned is refused ({error}); `fem tune` finds options anew"
+        refused = f"the tuned options failed ({error}), so the defaults are used; run `fem tune` again"
     return _open(listings, options, False, notes, [*warnings, refused], fallback=fallback)
 
 
@@ -110,16 +111,16 @@ def _open_best(options: Mapping[str, Any], tuned: bool) -> Session:
         if listing.state is State.UNAVAILABLE:  # mostly because a library isn't installed: not worth a warning
             absent.append(listing.name)
         elif why := _unfit(listing, options):
-            passed.append(f"auto passed over {listing.name}: {why}")
+            passed.append(f"auto skipped {listing.name}: {why}")
         else:
             notes = _choice(ranked[number:], pending, missing, absent)
             try:
                 return _open([listing], options, tuned, notes, passed, fallback=True)
             except DeviceMissing as error:
                 what = str(error).partition(";")[0]
-                missing.append(f"auto left out {listing.name}: {what}; `fem doctor` says more")
+                missing.append(f"auto skipped {listing.name}: {what}; `fem doctor` gives details")
             except BackendError as error:
-                passed.append(f"auto passed over {listing.name}: {error}")
+                passed.append(f"auto skipped {listing.name}: {error}")
     passed += [*missing, *(f"{name} is unavailable" for name in absent)]
     raise BackendUnavailable("no backend can be opened: " + "; ".join(passed))
 
@@ -139,15 +140,15 @@ def _choice(
     """The notes of a report on the choice of the first of those that are left."""
     chosen, *others = left
     fewer = sum(one.state is State.READY and one.name not in pending for one in others)
-    of = f"highest ranked of {1 + fewer} ready backends" if fewer else "only backend that is ready"
+    of = f"highest-ranked of {1 + fewer} ready backends" if fewer else "only ready backend"
     notes = [f"auto chose {chosen.name}, the {of}", *missing]
     notes += [
-        f"auto left out {better.name}: it has to {pending[better.name]}; `fem doctor` does it"
+        f"auto skipped {better.name}: it has to {pending[better.name]}; `fem doctor` does this"
         for better in left
         if better.name in pending and _rank(better) > _rank(chosen)
     ]
     if absent:
-        notes.append(f"auto left out {', '.join(absent)}: unavailable; `fem backends` says why")
+        notes.append(f"auto skipped {', '.join(absent)}: unavailable; `fem backends` gives the reason")
     return notes
 
 
@@ -160,7 +161,7 @@ def todo(listing: Listing) -> str | None:
     try:
         return listing.info.pending() if listing.info else None
     except Exception as error:
-        _log.warning("backend %r can't tell whether it is prepared: %s", listing.name, error)
+        _log.warning("backend %r can't report whether it is prepared: %s", listing.name, error)
         return None
 
 

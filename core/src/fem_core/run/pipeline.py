@@ -57,14 +57,14 @@ def load_mesh(run: Run, source: Mesh | str | Path | Future[Mesh], tolerance: flo
     """The mesh, read if it is a file, valid and with its boundaries."""
     with run.stage("load_mesh"):
         if isinstance(source, Future):
-            run.remark("load_mesh began before its stage, beside the opening of the backend")
+            run.remark("load_mesh ran in parallel with the opening of the backend")
             source = source.result()
         if isinstance(source, Mesh):
             mesh = with_boundaries(source, tolerance)
         elif isinstance(source, str | Path):
             mesh = read_mesh(source, boundary_tolerance=tolerance)
         else:
-            raise MeshError(f"a mesh is a fem_core.Mesh or the path of a file, not {source!r}")
+            raise MeshError(f"mesh must be a fem_core.Mesh or the path of a file, not {source!r}")
     run.account.warnings += mesh.warnings
     run.observers.emit("fem_mesh_loaded", mesh=mesh)
     return mesh
@@ -123,10 +123,10 @@ def report(run: Run, opened: Opened, mesh: Mesh, result: SolveResult, derived: D
 
 
 _WAY_OUT = {
-    StopReason.MAXITER: "allow more iterations or take another solver",
-    StopReason.INDEFINITE: "is a p negative?",
-    StopReason.NOT_FINITE: "are coefficients or loads extremely large?",
-    StopReason.STAGNATION: "rounding allows no better; a larger rtol would be met",
+    StopReason.MAXITER: "increase maxiter or use another solver",
+    StopReason.INDEFINITE: "check that every Robin p is >= 0",
+    StopReason.NOT_FINITE: "check for extremely large coefficients or loads",
+    StopReason.STAGNATION: "rounding errors prevent a smaller residual; increase rtol",
 }
 
 

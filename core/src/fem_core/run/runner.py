@@ -33,7 +33,7 @@ class Opened:
     notes, warnings : tuple of str
         What `auto` chose, and what it passed over.
     distributions : tuple of str
-        Whose versions reports name.
+        The distributions whose versions the reports list.
     seconds : dict of stage to seconds
     announced : bool
         Whether the observers of a run have been told.
@@ -188,7 +188,7 @@ class Run:
         if error.provider is None or not self.chain.fallback:
             raise error
         self.without.add(error.provider)
-        self.account.warnings.append(f"{error}; the run was done again without it")
+        self.account.warnings.append(f"{error}; the run was repeated without this backend")
 
     def _hand_over(self, value: Any, made_in: ComputeStage[Any], taker: str, mesh: Mesh) -> Any:
         """`value` as `taker` accepts it: its own kind as it is, everything else on the host."""
@@ -200,7 +200,9 @@ class Run:
     def _check(self, value: object, made_in: ComputeStage[Any], mesh: Mesh) -> None:
         """Refuse what a provider must not return: nothing, another type, wrong shapes, NaN."""
         if value is None:
-            raise BackendError(f"{self._maker(made_in)} returned nothing from {made_in.name}: is a `return` missing?")
+            raise BackendError(
+                f"{self._maker(made_in)} returned None from {made_in.name}; check for a missing `return`"
+            )
         if fault := made_in.fault_in(value, mesh):
             raise self._wrong(made_in, fault)
 

@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 class MethodOptions(TypedDict, total=False):
-    """Keyword arguments of a solve: see `SolverOptions`; the solver is `auto` by default."""
+    """Keyword arguments of a solve: see `SolverOptions`. The default solver is `auto`."""
 
     solver: str
     rtol: float
@@ -39,11 +39,11 @@ class MethodOptions(TypedDict, total=False):
 
 
 class RunOptions(MethodOptions, total=False):
-    """Keyword arguments of a run: those of its solve, and these.
+    """Keyword arguments of a run: those of `MethodOptions`, and these.
 
-    observers: objects with event hooks or wrappers; on_event: a callable that gets each `Event`.
+    observers: objects with event hooks or wrappers. on_event: a callable that gets each `Event`.
     cancel: a token that stops the run. boundary_tolerance: see `with_boundaries`.
-    outputs: files to write as the stage `write`.
+    outputs: files to write, in the stage `write`.
     """
 
     observers: Iterable[object]
@@ -60,18 +60,18 @@ _OTHERS = tuple(name for name in RunOptions.__annotations__ if name not in _SOLV
 class Session:
     """An opened chain of backends; a context manager, and safe to share between threads (one run at a time).
 
-    Made by `open_backend`; directly from backend instances only in tests and examples.
+    Use `open_backend` to make one; tests and examples make it directly from backend instances.
 
     Parameters
     ----------
     backends : sequence of (BackendInfo, Backend)
-        Asked in this order for each stage; the core comes last.
+        The order of priority for each stage; the core comes last.
     fallback : bool
-        Whether a backend that declines a stage is passed over with a warning instead of an error.
+        If a backend declines a stage, continue without it and report a warning, instead of an error.
     notes, warnings : sequence of str
-        For every report: what `auto` chose, and what it passed over.
+        For every report: what `auto` chose, and what it skipped.
     distributions : sequence of str
-        Whose versions reports name.
+        The distributions whose versions the reports list.
     """
 
     def __init__(
@@ -95,26 +95,26 @@ class Session:
 
     @property
     def backends(self) -> tuple[tuple[BackendInfo, Backend], ...]:
-        """The backends, in the order in which they are asked."""
+        """The backends, in order of priority."""
         return self.chain.backends
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What `auto` chose, and what was tuned."""
+        """What `auto` chose, and the tuned options."""
         return self.opened.notes
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What `auto` passed over, and what was refused."""
+        """Backends that `auto` skipped with a warning, and tuned options that failed."""
         return self.opened.warnings
 
     @property
     def seconds(self) -> Mapping[str, float]:
-        """What opening took, by stage."""
+        """The time of opening in seconds, by stage."""
         return self.opened.seconds
 
     def open(self) -> "Session":
-        """Open every backend, in order. Raises BackendUnavailable if one can't be; the others are closed again."""
+        """Open every backend, in order. If one fails, close the others and raise BackendUnavailable."""
         with self.lock:
             if not self._open:
                 self.opened.seconds, self.opened.announced = {}, False
@@ -128,9 +128,9 @@ class Session:
         return self
 
     def ensure_open(self) -> None:
-        """Open if that hasn't happened yet. Raises BackendError if the session has been closed."""
+        """Open the session unless it is open. Raises BackendError if the session has been closed."""
         if self._closed:
-            raise BackendError(f"the session of {self.name} is closed; open_backend gives a new one")
+            raise BackendError(f"the session of {self.name} is closed; open a new one with open_backend")
         self.open()
 
     def _each(self, stage: Stage, method: str) -> None:
@@ -149,7 +149,7 @@ class Session:
         self.opened.seconds[stage] = time.perf_counter() - start
 
     def close(self) -> None:
-        """Close every backend, the last one opened first; may be called again."""
+        """Close every backend, in reverse order; may be called more than once."""
         with self.lock:
             self._open, self._closed = False, True
             self.chain.patterns.clear()
@@ -172,7 +172,7 @@ class Session:
             raise interrupted
 
     def forget(self) -> None:
-        """Drop what is kept from earlier runs, by the session and by each backend: patterns, prepared solvers."""
+        """Delete what the session and its backends keep from earlier runs: patterns, prepared solvers."""
         with self.lock:
             self.chain.forget()
 
@@ -187,15 +187,15 @@ class Session:
     def solve(
         self, mesh: Mesh | str | Path | Future[Mesh], problem: Problem | None = None, **options: Unpack[RunOptions]
     ) -> Solution:
-        """Solve `problem` (by default `Problem.potential_flow`) on `mesh`; see `fem_core.solve`.
+        """Solve `problem` (default: `Problem.potential_flow`) on `mesh`; see `fem_core.solve`.
 
-        The mesh may be one that is still being read: what is left to wait for is then the stage `load_mesh`.
+        The mesh may be a `Future` that is still reading it; the stage `load_mesh` then waits for the rest.
         """
         run = Run(self.chain, options.get("observers", ()), options.get("on_event"), options.get("cancel"))
         with run.told():
             solver = solver_options(options, _OTHERS)
             if not isinstance(problem, Problem | None):
-                raise ProblemError(f"a problem is a fem_core.Problem, not {problem!r}")
+                raise ProblemError(f"problem must be a fem_core.Problem, not {problem!r}")
         with self.lock:
             with run.told():
                 self.ensure_open()
@@ -206,13 +206,13 @@ class Session:
         return solution
 
     def stages(self) -> Run:
-        """The stages one by one, without observers."""
+        """A run whose stages are called one by one, without observers."""
         self.ensure_open()
         return Run(self.chain)
 
 
 def solver_options(options: MethodOptions, others: Iterable[str] = ()) -> SolverOptions:
-    """The part of a run's options that is the solver's. Raises OptionError for one that nobody knows."""
+    """The options of the solver, from those of a run. Raises OptionError for an unknown option."""
     accepted = (*_SOLVER, *others)
     for name in options:
         if name not in accepted:

@@ -83,16 +83,16 @@ def load(listing: Listing) -> Tuned | None:
             return None
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["signature"] != wanted:
-            raise ValueError("it belongs to another machine or version")
+            raise ValueError("it was written for another machine or version")
         assert listing.info
         candidates = {option.name: option.values(available_cores()) for option in listing.info.options}
         for name, value in found["options"].items():  # compared as text: True and 1.0 equal 1
             if json.dumps(value) not in map(json.dumps, candidates.get(name, ())):
-                raise ValueError(f"{name}={value!r} is none of the candidates")
+                raise ValueError(f"{name}={value!r} is not a candidate")
         return Tuned(listing.info.parse_options(found["options"]), date.fromisoformat(found["day"]).isoformat())
     except Exception as error:  # also of a plugin's candidates
         what = f"{type(error).__name__}: {error}"
-        _log.warning("what was tuned for %s can't be used (%s); `fem tune` does it anew", listing.name, what)
+        _log.warning("the tuned options of %s can't be used (%s); run `fem tune` again", listing.name, what)
         return None
 
 

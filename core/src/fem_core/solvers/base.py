@@ -32,7 +32,7 @@ def norm(a: Floats) -> float:
 def refuse_extra(method: str, options: SolverOptions) -> None:
     """Raises OptionError if options were given to a method that has none of its own."""
     if options.extra:
-        raise OptionError(f"solver {method!r} has no options of its own, but was given {', '.join(options.extra)}")
+        raise OptionError(f"solver {method!r} takes no options of its own; remove {', '.join(options.extra)}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,9 @@ class Equilibrated:
         K = system.matrix
         diagonal = K.diagonal()
         if len(bad := np.flatnonzero(~((diagonal > 0) & np.isfinite(diagonal)))):
-            raise SolveError(f"the matrix has no positive diagonal entry at {name_some(bad, 'node')}")
+            raise SolveError(
+                f"the diagonal of the matrix must be positive; it is not positive at {name_some(bad, 'node')}"
+            )
         return cls(K, 1 / np.sqrt(diagonal), system.fixed)
 
     def result(

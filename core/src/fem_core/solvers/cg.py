@@ -31,7 +31,7 @@ class ConjugateGradients:
     """
 
     name = "cg"
-    summary = "conjugate gradients, equilibrated and Jacobi-preconditioned: the reference"
+    summary = "conjugate gradients with equilibration and Jacobi preconditioning: the reference"
 
     def cost(self, work: Work) -> Cost:
         """Iterations in proportion to D + W, each a product with the matrix and some vectors."""

@@ -26,7 +26,7 @@ class Direct:
 
     @property
     def summary(self) -> str:
-        return f"sparse factorisation by {self.factoriser.library}; its memory grows faster than the mesh"
+        return f"sparse factorisation by {self.factoriser.library}; its memory grows faster than the number of nodes"
 
     def cost(self, work: Work) -> Cost:
         """The factors of a strip of W nodes across have some log W entries by node, and take some W operations."""

@@ -18,8 +18,8 @@ def require_importable(function: Callable[..., Any]) -> None:
 
     >>> require_importable(lambda item: item)
     Traceback (most recent call last):
-    fem_core.errors.BackendError: a lambda can't reach a worker process; define it with `def` at the top level of a \
-module that can be imported
+    fem_core.errors.BackendError: a lambda can't be sent to a worker process; define it with `def` at the top level of \
+a module that can be imported
     """
     if isinstance(function, partial):
         require_importable(function.func)
@@ -27,18 +27,18 @@ module that can be imported
     name = getattr(function, "__qualname__", None)
     module = getattr(function, "__module__", None)
     if name is None:
-        raise BackendError(f"a {type(function).__name__} can't reach a worker process; {_REMEDY}")
+        raise BackendError(f"a {type(function).__name__} can't be sent to a worker process; {_REMEDY}")
     if name.endswith("<lambda>"):
-        raise BackendError(f"a lambda can't reach a worker process; {_REMEDY}")
+        raise BackendError(f"a lambda can't be sent to a worker process; {_REMEDY}")
     if "<locals>" in name:
-        raise BackendError(f"{name} is nested in a function and can't reach a worker process; {_REMEDY}")
+        raise BackendError(f"{name} is defined inside a function, so a worker process can't import it; {_REMEDY}")
     found: Any = sys.modules.get(module or "")
     for part in name.split("."):
         found = getattr(found, part, None)
     if found is not function and getattr(function, "__self__", None) is None:
-        raise BackendError(f"{module}.{name} is not what this name leads to, so no worker can import it; {_REMEDY}")
+        raise BackendError(f"{module}.{name} can't be imported by this name in a worker process; {_REMEDY}")
     if module == "__main__" and not hasattr(sys.modules["__main__"], "__file__"):
-        raise BackendError(f"{name} was defined interactively, where no worker can import it; {_REMEDY}")
+        raise BackendError(f"{name} was defined interactively, so a worker process can't import it; {_REMEDY}")
 
 
 def require_guarded_main() -> None:
@@ -58,8 +58,8 @@ def require_guarded_main() -> None:
         return  # not a script, and so nothing that a worker would run
     if not any(node.lineno <= line <= (node.end_lineno or 0) for node in tree.body if _is_guard(node)):
         raise BackendError(
-            f"{path}, line {line}, starts worker processes, and each of them would run it again; put what "
-            'the script does under `if __name__ == "__main__":`'
+            f"{path}, line {line}, starts worker processes, and each worker would run it again; put the "
+            'statements of the script under `if __name__ == "__main__":`'
         )
 
 

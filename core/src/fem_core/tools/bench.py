@@ -175,7 +175,7 @@ def compare_backends(
                     raise
                 left_out[name] = str(error)
         if not sessions:
-            raise BackendUnavailable("no backend can be opened; `fem backends` says why")
+            raise BackendUnavailable("no backend can be opened; `fem backends` gives the reasons")
         equality = _equal_matrices(sessions, mesh, problem)
         seconds: dict[str, dict[str, list[float]]] = {name: {} for name in sessions}
         providers: dict[str, dict[str, str]] = {name: {} for name in sessions}
@@ -206,11 +206,11 @@ def _equal_matrices(sessions: Mapping[str, Session], mesh: Mesh, problem: Proble
         wanted = wanted or found
         difference[name] = matrix_difference(found, wanted)
         if difference[name] == math.inf:
-            raise BackendError(f"backend {name!r} has another pattern than {next(iter(sessions))!r}")
+            raise BackendError(f"backend {name!r} has a different pattern from {next(iter(sessions))!r}")
         if not difference[name] < EQUAL:
             raise BackendError(
-                f"backend {name!r} builds another matrix than {next(iter(sessions))!r} "
-                f"(difference {difference[name]:.1e}); its times would mean nothing: run fem verify --backend {name}"
+                f"backend {name!r} builds a different matrix from {next(iter(sessions))!r} "
+                f"(difference {difference[name]:.1e}); its times can't be compared; run fem verify --backend {name}"
             )
     return difference
 

@@ -207,8 +207,8 @@ def check_mesh(
     mending = _mending(given, boundary_tolerance, merge_tolerance) if faults else ()
     costs = {} if faults else _costs(part)
     if costs and memory is not None and (least := min(cost.memory for cost in costs.values())) > memory:
-        text = f"a solve needs {byte_size(least)} of memory and {byte_size(memory)} are available"
-        faults.append(Fault(f"{text}; take a coarser mesh or another machine"))
+        text = f"a solve needs {byte_size(least)} of memory, but {byte_size(memory)} are available"
+        faults.append(Fault(f"{text}; use a coarser mesh or a machine with more memory"))
     quality = element_quality(part)
     return found(
         mesh=part,
@@ -281,7 +281,7 @@ def _warnings(mesh: Mesh, numbers: Ints, given: Mesh, quality: Quality) -> Itera
     named = np.concatenate([boundary.edges for boundary in mesh.boundaries.values()])
     if len(bare := exterior[~edges_among(exterior, named)]):
         number = count(len(bare), "exterior edge", "are")
-        yield f"{number} in no boundary, such as {tuple(bare[0].tolist())}: nothing flows through"
+        yield f"{number} in no boundary, such as {tuple(bare[0].tolist())}: no flow passes through"
     for name in ("inlet", "outlet"):
         if inside := int(np.count_nonzero(~edges_among(mesh.boundaries[name].edges, exterior))):
             number = f"{count(inside, 'edge')} of the {name} {verb(inside, 'lie')}"
@@ -289,8 +289,8 @@ def _warnings(mesh: Mesh, numbers: Ints, given: Mesh, quality: Quality) -> Itera
     outlet = mesh.boundaries["outlet"]
     if len(loose := np.setdiff1d(outlet.nodes, outlet.edges)) and "outlet" not in given.boundaries:
         yield (
-            f"{name_some(loose, 'node')} of the outlet {verb(len(loose), 'are')} on none of its edges: u is held at a "
-            "point there, and the flow is singular; name the outlet if it isn't at the greatest x, or widen the "
+            f"{name_some(loose, 'node')} of the outlet {verb(len(loose), 'are')} on none of its edges: u is fixed at a "
+            "single point there, and the flow is singular; name the outlet in the mesh, or increase the "
             "boundary tolerance"
         )
     pairs = close_nodes(mesh)
@@ -302,7 +302,7 @@ def _warnings(mesh: Mesh, numbers: Ints, given: Mesh, quality: Quality) -> Itera
     folded = numbers[suspect[(det_jacobian(replace(mesh, quad8=mesh.quad8[suspect])) > 0).all(axis=1)]]
     if len(folded):
         which = name_some(folded, "element", "are")
-        yield f"{which} folded at a corner, though not at a Gauss point: mid-sides lie far off"
+        yield f"{which} folded at a corner but not at a Gauss point: a mid-side node is far from the middle of its side"
     poor = np.logical_or.reduce([quality.poor(measure) for measure in LIMITS])
     if n := int(np.count_nonzero(poor)):
         yield (

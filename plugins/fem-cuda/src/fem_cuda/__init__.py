@@ -29,7 +29,7 @@ SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
 
 INFO = BackendInfo(
     name="cuda",
-    summary="every stage on an NVIDIA GPU, in Python",
+    summary="every stage on an NVIDIA GPU, with kernels in Python",
     factory="fem_cuda.backend:CUDA",
     stages=STAGES,
     solver_methods=SOLVER_METHODS,

@@ -21,7 +21,7 @@ def load() -> Any:
         text = " ".join(str(error).split())
         raise BackendUnavailable(f"numba-cuda can't be imported: {type(error).__name__}: {text}; {INSTALL}") from error
     if "numba_cuda" not in str(cuda.__file__):
-        raise BackendUnavailable(f"numba.cuda is the deprecated one inside numba, not numba-cuda's: {INSTALL}")
+        raise BackendUnavailable(f"numba.cuda is the deprecated module of numba, not that of numba-cuda: {INSTALL}")
     return cuda
 
 

@@ -86,7 +86,7 @@ class DeviceArray:
     def address(self) -> int:
         """Where it is. Raises BackendError when the device was closed."""
         if self._pool.closed:
-            raise BackendError("this memory was given back when the device was closed")
+            raise BackendError("this memory was freed when the device was closed")
         return self._address
 
     def __del__(self) -> None:

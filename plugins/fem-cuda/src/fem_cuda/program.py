@@ -137,7 +137,7 @@ def _kept(path: Path) -> bytes | None:
         if hashlib.blake2b(content[_DIGEST:], digest_size=_DIGEST).digest() != content[:_DIGEST]:
             raise ValueError("it is damaged")
     except (OSError, ValueError) as error:
-        _log.warning("%s can't be used and is compiled again: %s", path, error)
+        _log.warning("%s can't be used, so it is compiled again: %s", path, error)
         return None
     return content[_DIGEST:]
 
@@ -152,7 +152,7 @@ def _keep(path: Path, found: bytes) -> None:
         for old in others[:-_KEPT]:
             old.unlink(missing_ok=True)
     except OSError as error:
-        _log.warning("what was compiled isn't kept, and will be compiled again next time: %s", error)
+        _log.warning("the compiled code can't be saved, so it will be compiled again in the next process: %s", error)
 
 
 class Compiled:

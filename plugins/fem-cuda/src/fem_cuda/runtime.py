@@ -97,7 +97,7 @@ class CUDARuntime:
     def _here(self, wanted: int | None = None) -> Iterator[Any]:
         """On this device; gives the module `numba.cuda`."""
         if self._cuda is None:
-            raise BackendError("the device was closed: open its backend again")
+            raise BackendError("the device is closed; open its backend again")
         with running(self.free_memory, wanted), self._cuda.gpus[self._number]:
             yield self._cuda
 
@@ -160,7 +160,7 @@ class CUDARuntime:
     def _launch(self, kernel: str, grid: int, *arguments: Any, together: bool = False) -> None:
         with self._here():
             if self._program is None:
-                raise BackendError("the kernels aren't compiled yet: call compile() first")
+                raise BackendError("the kernels aren't compiled yet; call compile() first")
             self._program.launch(kernel, grid, *arguments, together=together)
 
     def synchronize(self) -> None:
@@ -199,7 +199,7 @@ class CUDARuntime:
 
     def free_memory(self) -> tuple[int, int]:
         if self._cuda is None:
-            raise BackendError("the device was closed: open its backend again")
+            raise BackendError("the device is closed; open its backend again")
         if self._simulated:
             used = sum(values.nbytes for values in self._host.values()) - self._pool.free
             return _SIMULATED - used, _SIMULATED
@@ -239,6 +239,6 @@ def _refuse_old_driver() -> None:
     of_driver, compiler = driver.get_version(), version("cuda-bindings")
     if of_driver[0] < int(compiler.split(".")[0]):
         raise BackendUnavailable(
-            f"the driver is too old for CUDA {compiler}: it knows CUDA {of_driver[0]}.{of_driver[1]}; "
+            f"the driver is too old for CUDA {compiler}: it supports CUDA {of_driver[0]}.{of_driver[1]}; "
             f"update the driver, or {INSTALL}"
         )

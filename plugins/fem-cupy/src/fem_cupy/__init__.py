@@ -25,7 +25,7 @@ def folder() -> Path:
 
 INFO = BackendInfo(
     name="cupy",
-    summary="every stage on an NVIDIA GPU, in CUDA C",
+    summary="every stage on an NVIDIA GPU, with kernels in CUDA C",
     factory="fem_cupy.backend:CuPy",
     stages=STAGES,
     solver_methods=SOLVER_METHODS,

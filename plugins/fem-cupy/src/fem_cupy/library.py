@@ -34,7 +34,7 @@ def _keep_or_not() -> None:
         with tempfile.TemporaryFile(dir=kept):
             return
     except OSError as error:
-        _log.warning("compiled kernels can't be kept in %s (%s); CUPY_CACHE_DIR names another folder", kept, error)
+        _log.warning("compiled kernels can't be saved in %s (%s); set CUPY_CACHE_DIR to another folder", kept, error)
         os.environ["CUPY_CACHE_IN_MEMORY"] = "1"
         os.environ["CUPY_CACHE_DIR"] = tempfile.gettempdir()  # has to be a folder, and is left alone
 

@@ -45,7 +45,7 @@ class CuPyRuntime:
             try:
                 cupy.cuda.nvrtc.getVersion()
             except Exception as error:
-                raise BackendUnavailable(f"there is no NVRTC, which compiles the kernels: {INSTALL}") from error
+                raise BackendUnavailable(f"NVRTC, which compiles the kernels, isn't installed: {INSTALL}") from error
             with cupy.cuda.Device(self._number) as device:
                 self._device = device
                 self._stream = cupy.cuda.Stream(non_blocking=True)
@@ -82,7 +82,7 @@ class CuPyRuntime:
     def _here(self) -> Iterator[Any]:
         """On this device, its stream and its memory; gives the module `cupy`."""
         if self._cupy is None:
-            raise BackendError("the device was closed: open its backend again")
+            raise BackendError("the device is closed; open its backend again")
         with running(self.free_memory):
             with self._device, self._stream, self._cupy.cuda.using_allocator(self._pool.malloc):
                 yield self._cupy
@@ -171,7 +171,7 @@ class CuPyRuntime:
 
     def free_memory(self) -> tuple[int, int]:
         if self._cupy is None:
-            raise BackendError("the device was closed: open its backend again")
+            raise BackendError("the device is closed; open its backend again")
         with running(lambda: None), self._device:
             free, total = self._cupy.cuda.runtime.memGetInfo()
             return int(free + self._pool.free_bytes()), int(total)

@@ -11,31 +11,37 @@ _COMMON = (
         "start_method",
         str,
         "default",
-        "how processes start: default is forkserver on Linux, else spawn",
+        "start method; default: forkserver on Linux, otherwise spawn",
         ("default", "spawn", "forkserver", "fork"),
     ),
 )
 
 MP = BackendInfo(
     name="mp",
-    summary="batches of elements on a pool of processes; inputs and results are pickled",
+    summary="batches of elements in a pool of processes; data are pickled",
     factory="fem_mp_shm.mp:MP",
     stages=("assemble_system", "compute_derived"),
     options=(
         *_COMMON,
-        Option("payload", str, "batch", "what is sent with a batch: what it needs, or the mesh", ("batch", "mesh")),
+        Option("payload", str, "batch", "data sent with a batch: only what it needs, or the mesh", ("batch", "mesh")),
     ),
     rank=4,
 )
 
 MP_SHM = BackendInfo(
     name="mp-shm",
-    summary="batches of elements on a pool of processes; inputs and results are in shared memory",
+    summary="batches of elements in a pool of processes; data are in shared memory",
     factory="fem_mp_shm.shm:MPShm",
     stages=("assemble_system", "compute_derived"),
     options=(
         *_COMMON,
-        Option("storage", str, "auto", "where arrays are shared: auto is shm, else file", ("auto", "shm", "file")),
+        Option(
+            "storage",
+            str,
+            "auto",
+            "storage of shared arrays; auto: shm if possible, otherwise file",
+            ("auto", "shm", "file"),
+        ),
     ),
     rank=6,
 )

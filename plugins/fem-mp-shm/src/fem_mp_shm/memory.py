@@ -52,10 +52,10 @@ def affordable(need: Need, workers: int) -> tuple[int, str]:
     fewer = next((fewer for fewer in range(workers, 0, -1) if need.total(fewer) <= allowed), 0)
     if not fewer:
         raise BackendUnavailable(
-            f"a run with one worker needs {byte_size(need.total(1))}, and this process may take "
+            f"a run with one worker needs {byte_size(need.total(1))}, and this process may allocate "
             f"{byte_size(allowed)} more; use backend numpy, or mp-shm with storage=file"
         )
     return fewer, (
-        f"{fewer} instead of {workers} workers: these would need {byte_size(need.total(workers))}, and this process "
-        f"may take {byte_size(allowed)} more"
+        f"{fewer} instead of {workers} workers: {workers} would need {byte_size(need.total(workers))}, and "
+        f"this process may allocate {byte_size(allowed)} more"
     )

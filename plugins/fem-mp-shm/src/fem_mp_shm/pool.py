@@ -78,7 +78,7 @@ class Pool:
         Raises BackendUnavailable if they can't start.
         """
         dead = [worker for worker in self._workers if not worker.process.is_alive()]
-        news = f"a worker had ended between two tasks ({_ending(dead[0])}); all were replaced" if dead else None
+        news = f"a worker ended between two tasks ({_ending(dead[0])}); all workers were replaced" if dead else None
         if dead:
             self.kill()
         begun = time.perf_counter()
@@ -176,8 +176,8 @@ class Pool:
         except (EOFError, OSError):
             reason = _ending(worker)
         raise BackendUnavailable(
-            f"a worker process did not start ({reason}); what it wrote is above. A script's own work has to be "
-            'under `if __name__ == "__main__":`, since every worker imports the script'
+            f"a worker process did not start ({reason}); its output is above. Put the statements of the script "
+            'under `if __name__ == "__main__":`, because each worker imports the script'
         )
 
     def _hand_out(
@@ -224,7 +224,7 @@ class Pool:
 
     def _lost(self, worker: Worker, describe: Callable[[int], str]) -> WorkerLost:
         doing = describe(cast("int", worker.task))
-        return WorkerLost(f"process {worker.process.pid} {_ending(worker)} in {doing}; the next run has new ones")
+        return WorkerLost(f"process {worker.process.pid} {_ending(worker)} in {doing}; the next run starts new workers")
 
     def _drain(self) -> None:
         """Wait for what is being computed, whose results nobody wants any more."""

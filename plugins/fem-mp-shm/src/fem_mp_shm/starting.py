@@ -45,7 +45,7 @@ def context(method: str) -> BaseContext:
     """
     method = default_method() if method == "default" else method
     if method not in multiprocessing.get_all_start_methods():
-        raise BackendUnavailable(f"processes can't start by {method} on {sys.platform}; use start_method=spawn")
+        raise BackendUnavailable(f"processes can't start with {method} on {sys.platform}; use start_method=spawn")
     if method == "fork":
         if reason := why_not_fork():
             raise BackendUnavailable(f"start_method=fork isn't safe: {reason}; use forkserver or spawn")
@@ -64,14 +64,14 @@ def default_method() -> str:
 
 def why_not_fork() -> str | None:
     """What in this process a forked copy would have in a broken state; None if nothing is known."""
-    if system := "system libraries of macOS don't survive it" if sys.platform == "darwin" else "":
+    if system := "system libraries of macOS don't work after a fork" if sys.platform == "darwin" else "":
         return system
     if others := [thread.name for thread in threading.enumerate() if thread is not threading.current_thread()]:
-        return f"other threads are running ({', '.join(others)}), and the locks they hold would stay locked"
+        return f"other threads are running ({', '.join(others)}), and their locks would stay locked"
     if getattr(sys.modules.get("numba.np.ufunc.parallel"), "_is_initialized", False):
-        return "numba's threads are running, which a copy doesn't have"
+        return "numba's threads are running, and the forked process doesn't have them"
     if any(name.startswith("/dev/nvidia") for name in _open_files()):
-        return "CUDA is initialised, and a copy can't use it"
+        return "CUDA is initialised, and a forked process can't use it"
     return None
 
 

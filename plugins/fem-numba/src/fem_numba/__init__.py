@@ -39,11 +39,13 @@ def pending() -> str | None:
 
 INFO = BackendInfo(
     name="numba",
-    summary="every stage compiled, parallel over the cores",
+    summary="every stage compiled by Numba, parallel on all cores",
     factory="fem_numba.backend:Numba",
     stages=("compute_sparsity", "assemble_system", "apply_bc", "solve_system", "compute_derived"),
     solver_methods=("cg", "mg"),
-    options=(Option("threads", int, None, "threads; by default the cores this process may use", (), 1, halves),),
+    options=(
+        Option("threads", int, None, "number of threads; default: all cores this process may use", (), 1, halves),
+    ),
     rank=20,
     pending=pending,
     caches=lambda: [folder()],

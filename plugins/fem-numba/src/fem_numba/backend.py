@@ -37,7 +37,9 @@ class Numba(Backend):
 
     def open(self) -> None:
         if jit.switched_off():
-            raise BackendUnavailable("NUMBA_DISABLE_JIT is set, and everything is compiled here; unset it")
+            raise BackendUnavailable(
+                "NUMBA_DISABLE_JIT is set, but this backend needs compiled code; unset the variable"
+            )
         most = jit.most_threads()
         if self._asked and self._asked > most:
             raise BackendUnavailable(

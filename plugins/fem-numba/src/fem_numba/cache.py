@@ -59,7 +59,7 @@ class Cache(caching._Cache):  # type: ignore[misc]
                 raise ValueError("it is damaged")
             return CompileResult._rebuild(target_context, *pickle.loads(content[_DIGEST:]))
         except Exception as error:
-            _log.warning("%s can't be used and is compiled again: %s", path, error)
+            _log.warning("%s can't be used, so it is compiled again: %s", path, error)
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
@@ -76,7 +76,9 @@ class Cache(caching._Cache):  # type: ignore[misc]
         except Exception as error:
             global _lost
             if not _lost:  # the folder is the same for all
-                _log.warning("what was compiled isn't kept, and will be compiled again next time: %s", error)
+                _log.warning(
+                    "the compiled code can't be saved, so it will be compiled again in the next process: %s", error
+                )
             _lost = True
 
 

@@ -280,7 +280,9 @@ class _Prepared:
     def solve(self, rhs: Floats, options: SolverOptions, progress: Progress) -> SolveResult:
         equilibrated = self.core.equilibrated
         if not self.layout.complete or rhs[self.orphans].any():
-            progress.remark("numba: solved by the core's cg, the matrix couples nodes that share no element")
+            progress.remark(
+                "numba: the core's cg solved the system, because the matrix couples nodes that share no element"
+            )
             return self.core.solve(rhs, options, progress)
         at = _Iteration(self.layout, self.v, self.layout.scatter(equilibrated.d * rhs), self.threads)
         iterations, reason, history = iterate(at, options, progress)

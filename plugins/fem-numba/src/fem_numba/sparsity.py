@@ -111,7 +111,7 @@ def _require_room(mesh: Mesh, lengths: Ints) -> None:
     if (longest := lengths.max()) > FIRST:
         raise BackendError(
             f"{mesh.source}: node {lengths.argmax()} shares elements with {longest:,} nodes; "
-            f"numba takes up to {FIRST:,}, another backend takes it"
+            f"the limit of numba is {FIRST:,}; use another backend"
         )
     if lengths.sum(dtype=np.int64) > 2**31 - 1:
         raise BackendError(f"{mesh.source}: the matrix has too many entries for 32-bit indices")

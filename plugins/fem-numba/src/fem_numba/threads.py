@@ -53,7 +53,7 @@ def parallel(threads: int) -> Iterator[None]:
     with _alone:
         if _started_in not in (None, os.getpid()) and numba.threading_layer() == "omp":
             raise BackendError(
-                "this process was forked from one in which numba's OpenMP threads were running; start it by "
+                "this process was forked from a process with running OpenMP threads of numba; start it with "
                 "spawn or forkserver, or set NUMBA_THREADING_LAYER=workqueue"
             )
         before = numba.get_num_threads()

@@ -122,7 +122,7 @@ class Multigrid:
     """
 
     name = "mg"
-    summary = "conjugate gradients preconditioned by p-multigrid: the quickest on large meshes"
+    summary = "conjugate gradients with p-multigrid preconditioning: the fastest on large meshes"
 
     def __init__(self, set_up: SetUp = set_up) -> None:
         self._set_up = set_up

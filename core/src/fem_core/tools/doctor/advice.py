@@ -22,7 +22,7 @@ def advise(found: Mapping[str, Any]) -> Iterator[str]:
     for stranger in found["strangers"]:
         yield f"{stranger}; uninstall it, then install this project by path: {install_command('core')}"
     for name, failure in found["plugin_failures"].items():
-        yield f"the plugin {name} is left out ({failure}); repair or uninstall it"
+        yield f"the plugin {name} is ignored ({failure}); repair or uninstall it"
     for one in found["backends"]:
         if one["works"] is False:
             yield f"{one['name']} can't be used: {one['reason']}"
@@ -41,22 +41,22 @@ def _backend(backends: Iterable[Mapping[str, Any]], gpu: bool) -> Iterator[str]:
     ready = [one for one in backends if one["state"] == "ready"]
     for one in ready:
         if one["prepared"]:
-            yield f"{one['name']} had to {one['prepared']}: that is done now"
+            yield f"{one['name']} had to {one['prepared']}; this is done now"
         elif one["pending"]:
-            yield f"{one['name']} has to {one['pending']}, and auto takes others meanwhile: `fem doctor` gets it done"
+            yield f"{one['name']} has to {one['pending']}, and until then auto uses others; `fem doctor` does it"
     ready.sort(key=lambda one: (one["pending"] is not None, -(one["rank"] or 0)))
     best = next((one for one in ready if one["works"] is not False), None)
     if best is None:
         yield f"no backend works; install the core again: {install_command('core')}"
     elif best["works"] is None:  # with --no-probe nobody knows whether it can be opened
-        yield f"auto tries {best['name']} first here; `fem doctor` with its probe says what works"
+        yield f"auto tries {best['name']} first; `fem doctor` without --no-probe tests whether it works"
     elif broken := [one["name"] for one in ready[: ready.index(best)] if gpu or one["device"] != "cuda"]:
         yield (
             f"auto tries {' and '.join(broken)} first, whose probe failed: "
             f"give --backend {best['name']}, or set FEM_DISABLE={','.join(broken)}"
         )
     else:
-        yield f"take --backend {best['name']}, which auto chooses here"
+        yield f"use --backend {best['name']}; auto chooses it on this machine"
 
 
 def _installable(found: Mapping[str, Any]) -> Iterator[str]:
@@ -76,7 +76,7 @@ def _limits(found: Mapping[str, Any]) -> Iterator[str]:
         why = (
             "its affinity" if (cores["affinity"] or cores["machine"]) <= cores["usable"] else "the quota of its cgroup"
         )
-        yield f"this process may use {cores['usable']} of {cores['machine']} cores, by {why}"
+        yield f"this process may use only {cores['usable']} of {cores['machine']} cores, because of {why}"
     wide = [one for one in found["threading"]["libraries"] or () if (one["num_threads"] or 1) > cores["usable"]]
     if wide:
         name = wide[0]["internal_api"]
@@ -86,13 +86,13 @@ def _limits(found: Mapping[str, Any]) -> Iterator[str]:
         sizes = " and ".join(f"{_millions(n)} nodes with {name}" for name, n in memory["largest_mesh"].items())
         yield f"the memory is enough for about {sizes}"
     if shared["path"] is None or not shared["writable"]:
-        yield f"{shared['reason']}: mp-shm shares files instead, which is slower"
+        yield f"{shared['reason']}: mp-shm uses shared files instead, which are slower"
     elif shared["free"] < _SMALL:
         left = byte_size(shared["free"])
-        yield f"{shared['path']} has {left} left: mp-shm shares files instead for large meshes, which is slower"
+        yield f"{shared['path']} has {left} left: for large meshes mp-shm uses shared files instead, which are slower"
     patterns = found["caches"][0]
     if patterns["limit"] == 0 and patterns["bytes"]:
-        yield f"FEM_CACHE_MB isn't set, so {patterns['path']} isn't used; it may be deleted"
+        yield f"FEM_CACHE_MB isn't set, so {patterns['path']} isn't used; you may delete it"
 
 
 def _millions(nodes: int) -> str:

@@ -72,7 +72,7 @@ def strangers() -> list[str]:
     for folder in dict.fromkeys(Path(entry or ".").resolve() for entry in sys.path):
         other = folder / "fem_core"
         if (other / "__init__.py").is_file() and other.resolve() != own:
-            found.append(f"another fem_core is in {other}, and is imported by a Python that looks there first")
+            found.append(f"another fem_core is in {other}, and Python may import it instead")
     return found
 
 
