@@ -162,7 +162,7 @@ def test_halves(cores):
 @pytest.mark.parametrize(
     ("gait", "why"),
     [
-        ("cheat", "builds another matrix"),
+        ("cheat", "builds a different matrix"),
         ("limp", "computes another speed"),
         ("fly", "no wings"),
         ("fall", "it fell"),
