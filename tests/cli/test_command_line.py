@@ -171,7 +171,7 @@ def test_python_m_is_the_same_command():
         (["solve", "{mesh}", "--plot", "no/u.png"], 2, "the folder 'no' doesn't exist"),
         (["solve", "{mesh}", "--plot", "{folder}/u.png", "--field", "vorticity"], 2, "can't plot vorticity; fields: "),
         (["plot", "{mesh}", "-o", "{folder}/u.png"], 2, "this file has a mesh but no solution"),
-        (["plot", "nowhere.h5"], 2, "no such file; `fem solve MESH --output FILE` makes one"),
+        (["plot", "nowhere.h5"], 2, "doesn't exist; make one with `fem solve MESH --output FILE`"),
         (["plot", "."], 2, "this is a folder; give the name of a result file, which ends in .h5, .hdf5"),
         (["plot", "result.vtu", "-o", "{folder}/u.png"], 2, "known: .h5"),
         (["plot", "{mesh}", "--field", "u"], 2, "can't plot u; fields: potential, speed"),

@@ -162,7 +162,7 @@ def test_halves(cores):
 @pytest.mark.parametrize(
     ("gait", "why"),
     [
-        ("cheat", "builds another matrix"),
+        ("cheat", "builds a different matrix"),
         ("limp", "computes another speed"),
         ("fly", "no wings"),
         ("fall", "it fell"),
@@ -360,7 +360,7 @@ def test_a_file_that_cannot_be_used_is_left_aside_with_a_warning(walker, caplog,
     path.write_text(damage(path.read_text()))
     assert fem.solve(SMALL, backend="walker").report.converged
     assert last_made() == {}
-    assert "what was tuned for walker can't be used" in caplog.text
+    assert "the tuned options of walker can't be used" in caplog.text
 
 
 def test_a_cache_whose_name_is_impossible(walker, monkeypatch, tmp_path, caplog):
@@ -414,7 +414,7 @@ def test_fem_tune(walker):
     lines = [" ".join(line.split()) for line in shown.stdout.splitlines()]
     assert "gait=run 2.00 2.00 1.01 1.01 taken" in lines
     assert "gait=cheat refused" in lines
-    assert any(line.startswith("gait=cheat is refused: it builds another matrix") for line in lines)
+    assert any(line.startswith("gait=cheat is refused: it builds a different matrix") for line in lines)
     assert "gait=stroll 0.50 slower" in lines
     assert "walker: saved --option gait=run" in lines
     fem.open_backend("walker").close()

@@ -127,7 +127,7 @@ def test_memory_is_given_back_although_somebody_holds_it(runtime, driver):
     runtime.close()
     assert driver.fake_allocations() == 0
     runtime.open()
-    with pytest.raises(fem.BackendError, match="given back when the device was closed"):
+    with pytest.raises(fem.BackendError, match="freed when the device was closed"):
         runtime.download(held)
 
 

@@ -57,5 +57,5 @@ def test_an_array_of_a_closed_device_has_no_address():
     pool = Pool(driver.allocate, driver.release)
     array = DeviceArray(pool, 3, "f8")
     pool.close()
-    with pytest.raises(BackendError, match="given back when the device was closed"):
+    with pytest.raises(BackendError, match="freed when the device was closed"):
         _ = array.address

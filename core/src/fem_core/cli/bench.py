@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="May be repeated; the others are compared with the first.",
 )
-@click.option("--nodes", type=int, default=20_000, show_default=True, help="Size of the y-tube if no MESH is given.")
+@click.option(
+    "--nodes", type=int, default=20_000, show_default=True, help="Number of nodes of the y-tube if no MESH is given."
+)
 @click.option(
     "--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Timed rounds, after one warm-up round."
 )

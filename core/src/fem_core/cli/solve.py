@@ -70,7 +70,7 @@ _DEFAULT = SolverOptions()
     type=click.Choice(["penalty", "eliminate"]),
     default="penalty",
     show_default=True,
-    help="Method for the fixed values.",
+    help="Method for Dirichlet conditions.",
 )
 @click.option(
     "--boundary-tolerance",

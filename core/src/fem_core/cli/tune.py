@@ -31,7 +31,7 @@ _COLOURS = {"taken": "green", "refused": "red", "slower": "dim", "no gain": "dim
     multiple=True,
     default=(20_000, 100_000, 500_000),
     show_default=True,
-    help="Sizes of the y-tubes if no MESH is given; may be repeated.",
+    help="Number of nodes of a y-tube if no MESH is given; may be repeated.",
 )
 @click.option(
     "--repeats", type=click.IntRange(min=3), default=5, show_default=True, help="Timed rounds, after the warm-up."

@@ -41,7 +41,7 @@ CLOSED: Mapping[int, str] = {
     802: "the GPU isn't ready yet (nvidia-fabricmanager)",
     803: "the driver and the kernel module have different versions; restart the machine",
     804: "this GPU can't run this CUDA with its old driver; update the driver",
-    999: "unknown error of the driver",
+    999: "unknown error in the driver",
 }
 
 

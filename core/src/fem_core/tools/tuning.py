@@ -186,7 +186,7 @@ def _results(session: Session, listing: Listing, mesh: Mesh, problem: Problem) -
 def _difference(found: tuple[LinearSystem, Solution], wanted: tuple[LinearSystem, Solution]) -> str:
     """What isn't the same; empty if all is."""
     if not (difference := matrix_difference(found[0], wanted[0])) < EQUAL:
-        return f"it builds another matrix (difference {difference:.1e})"
+        return f"it builds a different matrix (difference {difference:.1e})"
     for name in ("u", "speed"):
         one, other = getattr(found[1], name), getattr(wanted[1], name)
         if not np.abs(one - other).max() <= EQUAL_FIELDS * np.abs(other).max():
