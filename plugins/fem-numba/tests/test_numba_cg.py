@@ -261,7 +261,7 @@ def test_a_diagonal_that_is_not_positive_is_refused(bad):
     K = system.matrix
     values = K.data.copy()
     values[np.flatnonzero((K.indices == 1) & (np.repeat(np.arange(K.shape[0]), np.diff(K.indptr)) == 1))] = bad
-    with pytest.raises(SolveError, match=r"no positive diagonal entry at node 1$"):
+    with pytest.raises(SolveError, match=r"must be positive; it is not positive at node 1$"):
         run(with_matrix(system, values), mesh, problem)
 
 

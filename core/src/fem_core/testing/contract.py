@@ -186,7 +186,9 @@ def _resources() -> set[str]:
     found -= {f"process {kept}"}
     shared = Path("/dev/shm")
     if sys.platform == "linux" and shared.is_dir():
-        found |= {f"/dev/shm/{path.name}" for path in shared.iterdir() if path.stat().st_uid == os.getuid()}
+        for path in shared.iterdir():
+            with suppress(FileNotFoundError):  # another program's, which is gone
+                found |= {str(path)} if path.stat().st_uid == os.getuid() else set()
     return found
 
 
