@@ -133,7 +133,7 @@ def test_damaged_code_is_compiled_again(one_kernel, damage, caplog):
 def test_a_folder_that_cannot_be_written_to_is_no_error(one_kernel, caplog):
     one_kernel.parent.write_text("a file is in its place")
     assert program.cubin((9, 0))
-    assert "will be compiled again next time" in caplog.text
+    assert "will be compiled again in the next" in caplog.text
 
 
 def test_a_device_that_is_unknown_to_the_compiler_is_a_reason(one_kernel):
@@ -168,7 +168,7 @@ def test_errors_on_the_way_are_the_core_s():
 
 
 def test_errors_at_opening_are_reasons():
-    for number, reason in ((100, "there is no GPU"), (804, "driver"), (2, "another process holds it")):
+    for number, reason in ((100, "there is no GPU"), (804, "driver"), (2, "end the other process")):
         with pytest.raises(fem.BackendUnavailable, match=reason), library.opening():
             raise _raised(number)
 

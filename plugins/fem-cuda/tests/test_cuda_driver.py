@@ -145,7 +145,7 @@ def test_a_driver_too_old_for_the_compiler(driver):
 
     driver.fake_version(12080)
     with pytest.raises(
-        fem.BackendUnavailable, match=r"too old for CUDA 13\..*: it knows CUDA 12\.8; update the driver"
+        fem.BackendUnavailable, match=r"too old for CUDA 13\..*: it supports CUDA 12\.8; update the driver"
     ):
         CUDARuntime(0).open()
     driver.fake_version(13030)
