@@ -231,4 +231,4 @@ def test_a_folder_that_cannot_be_written_to(tmp_path):
     (tmp_path / "file").touch()
     out, err = in_a_process(CACHE + "print(in_memory)", CUPY_CACHE_DIR=str(tmp_path / "file" / "cache"))
     assert out == "True"
-    assert "compiled kernels can't be kept in" in err
+    assert "compiled kernels can't be saved in" in err
