@@ -65,20 +65,29 @@ class LeftSegment(Whole):
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="looks into /dev/shm")
 def test_a_segment_left_behind_is_the_backend_s_and_no_other_program_s():
     """Another program makes and drops segments of its own all the time."""
-    busy = "from multiprocessing.shared_memory import SharedMemory as S\nwhile True:\n    s = S(create=True, size=9)\n"
-    busy += "    for _ in range(20000): pass\n    s.close(); s.unlink()\n"
-    with subprocess.Popen([sys.executable, "-c", busy]) as other:
+    name = f"fem-test-{os.getpid()}-busy"
+    busy = f"""
+from itertools import count
+from multiprocessing.shared_memory import SharedMemory
+for i in count():
+    segment = SharedMemory({name!r} + str(i), create=True, size=9)
+    sum(range(20000))
+    segment.close()
+    segment.unlink()
+"""
+    with subprocess.Popen([sys.executable, "-c", busy], stderr=subprocess.DEVNULL) as other:
         try:
             (right,) = verify(info(Whole), checks=["cleanup"])
             (wrong,) = verify(info(LeftSegment), checks=["cleanup"])
         finally:
             other.kill()
-            for path in Path("/dev/shm").glob(f"fem-test-{os.getpid()}-*-left"):
-                path.unlink()
+            other.wait()
+            for path in Path("/dev/shm").glob(f"fem-test-{os.getpid()}-*"):
+                path.unlink(missing_ok=True)
     assert right.outcome == "passed", right.detail
     assert wrong.outcome == "failed"
     assert "-left" in wrong.detail
-    assert "psm_" not in wrong.detail
+    assert name not in wrong.detail
 
 
 def test_every_check_that_compares_or_watches_has_caught_something():
