@@ -1,11 +1,10 @@
 """The core's own implementation of every stage: last in every chain of providers."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from fem_core.assembly import sparsity as symbolic
 from fem_core.assembly.sparsity import Sparsity
-from fem_core.assembly.system import LinearSystem, apply_conditions, require_conditions
+from fem_core.assembly.system import LinearSystem, apply_conditions
 from fem_core.backends import pattern_cache
 from fem_core.backends.batched import BatchedBackend
 from fem_core.backends.core_plugin import fem_linear_solvers
@@ -16,7 +15,7 @@ from fem_core.plugins.hookspecs import hookimpl
 from fem_core.plugins.solver import LinearSolver
 from fem_core.problem import Problem
 from fem_core.results import SolveResult, SolverOptions
-from fem_core.solvers.prepared import LastPrepared, key_of, probe
+from fem_core.solvers.prepared import LastPrepared
 from fem_core.support.progress import Progress
 from fem_core.types import Stage
 
@@ -62,14 +61,9 @@ class DefaultBackend(BatchedBackend):
     def fem_solve(
         self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress
     ) -> SolveResult:
-        system = system.to_host()
-        lift = require_conditions(system)
+        solver, system = self.solvers[options.method], system.to_host()
         try:
-            key = key_of(mesh, options, system.fixed, probe(system.matrix))
-            solver = self.solvers[options.method]
-            prepared = self._prepared.get(key, lambda: solver.prepare(system, mesh, problem, options))
-            w = prepared.solve(system.rhs, options, progress)
-            return replace(w, u=lift + w.u)
+            return self._prepared.solve(solver, system, mesh, problem, options, progress)
         except FemError:
             raise
         except Exception as error:

@@ -11,20 +11,14 @@ import click
 
 from fem_core.cli.console import say, settings
 from fem_core.cli.errors import Status
-from fem_core.cli.options import PATH, as_mapping, backend_options, check_target, everywhere
+from fem_core.cli.options import PATH, as_mapping, backend_options, check_target, everywhere, solver_option
 from fem_core.errors import FemError
 
 
 @click.command(short_help="First steps: make a mesh, solve it, draw a picture.")
 @click.option("--nodes", type=int, default=200_000, show_default=True, help="Approximate number of nodes.")
 @backend_options("auto")
-@click.option(
-    "--solver",
-    default="auto",
-    show_default=True,
-    metavar="METHOD",
-    help="auto, mg, direct, cg or the name of another solver.",
-)
+@solver_option
 @click.option(
     "--folder",
     type=PATH,

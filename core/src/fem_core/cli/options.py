@@ -61,6 +61,15 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: Sequence[
     return pairs
 
 
+solver_option = click.option(
+    "--solver",
+    default="auto",
+    show_default=True,
+    metavar="METHOD",
+    help="auto, mg, direct, cg or the name of another solver.",
+)
+
+
 def backend_options(default: str | None, metavar: str = "NAME[,NAME]|auto") -> Callable[[F], F]:
     """--backend and --option."""
 

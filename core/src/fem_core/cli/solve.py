@@ -22,6 +22,7 @@ from fem_core.cli.options import (
     check_target,
     everywhere,
     field_option,
+    solver_option,
 )
 from fem_core.mesh.mesh import SAME_PLACE
 from fem_core.plugins.events import Event, json_lines
@@ -40,13 +41,7 @@ _DEFAULT = SolverOptions()
 @click.argument("mesh", type=PATH)
 @backend_options("auto")
 @click.option("--fallback", is_flag=True, help="If a backend declines a stage, continue without it.")
-@click.option(
-    "--solver",
-    default="auto",
-    show_default=True,
-    metavar="METHOD",
-    help="auto, mg, direct, cg or the name of another solver.",
-)
+@solver_option
 @click.option(
     "--rtol", type=float, default=_DEFAULT.rtol, show_default=True, help="Relative tolerance: stop when ‖r‖ < rtol·‖b‖."
 )

@@ -6,6 +6,7 @@ docstring's section; `fem mesh` makes its options of it.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -23,15 +24,15 @@ Limits: TypeAlias = Callable[[Mapping[str, Any]], tuple[float, float]]
 
 
 @dataclass(frozen=True)
-class Parameter:
+class Parameter(ABC):
     """What a parameter is, in a few words."""
 
     what: str
 
     @property
+    @abstractmethod
     def type(self) -> str:
         """As docstrings name it."""
-        raise NotImplementedError
 
     @property
     def help(self) -> str:

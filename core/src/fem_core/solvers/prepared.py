@@ -2,13 +2,17 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from scipy import sparse
 
+from fem_core.assembly.system import LinearSystem, require_conditions
 from fem_core.mesh.mesh import Mesh
-from fem_core.plugins.solver import Prepared
-from fem_core.results import SolverOptions
+from fem_core.plugins.solver import LinearSolver, Prepared
+from fem_core.problem import Problem
+from fem_core.results import SolveResult, SolverOptions
+from fem_core.support.progress import Progress
 from fem_core.types import Floats, Ints
 
 
@@ -24,6 +28,17 @@ class LastPrepared:
             self._kept = None  # before its successor takes memory
             self._kept = key, prepare()
         return self._kept[1]
+
+    def solve(
+        self, solver: LinearSolver, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions,
+        progress: Progress,
+    ) -> SolveResult:  # fmt: skip
+        """u of a system on the host, the lift included. Raises SolveError before `apply_bc`."""
+        lift = require_conditions(system)
+        key = key_of(mesh, options, system.fixed, probe(system.matrix))
+        prepared = self.get(key, lambda: solver.prepare(system, mesh, problem, options))
+        w = prepared.solve(system.rhs, options, progress)
+        return replace(w, u=lift + w.u)
 
     def forget(self) -> None:
         self._kept = None

@@ -1,15 +1,13 @@
 """The backend: each stage is a module of compiled functions."""
 
-from dataclasses import replace
 from typing import Any
 
 from fem_core import BackendUnavailable, DerivedFields, LinearSystem, Mesh, Problem, SolveResult, Sparsity
 from fem_core.assembly.sparsity import ForeignPattern
-from fem_core.assembly.system import require_conditions
 from fem_core.execution import available_cores
 from fem_core.plugins import Backend, Progress, SolverOptions, hookimpl
 from fem_core.solvers import LinearSolver
-from fem_core.solvers.prepared import LastPrepared, key_of, probe
+from fem_core.solvers.prepared import LastPrepared
 
 from fem_numba import assembly, conditions, derived, jit, sparsity
 from fem_numba.cg import ConjugateGradients
@@ -82,13 +80,8 @@ class Numba(Backend):
     def fem_solve(
         self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions, progress: Progress
     ) -> SolveResult:
-        system = system.to_host()
-        lift = require_conditions(system)
         solver: LinearSolver = self._mg if options.method == "mg" else self._cg
-        key = key_of(mesh, options, system.fixed, probe(system.matrix))
-        prepared = self._prepared.get(key, lambda: solver.prepare(system, mesh, problem, options))
-        w = prepared.solve(system.rhs, options, progress)
-        return replace(w, u=lift + w.u)
+        return self._prepared.solve(solver, system.to_host(), mesh, problem, options, progress)
 
     @hookimpl
     def fem_compute_derived(
