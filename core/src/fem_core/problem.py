@@ -7,14 +7,16 @@ Weak form: find u with u = g on the Dirichlet boundaries such that for all v
 that is -∇·(k ∇u) = s inside and k ∂u/∂n + p u = γ on the Robin boundaries.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 
 from fem_core.errors import ProblemError
+from fem_core.mesh.geometry import edge_lengths
 from fem_core.mesh.mesh import Mesh
-from fem_core.support.wording import count, name_some
+from fem_core.support.wording import count, name_some, nearest
 from fem_core.types import Array, Floats, Ints, Value
 
 #: γ at the inlet where none is given, in m/s.
@@ -74,6 +76,8 @@ class Problem:
         1e-12 relative to k), or replace their rows and columns by those of the identity.
     fluid : Fluid
         Constants of the pressure.
+    origin : str
+        The file in which the problem is stored, for the report; empty if it is given by the user.
     """
 
     conditions: tuple[Robin | Dirichlet, ...] = ()
@@ -81,6 +85,7 @@ class Problem:
     source: Value = 0.0
     dirichlet: Literal["penalty", "eliminate"] = "penalty"
     fluid: Fluid = Fluid()
+    origin: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if self.dirichlet not in ("penalty", "eliminate"):
@@ -113,22 +118,27 @@ class Problem:
         return tuple(c for c in self.conditions if isinstance(c, Robin))
 
     def on(self, mesh: Mesh) -> "Problem":
-        """Check this problem on `mesh`, and return it.
+        """Check this problem on `mesh`, and return it with the names of boundaries as the mesh writes them.
+
+        A boundary is found by its exact name, or without regard to case if only one boundary then has the name.
 
         Raises
         ------
         ProblemError
-            For an unknown or empty boundary; for coefficients that have a wrong shape or sign, or aren't
+            For an unknown, lost or empty boundary; for coefficients that have a wrong shape or sign, or aren't
             finite; or for a part of the mesh in which no condition fixes the level of u.
         """
-        for condition in self.robin:
+        names = boundary_names(mesh, [condition.boundary for condition in self.conditions])
+        named = [replace(one, boundary=name) for one, name in zip(self.conditions, names, strict=True)]
+        problem = self if named == list(self.conditions) else replace(self, conditions=tuple(named))
+        for condition in problem.robin:
             nodes = boundary_nodes(mesh, condition)
             nodal_values(condition.gamma, mesh, nodes, f"gamma on {condition.boundary!r}")
-        self.fixed_on(mesh)
-        self.conductivity_on(mesh)
-        self.source_on(mesh)
-        self._check_level(mesh)
-        return self
+        problem.fixed_on(mesh)
+        problem.conductivity_on(mesh)
+        problem.source_on(mesh)
+        problem._check_level(mesh)
+        return problem
 
     def conductivity_on(self, mesh: Mesh) -> Floats:
         """k of each element, (n_elements,). Raises ProblemError where it isn't positive."""
@@ -160,6 +170,36 @@ class Problem:
         g[mesh.orphan_nodes] = 0
         return np.flatnonzero(fixed).astype(np.int32), g
 
+    def conditions_on(self, mesh: Mesh) -> tuple[dict[str, Any], ...]:
+        """Each condition in plain data: boundary, kind, value, length (m), nodes, and who named the boundary.
+
+        `value` is γ or the fixed u; Robin conditions have `p` too. A value that varies is its [least, largest].
+        """
+        found = []
+        for condition in self.conditions:
+            boundary, nodes = mesh.boundaries[condition.boundary], boundary_nodes(mesh, condition)
+
+            def value(given: Value, what: str, nodes: Ints = nodes) -> float | list[float]:
+                values = nodal_values(given, mesh, nodes, what)[nodes]
+                low, high = float(values.min()), float(values.max())
+                return low if low == high else [low, high]
+
+            if isinstance(condition, Robin):
+                values = {"value": value(condition.gamma, "gamma"), "p": value(condition.p, "p")}
+            else:
+                values = {"value": value(condition.value, "value")}
+            found.append(
+                {
+                    "boundary": condition.boundary,
+                    "kind": type(condition).__name__,
+                    **values,
+                    "length": float(edge_lengths(mesh, boundary.edges).sum()),
+                    "nodes": len(nodes),
+                    "origin": "position" if condition.boundary in mesh.by_position else "mesh",
+                }
+            )
+        return tuple(found)
+
     def _check_level(self, mesh: Mesh) -> None:
         """Each connected part needs a Dirichlet node or a Robin edge with p > 0."""
         number, of_element = mesh.components
@@ -179,6 +219,22 @@ class Problem:
                 f"{mesh.source}: no condition fixes the level of u in {where} ({name_some(elements, 'element')}); "
                 f"fix u on a boundary of {'each part' if number > 1 else 'it'}"
             )
+
+
+def condition_text(condition: Mapping[str, Any]) -> str:
+    """An entry of `Problem.conditions_on` in words."""
+
+    def text(value: float | list[float]) -> str:
+        return " to ".join(f"{one:g}" for one in np.atleast_1d(value))
+
+    value, p = text(condition["value"]), condition.get("p", 0.0)
+    if condition["kind"] == "Dirichlet":
+        what, size = f"u = {value} m²/s", count(condition["nodes"], "node")
+    else:
+        size = f"{condition['length']:.6g} m"
+        what = f"inflow γ = {value} m/s" if p == 0 else f"k ∂u/∂n + p u = γ, γ = {value} m/s, p = {text(p)} 1/s"
+    where = " (by position)" if condition["origin"] == "position" else ""
+    return f"{condition['boundary']}{where}: {what} on {size}"
 
 
 def nodal_values(value: Value, mesh: Mesh, nodes: Ints, what: str) -> Floats:
@@ -216,12 +272,42 @@ def _finite(values: Floats, what: str) -> Floats:
     return values
 
 
+def boundary_names(mesh: Mesh, wanted: Sequence[str]) -> list[str]:
+    """The names of `mesh` for the names in conditions: the exact one, or the only one if case is ignored.
+
+    Raises ProblemError for names that the mesh doesn't have or has lost, and for those that could be two boundaries.
+    """
+    found, missing = [], []
+    for name in wanted:
+        same = [one for one in (*mesh.boundaries, *mesh.lost) if one.casefold() == name.casefold()]
+        best = name if name in same else same[0] if len(same) == 1 else None
+        if best is None and same:
+            raise ProblemError(f"{mesh.source}: the boundary {name!r} could be {' or '.join(map(repr, same))}")
+        if best is None:
+            missing.append(name)
+        elif best not in mesh.boundaries:
+            raise ProblemError(f"{mesh.source}: the boundary {best!r} of the file can't be used: {mesh.lost[best]}")
+        else:
+            found.append(best)
+    if missing:
+        named = {name.casefold(): name for name in mesh.boundaries}
+        near = next(filter(None, (nearest(one.casefold(), named, cutoff=0.5) for one in missing)), None)
+        known = f"boundaries: {', '.join(map(repr, mesh.boundaries)) or 'none: call fem_core.with_boundaries(mesh)'}"
+        way = f" (did you mean {named[near]!r}?)" if near else ""
+        if named and set(missing) <= {"inlet", "outlet"}:
+            way += (
+                f"; name the {' and the '.join(missing)} in the mesh, or find what is missing by position: "
+                "--by-position (by_position=True)"
+            )
+        raise ProblemError(f"{mesh.source}: there is no boundary {' and no '.join(map(repr, missing))}; {known}{way}")
+    return found
+
+
 def boundary_nodes(mesh: Mesh, condition: Robin | Dirichlet) -> Array:
-    """Nodes of the condition's boundary; refuses a boundary that isn't there or has nothing to act on."""
+    """Nodes of the condition's boundary. Raises ProblemError if it isn't there or has nothing to act on."""
     boundary = mesh.boundaries.get(condition.boundary)
     if boundary is None:
-        known = ", ".join(mesh.boundaries) or "none: call fem_core.with_boundaries(mesh)"
-        raise ProblemError(f"{mesh.source}: there is no boundary {condition.boundary!r}; boundaries: {known}")
+        boundary = mesh.boundaries[boundary_names(mesh, [condition.boundary])[0]]
     if isinstance(condition, Robin):
         if not len(boundary.edges):
             raise ProblemError(

@@ -139,6 +139,8 @@ class Report:
     providers, seconds : mapping of stage to name / to seconds
     mesh, solver, solution : mapping
         The objects of the same names in `fem solve --json`.
+    conditions : tuple of mapping
+        What was solved: see `Problem.conditions_on`.
     history : tuple of (iteration, relative residual)
     warnings, notes : tuple of str
         Messages to the user: possible problems (warnings), and choices such as those of `auto` (notes).
@@ -159,6 +161,7 @@ class Report:
     host_copies: int
     versions: Mapping[str, str]
     hardware: Mapping[str, Any]
+    conditions: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def converged(self) -> bool:
@@ -174,6 +177,7 @@ class Report:
             "backend": self.backend,
             "providers": dict(self.providers),
             "mesh": dict(self.mesh),
+            "conditions": [dict(one) for one in self.conditions],
             "solver": dict(self.solver),
             "stages": dict(self.seconds),
             "solution": dict(self.solution),

@@ -13,7 +13,9 @@ _HDF5 = (".h5", ".hdf5")
 def fem_mesh_readers() -> list[MeshFormat]:
     """The formats of meshes."""
     return [
-        MeshFormat(_HDF5, "HDF5 with x, y, quad8 and named boundaries", hdf5.read, hdf5.write_mesh),
+        MeshFormat(
+            _HDF5, "HDF5 with x, y, quad8 and named boundaries", hdf5.read, hdf5.write_mesh, problem=hdf5.read_problem
+        ),
         MeshFormat((".npz",), "NumPy: x, y, quad8 and named boundaries", npz.read, npz.write),
         MeshFormat((".msh",), "gmsh 2.2 and 4.1: physical groups are boundaries", msh.read, msh.write),
         MeshFormat((".vtu",), "VTU: for ParaView, PyVista and meshio", vtu_mesh.read, vtu_mesh.write),

@@ -3,14 +3,16 @@
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
 from fem_core.cli.console import print_json, say, show
 from fem_core.cli.errors import Status
-from fem_core.cli.options import PATH, check_format, check_target, everywhere
+from fem_core.cli.options import PATH, check_format, check_target, everywhere, mesh_options
+from fem_core.io.files import ReadOptions
 from fem_core.mesh.mesh import SAME_PLACE
+from fem_core.problem import condition_text
 from fem_core.support.wording import byte_size, count, verb
 
 if TYPE_CHECKING:
@@ -23,13 +25,7 @@ _FAULTS = 20  # lines of faults
 
 @click.command(short_help="Check whether a mesh can be solved, and its quality.")
 @click.argument("mesh", type=PATH)
-@click.option(
-    "--boundary-tolerance",
-    type=float,
-    default=SAME_PLACE,
-    show_default=True,
-    help="If the mesh names no inlet or outlet: nodes closer to an end than this (relative to the extent) form it.",
-)
+@mesh_options
 @click.option("--plot", type=PATH, help="Draw the mesh, its boundaries and its worst elements (.png, .svg).")
 @click.option("--fix", is_flag=True, help="Repair what can be repaired, and write the repaired mesh to the file -o.")
 @click.option("--output", "-o", type=PATH, help="File for the repaired mesh.")
@@ -46,12 +42,12 @@ _FAULTS = 20  # lines of faults
 def check(
     context: click.Context,
     mesh: Path,
-    boundary_tolerance: float,
     plot: Path | None,
     fix: bool,
     output: Path | None,
     merge_tolerance: float,
     as_json: bool,
+    **options: Unpack[ReadOptions],
 ) -> None:
     """Check MESH without solving it. Shown are its size, its boundaries, the quality
     of the elements, the estimated time and memory of a solve, and all faults. The
@@ -99,9 +95,9 @@ def check(
     with Bars() as bars:
         if output is not None:
             bars.begin("repair")
-            done = mend(mesh, output, merge_tolerance, boundary_tolerance)
+            done = mend(mesh, output, merge_tolerance, options)
         bars.begin("check")
-        found = check_mesh(output or mesh, boundary_tolerance=boundary_tolerance, merge_tolerance=merge_tolerance)
+        found = check_mesh(output or mesh, merge_tolerance=merge_tolerance, **options)
         if plot is not None:
             from fem_core.plot.mesh import plot_mesh
 
@@ -111,32 +107,34 @@ def check(
         print_json({**found.to_dict(), "done": done})
     else:
         _print(found, [*([str(output)] if output else []), *([str(plot)] if plot else [])], done)
-        say(verdict(found, output or mesh, boundary_tolerance, merge_tolerance))
+        say(verdict(found, output or mesh, merge_tolerance, options))
     if not found.solvable:
         context.exit(Status.USAGE)
 
 
-def mend(mesh: Path, output: Path, merge_tolerance: float, boundary_tolerance: float) -> list[str]:
+def mend(mesh: Path, output: Path, merge_tolerance: float, options: ReadOptions) -> list[str]:
     """Write the mended mesh, once it is known that it can be solved; says what was done."""
     from fem_core.errors import MeshError
-    from fem_core.io.files import mesh_formats, read_unvalidated, write_mesh
+    from fem_core.io.files import mesh_formats, read_problem, read_unvalidated, write_mesh
     from fem_core.mesh.repair import repair_mesh
     from fem_core.tools.mesh_check import solve_faults
 
     check_target(output, keep=mesh)
     check_format(output, [known for known in mesh_formats() if known.write])
     mended, done = repair_mesh(read_unvalidated(mesh), merge_tolerance)
-    for fault in solve_faults(mended, boundary_tolerance):
+    for fault in solve_faults(mended, read_problem(mesh), options):
         raise MeshError(f"{mesh}: not repaired, nothing written: {fault.text}")
     write_mesh(mended, output)
     return done or ["nothing to repair"]
 
 
-def verdict(found: "MeshCheck", path: Path, boundary_tolerance: float, merge_tolerance: float) -> str:
+def verdict(found: "MeshCheck", path: Path, merge_tolerance: float, options: ReadOptions) -> str:
     """The last line: whether the mesh can be solved, and how, or why not and the way out."""
     name = shlex.quote(str(path))
-    if boundary_tolerance != SAME_PLACE:
-        name += f" --boundary-tolerance {boundary_tolerance!r}"
+    if (tolerance := options["boundary_tolerance"]) != SAME_PLACE:
+        name += f" --boundary-tolerance {tolerance!r}"
+    if options["by_position"]:
+        name += " --by-position"
     if found.solvable:
         if found.solver is None:
             return f"{path} can be solved:  fem solve {name}"
@@ -164,13 +162,17 @@ def _print(found: "MeshCheck", wrote: Iterable[str], done: Iterable[str]) -> Non
         say(_components(found))
         say()
         _print_boundaries(found)
+        for condition in found.conditions:
+            say(f"solved: {condition_text(condition)}")
         say()
         _print_quality(found)
     if found.costs:
         say()
         _print_costs(found)
-    if found.warnings or found.faults or wrote:
+    if found.notes or found.warnings or found.faults or wrote:
         say()
+    for note in found.notes:
+        say(f"note: {note}")
     for warning in found.warnings:
         say(f"{click.style('warning', fg='yellow')}: {warning}")
     for fault in found.faults[:_FAULTS]:

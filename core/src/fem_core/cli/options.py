@@ -10,6 +10,7 @@ import click
 
 from fem_core.cli.console import Settings
 from fem_core.errors import FemError, OptionError
+from fem_core.mesh.mesh import SAME_PLACE
 
 if TYPE_CHECKING:
     from fem_core.plugins.formats import MeshFormat, ResultWriter
@@ -92,6 +93,23 @@ def backend_options(default: str | None, metavar: str = "NAME[,NAME]|auto") -> C
         return backend(option(command))
 
     return add
+
+
+def mesh_options(command: F) -> F:
+    """How MESH is to be understood: the keyword arguments of `ReadOptions`."""
+    tolerance = click.option(
+        "--boundary-tolerance",
+        type=float,
+        default=SAME_PLACE,
+        show_default=True,
+        help="Boundaries by position: nodes closer to an end than this (relative to the extent) form it.",
+    )
+    by_position = click.option(
+        "--by-position",
+        is_flag=True,
+        help="Find a missing inlet or outlet by position, although the mesh names other boundaries.",
+    )
+    return tolerance(by_position(command))
 
 
 def field_option(command: F) -> F:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fem_core.cli.console import say, show
+from fem_core.problem import condition_text
 from fem_core.support.wording import count
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ def print_report(solution: "Solution", wrote: Iterable[str] = (), *, err: bool =
     if not report.converged:
         ended = f"NOT CONVERGED, {ended}"
     facts = {
+        "conditions": Text(
+            "\n".join([*map(condition_text, report.conditions), "elsewhere: no flow through the boundary"])
+        ),
         "solver": Text(f"{solver['method']}: {ended}", "" if report.converged else "bold red"),
         "residual": Text(_residuals(solver["relative_residual"], solver["true_relative_residual"])),
         "u": Text(

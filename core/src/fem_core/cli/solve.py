@@ -3,13 +3,15 @@
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Literal, Unpack
 
 import click
+from click.core import ParameterSource
 
 from fem_core.cli.console import print_json, settings
 from fem_core.cli.errors import Status
@@ -22,9 +24,10 @@ from fem_core.cli.options import (
     check_target,
     everywhere,
     field_option,
+    mesh_options,
     solver_option,
 )
-from fem_core.mesh.mesh import SAME_PLACE
+from fem_core.io.files import ReadOptions
 from fem_core.plugins.events import Event, json_lines
 from fem_core.problem import INFLOW, Dirichlet, Problem, Robin
 from fem_core.results import SolverOptions
@@ -67,13 +70,7 @@ _DEFAULT = SolverOptions()
     show_default=True,
     help="Method for Dirichlet conditions.",
 )
-@click.option(
-    "--boundary-tolerance",
-    type=float,
-    default=SAME_PLACE,
-    show_default=True,
-    help="If the mesh names no inlet or outlet: nodes closer to an end than this (relative to the extent) form it.",
-)
+@mesh_options
 @click.option(
     "--output",
     "-o",
@@ -104,18 +101,22 @@ def solve(
     outlet: float,
     conductivity: float,
     dirichlet: str,
-    boundary_tolerance: float,
     outputs: Sequence[Path],
     plots: Sequence[Path],
     fields: Sequence[str],
     events: str | None,
     as_json: bool,
+    **options_of_mesh: Unpack[ReadOptions],
 ) -> None:
     """Solve the potential flow on MESH and print a report.
 
     MESH is a file of HDF5, gmsh (.msh), VTU, Abaqus (.inp), NumPy (.npz) or Excel.
-    Boundaries without a name in the file are found by position: the inlet at the
-    smallest x, the outlet at the largest x, the walls between them.
+    Its boundaries inlet and outlet get the conditions below; the others are walls.
+    If the file names no boundary at all, position decides: the inlet is at the
+    smallest x, the outlet at the largest x. The report shows what was solved.
+
+    MESH can also be a result (.h5). Then the problem that is stored in it is solved
+    again; --gamma, --p or --outlet replace its conditions.
 
     \b
     Examples
@@ -137,30 +138,28 @@ def solve(
     status is then 4.
     """
     with EventLines(events, mesh, others=[*outputs, *plots]) as lines:
-        problem = Problem(
-            (Robin("inlet", gamma, p), Dirichlet("outlet", outlet)),
-            conductivity=conductivity,
-            dirichlet="eliminate" if dirichlet == "eliminate" else "penalty",
-        )
+        given = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+        conditions = (Robin("inlet", gamma, p), Dirichlet("outlet", outlet))
+        problem = problem_of(mesh, given, conditions, conductivity, dirichlet)
         method: MethodOptions = {"solver": solver, "rtol": rtol, "atol": atol, "maxiter": maxiter, "monitor": monitor}
         solver_options(method)  # a mistake is told before anything is opened
         check_outputs(outputs, plots, mesh, fields)
-        given = as_mapping(options)
+        backend_options = as_mapping(options)
 
         from fem_core.cli.progress import Bars, Logged
         from fem_core.io.files import reading
         from fem_core.run.opening import open_backend
 
         # Not beside a fork, which is refused where there are other threads.
-        source = mesh if "fork" in given.values() else reading(mesh, boundary_tolerance)
+        source = mesh if "fork" in backend_options.values() else reading(mesh, options_of_mesh)
         with Bars(rtol) as bars:
             bars.begin("open_backend", backend)
-            with open_backend(backend, fallback=fallback, **given) as session:
+            with open_backend(backend, fallback=fallback, **backend_options) as session:
                 solution = session.solve(
                     source,
                     problem,
                     **method,
-                    boundary_tolerance=boundary_tolerance,
+                    **options_of_mesh,
                     outputs=outputs,
                     observers=[bars, *([Logged()] if settings().verbose else [])],
                     on_event=lines if events else None,
@@ -185,6 +184,23 @@ def solve(
             raise trouble
     if not solution.report.converged:
         context.exit(Status.NOT_CONVERGED)
+
+
+def problem_of(
+    mesh: Path, given: Container[str], conditions: tuple[Robin | Dirichlet, ...], conductivity: float, dirichlet: str
+) -> Problem:
+    """The problem that is stored in MESH, in which options that were `given` replace what is there; or the default."""
+    from fem_core.io.files import read_problem
+
+    method: Literal["penalty", "eliminate"] = "eliminate" if dirichlet == "eliminate" else "penalty"
+    stored = read_problem(mesh)
+    if stored is None:
+        return Problem(conditions, conductivity=conductivity, dirichlet=method)
+    if "gamma" in given or "p" in given or "outlet" in given:
+        stored = replace(stored, conditions=conditions, origin=f"{stored.origin}, with the conditions given here")
+    if "conductivity" in given:
+        stored = replace(stored, conductivity=conductivity)
+    return replace(stored, dirichlet=method) if "dirichlet" in given else stored
 
 
 def check_outputs(outputs: Sequence[Path], plots: Sequence[Path], mesh: Path, fields: Sequence[str]) -> None:

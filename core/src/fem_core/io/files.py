@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar, Unpack
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from fem_core.mesh.geometry import validate_mesh
 from fem_core.mesh.mesh import SAME_PLACE, Mesh
 from fem_core.plugins.formats import MeshFormat, ResultWriter
 from fem_core.plugins.registry import REGISTRY
+from fem_core.problem import Problem
 from fem_core.results import Fields
 from fem_core.support.atomic import replacing
 from fem_core.support.wording import nearest
@@ -48,25 +49,53 @@ def choose(formats: Iterable[F], path: Path, error: type[FemError]) -> F:
     raise error(f"{path}: {what}; known: {', '.join(sorted(by_suffix)) or 'none'}")
 
 
-def read_mesh(path: str | Path, *, boundary_tolerance: float = SAME_PLACE) -> Mesh:
-    """Read, validate and complete a mesh: boundaries that the file doesn't name are found by position.
+class ReadOptions(TypedDict, total=False):
+    """How a mesh file is to be understood.
 
-    Raises MeshError, one line that names the file and the elements or nodes.
+    boundary_tolerance, by_position: see `with_boundaries`.
     """
-    return with_boundaries(read_unvalidated(Path(path)), boundary_tolerance)
+
+    boundary_tolerance: float
+    by_position: bool
+
+
+def read_mesh(path: str | Path, **options: Unpack[ReadOptions]) -> Mesh:
+    """Read and validate a mesh, and complete its boundaries: by position if the file names none.
+
+    `options` are those of `ReadOptions`. Raises MeshError, one line that names the file and the elements or nodes.
+    """
+    return completed(read_unvalidated(Path(path)), options)
+
+
+def completed(mesh: Mesh, options: ReadOptions) -> Mesh:
+    """The validated mesh with its boundaries, as `options` say."""
+    tolerance, by_position = options.get("boundary_tolerance", SAME_PLACE), options.get("by_position", False)
+    return with_boundaries(mesh, tolerance, by_position=by_position)
+
+
+def read_problem(path: str | Path) -> Problem | None:
+    """The problem that is stored in a result file; None if the file is only a mesh, or isn't there."""
+    path = Path(path)
+    if not path.is_file():
+        return None  # reading the mesh says so
+    stored = choose(mesh_formats(), path, MeshError).problem
+    if stored is None:
+        return None
+    with _reading(path, FemError, "fem mesh"):
+        return stored(path)
 
 
 #: The name of the thread of `reading`.
 READER = "fem-read"
 
 
-def reading(path: Path, boundary_tolerance: float = SAME_PLACE) -> Future[Mesh]:
+def reading(path: Path, options: ReadOptions) -> Future[Mesh]:
     """`read_mesh` in a thread of its own, READER, for which the interpreter doesn't wait when it ends."""
     mesh: Future[Mesh] = Future()
 
     def read() -> None:
         try:
-            mesh.set_result(read_mesh(path, boundary_tolerance=boundary_tolerance))
+            mesh.set_result(read_mesh(path, **options))
         except BaseException as error:
             mesh.set_exception(error)
 

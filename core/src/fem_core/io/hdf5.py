@@ -238,16 +238,15 @@ def _write_vtkhdf(new: _New, solution: Fields) -> None:
     new.put(group, "FieldData/converged", np.array([solution.report.converged], dtype=np.int32))
 
 
-def read_result(path: Path) -> dict[str, Any]:
-    """What `write_result` wrote, as the arguments of `Fields`. Raises FemError naming the file."""
+@contextmanager
+def _solution(path: Path) -> Iterator[Any]:
+    """The group `solution` of a result; None in a file without one. Errors in the block name the file."""
     import h5py
 
-    mesh = read(path)
     with h5py.File(path, "r") as file:
         if "solution" not in file:
-            raise FemError(
-                f"{path}: this file has a mesh but no solution; make one with `fem solve MESH --output FILE`"
-            )
+            yield None
+            return
         try:
             group = _group(file, "solution", path)
             version = group.attrs.get("version", 1)  # the first files had none
@@ -256,14 +255,31 @@ def read_result(path: Path) -> dict[str, Any]:
                     f"{path}: a result of version {version}, but this fem-core reads version {RESULT_VERSION}; "
                     "read it with the fem-core that wrote it, or a newer one"
                 )
-            fields: dict[str, Floats] = {name: _dataset(group, name, path) for name in UNITS}
-            history = tuple((int(i), float(r)) for i, r in _dataset(group, "history", path))
-            report = Report.from_dict(json.loads(group.attrs["report"]), history)
-            problem = _read_problem(_group(group, "problem", path), path)
+            yield group
         except FemError:
             raise
         except Exception as error:
             raise FemError(f"{path}: damaged result ({type(error).__name__}: {_first_line(error)})") from None
+
+
+def read_problem(path: Path) -> Problem | None:
+    """The problem that is stored in a result; None if the file is only a mesh. Raises FemError naming the file."""
+    with _solution(path) as group:
+        return None if group is None else _read_problem(_group(group, "problem", path), path)
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """What `write_result` wrote, as the arguments of `Fields`. Raises FemError naming the file."""
+    mesh = read(path)
+    with _solution(path) as group:
+        if group is None:
+            raise FemError(
+                f"{path}: this file has a mesh but no solution; make one with `fem solve MESH --output FILE`"
+            )
+        fields: dict[str, Floats] = {name: _dataset(group, name, path) for name in UNITS}
+        history = tuple((int(i), float(r)) for i, r in _dataset(group, "history", path))
+        report = Report.from_dict(json.loads(group.attrs["report"]), history)
+        problem = _read_problem(_group(group, "problem", path), path)
     return {"mesh": mesh, "problem": problem, **fields, "report": report}
 
 
@@ -283,4 +299,5 @@ def _read_problem(group: Any, path: Path) -> Problem:
             conditions.append(Dirichlet(boundary, read(member, "value")))
     fluid = Fluid(float(group.attrs["p0"]), float(group.attrs["rho"]))
     dirichlet = group.attrs["dirichlet"]
-    return Problem(tuple(conditions), read(group, "conductivity"), read(group, "source"), dirichlet, fluid)
+    k, s = read(group, "conductivity"), read(group, "source")
+    return Problem(tuple(conditions), k, s, dirichlet, fluid, origin=path.name)

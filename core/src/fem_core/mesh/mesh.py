@@ -2,8 +2,8 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, fields
+from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Any
 
@@ -46,7 +46,8 @@ class Boundary:
     Parameters
     ----------
     edges : int32 (n, 3)
-        Quadratic edges as nodes (a, mid, b), in the direction of their element.
+        Quadratic edges as nodes (a, mid, b), in the direction of their element. An edge counts once: repeated
+        edges, in either direction, are removed.
     nodes : int32 (m,)
         Node numbers, sorted and unique. An outlet may have nodes that are on none of its edges.
     """
@@ -58,6 +59,9 @@ class Boundary:
         edges = _frozen(np.reshape(self.edges, (0, 3)) if np.size(self.edges) == 0 else self.edges, np.int32, "edges")
         if edges.ndim != 2 or edges.shape[1] != 3:
             raise MeshError(f"boundary edges must have shape (n, 3), not {edges.shape}")
+        first = np.sort(np.unique(np.sort(edges, axis=1), axis=0, return_index=True)[1])
+        if len(first) < len(edges):
+            edges = edges[first]
         nodes = np.unique(_frozen(self.nodes, np.int32, "boundary nodes"))
         object.__setattr__(self, "edges", edges)
         object.__setattr__(self, "nodes", _frozen(nodes, np.int32, "boundary nodes"))
@@ -83,11 +87,15 @@ class Mesh:
         Zero-based nodes of each element: corners 0-3 counter-clockwise, then the mid-sides of
         the edges (0,1), (1,2), (2,3), (3,0).
     boundaries : mapping of name to Boundary, optional
-        Named boundaries. `with_boundaries` fills in `inlet`, `outlet` and `walls`.
+        Named boundaries. If there are none, `with_boundaries` finds `inlet`, `outlet` and `walls` by position.
     source : str
         Origin of the mesh (a file name), for messages.
-    warnings : tuple of str
-        Warnings about this mesh; they appear in the report of each run.
+    warnings, notes : tuple of str
+        Possible problems of this mesh, and what a reader left aside; they appear in the report of each run.
+    lost : mapping of name to str
+        Names in the file that are not boundaries here, and the reason. A condition on one of them is refused.
+    by_position : tuple of str
+        The boundaries that `with_boundaries` found by position.
 
     Raises
     ------
@@ -102,6 +110,9 @@ class Mesh:
     boundaries: Mapping[str, Boundary] = field(default_factory=dict)
     source: str = "mesh"
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    lost: Mapping[str, str] = field(default_factory=dict)
+    by_position: tuple[str, ...] = ()
     # What `validate_mesh` found. Not an argument, so that `replace` and pickle leave it behind: a changed mesh is new.
     _validated: "Mesh | None" = field(default=None, init=False, repr=False)
 
@@ -122,10 +133,12 @@ class Mesh:
                 raise MeshError(f"{self.source}: {name!r} is not a valid name of a boundary")
             if not isinstance(boundary, Boundary):
                 raise MeshError(f"{self.source}: boundary {name!r} must be a Boundary, not {boundary!r}")
-        object.__setattr__(self, "boundaries", MappingProxyType(dict(self.boundaries)))
+        for name in ("boundaries", "lost"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Mesh, (self.x, self.y, self.quad8, dict(self.boundaries), self.source, self.warnings)
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+        return partial(Mesh, **values | {"boundaries": dict(self.boundaries), "lost": dict(self.lost)}), ()
 
     def __repr__(self) -> str:
         names = ", ".join(self.boundaries) or "none"

@@ -10,6 +10,7 @@ from fem_core.plot import flow
 from fem_core.plot.axes import DPI, INK, PALE, dress, dress_bar, new_figure
 from fem_core.plot.outline import element_sides, outline
 from fem_core.plot.raster import Raster, Triangles
+from fem_core.problem import condition_text
 from fem_core.results import Fields
 from fem_core.support.wording import count
 from fem_core.types import Floats
@@ -248,4 +249,5 @@ def _title(solution: Fields) -> str:
         how = f"NOT CONVERGED ({report.solver['stop_reason']}): {how}"
     figures = f"u max {report.solution['u_max']:.6g} m²/s, speed max {report.solution['speed_max']:.4g} m/s"
     size = f"{count(report.mesh['nodes'], 'node')}, {count(report.mesh['elements'], 'element')}"
-    return f"{solution.mesh.source}: {size}\n{figures}; {how}"
+    conditions = "; ".join(map(condition_text, report.conditions))
+    return "\n".join(filter(None, [f"{solution.mesh.source}: {size}; {how}", conditions, figures]))

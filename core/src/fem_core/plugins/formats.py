@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fem_core.mesh.mesh import Mesh
+from fem_core.problem import Problem
 from fem_core.results import Fields
 
 
@@ -21,12 +22,15 @@ class MeshFormat:
     read : function of a path
         Returns the mesh as stored; `read_mesh` validates it.
     write : function of a mesh and a path, optional
+    problem : function of a path, optional
+        Returns the problem that is stored with the mesh; None if the file is only a mesh.
     """
 
     suffixes: tuple[str, ...]
     summary: str
     read: Callable[[Path], Mesh]
     write: Callable[[Mesh, Path], None] | None = None
+    problem: Callable[[Path], Problem | None] | None = None
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,8 @@ def solve(
     ----------
     mesh : Mesh or path
     problem : Problem, optional
-        By default `Problem.potential_flow`: γ = `INFLOW` at `inlet`, u = 0 at `outlet`.
+        By default the problem that is stored in the file, if it is a result; or else
+        `Problem.potential_flow`: γ = `INFLOW` at `inlet`, u = 0 at `outlet`.
     backend : str, BackendInfo or Session
         A name, a chain `"mp-shm,numba"`, `"auto"`, or what `open_backend` returned.
     fallback : bool
@@ -73,7 +74,7 @@ def solve(
         Options of the backends.
     **options
         `solver`, `rtol`, `atol`, `maxiter`, `monitor`, `solver_options`, `observers`, `on_event`,
-        `cancel`, `boundary_tolerance`, `outputs`: see `RunOptions`.
+        `cancel`, `boundary_tolerance`, `by_position`, `outputs`: see `RunOptions`.
 
     Returns
     -------
@@ -132,20 +133,19 @@ def assemble_system(
     >>> bool(abs(system.matrix.sum(axis=1)).max() < 1e-12)  # constants are in the null space
     True
     """
-    mesh = _prepare(mesh, problem)
+    mesh, problem = _prepare(mesh, problem or Problem())
     with _session(backend) as session:
         run = session.stages()
         if sparsity is None:
             sparsity = run.perform(COMPUTE_SPARSITY, mesh)
-        return _perform(run, ASSEMBLE_SYSTEM, mesh, backend, problem=problem or Problem(), sparsity=sparsity)
+        return _perform(run, ASSEMBLE_SYSTEM, mesh, backend, problem=problem, sparsity=sparsity)
 
 
 def apply_bc(
     system: LinearSystem, mesh: Mesh, problem: Problem | None = None, *, backend: AnyBackend = "numpy"
 ) -> LinearSystem:
     """The system with the boundary conditions of `problem` (default: those of the potential flow)."""
-    mesh = _prepare(mesh, problem)
-    problem = problem or Problem.potential_flow(mesh)
+    mesh, problem = _prepare(mesh, problem)
     with _session(backend) as session:
         return _perform(session.stages(), APPLY_BC, mesh, backend, problem=problem, system=system)
 
@@ -159,8 +159,7 @@ def solve_system(
     **options: Unpack[MethodOptions],
 ) -> SolveResult:
     """Solve for u; the system must have its boundary conditions. Solver options as in `solve`."""
-    mesh = _prepare(mesh, problem)
-    problem, wanted = problem or Problem.potential_flow(mesh), solver_options(options)
+    (mesh, problem), wanted = _prepare(mesh, problem), solver_options(options)
     with _session(backend) as session:
         run = session.stages()
         return _perform(run, SOLVE_SYSTEM, mesh, backend, problem=problem, system=system, options=wanted)
@@ -170,9 +169,9 @@ def compute_derived(
     mesh: Mesh, result: SolveResult, problem: Problem | None = None, *, backend: AnyBackend = "numpy"
 ) -> DerivedFields:
     """Velocity, speed and pressure of each element."""
-    mesh = _prepare(mesh, problem)
+    mesh, problem = _prepare(mesh, problem or Problem())
     with _session(backend) as session:
-        run, problem = session.stages(), problem or Problem()
+        run = session.stages()
         return _perform(run, COMPUTE_DERIVED, mesh, backend, problem=problem, result=result)
 
 
@@ -182,8 +181,9 @@ def _perform(run: Run, stage: ComputeStage[R], mesh: Mesh, backend: AnyBackend, 
     return made if isinstance(backend, Session) else run.to_host(made, stage, mesh)
 
 
-def _prepare(mesh: Mesh, problem: Problem | None) -> Mesh:
+def _prepare(mesh: Mesh, problem: Problem | None) -> tuple[Mesh, Problem]:
+    """The complete mesh and the problem on it; a problem without conditions is enough for some stages."""
     mesh = with_boundaries(mesh)
-    if problem is not None and problem.conditions:  # assembly and post-processing need none
-        problem.on(mesh)
-    return mesh
+    if problem is None:
+        return mesh, Problem.potential_flow(mesh)
+    return mesh, problem.on(mesh) if problem.conditions else problem

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from fem_core.assembly.system import PENALTY
 from fem_core.errors import DeviceError, MeshError
-from fem_core.io.files import read_mesh
-from fem_core.mesh.boundaries import with_boundaries
+from fem_core.io.files import ReadOptions, completed, read_problem, read_unvalidated
+from fem_core.mesh.boundaries import mesh_notes
 from fem_core.mesh.mesh import Mesh
 from fem_core.plugins.stages import APPLY_BC, ASSEMBLE_SYSTEM, COMPUTE_DERIVED, COMPUTE_SPARSITY, SOLVE_SYSTEM
 from fem_core.problem import Problem
@@ -27,15 +27,19 @@ def solve(
     source: Mesh | str | Path | Future[Mesh],
     problem: Problem | None,
     options: SolverOptions,
-    boundary_tolerance: float,
+    reading: ReadOptions,
     outputs: Iterable[str | Path],
 ) -> Solution:
-    """Solve `problem` (by default the potential flow) on a mesh."""
+    """Solve `problem` on a mesh: by default the one that is stored in the file, or else the potential flow."""
     run.current, run.options = "load_mesh", options
     if options.method != "auto":
         run.chain.provider("solve_system", problem or Problem(), options)  # an unknown solver is refused at once
-    mesh = load_mesh(run, source, boundary_tolerance)
+    mesh = load_mesh(run, source, reading)
+    if problem is None and isinstance(source, str | Path):
+        problem = read_problem(source)
     run.problem = problem.on(mesh) if problem else Problem.potential_flow(mesh)
+    if run.problem.origin:
+        run.remark(f"solves the problem that is stored in {run.problem.origin}")
     while True:
         try:
             with run.attempt():
@@ -53,19 +57,20 @@ def solve(
     return solution()  # whose report has the time that writing took
 
 
-def load_mesh(run: Run, source: Mesh | str | Path | Future[Mesh], tolerance: float) -> Mesh:
+def load_mesh(run: Run, source: Mesh | str | Path | Future[Mesh], options: ReadOptions) -> Mesh:
     """The mesh, read if it is a file, valid and with its boundaries."""
     with run.stage("load_mesh"):
         if isinstance(source, Future):
             run.remark("load_mesh ran in parallel with the opening of the backend")
             source = source.result()
         if isinstance(source, Mesh):
-            mesh = with_boundaries(source, tolerance)
+            mesh = completed(source, options)
         elif isinstance(source, str | Path):
-            mesh = read_mesh(source, boundary_tolerance=tolerance)
+            mesh = completed(read_unvalidated(Path(source)), options)
         else:
             raise MeshError(f"mesh must be a fem_core.Mesh or the path of a file, not {source!r}")
     run.account.warnings += mesh.warnings
+    run.account.notes += mesh_notes(mesh)
     run.observers.emit("fem_mesh_loaded", mesh=mesh)
     return mesh
 
@@ -112,6 +117,7 @@ def report(run: Run, opened: Opened, mesh: Mesh, result: SolveResult, derived: D
             "relative_residual": result.relative_residual,
             "true_relative_residual": result.true_relative_residual,
         },
+        conditions=run.problem.conditions_on(mesh),
         solution=summarise(result.u, mesh.used_nodes, derived),
         history=result.history,
         warnings=(*opened.warnings, *done.warnings, *_partial(result), *run.hooks.warnings),

@@ -11,7 +11,8 @@ from typing import Any, TypedDict, Unpack
 
 from fem_core.backends.default import DefaultBackend
 from fem_core.errors import BackendError, BackendUnavailable, FemError, OptionError, ProblemError
-from fem_core.mesh.mesh import SAME_PLACE, Mesh
+from fem_core.io.files import ReadOptions
+from fem_core.mesh.mesh import Mesh
 from fem_core.plugins.backend import Backend, BackendInfo
 from fem_core.plugins.events import Event
 from fem_core.plugins.registry import REGISTRY
@@ -38,18 +39,16 @@ class MethodOptions(TypedDict, total=False):
     solver_options: Mapping[str, Any]
 
 
-class RunOptions(MethodOptions, total=False):
-    """Keyword arguments of a run: those of `MethodOptions`, and these.
+class RunOptions(MethodOptions, ReadOptions, total=False):
+    """Keyword arguments of a run: those of `MethodOptions` and `ReadOptions`, and these.
 
     observers: objects with event hooks or wrappers. on_event: a callable that gets each `Event`.
-    cancel: a token that stops the run. boundary_tolerance: see `with_boundaries`.
-    outputs: files to write, in the stage `write`.
+    cancel: a token that stops the run. outputs: files to write, in the stage `write`.
     """
 
     observers: Iterable[object]
     on_event: Callable[[Event], object] | None
     cancel: CancelToken | None
-    boundary_tolerance: float
     outputs: Iterable[str | Path]
 
 
@@ -200,8 +199,8 @@ class Session:
             with run.told():
                 self.ensure_open()
                 run.announce(self.opened)
-                tolerance, outputs = options.get("boundary_tolerance", SAME_PLACE), options.get("outputs", ())
-                solution = pipeline.solve(run, self.opened, mesh, problem, solver, tolerance, outputs)
+                outputs = options.get("outputs", ())
+                solution = pipeline.solve(run, self.opened, mesh, problem, solver, options, outputs)
             run.observers.emit("fem_solve_complete", report=solution.report)
         return solution
 

@@ -1,32 +1,41 @@
 """All that can be said of a mesh before it is solved, also of one that validation refuses."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from fem_core.assembly.cost import Cost, work_on
 from fem_core.backends.default import DefaultBackend
 from fem_core.errors import MeshError, ProblemError
-from fem_core.io.files import read_unvalidated
+from fem_core.io.files import ReadOptions, completed, read_problem, read_unvalidated
 from fem_core.mesh import quad8 as q8
-from fem_core.mesh.boundaries import complete
-from fem_core.mesh.geometry import Fault, det_jacobian, edges_among, mesh_faults, usable_part, validate_mesh
+from fem_core.mesh.boundaries import complete, mesh_notes
+from fem_core.mesh.geometry import (
+    Fault,
+    det_jacobian,
+    edge_lengths,
+    edges_among,
+    mesh_faults,
+    usable_part,
+    validate_mesh,
+)
 from fem_core.mesh.mesh import SAME_PLACE, Mesh
 from fem_core.mesh.quality import LIMITS, Quality, element_quality
 from fem_core.mesh.repair import close_nodes, repair_mesh
 from fem_core.plugins.registry import REGISTRY
-from fem_core.problem import INFLOW, Dirichlet, Problem, Robin, boundary_nodes
+from fem_core.problem import INFLOW, Dirichlet, Problem, Robin, boundary_names, boundary_nodes
 from fem_core.solvers.auto import choose
 from fem_core.support.hardware import available_memory
 from fem_core.support.wording import byte_size, count, name_some, verb
 from fem_core.types import Floats, Ints
 
 _LISTED = 1000  # elements or nodes of a fault in JSON
-_CONDITIONS = (Robin("inlet", INFLOW), Dirichlet("outlet"))
+_DEFAULT = Problem((Robin("inlet", INFLOW), Dirichlet("outlet")))
+_NO_OPTIONS: ReadOptions = {}
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,10 @@ class MeshCheck:
         Of the elements, in m².
     costs : mapping
         What a solve takes by each solver that can tell, by its name; empty where there are faults.
+    conditions : tuple of mapping
+        What is solved on it: see `Problem.conditions_on`; empty where there are faults.
+    notes : tuple of str
+        What a reader left aside.
     """
 
     source: str
@@ -84,6 +97,8 @@ class MeshCheck:
     quality: Quality = field(default_factory=lambda: Quality(*np.empty((3, 0))))
     areas: Floats = field(default_factory=lambda: np.empty(0))
     costs: Mapping[str, Cost] = field(default_factory=dict)
+    conditions: tuple[Mapping[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def solvable(self) -> bool:
@@ -145,7 +160,9 @@ class MeshCheck:
             "costs": {name: {**asdict(cost), "fits": self.fits(name)} for name, cost in self.costs.items()},
             "memory_available": self.memory,
             "solver": self.solver,
+            "conditions": [dict(one) for one in self.conditions],
             "warnings": list(self.warnings),
+            "notes": list(self.notes),
             "faults": [
                 {
                     "text": fault.text,
@@ -172,11 +189,11 @@ class MeshCheck:
 
 
 def check_mesh(
-    mesh: Mesh | str | Path, *, boundary_tolerance: float = SAME_PLACE, merge_tolerance: float = SAME_PLACE
+    mesh: Mesh | str | Path, *, merge_tolerance: float = SAME_PLACE, **options: Unpack[ReadOptions]
 ) -> MeshCheck:
     """Look at a mesh or mesh file without solving it; faults are collected, not raised.
 
-    The tolerances are those of `with_boundaries`, and of `repair_mesh` for what can be mended.
+    `merge_tolerance` is that of `repair_mesh`; `options` are those of `ReadOptions`.
 
     Raises MeshError where a file can't be read as a mesh at all.
 
@@ -186,6 +203,8 @@ def check_mesh(
     (True, ['cg', 'direct', 'mg'], [('inlet', 2), ('outlet', 2), ('walls', 12)])
     """
     given = mesh if isinstance(mesh, Mesh) else read_unvalidated(Path(mesh))
+    problem = (None if isinstance(mesh, Mesh) else read_problem(mesh)) or _DEFAULT
+    solve_it = partial(solve_faults, problem=problem, options=options)
     faults: list[Fault] = []
     try:
         part, numbers = validate_mesh(given), np.arange(given.n_elements, dtype=np.int32)
@@ -200,12 +219,13 @@ def check_mesh(
         orphan_nodes=given.n_nodes - int(np.count_nonzero(used)), memory=memory,
     )  # fmt: skip
     if not part.n_elements:
-        mending = _mending(given, boundary_tolerance, merge_tolerance)
+        mending = _mending(given, merge_tolerance, solve_it)
         return found(mesh=part, faults=tuple(faults), warnings=given.warnings, mending=mending)
-    part = complete(part, boundary_tolerance)
-    faults += _problem_faults(part, sound=not faults)
-    mending = _mending(given, boundary_tolerance, merge_tolerance) if faults else ()
-    costs = {} if faults else _costs(part)
+    part = complete(part, options.get("boundary_tolerance", SAME_PLACE), options.get("by_position", False))
+    faults += _problem_faults(part, problem, sound=not faults)
+    mending = _mending(given, merge_tolerance, solve_it) if faults else ()
+    problem = problem if faults else problem.on(part)
+    costs = {} if faults else _costs(part, problem)
     if costs and memory is not None and (least := min(cost.memory for cost in costs.values())) > memory:
         text = f"a solve needs {byte_size(least)} of memory, but {byte_size(memory)} are available"
         faults.append(Fault(f"{text}; use a coarser mesh or a machine with more memory"))
@@ -213,12 +233,14 @@ def check_mesh(
     return found(
         mesh=part,
         faults=tuple(faults),
-        warnings=(*part.warnings, *_warnings(part, numbers, given, quality)),
+        warnings=(*part.warnings, *_warnings(part, numbers, problem, quality)),
         mending=mending,
         boundaries=tuple(_boundaries(part, given)),
         quality=quality,
         areas=np.abs(det_jacobian(part)[:, :9]) @ q8.WEIGHTS_3X3,
         costs=costs,
+        conditions=() if faults else problem.conditions_on(part),
+        notes=mesh_notes(part),
     )
 
 
@@ -228,71 +250,70 @@ def _existing(mesh: Mesh) -> Ints:
     return nodes[(nodes >= 0) & (nodes < mesh.n_nodes)]
 
 
-def _problem_faults(mesh: Mesh, sound: bool) -> Iterator[Fault]:
-    """What keeps the default problem from being solved on `mesh`."""
-    lost = False
-    for condition in _CONDITIONS:
-        try:
-            boundary_nodes(mesh, condition)
-        except ProblemError as error:
-            lost = True
-            yield Fault(str(error).removeprefix(f"{mesh.source}: "))
-    if sound and not lost:
-        try:
-            Problem(_CONDITIONS).on(mesh)
-        except ProblemError as error:
-            yield Fault(str(error).removeprefix(f"{mesh.source}: "))
+def _refused(mesh: Mesh, look: Callable[[], object]) -> list[Fault]:
+    try:
+        look()
+    except ProblemError as error:
+        return [Fault(str(error).removeprefix(f"{mesh.source}: "))]
+    return []
 
 
-def solve_faults(mesh: Mesh, boundary_tolerance: float = SAME_PLACE) -> list[Fault]:
-    """Why a mesh can't be solved on any machine: what is wrong with it, or else with its boundaries and parts."""
+def _problem_faults(mesh: Mesh, problem: Problem, sound: bool) -> list[Fault]:
+    """Why `problem` can't be solved on `mesh`."""
+    faults = _refused(mesh, lambda: boundary_names(mesh, [one.boundary for one in problem.conditions]))
+    for condition in () if faults else problem.conditions:
+        faults += _refused(mesh, partial(boundary_nodes, mesh, condition))
+    return faults if faults or not sound else _refused(mesh, partial(problem.on, mesh))
+
+
+def solve_faults(mesh: Mesh, problem: Problem | None = None, options: ReadOptions = _NO_OPTIONS) -> list[Fault]:
+    """Why a problem can't be solved on a mesh on any machine: faults of the mesh, or else those of the problem."""
     faults = list(mesh_faults(mesh))
-    return faults or list(_problem_faults(complete(validate_mesh(mesh), boundary_tolerance), sound=True))
+    return faults or _problem_faults(completed(mesh, options), problem or _DEFAULT, sound=True)
 
 
-def _mending(mesh: Mesh, boundary_tolerance: float, merge_tolerance: float) -> tuple[str, ...]:
+def _mending(mesh: Mesh, merge_tolerance: float, faults_of: Callable[[Mesh], list[Fault]]) -> tuple[str, ...]:
     try:
         mended, done = repair_mesh(mesh, merge_tolerance)
     except MeshError:
         return ()
-    return () if solve_faults(mended, boundary_tolerance) else tuple(done)
+    return () if faults_of(mended) else tuple(done)
 
 
-def _costs(mesh: Mesh) -> dict[str, Cost]:
-    """Of the solvers that can tell."""
+def _costs(mesh: Mesh, problem: Problem) -> dict[str, Cost]:
+    """The cost of each solver that can estimate it."""
     solvers = DefaultBackend(REGISTRY.extensions("fem_linear_solvers")).solvers
-    work = work_on(mesh, mesh.boundaries["outlet"].nodes)
+    work = work_on(mesh, problem.fixed_on(mesh)[0])
     return {name: solver.cost(work) for name, solver in solvers.items() if hasattr(solver, "cost")}
 
 
 def _boundaries(mesh: Mesh, given: Mesh) -> Iterator[BoundaryFound]:
     for name, boundary in mesh.boundaries.items():
         nodes, edges = boundary.nodes, boundary.edges
-        x, y = mesh.x[edges] @ q8.EDGE_DN.T, mesh.y[edges] @ q8.EDGE_DN.T
         box = [(float(a[nodes].min()), float(a[nodes].max())) if len(nodes) else None for a in (mesh.x, mesh.y)]
-        named_by = "the mesh" if name in given.boundaries else "position"
-        length = float((np.hypot(x, y) @ q8.EDGE_WEIGHTS).sum())
+        named_by = "the mesh" if name in given.boundaries else "position" if mesh.by_position else "the rest"
+        length = float(edge_lengths(mesh, edges).sum())
         yield BoundaryFound(name, named_by, len(edges), len(nodes), length, *box)
 
 
-def _warnings(mesh: Mesh, numbers: Ints, given: Mesh, quality: Quality) -> Iterator[str]:
+def _warnings(mesh: Mesh, numbers: Ints, problem: Problem, quality: Quality) -> Iterator[str]:
     """What a person should know who solves on `mesh`, beside what is in its own warnings."""
     exterior = mesh.matched_edges.exterior
     named = np.concatenate([boundary.edges for boundary in mesh.boundaries.values()])
     if len(bare := exterior[~edges_among(exterior, named)]):
         number = count(len(bare), "exterior edge", "are")
         yield f"{number} in no boundary, such as {tuple(bare[0].tolist())}: no flow passes through"
-    for name in ("inlet", "outlet"):
-        if inside := int(np.count_nonzero(~edges_among(mesh.boundaries[name].edges, exterior))):
-            number = f"{count(inside, 'edge')} of the {name} {verb(inside, 'lie')}"
+    for name in {one.boundary: None for one in problem.conditions if one.boundary in mesh.boundaries}:
+        boundary = mesh.boundaries[name]
+        if inside := int(np.count_nonzero(~edges_among(boundary.edges, exterior))):
+            number = f"{count(inside, 'edge')} of the boundary {name} {verb(inside, 'lie')}"
             yield f"{number} inside the mesh, where fluid passes on both sides"
-    outlet = mesh.boundaries["outlet"]
-    if len(loose := np.setdiff1d(outlet.nodes, outlet.edges)) and "outlet" not in given.boundaries:
-        yield (
-            f"{name_some(loose, 'node')} of the outlet {verb(len(loose), 'are')} on none of its edges: u is fixed at a "
-            "single point there, and the flow is singular; name the outlet in the mesh, or increase the "
-            "boundary tolerance"
-        )
+        if name in mesh.by_position and len(loose := np.setdiff1d(boundary.nodes, boundary.edges)):
+            yield (
+                f"{name_some(loose, 'node')} of the {name} {verb(len(loose), 'are')} on none of its edges: u is fixed "
+                f"at a single point there, and the flow is singular; name the {name} in the mesh, or increase the "
+                "boundary tolerance"
+            )
     pairs = close_nodes(mesh)
     if len(pairs):
         a, b = pairs[0]
