@@ -29,6 +29,7 @@ KEYS = {
     "backend": None,
     "providers": STAGES,
     "mesh": {"nodes", "elements", "orphan_nodes"},
+    "conditions": None,
     "solver": {"method", "iterations", "converged", "stop_reason", "relative_residual", "true_relative_residual"},
     "stages": STAGES,
     "solution": {"u_min", "u_max", "u_mean", "u_std", "speed_max", "pressure_min"},
@@ -289,6 +290,19 @@ def test_json_is_one_object_with_the_promised_keys(mesh):
     assert report["backend"] == "numpy"
     assert report["solver"]["converged"] is True
     assert report["solution"]["u_max"] == pytest.approx(7.5)
+    inlet, outlet = report["conditions"]
+    assert inlet == pytest.approx(
+        {
+            "boundary": "inlet",
+            "kind": "Robin",
+            "value": 2.5,
+            "p": 0,
+            "length": 1,
+            "nodes": inlet["nodes"],
+            "origin": "mesh",
+        }
+    )
+    assert (outlet["boundary"], outlet["kind"], outlet["value"], outlet["length"]) == ("outlet", "Dirichlet", 0, 1)
     assert all(isinstance(warning, str) for warning in report["warnings"])
 
 
@@ -427,7 +441,7 @@ def test_nobody_waits_for_a_mesh_that_is_of_no_use(tmp_path):
         "from fem_core.cli import main\n"
         "main()\n"
     )
-    (tmp_path / "mesh.h5").touch()
+    fem.write_mesh(fem.generate.duct(nx=2, ny=1), tmp_path / "mesh.h5")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
     assert (done.stdout, done.returncode) == ("reading\n", 3)
     assert "nosuch" in done.stderr

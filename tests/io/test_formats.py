@@ -70,7 +70,7 @@ def test_a_mesh_comes_back_with_its_boundaries(suffix, mesh):
         path = write_mesh(mesh, Path(folder) / f"mesh{suffix}")
         found = read_mesh(path)
         assert_same(found, mesh, rtol=1e-15 if suffix == ".xlsx" else 0.0)
-        assert set(found.boundaries) == {*mesh.boundaries, "inlet", "outlet", "walls"}
+        assert set(found.boundaries) == {*(mesh.boundaries or ("inlet", "outlet")), "walls"}
         assert [p.name for p in Path(folder).iterdir()] == [path.name]
 
 
@@ -88,7 +88,7 @@ def test_edges_inside_the_mesh_can_be_a_boundary(tmp_path, suffix):
     # In whichever direction: two elements have them.
     mesh = squares(2)
     inner = np.array([[mesh.quad8[0, i] for i in (1, 5, 2)]], dtype=np.int32)
-    mesh = replace(mesh, boundaries={"cut": Boundary.from_edges(inner)})
+    mesh = replace(mesh, boundaries={**mesh.boundaries, "cut": Boundary.from_edges(inner)})
     found = read_mesh(write_mesh(mesh, tmp_path / f"mesh{suffix}")).boundaries["cut"]
     assert rows(found.edges) <= rows(inner) | rows(inner[:, ::-1])
     assert len(found.edges) == 1
@@ -144,7 +144,7 @@ def test_a_result_solves_again_alike(tmp_path, suffix):
 def test_a_result_with_a_cut_inside_keeps_it(tmp_path):
     mesh = squares(2)
     inner = np.array([[mesh.quad8[0, i] for i in (1, 5, 2)]], dtype=np.int32)
-    mesh = replace(mesh, boundaries={"cut": Boundary.from_edges(inner)})
+    mesh = replace(mesh, boundaries={**mesh.boundaries, "cut": Boundary.from_edges(inner)})
     found = read_mesh(fem.solve(mesh, solver="direct").write(tmp_path / "u.vtu")).boundaries["cut"]
     assert rows(np.sort(found.edges)) == rows(np.sort(inner))
 
@@ -305,7 +305,7 @@ def test_sets_and_surfaces(tmp_path):
         "*ELSET, ELSET=bottom, GENERATE\n1, 3\n*SURFACE, TYPE=ELEMENT, NAME=floor\nbottom, S1\n"
         "*SURFACE, NAME=corner\n1, S4\n1, S1\n*STEP\n*END STEP\n",
     )
-    assert set(mesh.boundaries) == {"Left", "copy", "floor", "corner", "inlet", "outlet", "walls"}
+    assert set(mesh.boundaries) == {"Left", "copy", "floor", "corner", "walls"}
     for name in ("Left", "copy"):
         assert rows(mesh.boundaries[name].edges) == rows(MESH.boundaries["inlet"].edges)
     assert len(mesh.boundaries["floor"].edges) == 3

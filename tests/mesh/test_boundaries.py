@@ -113,12 +113,16 @@ def test_names_stored_with_the_mesh_win():
     assert with_boundaries(turned) is turned
 
 
-def test_the_rest_is_filled_in():
+def test_a_missing_end_is_found_by_position_on_request_only():
     # A mesh that names only its inlet, half-way up: the outlet by position, the walls from what is left.
     mesh = squares(2)
     top = mesh.exterior_edges[(mesh.y[mesh.exterior_edges] == 1).all(axis=1)]
-    found = with_boundaries(replace(mesh, boundaries={"inlet": Boundary.from_edges(top)}))
-    assert edge_set(found.boundaries["inlet"].edges) == edge_set(top)
+    half = replace(mesh, boundaries={"INLET": Boundary.from_edges(top)})
+    assert list(with_boundaries(half).boundaries) == ["INLET", "walls"]
+    found = with_boundaries(half, by_position=True)
+    assert found.by_position == ("outlet",)
+    assert list(found.boundaries) == ["INLET", "outlet", "walls"]
+    assert edge_set(found.boundaries["INLET"].edges) == edge_set(top)
     assert np.array_equal(found.boundaries["outlet"].nodes, mesh.boundaries["outlet"].nodes)
     assert len(found.boundaries["walls"].edges) == 4
     assert not edge_set(found.boundaries["walls"].edges) & edge_set(top)
@@ -129,8 +133,9 @@ def test_other_names_are_kept_and_are_not_walls():
     mesh = squares(2)
     bottom = mesh.exterior_edges[(mesh.y[mesh.exterior_edges] == 0).all(axis=1)]
     found = with_boundaries(replace(mesh, boundaries={"hot": Boundary.from_edges(bottom[:, ::-1])}))
-    assert list(found.boundaries) == ["hot", "inlet", "outlet", "walls"]
-    assert len(found.boundaries["walls"].edges) == 2
+    assert list(found.boundaries) == ["hot", "walls"]
+    assert found.by_position == ()
+    assert len(found.boundaries["walls"].edges) == 6
     assert edge_set(found.boundaries["hot"].edges) == edge_set(bottom[:, ::-1])
 
 

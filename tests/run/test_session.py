@@ -563,10 +563,10 @@ def test_a_mesh_that_is_still_being_read(tmp_path):
     path = fem.write_mesh(fem.generate.duct(nx=4, ny=2), tmp_path / "duct.h5")
     expected = fem.solve(path, backend="numpy", solver="direct")
     with fem.open_backend("numpy") as session:
-        found = session.solve(reading(path), solver="direct")
+        found = session.solve(reading(path, {}), solver="direct")
         assert np.array_equal(expected.u, found.u)
         heard = []
         with pytest.raises(fem.MeshError, match="this file doesn't exist"):
-            session.solve(reading(tmp_path / "none.h5"), on_event=heard.append)
+            session.solve(reading(tmp_path / "none.h5", {}), on_event=heard.append)
     assert heard[-1].name == "fem:error"
     assert heard[-1].data["stage"] == "load_mesh"

@@ -34,20 +34,23 @@ _SMALL = 1 << 12
 
 def read(path: Path) -> Mesh:
     """The mesh in an HDF5 file. Raises MeshError naming the file and what was found."""
-    import h5py
-
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        if error.errno:  # the system's, not the library's: no such file, say
-            raise
-        raise MeshError(f"{path}: not a readable HDF5 file; it has another format or is incomplete") from None
-    with file:
+    with _open(path) as file:
         try:
             found = {name: _dataset(file, name, path) for name in ("x", "y", "quad8")}
             return Mesh(**found, boundaries=_boundaries(file, path), source=path.name)
         except (OSError, RuntimeError, ValueError, TypeError, KeyError, MemoryError) as error:
             raise MeshError(f"{path}: damaged HDF5 file ({_first_line(error)})") from None
+
+
+def _open(path: Path) -> Any:
+    import h5py
+
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        if error.errno:  # the system's, not the library's: no such file, say
+            raise
+        raise MeshError(f"{path}: not a readable HDF5 file; it has another format or is incomplete") from None
 
 
 def _boundaries(file: Any, path: Path) -> dict[str, Boundary]:
@@ -241,9 +244,7 @@ def _write_vtkhdf(new: _New, solution: Fields) -> None:
 @contextmanager
 def _solution(path: Path) -> Iterator[Any]:
     """The group `solution` of a result; None in a file without one. Errors in the block name the file."""
-    import h5py
-
-    with h5py.File(path, "r") as file:
+    with _open(path) as file:
         if "solution" not in file:
             yield None
             return
