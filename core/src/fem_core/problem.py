@@ -293,13 +293,16 @@ def boundary_names(mesh: Mesh, wanted: Sequence[str]) -> list[str]:
         named = {name.casefold(): name for name in mesh.boundaries}
         near = next(filter(None, (nearest(one.casefold(), named, cutoff=0.5) for one in missing)), None)
         known = f"boundaries: {', '.join(map(repr, mesh.boundaries)) or 'none: call fem_core.with_boundaries(mesh)'}"
-        way = f" (did you mean {named[near]!r}?)" if near else ""
+        meant = f" (did you mean {named[near]!r}?)" if near else ""
+        way = ""
         if named and set(missing) <= {"inlet", "outlet"}:
-            way += (
+            way = (
                 f"; name the {' and the '.join(missing)} in the mesh, or find what is missing by position: "
                 "--by-position (by_position=True)"
             )
-        raise ProblemError(f"{mesh.source}: there is no boundary {' and no '.join(map(repr, missing))}; {known}{way}")
+        raise ProblemError(
+            f"{mesh.source}: there is no boundary {' and no '.join(map(repr, missing))}{meant}; {known}{way}"
+        )
     return found
 
 
