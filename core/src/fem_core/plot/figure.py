@@ -1,5 +1,6 @@
 """The figure: a panel for each field, laid out so that the panels are as large as they can be."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,8 @@ MAPS = {
 
 _WIDTH, _HEIGHT = 13.5, 9.0  # of a figure, in inches, at most
 _NARROW, _PANEL = 7.0, 2.6  # width of figure and panel at least, for their titles
-_BESIDE, _ABOVE, _TITLE = 1.5, 0.85, 0.55  # room of a panel for axis and colour bar, for title and axis; of the figure
+_BESIDE, _ABOVE, _TITLE = 1.5, 0.85, 0.72  # room of a panel for axis and colour bar, for title and axis; of the figure
+_LETTER, _CONDITIONS = 0.085, 6  # width of a letter of the title in inches, conditions in the title
 _LEVELS = 24  # lines of equal potential, about
 _CONTOURED = 500  # pixels along the longer side that contours are taken from
 _OUTLIERS = 0.1  # per cent of the elements beyond the colour scale: corners have unbounded speeds
@@ -56,7 +58,7 @@ def draw(solution: Fields, fields: Sequence[str]) -> Any:
             _draw_convergence(panel, solution, narrow)
         elif picture:
             picture.draw(figure.add_subplot(grid[row, column]), name)
-    figure.suptitle(_title(solution), fontsize=11, color=INK)
+    figure.suptitle(_title(solution, int(size[0] / _LETTER)), fontsize=11, color=INK)
     return figure
 
 
@@ -240,7 +242,8 @@ def _draw_convergence(axis: Any, solution: Fields, narrow: bool) -> None:
         side.set_visible(False)
 
 
-def _title(solution: Fields) -> str:
+def _title(solution: Fields, letters: int) -> str:
+    """What was solved, how and with what result; the conditions in lines of at most so many letters."""
     report = solution.report
     how = f"{report.backend}, {report.solver['method']}"
     if report.iterations:
@@ -249,5 +252,8 @@ def _title(solution: Fields) -> str:
         how = f"NOT CONVERGED ({report.solver['stop_reason']}): {how}"
     figures = f"u max {report.solution['u_max']:.6g} m²/s, speed max {report.solution['speed_max']:.4g} m/s"
     size = f"{count(report.mesh['nodes'], 'node')}, {count(report.mesh['elements'], 'element')}"
-    conditions = "; ".join(map(condition_text, report.conditions))
+    shown = [condition_text(one) for one in report.conditions[:_CONDITIONS]]
+    if more := len(report.conditions) - len(shown):
+        shown.append(f"{more} more")
+    conditions = textwrap.fill("; ".join(shown), letters)
     return "\n".join(filter(None, [f"{solution.mesh.source}: {size}; {how}", conditions, figures]))
