@@ -400,7 +400,10 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path, source, old, new, said):
         ("*NODE\n1, 0, 0\n2, 1\n", "line 1: *NODE: rows of 3 or 4 numbers were expected"),
         ("*NODE\nnan, 0, 0\n", "the node numbers must be whole numbers"),
         ("*NODE\n1, 0, zero\n", "line 1: *NODE: something that isn't a number"),
-        ("*NODE\n1, 0, 0, 1\n", "node 1 has z other than 0"),
+        (
+            "*NODE\n1,0,0,1\n2,1,0,0\n*ELEMENT, TYPE=CPS8\n1,1,2,1,2,1,2,1,2\n",
+            "node 1 has z other than 0, and z isn't the same everywhere (0 to 1)",
+        ),
         (
             "** hi\n\n*NODE\n1,0,0\n*ELEMENT, TYPE=CPS4\n1,1,1,1,1\n",
             "line 5: *ELEMENT: elements of type CPS4; only plane 8-node",

@@ -40,7 +40,7 @@ class _Model:
     """What the blocks of a file add up to; node and element numbers are the file's."""
 
     def __init__(self, size: int) -> None:
-        self.nodes: list[tuple[Array, Array]] = []  # numbers; x and y
+        self.nodes: list[tuple[Array, Array]] = []  # numbers; x, y and z
         self.quads: list[Array] = []  # number, nodes
         self.lines: list[Array] = []
         self.node_sets: dict[str, list[Array]] = {}
@@ -115,12 +115,14 @@ def read(path: Path) -> Mesh:
     if not model.nodes or not model.quads:
         raise MeshError(f"{path}: there are no {'plane 8-node elements' if model.nodes else 'nodes'}")
     labels = np.concatenate([labels for labels, _ in model.nodes])
-    x, y = (np.concatenate([points[:, column] for _, points in model.nodes]) for column in (0, 1))
+    points = np.concatenate([points for _, points in model.nodes])
     model.nodes.clear()
     elements = np.concatenate([rows[:, 0] for rows in model.quads])
     quad8 = np.concatenate([positions(path, labels, rows[:, 1:]) for rows in model.quads])
     model.quads.clear()
-    return Mesh(x, y, quad8, _boundaries(path, model, quad8, labels, elements), path.name)
+    notes = check_plane(path, points, labels, quad8)
+    boundaries = _boundaries(path, model, quad8, labels, elements)
+    return Mesh(points[:, 0], points[:, 1], quad8, boundaries, path.name, notes=notes)
 
 
 def _model(path: Path) -> _Model:
@@ -172,8 +174,9 @@ def _add(model: _Model, block: _Block) -> None:
         case "NODE":
             rows = block.numbers(float, (3, 4))
             labels = node_labels(block.path, rows[:, 0])
-            check_plane(block.path, rows[:, 1:], labels)
-            model.nodes.append((labels, rows[:, 1:3]))
+            points = np.zeros((len(rows), 3))
+            points[:, : rows.shape[1] - 1] = rows[:, 1:]
+            model.nodes.append((labels, points))
             if name := block.parameters.get("NSET"):
                 model.node_sets.setdefault(name, []).append(labels)
         case "ELEMENT":

@@ -1,5 +1,6 @@
 """What every reader of strangers' files checks before it believes one, and what writers check of a mesh."""
 
+import codecs
 import importlib.util
 import warnings
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ import numpy as np
 
 from fem_core.errors import MeshError
 from fem_core.mesh.geometry import find_edges
-from fem_core.mesh.mesh import Mesh
+from fem_core.mesh.mesh import SAME_PLACE, Mesh
 from fem_core.mesh.quad8 import EDGES
 from fem_core.support.wording import name_some, pip_install
 from fem_core.types import Array, Floats
@@ -27,12 +28,36 @@ def check_claim(path: Path, what: str, claimed: int, stored: int, verb: str = "c
         raise MeshError(f"{path}: {what} {verb} {claimed:,} bytes but stores only {stored:,}, so the file is refused")
 
 
-def check_plane(path: Path, points: Floats, labels: Array) -> None:
-    """Refuse points, (n, 2 or more), that aren't in the plane z = 0; `labels` are their numbers in the file."""
-    if points.shape[1] > 2 and len(bad := np.flatnonzero(points[:, 2])):
-        raise MeshError(
-            f"{path}: {name_some(labels[bad], 'node', 'have')} z other than 0; the mesh must lie in the x-y plane"
-        )
+def check_plane(path: Path, points: Floats, labels: Array, quad8: Array | None = None) -> tuple[str, ...]:
+    """Refuse points, (n, 2 or more), that don't lie in a plane z = constant; returns the notes to a mesh of them.
+
+    z may vary by rounding errors, 1e-9 of the extent. A plane other than z = 0 is noted: the problem in it is the
+    same. `labels` are the numbers of the points in the file. With `quad8`, only the nodes of elements count.
+    """
+    if points.shape[1] < 3 or not points[:, 2].any():
+        return ()
+    if quad8 is not None:
+        used = np.unique(quad8)
+        points, labels = points[used], labels[used]
+    if not len(points):
+        return ()
+    z = points[:, 2]
+    with np.errstate(over="ignore", invalid="ignore"):
+        tolerance = SAME_PLACE * np.ptp(points[:, :2], axis=0).max()
+        off = ~(np.abs(z) <= (tolerance if np.isfinite(tolerance) else 0))  # NaN is off, too
+        if not off.any():
+            return ()
+        if np.ptp(z) <= tolerance < np.inf:
+            return (f"the mesh lies in the plane z = {np.median(z):g}, and is solved in it",)
+    raise MeshError(
+        f"{path}: {name_some(labels[off], 'node', 'have')} z other than 0, and z isn't the same everywhere "
+        f"({z.min():g} to {z.max():g}); turn the mesh into the x-y plane or a plane parallel to it"
+    )
+
+
+def without_bom(text: bytes) -> bytes:
+    """The bytes of a text without the byte order mark that some editors put before it."""
+    return text.removeprefix(codecs.BOM_UTF8)
 
 
 def check_names(mesh: Mesh) -> None:

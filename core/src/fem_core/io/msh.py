@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 
 from fem_core.errors import MeshError
-from fem_core.io.checks import as_elements_have, check_names, check_plane, node_labels, numbers, positions
+from fem_core.io.checks import as_elements_have, check_names, check_plane, node_labels, numbers, positions, without_bom
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.support import wording
 from fem_core.types import Array
@@ -81,7 +81,7 @@ class _Reader:
 
     def header(self) -> str:
         self.section = "MeshFormat"
-        if self.file.readline(_LINE_LENGTH).strip() != b"$MeshFormat":
+        if without_bom(self.file.readline(_LINE_LENGTH)).strip() != b"$MeshFormat":
             raise MeshError(f"{self.path}: not a gmsh mesh; it must begin with $MeshFormat")
         words = self.file.readline(_LINE_LENGTH).decode("ascii", "replace").split()
         if len(words) != 3 or words[1] not in ("0", "1") or words[2] not in ("4", "8"):
@@ -262,7 +262,7 @@ class _Reader:
         quad8 = np.concatenate(quads)
         if len(quads) > 1:  # format 2.2 repeats an element for each physical group that it is in
             quad8 = quad8[np.sort(np.unique(quad8, axis=0, return_index=True)[1])]
-        check_plane(self.path, self.points, self.tags)
+        notes = check_plane(self.path, self.points, self.tags, quad8)
         edges: dict[str, list[Array]] = {}
         nodes: dict[str, list[Array]] = {}
         for (kind, tag), found in self.found.items():
@@ -282,7 +282,7 @@ class _Reader:
             "(format 2.2 loses them under Mesh.SaveAll=1)"
         )
         x, y = self.points[:, 0], self.points[:, 1]
-        return Mesh(x, y, quad8, boundaries, self.path.name, (warning,) if lost else ())
+        return Mesh(x, y, quad8, boundaries, self.path.name, (warning,) if lost else (), notes)
 
 
 def alike(flat: Array, width: int, head: slice) -> Array:

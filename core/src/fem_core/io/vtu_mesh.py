@@ -59,7 +59,7 @@ def read(path: Path) -> Mesh:
         return chosen, nodes[ends[chosen][:, None] + np.arange(width)].astype(np.int64)
 
     (elements, quad8), (lines, edges) = cells(_QUAD, 8), cells(_EDGE, 3)
-    check_plane(path, points, np.arange(n))
+    notes = check_plane(path, points, np.arange(n), quad8)
     edges = as_elements_have(edges[:, [0, 2, 1]], quad8)
     boundaries = {}
     for name in dict.fromkeys(name for _, name in grid.arrays if name.startswith(BOUNDARY)):
@@ -70,7 +70,7 @@ def read(path: Path) -> Mesh:
         if ("PointData", name) in grid.arrays:
             further = np.flatnonzero(grid.array("PointData", name, n))
         boundaries[name.removeprefix(BOUNDARY)] = Boundary(own, np.union1d(own, further).astype(np.int64))
-    return Mesh(points[:, 0], points[:, 1], quad8, boundaries, source=path.name)
+    return Mesh(points[:, 0], points[:, 1], quad8, boundaries, source=path.name, notes=notes)
 
 
 class _Appended(Exception):
