@@ -218,8 +218,10 @@ def test_all_files_of_gmsh_are_one_mesh():
 def test_groups_that_gmsh_lost_are_said():
     # Format 2.2 with SaveAll keeps the names of groups and forgets what is in them.
     mesh = read_mesh(DATA / "channel-2.2-all.msh")
-    assert set(mesh.boundaries) == {"inlet", "outlet", "walls"}  # by position
-    assert any("inlet, outlet, walls, the cylinder, no slip have no lines in the file" in w for w in mesh.warnings)
+    assert not mesh.boundaries
+    assert set(mesh.lost) == {"inlet", "outlet", "walls", "the cylinder", "no slip", "behind"}
+    with pytest.raises(fem.ProblemError, match=r"'inlet' of the file can't be used: its physical group has no lines"):
+        fem.solve(mesh)
 
 
 def test_an_abaqus_file_of_gmsh():

@@ -12,7 +12,7 @@ from fem_core.errors import MeshError
 from fem_core.mesh.geometry import find_edges
 from fem_core.mesh.mesh import SAME_PLACE, Mesh
 from fem_core.mesh.quad8 import EDGES
-from fem_core.support.wording import name_some, pip_install
+from fem_core.support.wording import count, name_some, pip_install, verb
 from fem_core.types import Array, Floats
 
 #: Data over 1 MiB may be at most this many times larger than what is stored of it.
@@ -127,3 +127,23 @@ def as_elements_have(edges: Array, quad8: Array) -> Array:
     turned: Array = edges.copy()
     turned[found] = known[place[found]]
     return turned
+
+
+def sides_between(ends: Array, quad8: Array) -> tuple[Array, Array]:
+    """The sides of elements (a, mid, b) between the `ends` of 2-node lines (n, 2), and whether there is one: (n,)."""
+    is_end = np.zeros(max(quad8.max(initial=0), ends.max(initial=0)) + 1, dtype=bool)
+    is_end[ends] = True
+    element, side = np.nonzero(is_end[quad8[:, EDGES[:, 0]]] & is_end[quad8[:, EDGES[:, 2]]])
+    known = quad8[element[:, None], EDGES[side]]
+    if not len(known):
+        return np.zeros((len(ends), 3), dtype=quad8.dtype), np.zeros(len(ends), dtype=bool)
+    key, wanted = (np.sort(pairs, axis=1) @ np.array([len(is_end), 1]) for pairs in (known[:, [0, 2]], ends))
+    order = np.argsort(key, kind="stable")
+    place = order[np.minimum(np.searchsorted(key, wanted, sorter=order), len(key) - 1)]
+    return known[place], key[place] == wanted
+
+
+def left_aside(points: int, lines: int, where: str) -> tuple[str, ...]:
+    """The note on so many points and lines that are `where`: no boundary needs them."""
+    named = " and ".join(count(number, what) for number, what in ((points, "point"), (lines, "line")) if number)
+    return (f"{named} {where} {verb(points + lines, 'are')} left aside",) if named else ()
