@@ -60,6 +60,14 @@ def without_bom(text: bytes) -> bytes:
     return text.removeprefix(codecs.BOM_UTF8)
 
 
+def result_warning(path: Path) -> str:
+    """What to say of a result that is read as a mesh, in a format that doesn't store the problem."""
+    return (
+        f"the file is a result, but {path.suffix} doesn't store its problem: what is solved is the problem given here, "
+        "or the default one; a result in .h5 stores its problem"
+    )
+
+
 def check_names(mesh: Mesh) -> None:
     """Refuse names of boundaries that a text format can't hold."""
     for name in mesh.boundaries:

@@ -1,232 +1,203 @@
 """VTU, the XML format of VTK for unstructured grids, as a mesh format.
 
 8-node quadrilaterals (type 23) are the elements. A boundary is a pair of arrays `boundary:NAME`, as in a result;
-a mesh has quadratic edges (type 21) as well, in which the array is 1 where they belong to the boundary.
-https://docs.vtk.org/en/latest/vtk_file_formats/vtkxml_file_format.html
+a mesh has lines as well, in which the array is 1 where they belong to the boundary: quadratic ones (type 21), or
+those of 2 nodes (type 3) that are the ends of a side of an element. In a file without such arrays, the tags of
+other programs make boundaries of the lines that have them: `1`, `2`, …, and `point 1`, … of vertices.
 """
 
-import base64
-import lzma
-import re
-import zlib
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
-from xml.parsers import expat
 
 import numpy as np
 
 from fem_core.errors import MeshError
 from fem_core.io import vtk
-from fem_core.io.checks import as_elements_have, check_claim, check_names, check_plane, numbers
+from fem_core.io.checks import as_elements_have, check_names, check_plane, left_aside, result_warning, sides_between
 from fem_core.io.vtu import BOUNDARY, edges_of_sides, nodes_of_boundaries, write_grid
+from fem_core.io.vtu_grid import Grid, is_whole
 from fem_core.mesh.mesh import Boundary, Mesh
-from fem_core.support.wording import count
+from fem_core.support.wording import count, verb
 from fem_core.types import Array
 
-_VERTEX, _EDGE, _QUAD = 1, 21, 23
-_REFUSED = {3: "lines", 5: "triangles", 9: "4-node quadrilaterals", 22: "6-node triangles", 28: "9-node quadrilaterals"}
-_KINDS = {f"{k}{8 * n}": f"{c}{n}" for k, c in (("Float", "f"), ("Int", "i"), ("UInt", "u")) for n in (1, 2, 4, 8)}
-_DECOMPRESSORS: dict[str, Any] = {
-    "vtkZLibDataCompressor": zlib.decompressobj,
-    "vtkLZMADataCompressor": partial(lzma.LZMADecompressor, memlimit=80 << 20),  # the highest level needs 65 MiB
+_VERTEX, _LINE, _EDGE, _QUAD = 1, 3, 21, 23
+#: Points and lines of any number of nodes, which can't be sides of elements.
+_OTHER_POINTS, _OTHER_LINES = (2,), (4, 35, 68)
+_REFUSED = {
+    5: "triangles",
+    9: "4-node quadrilaterals",
+    22: "6-node triangles",
+    28: "9-node quadrilaterals",
+    70: "Lagrange quadrilaterals",
+    **dict.fromkeys((10, 11, 12, 13, 14, 24, 25, 26, 27, 29, 71, 72, 73), "volumes"),
 }
+#: Arrays of cells that hold the tags of boundaries, as meshio, gmsh and others name them. The first one that has a
+#: tag on a line or vertex counts: the numbers of curves come last.
+_TAGS = (
+    *("gmsh:physical", "medit:ref", "cell_tags", "facet_tags", "su2:tag", "netgen:index", "ugrid:ref"),
+    *("avsucd:material", "PhysicalIds", "GeometryIds", "CellEntityIds", "gmsh:geometrical"),
+)
+#: Arrays that say of a cell, in these bits, that it is a neighbour's, refined or hidden.
+_GHOSTS = {"vtkGhostType": 1 | 8 | 32, "vtkGhostLevels": 255}
+
+_Found = tuple[dict[str, Boundary], dict[str, str]]
 
 
 def read(path: Path) -> Mesh:
     """The mesh in a VTU file: text, base64, or appended; zlib and lzma. Raises MeshError naming the file."""
-    grid = _Grid(path)
-    n, m = grid.count("NumberOfPoints"), grid.count("NumberOfCells")
+    grid = Grid(path, _wanted)
+    n = grid.count("NumberOfPoints")
     points = grid.array("Points", "", 3 * n).reshape(n, 3)
-    types = grid.array("Cells", "types", m)
-    ends = np.concatenate([[0], grid.array("Cells", "offsets", m).astype(np.int64)])
-    if (np.diff(ends) < 0).any():
-        raise MeshError(f"{path}: the offsets of the cells must increase")
-    nodes = grid.array("Cells", "connectivity", int(ends[-1]))
-    if len(nodes) and not 0 <= nodes.min() <= nodes.max() < n:
-        raise MeshError(f"{path}: cells refer to points outside 0…{n - 1} (found {nodes.min()}…{nodes.max()})")
-    if unknown := set(np.unique(types).tolist()) - {_VERTEX, _EDGE, _QUAD}:
-        what = _REFUSED.get(min(unknown), "cells")
-        raise MeshError(
-            f"{path}: {what} (VTK type {min(unknown)}), but only 8-node quadrilaterals (type {_QUAD}) are solved"
-        )
-
-    def cells(kind: int, width: int) -> tuple[Array, Array]:
-        chosen = np.flatnonzero(types == kind)
-        if (np.diff(ends)[chosen] != width).any():
-            raise MeshError(f"{path}: a cell of type {kind} must have {width} nodes, but one has another number")
-        return chosen, nodes[ends[chosen][:, None] + np.arange(width)].astype(np.int64)
-
-    (elements, quad8), (lines, edges) = cells(_QUAD, 8), cells(_EDGE, 3)
-    notes = check_plane(path, points, np.arange(n), quad8)
-    edges = as_elements_have(edges[:, [0, 2, 1]], quad8)
-    boundaries = {}
-    for name in dict.fromkeys(name for _, name in grid.arrays if name.startswith(BOUNDARY)):
-        own, further = edges[:0], np.empty(0, dtype=np.int64)
-        if ("CellData", name) in grid.arrays:
-            marks = grid.array("CellData", name, m)
-            own = np.concatenate([edges[marks[lines] != 0], edges_of_sides(path, name, marks[elements], quad8)])
-        if ("PointData", name) in grid.arrays:
-            further = np.flatnonzero(grid.array("PointData", name, n))
-        boundaries[name.removeprefix(BOUNDARY)] = Boundary(own, np.union1d(own, further).astype(np.int64))
-    return Mesh(points[:, 0], points[:, 1], quad8, boundaries, source=path.name, notes=notes)
+    cells = _Cells(grid, n)
+    notes = check_plane(path, points, np.arange(n), cells.quad8)
+    _refuse_ghosts(grid, cells)
+    is_marked = any(name.startswith(BOUNDARY) for _, name in grid.arrays)
+    boundaries, lost = (_marked if is_marked else _tagged)(grid, cells)
+    points_aside, lines_aside = (np.count_nonzero(~cells.used[at]) for at in (cells.points_at, cells.lines_at))
+    notes += left_aside(int(points_aside), int(lines_aside), "in no boundary")
+    is_result = {("PointData", "u"), ("CellData", "velocity")} <= set(grid.arrays)
+    warnings = (result_warning(path),) if is_result else ()
+    return Mesh(points[:, 0], points[:, 1], cells.quad8, boundaries, path.name, warnings, notes, lost)
 
 
-class _Appended(Exception):
-    """The XML is over, appended data begin."""
+def _wanted(section: str, name: str, attributes: dict[str, str]) -> bool:
+    return name.startswith(BOUNDARY) or (section == "CellData" and is_whole(attributes))
 
 
-class _Grid:
-    """The arrays of a file, each decoded when it is asked for."""
+class _Cells:
+    """The cells of a grid by what they are to a mesh.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.size, self.claimed = path.stat().st_size, 0
-        self.root: dict[str, str] = {}
-        self.pieces: list[dict[str, str]] = []
-        self.arrays: dict[tuple[str, str], tuple[dict[str, str], list[str]]] = {}
-        self.appended, self.is_base64 = memoryview(b""), False
-        with path.open("rb") as file:
-            self._parse(file)
-        if self.root.get("type") != "UnstructuredGrid":
-            raise MeshError(f"{path}: not a VTU file; its VTKFile must be an UnstructuredGrid")
-        if len(self.pieces) != 1:
-            raise MeshError(f"{path}: the grid must have one piece, not {len(self.pieces)}; merge the pieces first")
-        self.order = ">" if self.root.get("byte_order") == "BigEndian" else "<"
-        self.header = np.dtype(self.order + ("u8" if self.root.get("header_type") == "UInt64" else "u4"))
-        self.compressor = self.root.get("compressor", "")
-        if self.compressor not in ("", *_DECOMPRESSORS):
-            raise MeshError(f"{path}: compressed with {self.compressor}; use zlib or lzma")
+    Attributes
+    ----------
+    total : number of all cells
+    quad8 : nodes of the elements (n, 8); quads_at is where they stand among all cells (n,)
+    edges : lines as sides of elements (n, 3); is_side is False for those that are none (n,); lines_at
+    points : nodes of vertices (n,), -1 for those of several nodes; points_at
+    used : whether a boundary has the cell (total,)
+    """
 
-    def _parse(self, file: IO[bytes]) -> None:
-        """Note the arrays of the grid, and keep what is appended."""
-        parser = expat.ParserCreate()
-        parser.buffer_text = True
-        parents: list[str] = []
-        collect: Callable[[str], None] | None = None  # the text of the array that is being read, if it is wanted
+    def __init__(self, grid: Grid, n: int) -> None:
+        m = self.total = grid.count("NumberOfCells")
+        types = grid.array("Cells", "types", m)
+        ends = np.concatenate([[0], grid.array("Cells", "offsets", m).astype(np.int64)])
+        if (np.diff(ends) < 0).any():
+            raise MeshError(f"{grid.path}: the offsets of the cells must increase")
+        nodes = grid.array("Cells", "connectivity", int(ends[-1]))
+        if len(nodes) and not 0 <= nodes.min() <= nodes.max() < n:
+            raise MeshError(f"{grid.path}: cells refer to points outside 0…{n - 1} (found {nodes.min()}…{nodes.max()})")
+        known = {_VERTEX, _LINE, _EDGE, _QUAD, *_OTHER_POINTS, *_OTHER_LINES}
+        if unknown := set(np.unique(types).tolist()) - known:
+            what = _REFUSED.get(min(unknown), "cells")
+            raise MeshError(
+                f"{grid.path}: {what} (VTK type {min(unknown)}), "
+                f"but only 8-node quadrilaterals (type {_QUAD}) are solved"
+            )
 
-        def start(tag: str, attributes: dict[str, str]) -> None:
-            nonlocal collect
-            parent = parents[-1] if parents else ""
-            parents.append(tag)
-            parser.CharacterDataHandler = None
-            match tag:
-                case "VTKFile":
-                    self.root = attributes
-                case "Piece":
-                    self.pieces.append(attributes)
-                case "AppendedData":
-                    self.is_base64 = attributes.get("encoding") == "base64"
-                    raise _Appended
-                case "DataArray":
-                    text: list[str] = []
-                    name = attributes.get("Name", "")
-                    self.arrays[parent, name] = attributes, text
-                    wanted = parent in ("Points", "Cells") or name.startswith(BOUNDARY)
-                    collect = parser.CharacterDataHandler = text.append if wanted else None
+        def cells(kind: int, width: int) -> tuple[Array, Array]:
+            chosen = np.flatnonzero(types == kind)
+            if (np.diff(ends)[chosen] != width).any():
+                raise MeshError(
+                    f"{grid.path}: a cell of type {kind} must have {width} nodes, but one has another number"
+                )
+            return chosen, nodes[ends[chosen][:, None] + np.arange(width)].astype(np.int64)
 
-        def end(tag: str) -> None:
-            parents.pop()
-            parser.CharacterDataHandler = collect if parents and parents[-1] == "DataArray" else None
+        self.quads_at, self.quad8 = cells(_QUAD, 8)
+        edges_at, edges = cells(_EDGE, 3)
+        edges = as_elements_have(edges[:, [0, 2, 1]], self.quad8)
+        straight_at, straight = cells(_LINE, 2)
+        sides, fits = sides_between(straight, self.quad8)
+        others_at = np.flatnonzero(np.isin(types, _OTHER_LINES))
+        self.lines_at = np.concatenate([edges_at, straight_at, others_at])
+        self.edges = np.concatenate([edges, sides, np.zeros((len(others_at), 3), dtype=np.int64)])
+        self.is_side = np.repeat([True, False], [len(edges_at), len(straight_at) + len(others_at)])
+        self.is_side[len(edges_at) : len(edges_at) + len(fits)] = fits
+        vertices_at, vertices = cells(_VERTEX, 1)
+        others_at = np.flatnonzero(np.isin(types, _OTHER_POINTS))
+        self.points_at = np.concatenate([vertices_at, others_at])
+        self.points = np.concatenate([vertices[:, 0], np.full(len(others_at), -1)])
+        self.used = np.zeros(m, dtype=bool)
 
-        def refuse(*_: object) -> None:
-            raise MeshError(f"{self.path}: the file has a document type, so it is refused; VTU files need none")
-
-        parser.StartElementHandler, parser.EndElementHandler = start, end
-        parser.StartDoctypeDeclHandler = refuse  # entities can grow without bounds
-        try:
-            while chunk := file.read(1 << 20):
-                parser.Parse(chunk, False)
-            parser.Parse(b"", True)
-        except _Appended:
-            file.seek(parser.CurrentByteIndex)
-            rest = file.read()
-            self.appended = memoryview(rest)[rest.find(b"_") + 1 :]  # an underscore comes before the data
-        except expat.ExpatError as error:
-            raise MeshError(f"{self.path}: not a readable VTU file ({error})") from None
-
-    def count(self, name: str) -> int:
-        text = self.pieces[0].get(name, "")
-        if not re.fullmatch(r"[0-9]{1,18}", text):
-            raise MeshError(f"{self.path}: the piece has no {name}")
-        return int(text)
-
-    def array(self, parent: str, name: str, size: int) -> Array:
-        """The array of this name below `parent`, the first one if it is empty; it must hold `size` numbers."""
-        found = [key for key in self.arrays if key[0] == parent and name in ("", key[1])]
-        if not found:
-            raise MeshError(f"{self.path}: there is no {name} in {parent}")
-        what = f"{parent}/{found[0][1]}"
-        attributes, text = self.arrays[found[0]]
-        kind = _KINDS.get(attributes.get("type", ""))
-        if kind is None:
-            raise MeshError(f"{self.path}: {what} must hold numbers, not {attributes.get('type')!r}")
-        dtype = np.dtype(self.order + kind)
-        self.claimed += size * dtype.itemsize  # of all arrays: they may overlap in the file
-        check_claim(self.path, what, self.claimed, self.size)
-        try:
-            values = self._values(attributes, "".join(text).strip().encode(), dtype, size * dtype.itemsize)
-        except (ValueError, zlib.error, lzma.LZMAError, EOFError) as error:
-            raise MeshError(f"{self.path}: {what} is damaged ({error})") from None
-        if len(values) != size:
-            raise MeshError(f"{self.path}: {what} holds {count(len(values), 'number')} instead of {size:,}")
-        return values
-
-    def _values(self, attributes: dict[str, str], text: bytes, dtype: Any, nbytes: int) -> Array:
-        match attributes.get("format", "ascii"):
-            case "ascii":
-                return numbers(text, float if dtype.kind == "f" else int)
-            case "appended":
-                offset = int(attributes.get("offset", "0"))
-                source = _Source(self.appended[offset:] if offset >= 0 else self.appended[:0], self.is_base64)
-            case _:
-                source = _Source(memoryview(text), True)
-        if not self.compressor:
-            stored = int(np.frombuffer(source.take(self.header.itemsize), self.header)[0])
-            if stored != nbytes:
-                raise ValueError(f"{stored:,} bytes instead of {nbytes:,}")
-            return np.frombuffer(source.take(nbytes), dtype)
-        head = np.frombuffer(source.take(3 * self.header.itemsize), self.header)
-        blocks, size, last = (int(value) for value in head)
-        if (blocks - bool(last)) * size + last != nbytes:
-            raise ValueError(f"blocks for another number of bytes than {nbytes:,}")
-        packed = np.frombuffer(source.take(blocks * self.header.itemsize), self.header)
-        source.align()
-        values = bytearray(nbytes)
-        for block, stored in enumerate(packed.tolist()):
-            expected = min(size, nbytes - block * size)
-            unpacked = _DECOMPRESSORS[self.compressor]().decompress(bytes(source.take(stored)), expected)
-            if len(unpacked) != expected:
-                raise ValueError(f"block {block} unpacks to {len(unpacked):,} bytes instead of {expected:,}")
-            values[block * size : block * size + expected] = unpacked
-        return np.frombuffer(values, dtype)
+    def lack(self, chosen: Array) -> str:
+        """Why these lines make no boundary; empty if they do."""
+        loose = int(np.count_nonzero(~self.is_side[chosen]))
+        what = f"{loose} of its {count(len(chosen), 'line')} {verb(loose, 'are')} no side of an element"
+        return f"{what}; write lines of 3 nodes (VTK type {_EDGE})" if loose else ""
 
 
-class _Source:
-    """Bytes one after another, out of base64 or as they are."""
+def _refuse_ghosts(grid: Grid, cells: _Cells) -> None:
+    for name in set(_GHOSTS).intersection(grid.whole_numbers("CellData")):
+        marks = grid.array("CellData", name, cells.total)[cells.quads_at]
+        if ghosts := int(np.count_nonzero(marks.astype(np.int64) & _GHOSTS[name])):
+            raise MeshError(
+                f"{grid.path}: {count(ghosts, 'cell')} {verb(ghosts, 'are')} hidden, or a copy of another piece's "
+                f"({name}); merge the pieces, and write the mesh without such cells"
+            )
 
-    def __init__(self, data: memoryview, is_base64: bool) -> None:
-        self.data, self.is_base64 = data, is_base64
-        self.at, self.decoded = 0, b""
 
-    def take(self, size: int) -> bytes | memoryview:
-        """The next `size` bytes. Raises EOFError where there are fewer."""
-        if not self.is_base64:
-            taken: bytes | memoryview = self.data[self.at : self.at + size]
-            self.at += size
+def _marked(grid: Grid, cells: _Cells) -> _Found:
+    """The boundaries of the arrays `boundary:NAME`."""
+    boundaries, lost = {}, {}
+    for array in dict.fromkeys(name for _, name in grid.arrays if name.startswith(BOUNDARY)):
+        name = array.removeprefix(BOUNDARY)
+        own, further = cells.edges[:0], np.empty(0, dtype=np.int64)
+        if ("CellData", array) in grid.arrays:
+            marks = grid.array("CellData", array, cells.total)
+            chosen = np.flatnonzero(marks[cells.lines_at])
+            cells.used[cells.lines_at[chosen]] = True
+            if why := cells.lack(chosen):
+                lost[name] = why
+                continue
+            sides = edges_of_sides(grid.path, array, marks[cells.quads_at], cells.quad8)
+            own = np.concatenate([cells.edges[chosen], sides])
+        if ("PointData", array) in grid.arrays:
+            further = np.flatnonzero(grid.array("PointData", array, grid.count("NumberOfPoints")))
+        boundaries[name] = Boundary(own, np.union1d(own, further).astype(np.int64))
+    return boundaries, lost
+
+
+def _tagged(grid: Grid, cells: _Cells) -> _Found:
+    """The boundaries of the tags that other programs write; arrays that may be such tags are lost names."""
+    both = np.concatenate([cells.lines_at, cells.points_at])
+    arrays = grid.whole_numbers("CellData") if len(both) else []
+    for name in [name for name in _TAGS if name in arrays]:
+        tags = np.abs(grid.array("CellData", name, cells.total))
+        if tags[both].any():
+            cells.used |= tags != 0
+            return _boundaries_of(tags, cells)
+    unknown = {}
+    for name in arrays:
+        if not name.startswith("vtk") and grid.array("CellData", name, cells.total)[cells.lines_at].any():
+            unknown[name] = (
+                "an array of whole numbers that may be tags of the line cells, but of an unknown name; "
+                f"if they are tags, rename it to {_TAGS[0]}"
+            )
+    return {}, unknown
+
+
+def _boundaries_of(tags: Array, cells: _Cells) -> _Found:
+    """A boundary for each tag that lines or vertices have."""
+    boundaries, lost = {}, {}
+    for tag, chosen in _by_value(tags[cells.lines_at]):
+        if why := cells.lack(chosen):
+            lost[str(tag)] = why
         else:
-            chars = max(0, size - len(self.decoded) + 2) // 3 * 4
-            self.decoded += base64.b64decode(self.data[self.at : self.at + chars])
-            self.at += chars
-            taken, self.decoded = self.decoded[:size], self.decoded[size:]
-        if len(taken) < size:
-            raise EOFError("the data are incomplete")
-        return taken
+            boundaries[str(tag)] = Boundary.from_edges(cells.edges[chosen])
+    for tag, chosen in _by_value(tags[cells.points_at]):
+        nodes = cells.points[chosen]
+        if (nodes < 0).any():
+            lost[f"point {tag}"] = "it has cells of several points; write one vertex for each point"
+        else:
+            boundaries[f"point {tag}"] = Boundary(cells.edges[:0], nodes)
+    return boundaries, lost
 
-    def align(self) -> None:
-        """The next bytes begin an encoding of their own, as after the head of compressed data."""
-        self.decoded = b""
+
+def _by_value(values: Array) -> Iterator[tuple[int, Array]]:
+    """Each value but 0, and where it stands."""
+    order = np.argsort(values, kind="stable")
+    found, first = np.unique(values[order], return_index=True)
+    for value, chosen in zip(found.tolist(), np.split(order, first[1:]), strict=False):
+        if value:
+            yield value, chosen
 
 
 def write(mesh: Mesh, path: Path) -> None:
