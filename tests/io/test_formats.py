@@ -435,7 +435,7 @@ def test_what_is_wrong_with_an_abaqus_file_is_said(tmp_path, text, said):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"x": None}, "there is no 'x'; found: y, quad8"),
+        ({"x": None}, "there is no 'x'; found: y (29,), quad8 (6, 8); a mesh has x and y"),
         ({"x": np.array(["1"])}, "'x.npy' must hold numbers, not <U1"),
         ({"x": np.array([{}])}, "'x.npy' must hold numbers, not object"),
         ({"quad8": MESH.quad8.astype(float)}, "quad8 must hold integers, not float64"),

@@ -3,7 +3,8 @@
 import codecs
 import importlib.util
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ MAX_RATIO = 256
 SMALL = 1 << 20
 
 _ROWS = 1 << 14
+_NAMED = 10  # arrays in a message
 
 
 def check_claim(path: Path, what: str, claimed: int, stored: int, verb: str = "claims") -> None:
@@ -58,6 +60,16 @@ def check_plane(path: Path, points: Floats, labels: Array, quad8: Array | None =
 def without_bom(text: bytes) -> bytes:
     """The bytes of a text without the byte order mark that some editors put before it."""
     return text.removeprefix(codecs.BOM_UTF8)
+
+
+def lacks(path: Path, wanted: str, found: Iterable[str]) -> MeshError:
+    """The array `wanted` is not in a file that has the arrays `found`, each with its shape; names some of them."""
+    first = [one if one.isprintable() else repr(one) for one in islice(found, _NAMED + 1)]
+    there = ", ".join([*first[:_NAMED], *["…"][: len(first) - _NAMED]])
+    return MeshError(
+        f"{path}: there is no {wanted!r}; found: {there or 'nothing'}; a mesh has x and y (n_nodes,) and quad8 "
+        "(n_elements, 8), under these names"
+    )
 
 
 def result_warning(path: Path) -> str:
@@ -139,6 +151,8 @@ def as_elements_have(edges: Array, quad8: Array) -> Array:
 
 def sides_between(ends: Array, quad8: Array) -> tuple[Array, Array]:
     """The sides of elements (a, mid, b) between the `ends` of 2-node lines (n, 2), and whether there is one: (n,)."""
+    if not len(ends):
+        return np.empty((0, 3), dtype=quad8.dtype), np.empty(0, dtype=bool)
     is_end = np.zeros(max(quad8.max(initial=0), ends.max(initial=0)) + 1, dtype=bool)
     is_end[ends] = True
     element, side = np.nonzero(is_end[quad8[:, EDGES[:, 0]]] & is_end[quad8[:, EDGES[:, 2]]])

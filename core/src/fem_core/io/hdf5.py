@@ -22,7 +22,7 @@ import numpy as np
 
 from fem_core.errors import FemError, MeshError
 from fem_core.io import vtk
-from fem_core.io.checks import check_claim
+from fem_core.io.checks import check_claim, lacks
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.problem import Dirichlet, Fluid, Problem, Robin, nodal_values
 from fem_core.results import RESULT_VERSION, UNITS, Fields, Report, to_json
@@ -36,6 +36,9 @@ def read(path: Path) -> Mesh:
     """The mesh in an HDF5 file. Raises MeshError naming the file and what was found."""
     with _open(path) as file:
         try:
+            for name in ("x", "y", "quad8"):
+                if file.get(name, getlink=True) is None:
+                    raise lacks(path, name, (_described(file, other) for other in file))
             found = {name: _dataset(file, name, path) for name in ("x", "y", "quad8")}
             return Mesh(**found, boundaries=_boundaries(file, path), source=path.name)
         except (OSError, RuntimeError, ValueError, TypeError, KeyError, MemoryError) as error:
@@ -51,6 +54,16 @@ def _open(path: Path) -> Any:
         if error.errno:  # the system's, not the library's: no such file, say
             raise
         raise MeshError(f"{path}: not a readable HDF5 file; it has another format or is incomplete") from None
+
+
+def _described(group: Any, name: str) -> str:
+    """The name of a dataset and its shape, or that it is a group or a link."""
+    import h5py
+
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        return f"{name} (a link)"
+    member = group[name]
+    return f"{name} {member.shape}" if isinstance(member, h5py.Dataset) else f"{name} (a group)"
 
 
 def _boundaries(file: Any, path: Path) -> dict[str, Boundary]:

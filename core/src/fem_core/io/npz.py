@@ -9,17 +9,19 @@ import math
 import re
 import zipfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fem_core.errors import MeshError
-from fem_core.io.checks import SMALL, check_claim
+from fem_core.io.checks import SMALL, check_claim, lacks, result_warning
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.results import RESULT_VERSION, UNITS, Fields, to_json
 
 _MEMBER = re.compile(r"(x|y|quad8|boundaries/([^/]+)/(edges|nodes))\.npy")
+_RESULT = {"u.npy", "velocity.npy"}
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -27,23 +29,34 @@ def read(path: Path) -> Mesh:
     """The mesh in an archive; other arrays in it are left alone. Raises MeshError naming the file."""
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {member.filename: member for member in archive.infolist() if _MEMBER.fullmatch(member.filename)}
+            every = {member.filename: member for member in archive.infolist()}
+            members = {name: member for name, member in every.items() if _MEMBER.fullmatch(name)}
+            for name in ("x", "y", "quad8"):
+                if f"{name}.npy" not in members:
+                    raise lacks(path, name, (_described(archive, member) for member in every.values()))
             _check_sizes(path, list(members.values()))
             found = {name.removesuffix(".npy"): _array(archive, member, path) for name, member in members.items()}
     except zipfile.BadZipFile as error:
         raise MeshError(f"{path}: not a readable .npz file ({error})") from None
     except (EOFError, zlib.error, NotImplementedError) as error:
         raise MeshError(f"{path}: damaged .npz file ({error})") from None
-    for name in ("x", "y", "quad8"):
-        if name not in found:
-            raise MeshError(f"{path}: there is no {name!r}; found: {', '.join(found) or 'nothing'}")
     names = dict.fromkeys(match[2] for name in members if (match := _MEMBER.fullmatch(name)) and match[2])
     none = np.empty(0, dtype=np.int32)
     boundaries = {
         name: Boundary(found.get(f"boundaries/{name}/edges", none), found.get(f"boundaries/{name}/nodes", none))
         for name in names
     }
-    return Mesh(found["x"], found["y"], found["quad8"], boundaries, source=path.name)
+    warnings = (result_warning(path),) if every.keys() >= _RESULT else ()
+    return Mesh(found["x"], found["y"], found["quad8"], boundaries, path.name, warnings)
+
+
+def _described(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> str:
+    """The name of an array, and its shape where it can be read."""
+    name = member.filename.removesuffix(".npy")
+    with suppress(ValueError, KeyError, RuntimeError), archive.open(member) as file:
+        shape, _, _ = _HEADERS[np.lib.format.read_magic(file)](file)
+        return f"{name} {shape}"
+    return name
 
 
 def _check_sizes(path: Path, members: list[zipfile.ZipInfo]) -> None:

@@ -80,7 +80,8 @@ class _Cells:
         m = self.total = grid.count("NumberOfCells")
         types = grid.array("Cells", "types", m)
         ends = np.concatenate([[0], grid.array("Cells", "offsets", m).astype(np.int64)])
-        if (np.diff(ends) < 0).any():
+        widths = np.diff(ends)
+        if (widths < 0).any():
             raise MeshError(f"{grid.path}: the offsets of the cells must increase")
         nodes = grid.array("Cells", "connectivity", int(ends[-1]))
         if len(nodes) and not 0 <= nodes.min() <= nodes.max() < n:
@@ -95,7 +96,7 @@ class _Cells:
 
         def cells(kind: int, width: int) -> tuple[Array, Array]:
             chosen = np.flatnonzero(types == kind)
-            if (np.diff(ends)[chosen] != width).any():
+            if (widths[chosen] != width).any():
                 raise MeshError(
                     f"{grid.path}: a cell of type {kind} must have {width} nodes, but one has another number"
                 )

@@ -145,8 +145,19 @@ def _connectivity(mesh: Mesh, numbers: Ints) -> Iterator[Fault]:
             numbers if hint else bad, unusable=True,  # counted from 1, all are others than they seem
         )  # fmt: skip
     ordered = np.sort(quad8, axis=1)
-    if len(bad := numbers[(ordered[:, 1:] == ordered[:, :-1]).any(axis=1)]):
-        yield Fault(f"{name_some(bad, 'element', 'name')} the same node twice", bad, unusable=True)
+    twice = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
+    if not twice.any():
+        return
+    a, mid, b = (quad8[:, nodes] for nodes in q8.EDGES.T)
+    collapsed = twice & (a == b).any(axis=1)
+    linear = twice & ~collapsed & ((mid == a) | (mid == b)).any(axis=1)
+    for chosen, do, what in (
+        (collapsed, "repeat", "a corner: triangles written as quadrilaterals; mesh with quadrilaterals only"),
+        (linear, "have", "a corner as a mid-side node; each side needs a node of its own in its middle"),
+        (twice & ~collapsed & ~linear, "name", "the same node twice"),
+    ):
+        if len(bad := numbers[chosen]):
+            yield Fault(f"{name_some(bad, 'element', do)} {what}", bad, unusable=True)
 
 
 def _coordinates(mesh: Mesh, numbers: Ints) -> Iterator[Fault]:
