@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fem_core.errors import ProblemError
+from fem_core.mesh.boundaries import lost_text
 from fem_core.mesh.geometry import edge_lengths
 from fem_core.mesh.mesh import Mesh
 from fem_core.support.wording import count, name_some, nearest
@@ -300,8 +301,9 @@ def boundary_names(mesh: Mesh, wanted: Sequence[str]) -> list[str]:
                 f"; name the {' and the '.join(missing)} in the mesh, or find what is missing by position: "
                 "--by-position (by_position=True)"
             )
+        lost = f"; {text}" if (text := lost_text(mesh)) else ""
         raise ProblemError(
-            f"{mesh.source}: there is no boundary {' and no '.join(map(repr, missing))}{meant}; {known}{way}"
+            f"{mesh.source}: there is no boundary {' and no '.join(map(repr, missing))}{meant}; {known}{lost}{way}"
         )
     return found
 

@@ -83,7 +83,7 @@ def _boundaries(file: Sections, quad8: Array) -> tuple[dict[str, Boundary], dict
                 )
         edges.setdefault(name, []).append(lines)
     saved = "" if file.version == "4.1" else " (format 2.2 loses them under Mesh.SaveAll=1; write version 4.1)"
-    for dimension, tag in sorted({*file.grouped, *file.names}, reverse=True):
+    for dimension, tag in sorted({*file.grouped, *file.names}, key=lambda group: (-group[0], group[1])):
         name = _name(file, dimension, tag)
         if dimension < 2 and name not in edges and name not in nodes:
             lost[name] = f"its physical group has no {'lines' if dimension else 'points'} in the file{saved}"

@@ -169,8 +169,8 @@ def _tagged(grid: Grid, cells: _Cells) -> _Found:
     for name in arrays:
         if not name.startswith("vtk") and grid.array("CellData", name, cells.total)[cells.lines_at].any():
             unknown[name] = (
-                "an array of whole numbers that may be tags of the line cells, but of an unknown name; "
-                f"if they are tags, rename it to {_TAGS[0]}"
+                "whole numbers on the line cells, under a name that isn't known for tags of boundaries; "
+                f"if they are tags, name the array {_TAGS[0]}"
             )
     return {}, unknown
 

@@ -47,7 +47,7 @@ def complete(mesh: Mesh, tolerance: float = SAME_PLACE, by_position: bool = Fals
     """`with_boundaries` of a mesh that may have faults; it has elements, of nodes that exist at finite places."""
     if not (isinstance(tolerance, int | float) and 0 <= tolerance <= _WIDEST):
         raise OptionError(f"boundary_tolerance must be a number from 0 to {_WIDEST:g}, not {tolerance!r}")
-    names = {name.casefold() for name in (*mesh.boundaries, *mesh.lost)}
+    names = {name.casefold() for name in (*mesh.boundaries, *(() if by_position else mesh.lost))}
     wanted = ("inlet", "outlet", "walls") if by_position or not names else ("walls",)
     missing = [name for name in wanted if name not in names]
     if not missing:
@@ -79,9 +79,17 @@ def complete(mesh: Mesh, tolerance: float = SAME_PLACE, by_position: bool = Fals
 
 def mesh_notes(mesh: Mesh) -> tuple[str, ...]:
     """The notes of a mesh, and one that names what became no boundary: lost names and empty boundaries."""
+    return (*mesh.notes, text) if (text := lost_text(mesh)) else mesh.notes
+
+
+def lost_text(mesh: Mesh) -> str:
+    """What the file names and is no boundary, by the reason; nothing if there is none."""
     empty = {name: "it is empty" for name, one in mesh.boundaries.items() if not len(one.nodes) and name != "walls"}
-    gone = "; ".join(f"{name!r}: {why}" for name, why in {**mesh.lost, **empty}.items())
-    return (*mesh.notes, f"not boundaries, although the file names them: {gone}") if gone else mesh.notes
+    by_reason: dict[str, list[str]] = {}
+    for name, why in {**mesh.lost, **empty}.items():
+        by_reason.setdefault(why, []).append(repr(name))
+    gone = "; ".join(f"{', '.join(names)}: {why}" for why, names in by_reason.items())
+    return f"not boundaries, although the file names them: {gone}" if gone else ""
 
 
 def _side(mesh: Mesh, limit: float, tolerance: float) -> tuple[Bools, Ints]:

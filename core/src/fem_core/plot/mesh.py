@@ -147,8 +147,8 @@ def _draw_boundaries(axis: Any, found: "MeshCheck", line: float) -> None:
         return
     parts = 8 if mesh.n_elements <= _DRAWN else 2
     others = iter(_OTHERS * (1 + len(mesh.boundaries)))
-    named = np.concatenate([mesh.exterior_edges[:0], *(boundary.edges for boundary in mesh.boundaries.values())])
     exterior = mesh.matched_edges.exterior
+    named = np.concatenate([exterior[:0], *(boundary.edges for boundary in mesh.boundaries.values())])
     shown = {
         name: (boundary.edges, _COLOURS.get(name) or next(others), "solid")
         for name, boundary in mesh.boundaries.items()
