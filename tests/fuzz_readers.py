@@ -22,11 +22,13 @@ PARTS = {".npz": "x.npy", ".xlsx": "xl/worksheets/sheet1.xml"}
 
 def good_files(suffix: str) -> list[bytes]:
     import fem_core as fem
+    import foreign
 
     mesh = fem.generate.duct(nx=2, ny=1)
     with tempfile.TemporaryDirectory() as folder:
         ours = fem.write_mesh(mesh, Path(folder) / f"mesh{suffix}").read_bytes()
-    return [ours, *(path.read_bytes() for path in sorted((Path(__file__).parent / "data").glob(f"*{suffix}")))]
+        others = [path.read_bytes() for path in foreign.samples(Path(folder)) if path.suffix == suffix]
+    return [ours, *others, *(path.read_bytes() for path in sorted((Path(__file__).parent / "data").glob(f"*{suffix}")))]
 
 
 def fuzz(suffix: str, seconds: int, faults: Path) -> None:

@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import fem_core as fem
+import foreign
 import h5py
 import numpy as np
 import pytest
@@ -472,6 +473,7 @@ def samples() -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         for suffix in SUFFIXES:
             found[f"ours{suffix}"] = write_mesh(MESH, Path(folder) / f"ours{suffix}").read_bytes()
+        found |= {path.name: path.read_bytes() for path in foreign.samples(Path(folder))}
     return found
 
 
