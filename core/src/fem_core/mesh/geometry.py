@@ -176,7 +176,8 @@ def coincident_nodes(mesh: Mesh) -> Ints:
     """Pairs of nodes in use at the same place, each with the next one there: int32 (n, 2)."""
     x, y, used = mesh.x, mesh.y, mesh.used_nodes
     # Equal points have equal keys; sorting these is quick, and only where two are equal do we look at the points.
-    keys = np.sort((_mixed((x + 0.0).view(np.uint64)) + (y + 0.0).view(np.uint64))[used])  # + 0: -0 is 0
+    with np.errstate(invalid="ignore"):  # of NaN, which a file may have in a form that the processor complains of
+        keys = np.sort((_mixed((x + 0.0).view(np.uint64)) + (y + 0.0).view(np.uint64))[used])  # + 0: -0 is 0
     if not (keys[1:] == keys[:-1]).any():
         return np.empty((0, 2), dtype=np.int32)
     order = used[np.lexsort((y[used], x[used]))]
@@ -222,7 +223,7 @@ def _orientation(mesh: Mesh, numbers: Ints) -> Iterator[Fault]:
 
 def _is_extended(mesh: Mesh) -> Bools:
     """Whether elements of det J near 0 aren't degenerate: whether it is something else once they are made larger."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         larger = replace(mesh, x=np.ldexp(mesh.x, 400), y=np.ldexp(mesh.y, 400))
     extended: Bools = (det_jacobian(larger) != 0).all(axis=1)
     return extended
