@@ -108,23 +108,13 @@ def moments(
 
 @inlined
 def put_column(K: Floats, e: int, j: int, column: tuple[float, ...]) -> None:
-    """Store entries (i, j) and (j, i) of element e for i <= j; j is a constant, so nothing is left of the branches."""
+    """Store entries (i, j) and (j, i) of element e for i <= j.
+
+    Call it with a constant j: then the compiler unrolls the loop, and the loop over elements is vectorised.
+    """
     L = LANES
-    K[j * L + e] = K[8 * j * L + e] = column[0]
-    if j >= 1:
-        K[(8 + j) * L + e] = K[(8 * j + 1) * L + e] = column[1]
-    if j >= 2:
-        K[(16 + j) * L + e] = K[(8 * j + 2) * L + e] = column[2]
-    if j >= 3:
-        K[(24 + j) * L + e] = K[(8 * j + 3) * L + e] = column[3]
-    if j >= 4:
-        K[(32 + j) * L + e] = K[(8 * j + 4) * L + e] = column[4]
-    if j >= 5:
-        K[(40 + j) * L + e] = K[(8 * j + 5) * L + e] = column[5]
-    if j >= 6:
-        K[(48 + j) * L + e] = K[(8 * j + 6) * L + e] = column[6]
-    if j >= 7:
-        K[(56 + j) * L + e] = K[(8 * j + 7) * L + e] = column[7]
+    for i in range(j + 1):
+        K[(8 * i + j) * L + e] = K[(8 * j + i) * L + e] = column[i]
 
 
 @inlined
