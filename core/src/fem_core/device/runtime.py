@@ -10,6 +10,10 @@ from fem_core.types import Array
 #: Items that one thread of `sum_chunks`, `scan_chunks` and `dot_chunks` goes through.
 CHUNK = 256
 
+#: Kernels with a matrix row, or a long sum, for each item: a GPU gives such an item to several threads.
+ROW_KERNELS = ("subtract_product", "scale_matrix", "residual", "multiply", "multiply_f4", "subtract_product_f4")
+SUM_KERNELS = ("dot_chunks", "multiply_dense")
+
 #: What the entries of `state` in `conjugate_gradients` hold.
 RR, BEFORE, PAP, TARGET, ITERATION, LIMIT, STATUS = range(7)
 #: Length of `state`.

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from fem_core import BackendError
+from fem_core.device.runtime import ROW_KERNELS, SUM_KERNELS
 from fem_core.support import compiled
 from fem_core.types import Array
 
@@ -34,16 +35,7 @@ _log = logging.getLogger(__name__)
 STAGES = ("sparsity", "assembly", "conditions", "solve", "derived", "multigrid")
 
 #: Threads of an item, where it is more than one.
-THREADS: Mapping[str, int] = {
-    "subtract_product": LANES,
-    "scale_matrix": LANES,
-    "residual": LANES,
-    "multiply": LANES,
-    "multiply_f4": LANES,
-    "subtract_product_f4": LANES,
-    "dot_chunks": WARP,
-    "multiply_dense": WARP,
-}
+THREADS: Mapping[str, int] = dict.fromkeys(ROW_KERNELS, LANES) | dict.fromkeys(SUM_KERNELS, WARP)
 
 #: Blocks of a multiprocessor that a kernel's registers have to suffice for: enough threads to wait for memory.
 TOGETHER: Mapping[str, int] = {"conjugate_gradients": 8, "element_stiffness": 4}
