@@ -24,7 +24,7 @@ from fem_core.types import Array, Floats, Ints
 from numba import prange
 from scipy import sparse
 
-from fem_numba.jit import F, In, Out, compiled, f8, i4, i8, inlined, u2, u4
+from fem_numba.jit import F, In, Out, added, compiled, f8, i4, i8, inlined, u2, u4
 from fem_numba.renumber import CHUNK, LANES, Layout
 from fem_numba.threads import parallel
 
@@ -176,9 +176,7 @@ def take_steps(
                 q[i] = 0.0
             _multiply_chunk(c, v, local, p_c, q_c, lanes)
             sums[c] = _dot(p_c, q_c)
-        pAp, α = 0.0, 0.0
-        for c in range(own.size):
-            pAp += sums[c]
+        pAp, α = added(sums), 0.0
         if pAp <= 0:
             break
         α = ρ / pAp
@@ -187,9 +185,7 @@ def take_steps(
                 q[seam_to[k]] += q[seam_from[k]]
             first, halo = base[c], base[c] + own[c]
             sums[c] = _retreat(α, r[first:halo], q[first:halo])
-        ρ_before, ρ = ρ, 0.0
-        for c in range(own.size):
-            ρ += sums[c]
+        ρ_before, ρ = ρ, added(sums)
         β = ρ / ρ_before
         done += 1
     for c in prange(own.size):
@@ -223,10 +219,7 @@ def residual(
         for i in range(base[c], base[c] + own[c]):
             total += (b[i] - q[i]) ** 2
         sums[c] = total
-    total = 0.0
-    for c in range(own.size):
-        total += sums[c]
-    return math.sqrt(total)
+    return math.sqrt(added(sums))
 
 
 class ConjugateGradients:
