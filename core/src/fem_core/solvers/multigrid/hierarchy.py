@@ -146,39 +146,32 @@ def build_hierarchy(
     with ThreadPoolExecutor(1) as beside:
 
         def begin(make: Callable[..., _Scaled], *arguments: object) -> Callable[[], _Scaled]:
-            return beside.submit(make, *arguments).result
+            return beside.submit(make, *arguments).result if threads > 1 else partial(make, *arguments)
 
-        return _build(K, mesh, free, d, step, begin if threads > 1 else partial, direct, kernels)
-
-
-def _build(
-    K: "sparse.csr_array", mesh: Mesh, free: Bools, d: Floats | None, step: Callable[[], None],
-    begin: Callable[..., Callable[[], _Scaled]], direct: int, kernels: Kernels,
-) -> Hierarchy | None:  # fmt: skip
-    P, number = kernels.to_corners(mesh, free)
-    if not P.shape[1]:
-        return None
-    smoothers = [begin(_finest, K, mesh, free, d, kernels)]
-    step()
-    coarse = kernels.galerkin(K, P)
-    step()
-    transfers, warnings = [P], []
-    factoriser = SUPERLU
-    if P.shape[1] > direct:
-        if kernels.can_coarsen:
-            M = kernels.m_matrix(coarse, number[mesh.quad8[:, :4]])
-            for P, below in coarsen(M, kernels.interpolation, kernels.galerkin):
-                smoothers.append(begin(_coarser, coarse, kernels))
-                transfers.append(P)
-                coarse = below
-                step()
-        else:
-            factoriser = best()
-            warnings.append(
-                f"pyamg is not installed, so the quad4 matrix of {P.shape[1]:,} unknowns is factorised "
-                f"by {factoriser.library}; on large meshes, mg is faster with the extra fem-core[amg]"
-            )
-    made = [smoother() for smoother in smoothers]
+        P, number = kernels.to_corners(mesh, free)
+        if not P.shape[1]:
+            return None
+        smoothers = [begin(_finest, K, mesh, free, d, kernels)]
+        step()
+        coarse = kernels.galerkin(K, P)
+        step()
+        transfers, warnings = [P], []
+        factoriser = SUPERLU
+        if P.shape[1] > direct:
+            if kernels.can_coarsen:
+                M = kernels.m_matrix(coarse, number[mesh.quad8[:, :4]])
+                for P, below in coarsen(M, kernels.interpolation, kernels.galerkin):
+                    smoothers.append(begin(_coarser, coarse, kernels))
+                    transfers.append(P)
+                    coarse = below
+                    step()
+            else:
+                factoriser = best()
+                warnings.append(
+                    f"pyamg is not installed, so the quad4 matrix of {P.shape[1]:,} unknowns is factorised "
+                    f"by {factoriser.library}; on large meshes, mg is faster with the extra fem-core[amg]"
+                )
+        made = [smoother() for smoother in smoothers]
     step()
     last = 1 / np.sqrt(coarse.diagonal())
     scales = pairwise([*(d for _, d in made), last])
