@@ -3,7 +3,6 @@
 import gc
 from contextlib import suppress
 from dataclasses import replace
-from types import SimpleNamespace
 
 import fem_core as fem
 import numpy as np

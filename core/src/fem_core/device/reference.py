@@ -24,22 +24,9 @@ from fem_core.assembly.element import element_load as _load
 from fem_core.assembly.element import element_stiffness as _stiffness
 from fem_core.assembly.element import robin_edges
 from fem_core.assembly.sparsity import csr_positions
+from fem_core.device import runtime as state_of
 from fem_core.device.errors import out_of_memory
-from fem_core.device.runtime import (
-    BEFORE,
-    CHUNK,
-    CONVERGED,
-    INDEFINITE,
-    ITERATION,
-    LIMIT,
-    LIMIT_REACHED,
-    NOT_FINITE,
-    PAP,
-    RR,
-    RUNNING,
-    STATUS,
-    TARGET,
-)
+from fem_core.device.runtime import CHUNK
 from fem_core.types import Array
 
 I4: TypeAlias = NDArray[np.int32]
@@ -366,26 +353,26 @@ def step(n: int, indptr: I4, indices: I4, A: F8, x: F8, r: F8, p: F8, q: F8, sta
     state = ‖r‖², ‖r‖² of the step before, p·Ap, target, iteration, limit, status and one of no use. At the start
     x = p = 0, r = b, ‖r‖² is given and the one before is 1. With a status nothing is touched.
     """
-    if state[STATUS] != RUNNING:
+    if state[state_of.STATUS] != state_of.RUNNING:
         return
-    if math.sqrt(state[RR]) < state[TARGET]:
-        state[STATUS] = CONVERGED
-    elif not math.isfinite(state[RR]):
-        state[STATUS] = NOT_FINITE
-    elif state[ITERATION] >= state[LIMIT]:
-        state[STATUS] = LIMIT_REACHED
+    if math.sqrt(state[state_of.RR]) < state[state_of.TARGET]:
+        state[state_of.STATUS] = state_of.CONVERGED
+    elif not math.isfinite(state[state_of.RR]):
+        state[state_of.STATUS] = state_of.NOT_FINITE
+    elif state[state_of.ITERATION] >= state[state_of.LIMIT]:
+        state[state_of.STATUS] = state_of.LIMIT_REACHED
     else:
-        p[:] = r + (state[RR] / state[BEFORE]) * p
+        p[:] = r + (state[state_of.RR] / state[state_of.BEFORE]) * p
         multiply(n, indptr, indices, A, p, q)
-        state[PAP] = p @ q
-        if state[PAP] <= 0:
-            state[STATUS] = INDEFINITE
+        state[state_of.PAP] = p @ q
+        if state[state_of.PAP] <= 0:
+            state[state_of.STATUS] = state_of.INDEFINITE
             return
-        alpha = state[RR] / state[PAP]
+        alpha = state[state_of.RR] / state[state_of.PAP]
         x += alpha * p
         r -= alpha * q
-        state[BEFORE], state[RR] = state[RR], r @ r
-        state[ITERATION] += 1
+        state[state_of.BEFORE], state[state_of.RR] = state[state_of.RR], r @ r
+        state[state_of.ITERATION] += 1
 
 
 #: Steps that one call of the reference's `conjugate_gradients` runs.
