@@ -61,8 +61,7 @@ def ptx(name: str, cc: tuple[int, int]) -> str:
 
     function = KERNELS[name]
     of_kernel, bounds = types.void(*signature(function)), (BLOCK, TOGETHER.get(name, 1))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of performance: there is nothing that a user could do
+    with warnings.catch_warnings(action="ignore"):  # of performance: a user can't do anything about them
         text, _ = cuda.compile(function, of_kernel, device=False, abi="numba", cc=cc, launch_bounds=bounds)
     (mangled,) = _ENTRY.findall(text)
     return re.sub(rf"\b{mangled}(?=\b|_param_)", name, text)
@@ -189,8 +188,7 @@ class Simulated:
 
     def launch(self, kernel: str, grid: int, *arguments: Any, together: bool = False) -> None:
         """Run a kernel; the division by zero of a GPU warns nobody."""
-        with self._running, warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)
+        with self._running, warnings.catch_warnings(action="ignore", category=RuntimeWarning):
             interval = sys.getswitchinterval()
             sys.setswitchinterval(1e-4)  # at each barrier a thread waits for the one that watches over all
             try:
