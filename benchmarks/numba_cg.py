@@ -5,43 +5,32 @@ node x, r and p read and written, r read once more, q written and read. Memory t
 isn't counted, neither here nor in the triad a = b + 3 c. What stays in the cache makes more than the triad possible.
 """
 
-import json
-import os
-import subprocess
-import sys
 from functools import partial
 
 import fem_core as fem
 import numpy as np
+from compiled import triad
+from fem_core.solvers import Equilibrated
+from fem_core.tools.bench import side_by_side
+from fem_numba import jit
+from fem_numba.cg import ConjugateGradients
+from fem_numba.threads import parallel
+from meshes import y_tube_195k
+from scipy.sparse.linalg import cg
 
 THREADS = 2
 
 
 def run(repeats: int) -> dict[str, object]:
-    """In an interpreter of its own: here Numba is kept to one thread."""
-    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_NUM_THREADS"}
-    command = [sys.executable, __file__, str(repeats)]
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    *table, figures = done.stdout.splitlines()
-    print("\n".join(table))
-    return json.loads(figures)
+    figures: dict[str, object] = {}
+    for name, mesh, steps in (("195k", y_tube_195k(), 200), ("1.36M", fem.generate.y_tube(nodes=1_358_000), 50)):
+        print(f"-- {name}: {mesh.n_elements} elements")
+        figures[name] = measure(mesh, steps, repeats)
+    return figures
 
 
 def measure(mesh: fem.Mesh, steps: int, repeats: int) -> dict[str, float]:
     """Medians in ms an iteration, GB/s, and their ratios."""
-    from fem_core.solvers import Equilibrated
-    from fem_core.tools.bench import side_by_side
-    from fem_numba import jit
-    from fem_numba.cg import ConjugateGradients
-    from fem_numba.threads import parallel
-    from numba import njit, prange
-    from scipy.sparse.linalg import cg
-
-    @njit(parallel=True)
-    def triad(a, b, c):
-        for i in prange(a.size):
-            a[i] = b[i] + 3.0 * c[i]
-
     jit.compile_all()
     problem = fem.Problem.potential_flow(mesh)
     system = fem.apply_bc(fem.assemble_system(mesh, problem, backend="numpy"), mesh, problem)
@@ -88,13 +77,3 @@ def measure(mesh: fem.Mesh, steps: int, repeats: int) -> dict[str, float]:
         "scipy_ms": scipy_ms, "numba_1_ms": one, f"numba_{THREADS}_ms": all_, "of_scipy": share,
         "GB/s": rate, "triad": bandwidth, "of_triad": rate / bandwidth, "as_csr_of_triad": csr_rate / bandwidth,
     }  # fmt: skip
-
-
-if __name__ == "__main__":
-    from meshes import y_tube_195k
-
-    figures = {}
-    for name, mesh, steps in (("195k", y_tube_195k(), 200), ("1.36M", fem.generate.y_tube(nodes=1_358_000), 50)):
-        print(f"-- {name}: {mesh.n_elements} elements")
-        figures[name] = measure(mesh, steps, int(sys.argv[1]))
-    print(json.dumps(figures))

@@ -79,12 +79,10 @@ def run(repeats: int) -> dict[str, object]:
 
 
 def plot(results: dict[str, list[dict[str, float]]], path: str) -> None:
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
     for name, rows in results.items():
         n = [row["nodes"] for row in rows]
         left.semilogx(n, [1e6 * (row["setup"] + row["solve"]) / row["nodes"] for row in rows], "o-", label=name)

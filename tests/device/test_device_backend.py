@@ -3,7 +3,6 @@
 import gc
 from contextlib import suppress
 from dataclasses import replace
-from types import SimpleNamespace
 
 import fem_core as fem
 import numpy as np
@@ -360,9 +359,12 @@ def test_close_gives_everything_back(mesh):
 
 
 def test_a_mesh_too_large_for_32_bits_is_refused():
+    class Huge:
+        n_elements, source = 2**25, "huge"
+
     device = Device(ReferenceRuntime())
     with pytest.raises(fem.BackendError, match=r"huge: 33,554,432 elements are too many"):
-        device.mesh(SimpleNamespace(n_elements=2**25, source="huge"))
+        device.mesh(Huge())
 
 
 # faults

@@ -127,7 +127,7 @@ def test_damaged_code_is_compiled_again(one_kernel, damage, caplog):
         again = program.cubin((9, 0))
     assert "it is damaged" in caplog.text
     assert again.startswith(b"\x7fELF")
-    assert program._kept(kept) == again
+    assert program.compiled.load(kept, bytes) == again
 
 
 def test_a_folder_that_cannot_be_written_to_is_no_error(one_kernel, caplog):

@@ -352,13 +352,13 @@ def test_what_is_kept_follows_the_matrix_even_changed_in_place():
         return backend.fem_solve(system, mesh, problem, SolverOptions(), Progress())
 
     first = solved(system)
-    layout, prepared = backend._cg._layout, backend._prepared._kept
+    layout, prepared = backend._cg._layout._kept, backend._prepared._kept
     again = solved(replace(system, rhs=2 * system.rhs))
     assert backend._prepared._kept is prepared
     np.testing.assert_allclose(again.u, 2 * first.u, rtol=1e-12)
     system.matrix.data[:] *= 4  # and its scale is halved, exactly
     np.testing.assert_allclose(solved(system).u, first.u / 4, rtol=1e-12)
     assert backend._prepared._kept is not prepared
-    assert backend._cg._layout is layout
+    assert backend._cg._layout._kept is layout
     backend.forget()
-    assert backend._cg._layout is backend._prepared._kept is None
+    assert backend._cg._layout._kept is backend._prepared._kept is None

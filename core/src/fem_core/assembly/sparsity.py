@@ -1,18 +1,13 @@
 """The symbolic half of assembly: where each element's entries go in the CSR matrix."""
 
-import weakref
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Generic, TypeVar
 
 import numpy as np
 from scipy import sparse
 
 from fem_core.mesh.mesh import Mesh
 from fem_core.types import Array, Floats, Ints, read_only
-
-P = TypeVar("P")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,24 +52,6 @@ class Sparsity:
 
     def to_host(self) -> "Sparsity":
         return self
-
-
-class ForeignPattern(Generic[P]):
-    """A backend's own form of the last pattern that others have made, for as long as that one lives."""
-
-    def __init__(self) -> None:
-        self._last: tuple[weakref.ref[Sparsity], P] | None = None
-
-    def own(self, host: Sparsity, make: Callable[[], P]) -> P:
-        """The own form of `host`, made if it is another one than the last."""
-        if self._last is None or self._last[0]() is not host:
-            self._last = None  # before its successor takes memory
-            self._last = weakref.ref(host), make()
-        return self._last[1]
-
-    def forget(self) -> None:
-        """Drop it."""
-        self._last = None
 
 
 def compute_sparsity(mesh: Mesh) -> Sparsity:

@@ -17,10 +17,6 @@ from fem_core.types import Floats, Ints
 PENALTY = 1e12
 
 
-def _no_nodes() -> Ints:
-    return np.empty(0, dtype=np.int32)
-
-
 @dataclass(frozen=True, eq=False)
 class LinearSystem:
     """K w = f - K ĝ with u = ĝ + w, or before `apply_bc` the bare K and f.
@@ -40,7 +36,7 @@ class LinearSystem:
 
     matrix: "sparse.csr_array"
     rhs: Floats
-    fixed: Ints = field(default_factory=_no_nodes)
+    fixed: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int32))
     lift: Floats | None = None
     disposable: bool = False
 
@@ -74,7 +70,7 @@ def apply_conditions(system: LinearSystem, mesh: Mesh, problem: Problem) -> Line
             np.add.at(values, csr_positions(K.indptr, K.indices, rows, columns), matrix.ravel())
     fixed, lift = problem.fixed_on(mesh)
     if lift.any():
-        rhs -= _with_values(K, values) @ lift
+        rhs -= csr(K.indptr, K.indices, values) @ lift
     rhs[fixed] = 0
     diagonal = csr_positions(K.indptr, K.indices, fixed, fixed)
     if problem.dirichlet == "penalty":
@@ -84,7 +80,7 @@ def apply_conditions(system: LinearSystem, mesh: Mesh, problem: Problem) -> Line
         held[fixed] = True
         values[held[K.indices] | np.repeat(held, np.diff(K.indptr))] = 0
         values[diagonal] = 1
-    return LinearSystem(_with_values(K, values), rhs, fixed, lift)
+    return LinearSystem(csr(K.indptr, K.indices, values), rhs, fixed, lift)
 
 
 def robin_terms(mesh: Mesh, problem: Problem) -> Iterator[tuple[Ints, Floats, Floats]]:
@@ -118,10 +114,6 @@ def require_conditions(system: LinearSystem) -> Floats:
     if system.lift is None:
         raise SolveError("the system has no boundary conditions yet; call apply_bc first")
     return system.lift
-
-
-def _with_values(K: "sparse.csr_array", values: Floats) -> "sparse.csr_array":
-    return csr(K.indptr, K.indices, values)
 
 
 def csr(indptr: Ints, indices: Ints, values: Floats) -> "sparse.csr_array":

@@ -1,10 +1,11 @@
 """A backend out of any runtime: every stage on the device, host values of other backends taken."""
 
+import weakref
 from typing import Any, Literal
 
 import numpy as np
 
-from fem_core.assembly.sparsity import ForeignPattern, Sparsity
+from fem_core.assembly.sparsity import Sparsity
 from fem_core.assembly.system import require_bare, require_conditions
 from fem_core.device import assembly, cg, conditions, derived, ledger, sparsity
 from fem_core.device.device import Device
@@ -19,6 +20,7 @@ from fem_core.plugins.hookspecs import hookimpl
 from fem_core.problem import Problem
 from fem_core.results import SolveResult, SolverOptions
 from fem_core.solvers.base import refuse_extra
+from fem_core.support.last import Last
 from fem_core.support.progress import Progress
 
 
@@ -38,7 +40,7 @@ class DeviceBackend(Backend):
             raise OptionError(f"assembly is {' or '.join(ASSEMBLIES)}, not {assembly!r}")
         self.device = Device(runtime)
         self._coo = assembly == "coo"
-        self._foreign: ForeignPattern[DevicePattern] = ForeignPattern()
+        self._foreign: Last[DevicePattern] = Last()
         self._mg = DeviceMultigrid(self.device)
 
     def open(self) -> None:
@@ -110,7 +112,9 @@ class DeviceBackend(Backend):
         if isinstance(pattern, DevicePattern) and pattern.device is self.device:
             return pattern
         host: Sparsity = pattern.to_host()
-        return self._foreign.own(host, lambda: sparsity.compute_pattern(self.device, mesh, not self._coo, host))
+        return self._foreign.get(
+            weakref.ref(host), lambda: sparsity.compute_pattern(self.device, mesh, not self._coo, host)
+        )
 
     def _system(self, system: Any) -> DeviceSystem:
         """`system` as this device has it."""

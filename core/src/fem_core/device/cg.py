@@ -37,29 +37,25 @@ def inverse_root_diagonal(device: Device, system: DeviceSystem) -> Any:
 
 def solve(device: Device, system: DeviceSystem, options: SolverOptions, progress: Progress) -> DevicePotential:
     """u, the lift included. Raises SolveError where the diagonal isn't positive."""
-    with device.stage("solve_system", ledger.cg_bytes(system.n_nodes, system.nnz)):
-        return _solve(device, system, options, progress)
+    N = system.n_nodes
+    with device.stage("solve_system", ledger.cg_bytes(N, system.nnz)) as runtime:
+        d = inverse_root_diagonal(device, system)
+        at = _Iteration(device, system, d, progress.check)
+        iterations, reason, history = iterate(at, options, progress)
+        x, norm_b = at.x, at.norm_b
+        del at  # its matrix and the other vectors make room
 
-
-def _solve(device: Device, system: DeviceSystem, options: SolverOptions, progress: Progress) -> DevicePotential:
-    runtime, N = device.runtime, system.n_nodes
-    d = inverse_root_diagonal(device, system)
-    at = _Iteration(device, system, d, progress.check)
-    iterations, reason, history = iterate(at, options, progress)
-    x, norm_b = at.x, at.norm_b
-    del at  # its matrix and the other vectors make room
-
-    # As `Equilibrated.result`: the true residuals at the end.
-    w, unscaled, u = (runtime.empty(N, np.float64) for _ in range(3))
-    runtime.launch("product", N, d, x, w)
-    runtime.launch("residual", N, system.indptr, system.indices, system.values, w, system.rhs, unscaled)
-    runtime.launch("product", N, d, unscaled, w)
-    of_equilibrated = device.norm(N, w), norm_b
-    runtime.launch("put_zero", len(system.fixed), system.held, unscaled)
-    of_system = device.norm(N, unscaled), device.norm(N, system.rhs)
-    runtime.launch("potential", N, system.lift, d, x, u)
-    found = judged(NO_VALUES, "cg", iterations, reason, options, history, of_equilibrated, of_system)
-    return DevicePotential(device, u, found)
+        # As `Equilibrated.result`: the true residuals at the end.
+        w, unscaled, u = (runtime.empty(N, np.float64) for _ in range(3))
+        runtime.launch("product", N, d, x, w)
+        runtime.launch("residual", N, system.indptr, system.indices, system.values, w, system.rhs, unscaled)
+        runtime.launch("product", N, d, unscaled, w)
+        of_equilibrated = device.norm(N, w), norm_b
+        runtime.launch("put_zero", len(system.fixed), system.held, unscaled)
+        of_system = device.norm(N, unscaled), device.norm(N, system.rhs)
+        runtime.launch("potential", N, system.lift, d, x, u)
+        found = judged(NO_VALUES, "cg", iterations, reason, options, history, of_equilibrated, of_system)
+        return DevicePotential(device, u, found)
 
 
 class _Iteration:

@@ -14,6 +14,7 @@ from fem_core.device.ledger import Ledger
 from fem_core.device.runtime import CHUNK, Runtime
 from fem_core.errors import BackendError
 from fem_core.mesh.mesh import Mesh
+from fem_core.support.last import Last
 from fem_core.types import Array
 
 
@@ -40,7 +41,7 @@ class Device:
         self.opened = False
         self.name = ""
         self._lost: str | None = None
-        self._mesh: tuple[weakref.ref[Mesh], DeviceMesh] | None = None
+        self._mesh: Last[DeviceMesh] = Last()
 
     def open(self) -> None:
         """Raises BackendUnavailable with the reason, DeviceLost after an error that the device doesn't survive."""
@@ -52,7 +53,7 @@ class Device:
 
     def forget(self) -> None:
         """Drop the mesh."""
-        self._mesh = None
+        self._mesh.forget()
 
     def close(self) -> None:
         """Give all memory back."""
@@ -83,7 +84,8 @@ class Device:
         try:
             yield
         except DeviceLost as error:
-            self._lost, self._mesh = str(error), None
+            self._lost = str(error)
+            self._mesh.forget()
             raise
 
     def download(self, *arrays: Any) -> list[Array]:
@@ -93,17 +95,17 @@ class Device:
 
     def mesh(self, mesh: Mesh) -> DeviceMesh:
         """The mesh, uploaded once; the last one is kept for as long as it is there on the host."""
-        if self._mesh is None or self._mesh[0]() is not mesh:
-            self._mesh = None
+
+        def upload() -> DeviceMesh:
             if 64 * mesh.n_elements >= 2**31:
                 raise BackendError(
                     f"{mesh.source}: {mesh.n_elements:,} elements are too many for the 32-bit indices of a device; "
                     f"the limit is {2**25 - 1:,}"
                 )
             with self.stage("upload of the mesh", ledger.mesh_bytes(mesh.n_nodes, mesh.n_elements)) as runtime:
-                arrays = [runtime.upload(array) for array in (mesh.x, mesh.y, mesh.quad8)]
-            self._mesh = weakref.ref(mesh), DeviceMesh(*arrays)
-        return self._mesh[1]
+                return DeviceMesh(*(runtime.upload(array) for array in (mesh.x, mesh.y, mesh.quad8)))
+
+        return self._mesh.get(weakref.ref(mesh), upload)
 
     def dot(self, n: int, a: Any, b: Any) -> float:
         """a·b, summed in an order that is always the same."""

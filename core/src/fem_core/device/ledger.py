@@ -44,11 +44,8 @@ def pattern_bytes(N: int, M: int, Z: int, sources: bool) -> int:
     """What is kept of a pattern, and the larger one of what its columns and its sources take beside."""
     kept = 2 * _I * (N + 1) + 8 * _I * M + _I * Z
     columns = 64 * _I * M + 2 * _I * (N + 1)
-    return kept + max(columns, sources * (64 * _I * M + 3 * _I * (Z + 1))) + _scan_bytes(max(N, Z) + 1)
-
-
-def _scan_bytes(length: int) -> int:
-    return 2 * _I * (length // 256 + 1)
+    scan = 2 * _I * ((max(N, Z) + 1) // 256 + 1)
+    return kept + max(columns, sources * (64 * _I * M + 3 * _I * (Z + 1))) + scan
 
 
 def assembly_bytes(N: int, M: int, Z: int, source: bool, coo: bool) -> int:

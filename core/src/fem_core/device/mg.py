@@ -98,18 +98,11 @@ class Cycle:
         inverse = 4 * self._n**2 if self._n <= DENSE else 0
         device.ledger.require("multigrid's levels", sum(map(_bytes, hierarchy.levels)) + inverse)
         self._levels = [_Level(self._runtime, level) for level in hierarchy.levels]
+        self.r, self.x = self._levels[0].r, self._levels[0].x
         self._r, self._x = (self._runtime.empty(self._n, np.float32) for _ in range(2))
         self._inverse = None
         if self._n <= DENSE:
             self._inverse = self._runtime.upload(hierarchy.coarsest(np.eye(self._n)).astype(np.float32))
-
-    @property
-    def r(self) -> Any:
-        return self._levels[0].r
-
-    @property
-    def x(self) -> Any:
-        return self._levels[0].x
 
     def run(self) -> None:
         """Smooth down, solve on the coarsest level, correct and smooth up."""

@@ -13,6 +13,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from functools import cache
+from inspect import isfunction
 from typing import Any, TypeAlias, get_type_hints
 
 import numpy as np
@@ -23,22 +24,9 @@ from fem_core.assembly.element import element_load as _load
 from fem_core.assembly.element import element_stiffness as _stiffness
 from fem_core.assembly.element import robin_edges
 from fem_core.assembly.sparsity import csr_positions
+from fem_core.device import runtime as state_of
 from fem_core.device.errors import out_of_memory
-from fem_core.device.runtime import (
-    BEFORE,
-    CHUNK,
-    CONVERGED,
-    INDEFINITE,
-    ITERATION,
-    LIMIT,
-    LIMIT_REACHED,
-    NOT_FINITE,
-    PAP,
-    RR,
-    RUNNING,
-    STATUS,
-    TARGET,
-)
+from fem_core.device.runtime import CHUNK
 from fem_core.types import Array
 
 I4: TypeAlias = NDArray[np.int32]
@@ -49,14 +37,6 @@ F4: TypeAlias = NDArray[np.float32]
 PACKED = np.zeros((8, 8), dtype=np.int32)
 PACKED[np.triu_indices(8)] = np.arange(36)
 PACKED = np.maximum(PACKED, PACKED.T)
-
-#: The kernels by name.
-KERNELS: dict[str, Callable[..., None]] = {}
-
-
-def _kernel(function: Callable[..., None]) -> Callable[..., None]:
-    KERNELS[function.__name__] = function
-    return function
 
 
 def _rows(indptr: I4) -> Array:
@@ -79,13 +59,11 @@ def _nodes(quad8: I4, places: Array) -> Array:
 # sparsity
 
 
-@_kernel
 def count_places(n: int, quad8: I4, count: I4) -> None:
     """count[v] += 1 for the node v of each place. n = 8 M."""
     count += np.bincount(quad8, minlength=len(count)).astype(np.int32)
 
 
-@_kernel
 def list_places(n: int, quad8: I4, start: I4, cursor: I4, place: I4) -> None:
     """place[start[v] + cursor[v]++] = t for v = quad8[t], in any order of t. n = 8 M."""
     t = n - 1 - np.argsort(quad8[::-1], kind="stable")
@@ -94,13 +72,11 @@ def list_places(n: int, quad8: I4, start: I4, cursor: I4, place: I4) -> None:
     cursor += np.bincount(v, minlength=len(cursor)).astype(np.int32)
 
 
-@_kernel
 def sort_places(n: int, start: I4, place: I4) -> None:
     """The places of each node, start[i] … start[i + 1], ascending. n = N."""
     place[:] = place[np.lexsort((place, _rows(start)))]
 
 
-@_kernel
 def list_columns(n: int, start: I4, place: I4, quad8: I4, room: I4, length: I4) -> None:
     """The different nodes of node i's elements, ascending, from room[8 start[i]] on, and their number. n = N.
 
@@ -112,7 +88,6 @@ def list_columns(n: int, start: I4, place: I4, quad8: I4, room: I4, length: I4) 
     length[:n] = np.maximum(1, np.bincount(i, minlength=n))
 
 
-@_kernel
 def pack_columns(n: int, start: I4, room: I4, indptr: I4, indices: I4) -> None:
     """The rows of `list_columns` side by side; an orphan's has its diagonal. n = N."""
     i = _rows(indptr)
@@ -122,7 +97,6 @@ def pack_columns(n: int, start: I4, room: I4, indptr: I4, indices: I4) -> None:
     indices[kept] = room[8 * start[i[kept]] + kept - indptr[i[kept]]]
 
 
-@_kernel
 def count_sources(n: int, start: I4, place: I4, quad8: I4, indptr: I4, indices: I4, count: I4) -> None:
     """For each place 8 e + a of node i and each b: count[s] += 1, s where (i, node b of e) is. n = N.
 
@@ -132,7 +106,6 @@ def count_sources(n: int, start: I4, place: I4, quad8: I4, indptr: I4, indices: 
     count += np.bincount(s, minlength=len(count)).astype(np.int32)
 
 
-@_kernel
 def list_sources(
     n: int, start: I4, place: I4, quad8: I4, indptr: I4, indices: I4, source_start: I4, cursor: I4, source: I4, M: int
 ) -> None:
@@ -148,20 +121,17 @@ def list_sources(
     cursor += np.bincount(s, minlength=len(cursor)).astype(np.int32)
 
 
-@_kernel
 def find_slots(n: int, quad8: I4, indptr: I4, indices: I4, slots: I4) -> None:
     """slots[64 e + 8 a + b] = where (node a, node b) of element e is. n = 64 M."""
     nodes = quad8.reshape(-1, 8)
     slots[:] = csr_positions(indptr, indices, np.repeat(quad8, 8), np.tile(nodes, 8).ravel())
 
 
-@_kernel
 def sum_chunks(n: int, length: int, values: I4, sums: I4) -> None:
     """The sum of each CHUNK values; the last chunk ends at `length`. n = ⌈length / CHUNK⌉."""
     sums[:n] = np.add.reduceat(values[:length], np.arange(0, length, CHUNK))
 
 
-@_kernel
 def scan_chunks(n: int, length: int, values: I4, offsets: I4, starts: I4) -> None:
     """starts[j] = offsets[t] + the values before j in its chunk t. n = ⌈length / CHUNK⌉."""
     for t in range(n):
@@ -172,7 +142,6 @@ def scan_chunks(n: int, length: int, values: I4, offsets: I4, starts: I4) -> Non
 # assembly
 
 
-@_kernel
 def element_stiffness(n: int, x: F8, y: F8, quad8: I4, k: F8, k_stride: int, Ke: F8) -> None:
     """∫ k ∇N_a·∇N_b of each element by 3x3 Gauss points; k[k_stride e], whatever the sign of det J. n = M."""
     nodes = quad8.reshape(-1, 8)
@@ -181,26 +150,22 @@ def element_stiffness(n: int, x: F8, y: F8, quad8: I4, k: F8, k_stride: int, Ke:
     Ke[:] = full[:, a, b].T.ravel()
 
 
-@_kernel
 def sum_entries(n: int, source_start: I4, source: I4, Ke: F8, values: F8) -> None:
     """values[s] = the sum of Ke[source] over s, in order; 0 where there is none. n = nnz."""
     values[:] = _sums(source_start, Ke[source])
 
 
-@_kernel
 def element_load(n: int, x: F8, y: F8, quad8: I4, source_s: F8, fe: F8) -> None:
     """∫ s N_a of each element by 3x3 Gauss points; s of place t is source_s[t]. n = M."""
     nodes = quad8.reshape(-1, 8)
     fe[:] = _load(x[nodes], y[nodes], source_s.reshape(-1, 8)).ravel()
 
 
-@_kernel
 def sum_loads(n: int, start: I4, place: I4, fe: F8, rhs: F8) -> None:
     """rhs[i] = the sum of fe over the places of node i, in order. n = N."""
     rhs[:] = _sums(start, fe[place])
 
 
-@_kernel
 def coo_entries(n: int, quad8: I4, Ke: F8, M: int, orphans: I4, rows: I4, columns: I4, values: F8) -> None:
     """All entries of all element matrices, t = 64 e + 8 a + b, then 0 on each orphan's diagonal. n = 64 M + orphans."""
     rows[:] = np.concatenate([np.repeat(quad8, 8), orphans])
@@ -211,7 +176,6 @@ def coo_entries(n: int, quad8: I4, Ke: F8, M: int, orphans: I4, rows: I4, column
 # conditions
 
 
-@_kernel
 def add_robin(
     n: int, nodes: I4, edge_start: I4, edge_place: I4, edges: I4, x: F8, y: F8, p: F8, gamma: F8, indptr: I4,
     indices: I4, values: F8, rhs: F8,
@@ -229,20 +193,17 @@ def add_robin(
     np.add.at(values, slots, matrix.reshape(-1, 3)[edge_place].ravel())
 
 
-@_kernel
 def subtract_product(n: int, indptr: I4, indices: I4, values: F8, g: F8, rhs: F8) -> None:
     """rhs -= K g. n = N."""
     rhs -= _sums(indptr, values * g[indices])
 
 
-@_kernel
 def penalize(n: int, fixed: I4, indptr: I4, indices: I4, values: F8, rhs: F8, penalty: float) -> None:
     """The penalty added to the diagonal of fixed nodes, their rhs made 0. n = len(fixed)."""
     values[csr_positions(indptr, indices, fixed, fixed)] += penalty
     rhs[fixed] = 0
 
 
-@_kernel
 def eliminate(n: int, held: I4, indptr: I4, indices: I4, values: F8, rhs: F8) -> None:
     """Rows and columns of held nodes (those that aren't 0) become the identity's, their rhs 0. n = N."""
     rows = _rows(indptr)
@@ -254,7 +215,6 @@ def eliminate(n: int, held: I4, indptr: I4, indices: I4, values: F8, rhs: F8) ->
 # solve
 
 
-@_kernel
 def inverse_root_diagonal(n: int, indptr: I4, indices: I4, values: F8, d: F8, bad: I4) -> None:
     """d_i = K_ii^-½; where K_ii isn't positive and finite, d_i = 0 and bad[0] += 1. n = N."""
     nodes = np.arange(n, dtype=np.int32)
@@ -264,43 +224,36 @@ def inverse_root_diagonal(n: int, indptr: I4, indices: I4, values: F8, d: F8, ba
     bad[0] += np.count_nonzero(~good)
 
 
-@_kernel
 def scale_matrix(n: int, indptr: I4, indices: I4, values: F8, d: F8, A: F8) -> None:
     """A_ij = d_i K_ij d_j. n = N."""
     A[:] = d[_rows(indptr)] * values * d[indices]
 
 
-@_kernel
 def product(n: int, a: F8, b: F8, out: F8) -> None:
     """out_i = a_i b_i."""
     out[:] = a * b
 
 
-@_kernel
 def residual(n: int, indptr: I4, indices: I4, A: F8, x: F8, b: F8, out: F8) -> None:
     """out = b - A x. n = N."""
     out[:] = b - _sums(indptr, A * x[indices])
 
 
-@_kernel
 def multiply(n: int, indptr: I4, indices: I4, A: F8, x: F8, out: F8) -> None:
     """out = A x. n = N."""
     out[:] = _sums(indptr, A * x[indices])
 
 
-@_kernel
 def put_zero(n: int, fixed: I4, out: F8) -> None:
     """out = 0 at fixed nodes. n = len(fixed)."""
     out[fixed] = 0
 
 
-@_kernel
 def potential(n: int, lift: F8, d: F8, x: F8, u: F8) -> None:
     """u = ĝ + D x. n = N."""
     u[:] = lift + d * x
 
 
-@_kernel
 def dot_chunks(n: int, length: int, a: F8, b: F8, sums: F8) -> None:
     """a·b of each CHUNK entries; the last chunk ends at `length`. n = ⌈length / CHUNK⌉."""
     sums[:n] = np.add.reduceat(a[:length] * b[:length], np.arange(0, length, CHUNK))
@@ -309,7 +262,6 @@ def dot_chunks(n: int, length: int, a: F8, b: F8, sums: F8) -> None:
 # derived
 
 
-@_kernel
 def element_derived(
     n: int, x: F8, y: F8, quad8: I4, u: F8, p0: float, half_rho: float, velocity: F8, speed: F8, pressure: F8
 ) -> None:
@@ -323,26 +275,22 @@ def element_derived(
 # multigrid
 
 
-@_kernel
 def multiply_f4(n: int, indptr: I4, indices: I4, values: F4, x: F4, out: F4) -> None:
     """out = M x, M of n rows."""
     out[:] = _sums(indptr, values * x[indices])
 
 
-@_kernel
 def subtract_product_f4(n: int, indptr: I4, indices: I4, values: F4, x: F4, r: F4) -> None:
     """r -= M x, M of n rows."""
     r -= _sums(indptr, values * x[indices])
 
 
-@_kernel
 def chebyshev(n: int, alpha: float, beta: float, z: F4, delta: F4, x: F4) -> None:
     """δ = β δ + α z, x += δ; where β is 0, δ isn't read."""
     delta[:] = np.float32(alpha) * z + (np.float32(beta) * delta if beta else np.float32(0))
     x += delta
 
 
-@_kernel
 def solve_lines(n: int, line_start: I4, nodes: I4, d: F4, l: F4, r: F4, z: F4) -> None:
     """z = (L D Lᵀ)⁻¹ r at the nodes of each line; elsewhere z stays. n lines.
 
@@ -358,40 +306,42 @@ def solve_lines(n: int, line_start: I4, nodes: I4, d: F4, l: F4, r: F4, z: F4) -
         z[nodes[k]] = z[nodes[k]] / d[k] - (l[k] * z[nodes[k + 1]] if step else np.float32(0))
 
 
-@_kernel
 def add_f4(n: int, e: F4, x: F4) -> None:
     """x += e."""
     x += e
 
 
-@_kernel
 def multiply_dense(n: int, B: F4, x: F4, out: F4) -> None:
     """out = B x, B (n, n) by rows."""
     out[:] = B.reshape(n, n) @ x
 
 
-@_kernel
 def narrow(n: int, d: F8, r: F8, factor: float, s: F4) -> None:
     """s = d r factor, in single precision."""
     s[:] = d * r * factor
 
 
-@_kernel
 def widen(n: int, d: F8, x: F4, factor: float, z: F8) -> None:
     """z = d x factor."""
     z[:] = d * x * factor
 
 
-@_kernel
 def axpy(n: int, alpha: float, a: F8, b: F8) -> None:
     """b += α a."""
     b += alpha * a
 
 
-@_kernel
 def xpby(n: int, z: F8, beta: float, p: F8) -> None:
     """p = z + β p."""
     p[:] = z + beta * p
+
+
+#: The kernels by name: each public function above.
+KERNELS: Mapping[str, Callable[..., None]] = {
+    name: value
+    for name, value in vars().items()
+    if isfunction(value) and value.__module__ == __name__ and name[0] != "_"
+}
 
 
 # conjugate gradients
@@ -403,26 +353,26 @@ def step(n: int, indptr: I4, indices: I4, A: F8, x: F8, r: F8, p: F8, q: F8, sta
     state = ‖r‖², ‖r‖² of the step before, p·Ap, target, iteration, limit, status and one of no use. At the start
     x = p = 0, r = b, ‖r‖² is given and the one before is 1. With a status nothing is touched.
     """
-    if state[STATUS] != RUNNING:
+    if state[state_of.STATUS] != state_of.RUNNING:
         return
-    if math.sqrt(state[RR]) < state[TARGET]:
-        state[STATUS] = CONVERGED
-    elif not math.isfinite(state[RR]):
-        state[STATUS] = NOT_FINITE
-    elif state[ITERATION] >= state[LIMIT]:
-        state[STATUS] = LIMIT_REACHED
+    if math.sqrt(state[state_of.RR]) < state[state_of.TARGET]:
+        state[state_of.STATUS] = state_of.CONVERGED
+    elif not math.isfinite(state[state_of.RR]):
+        state[state_of.STATUS] = state_of.NOT_FINITE
+    elif state[state_of.ITERATION] >= state[state_of.LIMIT]:
+        state[state_of.STATUS] = state_of.LIMIT_REACHED
     else:
-        p[:] = r + (state[RR] / state[BEFORE]) * p
+        p[:] = r + (state[state_of.RR] / state[state_of.BEFORE]) * p
         multiply(n, indptr, indices, A, p, q)
-        state[PAP] = p @ q
-        if state[PAP] <= 0:
-            state[STATUS] = INDEFINITE
+        state[state_of.PAP] = p @ q
+        if state[state_of.PAP] <= 0:
+            state[state_of.STATUS] = state_of.INDEFINITE
             return
-        alpha = state[RR] / state[PAP]
+        alpha = state[state_of.RR] / state[state_of.PAP]
         x += alpha * p
         r -= alpha * q
-        state[BEFORE], state[RR] = state[RR], r @ r
-        state[ITERATION] += 1
+        state[state_of.BEFORE], state[state_of.RR] = state[state_of.RR], r @ r
+        state[state_of.ITERATION] += 1
 
 
 #: Steps that one call of the reference's `conjugate_gradients` runs.

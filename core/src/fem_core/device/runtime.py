@@ -10,6 +10,10 @@ from fem_core.types import Array
 #: Items that one thread of `sum_chunks`, `scan_chunks` and `dot_chunks` goes through.
 CHUNK = 256
 
+#: Kernels with a matrix row, or a long sum, for each item: a GPU gives such an item to several threads.
+ROW_KERNELS = ("subtract_product", "scale_matrix", "residual", "multiply", "multiply_f4", "subtract_product_f4")
+SUM_KERNELS = ("dot_chunks", "multiply_dense")
+
 #: What the entries of `state` in `conjugate_gradients` hold.
 RR, BEFORE, PAP, TARGET, ITERATION, LIMIT, STATUS = range(7)
 #: Length of `state`.
@@ -27,43 +31,33 @@ class Runtime(Protocol):
 
     def open(self) -> None:
         """Take hold of the device. Raises BackendUnavailable with the reason."""
-        ...
 
     def compile(self) -> None:
         """Compile all kernels; they are kept on disk."""
-        ...
 
     def close(self) -> None:
         """Give all memory back; may be called again, and after any error."""
-        ...
 
     def empty(self, length: int, dtype: DTypeLike) -> Any:
         """A device array of int32, float64 or float32."""
-        ...
 
     def zeros(self, length: int, dtype: DTypeLike) -> Any:
         """A device array of zeros."""
-        ...
 
     def upload(self, values: Array) -> Any:
         """A device array of the same dtype; of C order, raveled."""
-        ...
 
     def download(self, values: Any) -> Array:
         """The array on the host, once everything before is done."""
-        ...
 
     def copy(self, source: Any, target: Any) -> None:
         """Overwrite `target`, of the same length and dtype."""
-        ...
 
     def launch(self, kernel: str, n: int, *arguments: Any) -> None:
         """A kernel over the items 0 … n - 1; a Python int is passed as int32, a float as float64."""
-        ...
 
     def synchronize(self) -> None:
         """Wait for everything that was launched."""
-        ...
 
     def conjugate_gradients(
         self, n: int, indptr: Any, indices: Any, A: Any, x: Any, r: Any, p: Any, q: Any, state: Any
@@ -72,23 +66,18 @@ class Runtime(Protocol):
 
         `fem_core.device.reference.step` says what a step is. A call does nothing once the status is set.
         """
-        ...
 
     def coo_to_csr(self, rows: Any, columns: Any, values: Any, n: int) -> tuple[Any, Any, Any]:
         """indptr, indices and values of the sum of all entries: the published way of assembly."""
-        ...
 
     def free_memory(self) -> tuple[int, int]:
         """Free and total memory in bytes."""
-        ...
 
     def seconds(self, work: Callable[[], object]) -> float:
         """What the work takes on the device, by its own events."""
-        ...
 
     def describe(self) -> Mapping[str, Any]:
         """`name` of the device, `memory` in bytes, `compute_capability`, `driver`, versions.
 
         `simulated` is True where there is no device behind it.
         """
-        ...

@@ -21,11 +21,9 @@ class Event(Protocol):
 
     def record(self, stream: Any) -> None:
         """Put it behind everything that was asked of the stream so far."""
-        ...
 
     def synchronize(self) -> None:
         """Wait until the device comes to it; at once if it was never recorded."""
-        ...
 
 
 #: (target, source, bytes): starts a copy between addresses and returns.

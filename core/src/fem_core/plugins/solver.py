@@ -15,7 +15,6 @@ class Prepared(Protocol):
 
     def solve(self, rhs: Floats, options: SolverOptions, progress: Progress) -> SolveResult:
         """w of K w = rhs, as the result's `u`; the lift is added by the caller."""
-        ...
 
 
 class LinearSolver(Protocol):
@@ -28,13 +27,10 @@ class LinearSolver(Protocol):
     @property
     def name(self) -> str:
         """What `--solver` calls it."""
-        ...
 
     @property
     def summary(self) -> str:
         """One line for `fem solve --help`."""
-        ...
 
     def prepare(self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions) -> Prepared:
         """Whatever depends on the matrix alone. Raises SolveError if the method can't take it."""
-        ...

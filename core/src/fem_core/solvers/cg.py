@@ -69,19 +69,15 @@ class Iteration(Protocol):
         Whoever takes more than one at once ends them when ‖r‖ < target or isn't finite. Returned are how many were
         taken, ‖r‖ of the recurrence, and whether it wasn't p·Ap <= 0 that ended them.
         """
-        ...
 
     def residual(self) -> float:
         """‖b - A x‖."""
-        ...
 
     def remember(self) -> None:
         """Keep a copy of x, which is finite."""
-        ...
 
     def recall(self) -> None:
         """Go back to the x that was remembered last, or to 0."""
-        ...
 
 
 class _Iteration:

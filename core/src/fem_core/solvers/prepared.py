@@ -1,7 +1,6 @@
 """A prepared solver is kept from solve to solve for as long as the matrix stays the same."""
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -12,22 +11,13 @@ from fem_core.mesh.mesh import Mesh
 from fem_core.plugins.solver import LinearSolver, Prepared
 from fem_core.problem import Problem
 from fem_core.results import SolveResult, SolverOptions
+from fem_core.support.last import Last
 from fem_core.support.progress import Progress
 from fem_core.types import Floats, Ints
 
 
-class LastPrepared:
-    """The solver that was prepared last, and the key that it was prepared for."""
-
-    def __init__(self) -> None:
-        self._kept: tuple[str, Prepared] | None = None
-
-    def get(self, key: str, prepare: Callable[[], Prepared]) -> Prepared:
-        """The one that is kept if the key is still the same, else what `prepare` makes, which is then kept."""
-        if self._kept is None or self._kept[0] != key:
-            self._kept = None  # before its successor takes memory
-            self._kept = key, prepare()
-        return self._kept[1]
+class LastPrepared(Last[Prepared]):
+    """The solver that was prepared last; its key is `key_of`."""
 
     def solve(
         self, solver: LinearSolver, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions,
@@ -39,9 +29,6 @@ class LastPrepared:
         prepared = self.get(key, lambda: solver.prepare(system, mesh, problem, options))
         w = prepared.solve(system.rhs, options, progress)
         return replace(w, u=lift + w.u)
-
-    def forget(self) -> None:
-        self._kept = None
 
 
 def key_of(mesh: Mesh, options: SolverOptions, fixed: Ints, probe: bytes) -> str:

@@ -5,7 +5,7 @@ launch has a word for each, where an array of numba-cuda has seven. Only what ta
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeAlias, TypeVar, get_type_hints
 
 from numba import cuda, types
 
@@ -16,20 +16,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 #: Whether Python interprets the kernels: this decides about a few functions below the kernels, in `kernels.common`.
 SIMULATED = simulated()
 
-if TYPE_CHECKING:  # numbers of a device are none of Python's
-    Int: TypeAlias = Any
-    Float: TypeAlias = Any
-    Ints: TypeAlias = Any
-    Floats: TypeAlias = Any
-    Floats32: TypeAlias = Any
-    Counters: TypeAlias = Any
-else:
-    Int = Annotated[int, types.int32]
-    Float = Annotated[float, types.float64]
-    Ints = Annotated[Any, types.CPointer(types.int32)]
-    Floats = Annotated[Any, types.CPointer(types.float64)]
-    Floats32 = Annotated[Any, types.CPointer(types.float32)]
-    Counters = Annotated[Any, types.Array(types.int32, 1, "C")]
+# What a device computes with isn't Python's: mypy takes all of it as Any.
+Int: TypeAlias = Annotated[Any, types.int32]
+Float: TypeAlias = Annotated[Any, types.float64]
+Ints: TypeAlias = Annotated[Any, types.CPointer(types.int32)]
+Floats: TypeAlias = Annotated[Any, types.CPointer(types.float64)]
+Floats32: TypeAlias = Annotated[Any, types.CPointer(types.float32)]
+Counters: TypeAlias = Annotated[Any, types.Array(types.int32, 1, "C")]
 
 #: The kernels by name, as functions that numba-cuda compiles.
 KERNELS: dict[str, Callable[..., None]] = {}

@@ -1,8 +1,7 @@
 """The kernels as a device runs them: all of them in one cubin, kept on disk; or interpreted, in numba-cuda's simulator.
 
-numba-cuda makes PTX of each kernel, nvJitLink a cubin of all. An entry of the cache is whole or it isn't there: it
-begins with its digest, and belongs to the sources and to the versions of what compiles them. Whatever goes wrong with
-it is no more than a warning.
+numba-cuda compiles each kernel to PTX, and nvJitLink links all of it to one cubin. The name of the cubin on disk
+depends on the sources and on the versions of the compilers. Any problem with the file is only a warning.
 """
 
 import ctypes
@@ -21,7 +20,8 @@ from typing import Any
 
 import numpy as np
 from fem_core import BackendError
-from fem_core.support.atomic import replacing
+from fem_core.device.runtime import ROW_KERNELS, SUM_KERNELS
+from fem_core.support import compiled
 from fem_core.types import Array
 
 from fem_cuda import INSTALL, folder
@@ -35,16 +35,7 @@ _log = logging.getLogger(__name__)
 STAGES = ("sparsity", "assembly", "conditions", "solve", "derived", "multigrid")
 
 #: Threads of an item, where it is more than one.
-THREADS: Mapping[str, int] = {
-    "subtract_product": LANES,
-    "scale_matrix": LANES,
-    "residual": LANES,
-    "multiply": LANES,
-    "multiply_f4": LANES,
-    "subtract_product_f4": LANES,
-    "dot_chunks": WARP,
-    "multiply_dense": WARP,
-}
+THREADS: Mapping[str, int] = dict.fromkeys(ROW_KERNELS, LANES) | dict.fromkeys(SUM_KERNELS, WARP)
 
 #: Blocks of a multiprocessor that a kernel's registers have to suffice for: enough threads to wait for memory.
 TOGETHER: Mapping[str, int] = {"conjugate_gradients": 8, "element_stiffness": 4}
@@ -52,8 +43,6 @@ TOGETHER: Mapping[str, int] = {"conjugate_gradients": 8, "element_stiffness": 4}
 #: What compiles, in so far as it is installed from wheels.
 _COMPILERS = ("numba-cuda", "numba", "llvmlite", "nvidia-nvvm", "nvidia-cuda-nvcc-cu12", "nvidia-nvjitlink")
 
-_DIGEST = 32
-_KEPT = 8  # cubins: of other versions and devices
 _ENTRY = re.compile(r"\.visible \.entry (\w+)\(")
 _compiling = threading.Lock()
 
@@ -72,8 +61,7 @@ def ptx(name: str, cc: tuple[int, int]) -> str:
 
     function = KERNELS[name]
     of_kernel, bounds = types.void(*signature(function)), (BLOCK, TOGETHER.get(name, 1))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of performance: there is nothing that a user could do
+    with warnings.catch_warnings(action="ignore"):  # of performance: a user can't do anything about them
         text, _ = cuda.compile(function, of_kernel, device=False, abi="numba", cc=cc, launch_bounds=bounds)
     (mangled,) = _ENTRY.findall(text)
     return re.sub(rf"\b{mangled}(?=\b|_param_)", name, text)
@@ -103,14 +91,19 @@ def cubin(cc: tuple[int, int]) -> bytes:
     """All kernels for a compute capability, from the cache if they are there. Raises BackendError."""
     with _compiling:
         path = folder() / f"sm_{cc[0]}{cc[1]}-{_stamp()}.bin"
-        if (found := _kept(path)) is not None:
+        if (found := compiled.load(path, bytes)) is not None:
             return found
         try:
             found = link({name: ptx(name, cc) for name in KERNELS}, cc)
         except Exception as error:
             text = " ".join(f"{type(error).__name__}: {error}".split())[:500]
             raise BackendError(f"the kernels can't be compiled for sm_{cc[0]}{cc[1]}: {text}; {INSTALL}") from error
-        _keep(path, found)
+        try:
+            compiled.save(path, found, "sm_*.bin")
+        except OSError as error:
+            _log.warning(
+                "the compiled code can't be saved, so it will be compiled again in the next process: %s", error
+            )
         return found
 
 
@@ -126,33 +119,6 @@ def _stamp() -> str:
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-def _kept(path: Path) -> bytes | None:
-    """The cubin kept at `path`, if there is one and it is whole."""
-    try:
-        if not path.exists():
-            return None
-        content = path.read_bytes()
-        if hashlib.blake2b(content[_DIGEST:], digest_size=_DIGEST).digest() != content[:_DIGEST]:
-            raise ValueError("it is damaged")
-    except (OSError, ValueError) as error:
-        _log.warning("%s can't be used, so it is compiled again: %s", path, error)
-        return None
-    return content[_DIGEST:]
-
-
-def _keep(path: Path, found: bytes) -> None:
-    """Write a cubin to the cache; a disk that is full or read-only is no error."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            temporary.write_bytes(hashlib.blake2b(found, digest_size=_DIGEST).digest() + found)
-        others = sorted(path.parent.glob("sm_*.bin"), key=lambda other: other.stat().st_mtime)
-        for old in others[:-_KEPT]:
-            old.unlink(missing_ok=True)
-    except OSError as error:
-        _log.warning("the compiled code can't be saved, so it will be compiled again in the next process: %s", error)
 
 
 class Compiled:
@@ -222,8 +188,7 @@ class Simulated:
 
     def launch(self, kernel: str, grid: int, *arguments: Any, together: bool = False) -> None:
         """Run a kernel; the division by zero of a GPU warns nobody."""
-        with self._running, warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)
+        with self._running, warnings.catch_warnings(action="ignore", category=RuntimeWarning):
             interval = sys.getswitchinterval()
             sys.setswitchinterval(1e-4)  # at each barrier a thread waits for the one that watches over all
             try:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from fem_core.device.runtime import ROW_KERNELS, SUM_KERNELS
+
 #: Where the sources are: a file for each stage.
 FOLDER = Path(__file__).parent / "kernels"
 
@@ -21,16 +23,7 @@ LANES = 4
 CG_BLOCKS = 8
 
 #: Threads of an item, where it is more than one.
-THREADS: Mapping[str, int] = {
-    "subtract_product": LANES,
-    "scale_matrix": LANES,
-    "residual": LANES,
-    "multiply": LANES,
-    "multiply_f4": LANES,
-    "subtract_product_f4": LANES,
-    "dot_chunks": 32,
-    "multiply_dense": 32,
-}
+THREADS: Mapping[str, int] = dict.fromkeys(ROW_KERNELS, LANES) | dict.fromkeys(SUM_KERNELS, 32)
 
 #: What every compiler of the sources is given.
 OPTIONS = ("-std=c++17", f"-DBLOCK={BLOCK}", f"-DLANES={LANES}")

@@ -28,11 +28,12 @@ START, DRAIN, LEAVE = 120.0, 10.0, 2.0
 
 @dataclass(eq=False)
 class Worker:
-    """A process and our end of its pipe; `task` is the number of what it is doing."""
+    """A process and our end of its pipe; `task` is the number of its task, None if it has none, `doing` its name."""
 
     process: BaseProcess
     connection: Connection
     task: int | None = None
+    doing: str = ""
 
 
 @dataclass
@@ -108,7 +109,7 @@ class Pool:
         `describe` says what the task of a number is. Raises what the function raised, with the worker's
         traceback as its cause, or WorkerLost; a generator that is closed leaves no worker busy.
         """
-        tasks = enumerate(arguments)
+        tasks = ((number, describe(number), given) for number, given in enumerate(arguments))
         answers: dict[int, Any] = {}
         turn = 0
         more = True
@@ -117,7 +118,7 @@ class Pool:
             while True:
                 for worker in crew:
                     if more and worker.task is None:
-                        more = self._hand_out(worker, function, tasks, describe)
+                        more = self._hand_out(worker, function, tasks)
                 while turn in answers:
                     yield answers.pop(turn)
                     turn += 1
@@ -126,7 +127,7 @@ class Pool:
                 for ready in wait(list(busy)):
                     worker = busy[cast("Connection", ready)]
                     number = cast("int", worker.task)
-                    answers[number] = self._receive(worker, describe)
+                    answers[number] = self._receive(worker)
         except (KeyboardInterrupt, SystemExit, WorkerLost):
             self.kill()
             raise
@@ -180,36 +181,29 @@ class Pool:
             'under `if __name__ == "__main__":`, because each worker imports the script'
         )
 
-    def _hand_out(
-        self,
-        worker: Worker,
-        function: Callable[..., Any],
-        tasks: Iterator[tuple[int, tuple[Any, ...]]],
-        describe: Callable[[int], str],
-    ) -> bool:
+    def _hand_out(self, worker: Worker, function: Callable[..., Any], tasks: Iterator[tuple[int, str, Any]]) -> bool:
         """Send the next task; False if there is none."""
         begun = time.perf_counter()
-        number, arguments = next(tasks, (None, ()))
+        number, doing, arguments = next(tasks, (None, "", ()))
         if number is None:
             return False
         message = pickle.dumps((function, arguments), pickle.HIGHEST_PROTOCOL)
         self.traffic.seconds["pickling"] += time.perf_counter() - begun
         self.traffic.tasks += 1
         self.traffic.bytes_sent += len(message)
-        worker.task = number
+        worker.task, worker.doing = number, doing
         try:
             worker.connection.send_bytes(message)
         except OSError:
-            raise self._lost(worker, describe) from None
+            raise self._lost(worker) from None
         return True
 
-    def _receive(self, worker: Worker, describe: Callable[[int], str]) -> Any:
+    def _receive(self, worker: Worker) -> Any:
         try:
             good, *seconds = HEADER.unpack(worker.connection.recv_bytes())
             payload = worker.connection.recv_bytes()
         except (EOFError, OSError):
-            raise self._lost(worker, describe) from None
-        what = describe(cast("int", worker.task))
+            raise self._lost(worker) from None
         worker.task = None
         begun = time.perf_counter()
         answer = pickle.loads(payload)
@@ -219,12 +213,12 @@ class Pool:
         if good:
             return answer
         pickled, text, trace = answer
-        error = pickle.loads(pickled) if pickled else BackendError(f"{text} (in a worker, {what})")
+        error = pickle.loads(pickled) if pickled else BackendError(f"{text} (in a worker, {worker.doing})")
         raise error from RemoteTraceback(trace)
 
-    def _lost(self, worker: Worker, describe: Callable[[int], str]) -> WorkerLost:
-        doing = describe(cast("int", worker.task))
-        return WorkerLost(f"process {worker.process.pid} {_ending(worker)} in {doing}; the next run starts new workers")
+    def _lost(self, worker: Worker) -> WorkerLost:
+        what = f"process {worker.process.pid} {_ending(worker)} in {worker.doing}"
+        return WorkerLost(f"{what}; the next run starts new workers")
 
     def _drain(self) -> None:
         """Wait for what is being computed, whose results nobody wants any more."""

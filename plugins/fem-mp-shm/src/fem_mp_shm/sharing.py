@@ -112,7 +112,7 @@ class Sharing:
         segment = self._take(total)
         # All results are views of it and keep it. SciPy copies what is a small part of its base, counted in items.
         whole = segment.array(0, (segment.size // 8,), np.float64)
-        weakref.finalize(whole, _give_back, self._spare, segment).atexit = False
+        weakref.finalize(whole, self._spare.append, segment).atexit = False
         self._out = {key: (ref, kept) for key, (ref, kept) in self._out.items() if ref() is not None}
         self._out[id(whole)] = weakref.ref(whole), segment
         results = {}
@@ -214,10 +214,6 @@ def _layout(sizes: Iterable[int]) -> tuple[list[int], int]:
         offsets.append(total)
         total += -(-size // _ALIGN) * _ALIGN
     return offsets, total
-
-
-def _give_back(spare: list[Segment], segment: Segment) -> None:
-    spare.append(segment)
 
 
 def _unlink_all(segments: set[Segment]) -> None:

@@ -107,8 +107,8 @@ def quiet_start() -> Iterator[None]:
         if sys.platform != "win32":
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)  # fork beside BLAS's threads, which it knows of
+            # Python warns of a fork beside BLAS's threads, but BLAS is ready for it.
+            with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
                 yield
         finally:
             for name, value in before.items():

@@ -1,13 +1,14 @@
 """The backend: each stage is a module of compiled functions."""
 
+import weakref
 from typing import Any
 
 from fem_core import BackendUnavailable, DerivedFields, LinearSystem, Mesh, Problem, SolveResult, Sparsity
-from fem_core.assembly.sparsity import ForeignPattern
 from fem_core.execution import available_cores
 from fem_core.plugins import Backend, Progress, SolverOptions, hookimpl
 from fem_core.solvers import LinearSolver
 from fem_core.solvers.prepared import LastPrepared
+from fem_core.support.last import Last
 
 from fem_numba import assembly, conditions, derived, jit, sparsity
 from fem_numba.cg import ConjugateGradients
@@ -29,7 +30,7 @@ class Numba(Backend):
         self._asked = threads
         self.threads = threads or available_cores()
         self._memory = Recycled()
-        self._foreign: ForeignPattern[Pattern] = ForeignPattern()
+        self._foreign: Last[Pattern] = Last()
         self._prepared = LastPrepared()
         self._cg, self._mg = ConjugateGradients(self.threads), multigrid(self.threads)
 
@@ -94,4 +95,4 @@ class Numba(Backend):
         if isinstance(pattern, Pattern):
             return pattern
         host: Sparsity = pattern.to_host()
-        return self._foreign.own(host, lambda: sparsity.pattern_of(host, mesh, self.threads))
+        return self._foreign.get(weakref.ref(host), lambda: sparsity.pattern_of(host, mesh, self.threads))

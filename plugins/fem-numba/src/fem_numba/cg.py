@@ -20,11 +20,11 @@ from fem_core.solvers import ConjugateGradients as Reference
 from fem_core.solvers import Prepared
 from fem_core.solvers.base import dot
 from fem_core.solvers.cg import PreparedCG, iterate
+from fem_core.support.last import Last
 from fem_core.types import Array, Floats, Ints
 from numba import prange
-from scipy import sparse
 
-from fem_numba.jit import F, In, Out, compiled, f8, i4, i8, inlined, u2, u4
+from fem_numba.jit import F, In, Out, added, compiled, f8, i4, i8, inlined, u2, u4
 from fem_numba.renumber import CHUNK, LANES, Layout
 from fem_numba.threads import parallel
 
@@ -176,9 +176,7 @@ def take_steps(
                 q[i] = 0.0
             _multiply_chunk(c, v, local, p_c, q_c, lanes)
             sums[c] = _dot(p_c, q_c)
-        pAp, α = 0.0, 0.0
-        for c in range(own.size):
-            pAp += sums[c]
+        pAp, α = added(sums), 0.0
         if pAp <= 0:
             break
         α = ρ / pAp
@@ -187,9 +185,7 @@ def take_steps(
                 q[seam_to[k]] += q[seam_from[k]]
             first, halo = base[c], base[c] + own[c]
             sums[c] = _retreat(α, r[first:halo], q[first:halo])
-        ρ_before, ρ = ρ, 0.0
-        for c in range(own.size):
-            ρ += sums[c]
+        ρ_before, ρ = ρ, added(sums)
         β = ρ / ρ_before
         done += 1
     for c in prange(own.size):
@@ -223,10 +219,7 @@ def residual(
         for i in range(base[c], base[c] + own[c]):
             total += (b[i] - q[i]) ** 2
         sums[c] = total
-    total = 0.0
-    for c in range(own.size):
-        total += sums[c]
-    return math.sqrt(total)
+    return math.sqrt(added(sums))
 
 
 class ConjugateGradients:
@@ -243,28 +236,22 @@ class ConjugateGradients:
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
-        self.forget()
+        self._layout: Last[Layout] = Last()
 
     def forget(self) -> None:
         """Drop the layout."""
-        self._layout: tuple[object, Layout] | None = None
+        self._layout.forget()
 
     def prepare(self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions) -> Prepared:
         """Raises SolveError where the diagonal isn't positive."""
         core = Reference().prepare(system, mesh, problem, options)
         with parallel(self._threads):
-            layout = self._layout_of(mesh, system.matrix)
+            K = system.matrix
+            key = mesh.fingerprint, _digest(K.indptr), _digest(K.indices)
+            layout = self._layout.get(key, lambda: Layout.of(mesh, K.indptr, K.indices))
             v = np.zeros(len(layout.entries))
-            fill(system.matrix.data, layout.entries, core.equilibrated.d, mesh.quad8, layout.order, v)
+            fill(K.data, layout.entries, core.equilibrated.d, mesh.quad8, layout.order, v)
         return _Prepared(layout, v, core, self._threads, mesh.orphan_nodes)
-
-    def _layout_of(self, mesh: Mesh, K: "sparse.csr_array") -> Layout:
-        """That of a topology and pattern; the last one is kept."""
-        pattern = mesh.fingerprint, _digest(K.indptr), _digest(K.indices)
-        if self._layout is None or self._layout[0] != pattern:
-            self._layout = None  # before its successor takes memory
-            self._layout = pattern, Layout.of(mesh, K.indptr, K.indices)
-        return self._layout[1]
 
 
 @dataclass(frozen=True, eq=False)

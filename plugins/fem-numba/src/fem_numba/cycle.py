@@ -9,8 +9,6 @@ After the correction it is applied to r = b - A x. With lines it is applied to T
 alone: there the bracket is b - α A T⁻¹ b with T⁻¹ before it.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from fem_core.solvers.multigrid import Hierarchy, Level, Lines
 from fem_core.types import Array, Ints
@@ -159,17 +157,10 @@ class Cycle:
     """`Hierarchy.cycle`, compiled. `b` is filled by the caller, `run` leaves the answer in `x`."""
 
     def __init__(self, hierarchy: Hierarchy) -> None:
-        self._levels: Sequence[_Level] = [_Level(level) for level in hierarchy.levels]
+        self._levels = [_Level(level) for level in hierarchy.levels]
+        self.b, self.x = self._levels[0].b, self._levels[0].x
         self._coarsest = hierarchy.coarsest
         self._below = np.zeros(hierarchy.levels[-1].P.shape[1], np.float32)
-
-    @property
-    def b(self) -> Array:
-        return self._levels[0].b
-
-    @property
-    def x(self) -> Array:
-        return self._levels[0].x
 
     def run(self, k: int = 0) -> None:
         """Smooth, correct by the coarser level, smooth."""

@@ -34,10 +34,16 @@ A2, B2, C2 = 1 / math.sqrt(12), 1 / 12, 1 / math.sqrt(432)  # the same of the 2x
 
 
 @inlined
-def coefficients(
-    a0: float, a1: float, a2: float, a3: float, a4: float, a5: float, a6: float, a7: float
-) -> tuple[float, ...]:
-    """Unscaled coefficients of ξ, η, ξ², ξη, η², ξ²η, ξη²; those of the map are A, B and C times these."""
+def at_nodes(v: Floats, e: int) -> tuple[float, ...]:
+    """The 8 nodal values of element e of the block."""
+    L = LANES
+    return v[e], v[L + e], v[2 * L + e], v[3 * L + e], v[4 * L + e], v[5 * L + e], v[6 * L + e], v[7 * L + e]
+
+
+@inlined
+def coefficients(v: Floats, e: int) -> tuple[float, ...]:
+    """Unscaled coefficients of ξ, η, ξ², ξη, η², ξ²η, ξη² on element e; those of the map are A, B and C times these."""
+    a0, a1, a2, a3, a4, a5, a6, a7 = at_nodes(v, e)
     south, north = a0 + a1, a2 + a3
     east_south, east_north = a1 - a0, a2 - a3
     corners = south + north
@@ -101,6 +107,17 @@ def moments(
 
 
 @inlined
+def put_column(K: Floats, e: int, j: int, column: tuple[float, ...]) -> None:
+    """Store entries (i, j) and (j, i) of element e for i <= j.
+
+    Call it with a constant j: then the compiler unrolls the loop, and the loop over elements is vectorised.
+    """
+    L = LANES
+    for i in range(j + 1):
+        K[(8 * i + j) * L + e] = K[(8 * j + i) * L + e] = column[i]
+
+
+@inlined
 def stiffness(x: Floats, y: Floats, k: Floats, K: Floats) -> None:
     """Ke = ∫ k ∇N_i·∇N_j dΩ by 3x3 Gauss points.
 
@@ -113,44 +130,18 @@ def stiffness(x: Floats, y: Floats, k: Floats, K: Floats) -> None:
     K : (64 LANES,)
         To be filled: entry (i, j) of all elements from (8 i + j) LANES on.
     """
-    L = LANES
-    for e in range(L):
-        p1, p2, p3, p4, p5, p6, p7 = coefficients(
-            x[0 * L + e],
-            x[1 * L + e],
-            x[2 * L + e],
-            x[3 * L + e],
-            x[4 * L + e],
-            x[5 * L + e],
-            x[6 * L + e],
-            x[7 * L + e],
-        )
-        q1, q2, q3, q4, q5, q6, q7 = coefficients(
-            y[0 * L + e],
-            y[1 * L + e],
-            y[2 * L + e],
-            y[3 * L + e],
-            y[4 * L + e],
-            y[5 * L + e],
-            y[6 * L + e],
-            y[7 * L + e],
-        )
-        (
-            u0, u1, u2, u3, u4, u5, u6, u7, u8, v0, v1, v2, v3, v4, v5, v6, v7, v8,
-        ) = derivatives(p1, p2, p3, p4, p5, p6, p7)  # fmt: skip
-        (
-            s0, s1, s2, s3, s4, s5, s6, s7, s8, t0, t1, t2, t3, t4, t5, t6, t7, t8,
-        ) = derivatives(q1, q2, q3, q4, q5, q6, q7)  # fmt: skip
+    for e in range(LANES):
+        dx, dy = derivatives(*coefficients(x, e)), derivatives(*coefficients(y, e))
         w0, w1, w2 = W00 * k[e], W01 * k[e], W11 * k[e]
-        f0, g0, h0 = metric(w0, u0, v0, s0, t0)
-        f1, g1, h1 = metric(w1, u1, v1, s1, t1)
-        f2, g2, h2 = metric(w0, u2, v2, s2, t2)
-        f3, g3, h3 = metric(w1, u3, v3, s3, t3)
-        f4, g4, h4 = metric(w2, u4, v4, s4, t4)
-        f5, g5, h5 = metric(w1, u5, v5, s5, t5)
-        f6, g6, h6 = metric(w0, u6, v6, s6, t6)
-        f7, g7, h7 = metric(w1, u7, v7, s7, t7)
-        f8, g8, h8 = metric(w0, u8, v8, s8, t8)
+        f0, g0, h0 = metric(w0, dx[0], dx[9], dy[0], dy[9])
+        f1, g1, h1 = metric(w1, dx[1], dx[10], dy[1], dy[10])
+        f2, g2, h2 = metric(w0, dx[2], dx[11], dy[2], dy[11])
+        f3, g3, h3 = metric(w1, dx[3], dx[12], dy[3], dy[12])
+        f4, g4, h4 = metric(w2, dx[4], dx[13], dy[4], dy[13])
+        f5, g5, h5 = metric(w1, dx[5], dx[14], dy[5], dy[14])
+        f6, g6, h6 = metric(w0, dx[6], dx[15], dy[6], dy[15])
+        f7, g7, h7 = metric(w1, dx[7], dx[16], dy[7], dy[16])
+        f8, g8, h8 = metric(w0, dx[8], dx[17], dy[8], dy[17])
         a00, a10, a20, a01, a11, a21, a02, a12, a22 = moments(f0, f1, f2, f3, f4, f5, f6, f7, f8)
         b00, b10, b20, b01, b11, b21, b02, b12, b22 = moments(g0, g1, g2, g3, g4, g5, g6, g7, g8)
         c00, c10, c20, c01, c11, c21, c02, c12, c22 = moments(h0, h1, h2, h3, h4, h5, h6, h7, h8)
@@ -168,86 +159,22 @@ def stiffness(x: Floats, y: Floats, k: Floats, K: Floats) -> None:
         k66, k67 = C * C * (4 * a22 + 4 * b11 + c20), C * C * (2 * a11 + 5 * b22 + 2 * c11)
         k77 = C * C * (a02 + 4 * b11 + 4 * c22)
         # K̂ T, a row of K̂ at a time
-        r10, r11, r12, r13, r14, r15, r16, r17 = nodal(k11, k12, k13, k14, k15, k16, k17)
-        r20, r21, r22, r23, r24, r25, r26, r27 = nodal(k12, k22, k23, k24, k25, k26, k27)
-        r30, r31, r32, r33, r34, r35, r36, r37 = nodal(k13, k23, k33, k34, k35, k36, k37)
-        r40, r41, r42, r43, r44, r45, r46, r47 = nodal(k14, k24, k34, k44, k45, k46, k47)
-        r50, r51, r52, r53, r54, r55, r56, r57 = nodal(k15, k25, k35, k45, k55, k56, k57)
-        r60, r61, r62, r63, r64, r65, r66, r67 = nodal(k16, k26, k36, k46, k56, k66, k67)
-        r70, r71, r72, r73, r74, r75, r76, r77 = nodal(k17, k27, k37, k47, k57, k67, k77)
+        r1 = nodal(k11, k12, k13, k14, k15, k16, k17)
+        r2 = nodal(k12, k22, k23, k24, k25, k26, k27)
+        r3 = nodal(k13, k23, k33, k34, k35, k36, k37)
+        r4 = nodal(k14, k24, k34, k44, k45, k46, k47)
+        r5 = nodal(k15, k25, k35, k45, k55, k56, k57)
+        r6 = nodal(k16, k26, k36, k46, k56, k66, k67)
+        r7 = nodal(k17, k27, k37, k47, k57, k67, k77)
         # Tᵀ K̂ T, a column at a time
-        n0, n1, n2, n3, n4, n5, n6, n7 = nodal(r10, r20, r30, r40, r50, r60, r70)
-        K[0 * L + e] = n0
-        n0, n1, n2, n3, n4, n5, n6, n7 = nodal(r11, r21, r31, r41, r51, r61, r71)
-        K[1 * L + e] = n0
-        K[8 * L + e] = n0
-        K[9 * L + e] = n1
-        n0, n1, n2, n3, n4, n5, n6, n7 = nodal(r12, r22, r32, r42, r52, r62, r72)
-        K[2 * L + e] = n0
-        K[16 * L + e] = n0
-        K[10 * L + e] = n1
-        K[17 * L + e] = n1
-        K[18 * L + e] = n2
-        n0, n1, n2, n3, n4, n5, n6, n7 = nodal(r13, r23, r33, r43, r53, r63, r73)
-        K[3 * L + e] = n0
-        K[24 * L + e] = n0
-        K[11 * L + e] = n1
-        K[25 * L + e] = n1
-        K[19 * L + e] = n2
-        K[26 * L + e] = n2
-        K[27 * L + e] = n3
-        n0, n1, n2, n3, n4, n5, n6, n7 = nodal(r14, r24, r34, r44, r54, r64, r74)
-        K[4 * L + e] = n0
-        K[32 * L + e] = n0
-        K[12 * L + e] = n1
-        K[33 * L + e] = n1
-        K[20 * L + e] = n2
-        K[34 * L + e] = n2
-        K[28 * L + e] = n3
-        K[35 * L + e] = n3
-        K[36 * L + e] = n4
-        n0, n1, n2, n3, n4, n5, n6, n7 = nodal(r15, r25, r35, r45, r55, r65, r75)
-        K[5 * L + e] = n0
-        K[40 * L + e] = n0
-        K[13 * L + e] = n1
-        K[41 * L + e] = n1
-        K[21 * L + e] = n2
-        K[42 * L + e] = n2
-        K[29 * L + e] = n3
-        K[43 * L + e] = n3
-        K[37 * L + e] = n4
-        K[44 * L + e] = n4
-        K[45 * L + e] = n5
-        n0, n1, n2, n3, n4, n5, n6, n7 = nodal(r16, r26, r36, r46, r56, r66, r76)
-        K[6 * L + e] = n0
-        K[48 * L + e] = n0
-        K[14 * L + e] = n1
-        K[49 * L + e] = n1
-        K[22 * L + e] = n2
-        K[50 * L + e] = n2
-        K[30 * L + e] = n3
-        K[51 * L + e] = n3
-        K[38 * L + e] = n4
-        K[52 * L + e] = n4
-        K[46 * L + e] = n5
-        K[53 * L + e] = n5
-        K[54 * L + e] = n6
-        n0, n1, n2, n3, n4, n5, n6, n7 = nodal(r17, r27, r37, r47, r57, r67, r77)
-        K[7 * L + e] = n0
-        K[56 * L + e] = n0
-        K[15 * L + e] = n1
-        K[57 * L + e] = n1
-        K[23 * L + e] = n2
-        K[58 * L + e] = n2
-        K[31 * L + e] = n3
-        K[59 * L + e] = n3
-        K[39 * L + e] = n4
-        K[60 * L + e] = n4
-        K[47 * L + e] = n5
-        K[61 * L + e] = n5
-        K[55 * L + e] = n6
-        K[62 * L + e] = n6
-        K[63 * L + e] = n7
+        put_column(K, e, 0, nodal(r1[0], r2[0], r3[0], r4[0], r5[0], r6[0], r7[0]))
+        put_column(K, e, 1, nodal(r1[1], r2[1], r3[1], r4[1], r5[1], r6[1], r7[1]))
+        put_column(K, e, 2, nodal(r1[2], r2[2], r3[2], r4[2], r5[2], r6[2], r7[2]))
+        put_column(K, e, 3, nodal(r1[3], r2[3], r3[3], r4[3], r5[3], r6[3], r7[3]))
+        put_column(K, e, 4, nodal(r1[4], r2[4], r3[4], r4[4], r5[4], r6[4], r7[4]))
+        put_column(K, e, 5, nodal(r1[5], r2[5], r3[5], r4[5], r5[5], r6[5], r7[5]))
+        put_column(K, e, 6, nodal(r1[6], r2[6], r3[6], r4[6], r5[6], r6[6], r7[6]))
+        put_column(K, e, 7, nodal(r1[7], r2[7], r3[7], r4[7], r5[7], r6[7], r7[7]))
 
 
 @inlined
@@ -255,37 +182,25 @@ def load(x: Floats, y: Floats, s: Floats, f: Floats) -> None:
     """fe = ∫ s N_i dΩ by 3x3 Gauss points, s interpolated from the nodes; all (8 LANES,), `f` is filled."""
     L = LANES
     for e in range(L):
-        p1, p2, p3, p4, p5, p6, p7 = coefficients(
-            x[e], x[L + e], x[2 * L + e], x[3 * L + e], x[4 * L + e], x[5 * L + e], x[6 * L + e], x[7 * L + e]
-        )
-        q1, q2, q3, q4, q5, q6, q7 = coefficients(
-            y[e], y[L + e], y[2 * L + e], y[3 * L + e], y[4 * L + e], y[5 * L + e], y[6 * L + e], y[7 * L + e]
-        )
-        a, b, c, d = s[e], s[L + e], s[2 * L + e], s[3 * L + e]
-        g, h, i, j = s[4 * L + e], s[5 * L + e], s[6 * L + e], s[7 * L + e]
-        s1, s2, s3, s4, s5, s6, s7 = coefficients(a, b, c, d, g, h, i, j)
+        a, b, c, d, g, h, i, j = at_nodes(s, e)
+        s1, s2, s3, s4, s5, s6, s7 = coefficients(s, e)
         s0 = 0.25 * (2 * (g + h + i + j) - (a + b + c + d))
-        (
-            u0, u1, u2, u3, u4, u5, u6, u7, u8, v0, v1, v2, v3, v4, v5, v6, v7, v8,
-        ) = derivatives(p1, p2, p3, p4, p5, p6, p7)  # fmt: skip
-        (
-            w0, w1, w2, w3, w4, w5, w6, w7, w8, z0, z1, z2, z3, z4, z5, z6, z7, z8,
-        ) = derivatives(q1, q2, q3, q4, q5, q6, q7)  # fmt: skip
+        dx, dy = derivatives(*coefficients(x, e)), derivatives(*coefficients(y, e))
         # s = s0 + ξ s1 + η s2 + ξ² s3 + ξη s4 + η² s5 + ξ²η s6 + ξη² s7 at the points, in rows of constant η
         s1, s2, s3, s4, s5, s6, s7 = A * s1, A * s2, B * s3, B * s4, B * s5, C * s6, C * s7
         south, north = s0 - s2 + s5, s0 + s2 + s5
         odd_south, odd, odd_north = s1 - s4 + s7, s1, s1 + s4 + s7
         even_south, even, even_north = south + s3 - s6, s0 + s3, north + s3 + s6
         m00, m10, m20, m01, m11, m21, m02, m12, _ = moments(
-            W00 * (u0 * z0 - v0 * w0) * (even_south - odd_south),
-            W01 * (u1 * z1 - v1 * w1) * south,
-            W00 * (u2 * z2 - v2 * w2) * (even_south + odd_south),
-            W01 * (u3 * z3 - v3 * w3) * (even - odd),
-            W11 * (u4 * z4 - v4 * w4) * s0,
-            W01 * (u5 * z5 - v5 * w5) * (even + odd),
-            W00 * (u6 * z6 - v6 * w6) * (even_north - odd_north),
-            W01 * (u7 * z7 - v7 * w7) * north,
-            W00 * (u8 * z8 - v8 * w8) * (even_north + odd_north),
+            W00 * (dx[0] * dy[9] - dx[9] * dy[0]) * (even_south - odd_south),
+            W01 * (dx[1] * dy[10] - dx[10] * dy[1]) * south,
+            W00 * (dx[2] * dy[11] - dx[11] * dy[2]) * (even_south + odd_south),
+            W01 * (dx[3] * dy[12] - dx[12] * dy[3]) * (even - odd),
+            W11 * (dx[4] * dy[13] - dx[13] * dy[4]) * s0,
+            W01 * (dx[5] * dy[14] - dx[14] * dy[5]) * (even + odd),
+            W00 * (dx[6] * dy[15] - dx[15] * dy[6]) * (even_north - odd_north),
+            W01 * (dx[7] * dy[16] - dx[16] * dy[7]) * north,
+            W00 * (dx[8] * dy[17] - dx[17] * dy[8]) * (even_north + odd_north),
         )
         n0, n1, n2, n3, n4, n5, n6, n7 = nodal(A * m10, A * m01, B * m20, B * m11, B * m02, C * m21, C * m12)
         corner, middle = -0.25 * m00, 0.5 * m00
@@ -320,22 +235,12 @@ def flow(x: Floats, y: Floats, u: Floats, v: Floats) -> None:
     """-∇u in x and y, and |∇u|, each the mean over the 2x2 Gauss points; (8 LANES,), and `v` (3 LANES,) is filled."""
     L = LANES
     for e in range(L):
-        p1, p2, p3, p4, p5, p6, p7 = coefficients(
-            x[e], x[L + e], x[2 * L + e], x[3 * L + e], x[4 * L + e], x[5 * L + e], x[6 * L + e], x[7 * L + e]
-        )
-        q1, q2, q3, q4, q5, q6, q7 = coefficients(
-            y[e], y[L + e], y[2 * L + e], y[3 * L + e], y[4 * L + e], y[5 * L + e], y[6 * L + e], y[7 * L + e]
-        )
-        r1, r2, r3, r4, r5, r6, r7 = coefficients(
-            u[e], u[L + e], u[2 * L + e], u[3 * L + e], u[4 * L + e], u[5 * L + e], u[6 * L + e], u[7 * L + e]
-        )
-        a0, a1, a2, a3, b0, b1, b2, b3 = corner_derivatives(p1, p2, p3, p4, p5, p6, p7)
-        c0, c1, c2, c3, d0, d1, d2, d3 = corner_derivatives(q1, q2, q3, q4, q5, q6, q7)
-        g0, g1, g2, g3, h0, h1, h2, h3 = corner_derivatives(r1, r2, r3, r4, r5, r6, r7)
-        x0, y0, s0 = gradient(a0, b0, c0, d0, g0, h0)
-        x1, y1, s1 = gradient(a1, b1, c1, d1, g1, h1)
-        x2, y2, s2 = gradient(a2, b2, c2, d2, g2, h2)
-        x3, y3, s3 = gradient(a3, b3, c3, d3, g3, h3)
+        dx, dy = corner_derivatives(*coefficients(x, e)), corner_derivatives(*coefficients(y, e))
+        du = corner_derivatives(*coefficients(u, e))
+        x0, y0, s0 = gradient(dx[0], dx[4], dy[0], dy[4], du[0], du[4])
+        x1, y1, s1 = gradient(dx[1], dx[5], dy[1], dy[5], du[1], du[5])
+        x2, y2, s2 = gradient(dx[2], dx[6], dy[2], dy[6], du[2], du[6])
+        x3, y3, s3 = gradient(dx[3], dx[7], dy[3], dy[7], du[3], du[7])
         v[e] = 0.25 * (x0 + x1 + x2 + x3)
         v[L + e] = 0.25 * (y0 + y1 + y2 + y3)
         v[2 * L + e] = 0.25 * (s0 + s1 + s2 + s3)

@@ -36,6 +36,15 @@ def inlined(function: F) -> F:
     return numba.njit(**_OPTIONS)(function)  # type: ignore[no-any-return]
 
 
+@inlined
+def added(sums: Any) -> float:
+    """The sum, in order: `sums.sum()` would be divided among the threads."""
+    total = 0.0
+    for piece in sums:
+        total += piece
+    return total
+
+
 def compiled(*arguments: Any, parallel: bool = False) -> Callable[[F], F]:
     """For functions that Python calls with `arguments`; compiled by `compile_all` and not before."""
 

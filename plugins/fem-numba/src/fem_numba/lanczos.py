@@ -8,17 +8,8 @@ from numba import prange
 from scipy import sparse
 
 from fem_numba.cycle import LINES, ROWS, arrays, row, solve, tridiagonal
-from fem_numba.jit import CSR, Out, compiled, f4, f8, inlined
+from fem_numba.jit import CSR, Out, added, compiled, f4, f8
 from fem_numba.threads import parallel
-
-
-@inlined
-def added(sums: Floats) -> float:
-    """Σ, in order: `sums.sum()` would be divided among the threads."""
-    total = 0.0
-    for piece in sums:
-        total += piece
-    return total
 
 
 @compiled(

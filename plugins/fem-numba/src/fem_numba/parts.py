@@ -92,7 +92,7 @@ def elements_of(mesh: Mesh, starts: Ints, incident: Ints, order: Order, threads:
     """`ends` and `elements` of the parts."""
     ends = np.zeros(order.n_parts + 1, dtype=np.int32)
     found = starts, incident, order.bounds, order.nodes, mesh.n_elements
-    count_elements(*found, ends[1:], threads)
+    list_elements(*found, ends, ends[:0], threads)
     np.cumsum(ends, out=ends)
     elements = np.empty(ends[-1], dtype=np.int32)
     list_elements(*found, ends, elements, threads)
@@ -166,38 +166,28 @@ def own(starts: Ints, incident: Ints, part: Ints, owner: Ints, bounds: Ints, nod
             bounds[p + 1] += 1
 
 
-@compiled(In[i4, 1], In[i4, 1], In[i4, 1], In[i4, 1], i8, Out[i4, 1], i8, parallel=True)
-def count_elements(starts: Ints, incident: Ints, bounds: Ints, nodes: Ints, n: int, counts: Ints, threads: int) -> None:
-    """How many of the n elements touch the rows of each part."""
-    n_parts = bounds.size - 1
-    for thread in prange(threads):
-        seen = np.full(n, -1, np.int32)
-        for p in range(thread * n_parts // threads, (thread + 1) * n_parts // threads):
-            for q in range(bounds[p], bounds[p + 1]):
-                for m in range(starts[nodes[q]], starts[nodes[q] + 1]):
-                    e = incident[m] >> 3
-                    counts[p] += seen[e] != p
-                    seen[e] = p
-
-
-@compiled(In[i4, 1], In[i4, 1], In[i4, 1], In[i4, 1], i8, In[i4, 1], Out[i4, 1], i8, parallel=True)
+@compiled(In[i4, 1], In[i4, 1], In[i4, 1], In[i4, 1], i8, Out[i4, 1], Out[i4, 1], i8, parallel=True)
 def list_elements(
     starts: Ints, incident: Ints, bounds: Ints, nodes: Ints, n: int, ends: Ints, elements: Ints, threads: int
 ) -> None:
-    """Those elements, ascending in each part."""
+    """Which of the n elements touch the rows of each part, ascending; if `elements` is empty, how many, in `ends`."""
     n_parts = bounds.size - 1
     for thread in prange(threads):
         seen = np.full(n, -1, np.int32)
         for p in range(thread * n_parts // threads, (thread + 1) * n_parts // threads):
-            k = ends[p]
+            k = ends[p] if elements.size else np.int32(0)
             for q in range(bounds[p], bounds[p + 1]):
                 for m in range(starts[nodes[q]], starts[nodes[q] + 1]):
                     e = incident[m] >> 3
                     if seen[e] != p:
-                        elements[k] = e
+                        if elements.size:
+                            elements[k] = e
                         k += 1
                     seen[e] = p
-            elements[ends[p] : k].sort()
+            if elements.size:
+                elements[ends[p] : k].sort()
+            else:
+                ends[p + 1] = k
 
 
 @compiled(In[i4, 2], In[i4, 1], In[i4, 1], In[i4, 1], In[i4, 1], Out[u4, 2], Out[u4, 2], parallel=True)

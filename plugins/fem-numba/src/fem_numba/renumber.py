@@ -15,6 +15,7 @@ from fem_core import Mesh
 from fem_core.types import Array, Floats, Ints
 from numba import prange
 
+from fem_numba.conditions import position
 from fem_numba.jit import In, Out, compiled, f8, i4, i8, u2, u4
 
 #: Elements in a block: as many as a wide register holds numbers, on the widest machines.
@@ -88,16 +89,9 @@ def locate(quad8: Ints, order: Ints, indptr: Ints, indices: Ints, entries: Ints)
             for j in range(i + 1, 8):
                 row, column = quad8[order[q], i], quad8[order[q], j]
                 row, column = min(row, column), max(row, column)
-                low, high = indptr[row], indptr[row + 1]
-                end = high
-                while low < high:
-                    middle = (low + high) // 2
-                    if indices[middle] < column:
-                        low = middle + 1
-                    else:
-                        high = middle
-                found = low < end and indices[low] == column
-                entries[(q // LANES * 28 + k) * LANES + q % LANES] = low if found else -1
+                at = position(indptr, indices, row, column)
+                found = at < indptr[row + 1] and indices[at] == column
+                entries[(q // LANES * 28 + k) * LANES + q % LANES] = at if found else -1
                 k += 1
 
 

@@ -145,40 +145,33 @@ def build_hierarchy(
     direct = DIRECT if direct is None else direct
     with ThreadPoolExecutor(1) as beside:
 
-        def begin(make: Callable[..., _Scaled], *arguments: object) -> Callable[[], _Scaled]:
-            return beside.submit(make, *arguments).result
+        def begin(*arguments: Any) -> Callable[[], _Scaled]:
+            return beside.submit(_smoother, *arguments).result if threads > 1 else partial(_smoother, *arguments)
 
-        return _build(K, mesh, free, d, step, begin if threads > 1 else partial, direct, kernels)
-
-
-def _build(
-    K: "sparse.csr_array", mesh: Mesh, free: Bools, d: Floats | None, step: Callable[[], None],
-    begin: Callable[..., Callable[[], _Scaled]], direct: int, kernels: Kernels,
-) -> Hierarchy | None:  # fmt: skip
-    P, number = kernels.to_corners(mesh, free)
-    if not P.shape[1]:
-        return None
-    smoothers = [begin(_finest, K, mesh, free, d, kernels)]
-    step()
-    coarse = kernels.galerkin(K, P)
-    step()
-    transfers, warnings = [P], []
-    factoriser = SUPERLU
-    if P.shape[1] > direct:
-        if kernels.can_coarsen:
-            M = kernels.m_matrix(coarse, number[mesh.quad8[:, :4]])
-            for P, below in coarsen(M, kernels.interpolation, kernels.galerkin):
-                smoothers.append(begin(_coarser, coarse, kernels))
-                transfers.append(P)
-                coarse = below
-                step()
-        else:
-            factoriser = best()
-            warnings.append(
-                f"pyamg is not installed, so the quad4 matrix of {P.shape[1]:,} unknowns is factorised "
-                f"by {factoriser.library}; on large meshes, mg is faster with the extra fem-core[amg]"
-            )
-    made = [smoother() for smoother in smoothers]
+        P, number = kernels.to_corners(mesh, free)
+        if not P.shape[1]:
+            return None
+        smoothers = [begin(K, kernels, mesh, free, d)]
+        step()
+        coarse = kernels.galerkin(K, P)
+        step()
+        transfers, warnings = [P], []
+        factoriser = SUPERLU
+        if P.shape[1] > direct:
+            if kernels.can_coarsen:
+                M = kernels.m_matrix(coarse, number[mesh.quad8[:, :4]])
+                for P, below in coarsen(M, kernels.interpolation, kernels.galerkin):
+                    smoothers.append(begin(coarse, kernels))
+                    transfers.append(P)
+                    coarse = below
+                    step()
+            else:
+                factoriser = best()
+                warnings.append(
+                    f"pyamg is not installed, so the quad4 matrix of {P.shape[1]:,} unknowns is factorised "
+                    f"by {factoriser.library}; on large meshes, mg is faster with the extra fem-core[amg]"
+                )
+        made = [smoother() for smoother in smoothers]
     step()
     last = 1 / np.sqrt(coarse.diagonal())
     scales = pairwise([*(d for _, d in made), last])
@@ -193,17 +186,14 @@ def _build(
     return Hierarchy(levels, coarsest, note, tuple(warnings))
 
 
-def _finest(K: "sparse.csr_array", mesh: Mesh, free: Bools, d: Floats | None, kernels: Kernels) -> _Scaled:
-    """The smoother of the quad8 level, and the diagonal of its D."""
+def _smoother(
+    K: "sparse.csr_array", kernels: Kernels,
+    mesh: Mesh | None = None, free: Bools | None = None, d: Floats | None = None,
+) -> _Scaled:  # fmt: skip
+    """The smoother of a level, and the diagonal of its D. The quad8 level has a mesh: lines are found on it."""
     A, d = _unit_diagonal(K, free, kernels, d)
-    lines = strong_lines(A, mesh.quad8, kernels.strong_links)
+    lines = None if mesh is None else strong_lines(A, mesh.quad8, kernels.strong_links)
     return Smoother(A, largest_eigenvalue(A, lines, kernels.lanczos), lines), d
-
-
-def _coarser(K: "sparse.csr_array", kernels: Kernels) -> _Scaled:
-    """The smoother of a coarser level, and the diagonal of its D."""
-    A, d = _unit_diagonal(K, kernels=kernels)
-    return Smoother(A, largest_eigenvalue(A, None, kernels.lanczos)), d
 
 
 def _unit_diagonal(

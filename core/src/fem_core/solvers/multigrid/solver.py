@@ -48,19 +48,15 @@ class Iteration(Protocol):
 
     def precondition(self, norm_s: float) -> tuple[float, float]:
         """z = M⁻¹ r; r·z and q·z. Given is ‖D r‖."""
-        ...
 
     def turn(self, β: float) -> float:
         """p = z + β p and q = K p; p·q."""
-        ...
 
     def advance(self, α: float) -> float:
         """w += α p and r -= α q; ‖D r‖."""
-        ...
 
     def residual(self) -> float:
         """‖D (f - K w)‖."""
-        ...
 
 
 class _Iteration:

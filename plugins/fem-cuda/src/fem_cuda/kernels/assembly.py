@@ -10,7 +10,7 @@ from typing import Any
 
 from fem_cuda.jit import Float, Floats, Int, Ints, device, kernel
 from fem_cuda.kernels.common import items
-from fem_cuda.kernels.element import d_eta, d_xi, read, to_basis, to_nodes
+from fem_cuda.kernels.element import d_eta, d_xi, eight, read, to_basis, to_nodes
 from fem_cuda.kernels.sparsity import packed
 
 S = math.sqrt(3 / 5)  # coordinate of the 3x3 Gauss points
@@ -56,6 +56,13 @@ def metric_row(cx: Any, cy: Any, w: Float, eta: Float) -> Any:
     return moments((f0, f1, f2)), moments((g0, g1, g2)), moments((h0, h1, h2))
 
 
+@device
+def put_row(Ke: Floats, n: Int, e: Int, a: Int, row: Any) -> None:
+    """Store the entries of row a from its diagonal on. a is a constant, so the compiler unrolls the loop."""
+    for b in range(a, 8):
+        Ke[packed(a, b) * n + e] = row[b]
+
+
 @kernel
 def element_stiffness(n: Int, x: Floats, y: Floats, quad8: Ints, k: Floats, k_stride: Int, Ke: Floats) -> None:
     """Ke = ∫ k ∇N_a·∇N_b dΩ by 3x3 Gauss points, the 36 entries a <= b; k of element e is k[k_stride e]. n = M.
@@ -91,27 +98,15 @@ def element_stiffness(n: Int, x: Floats, y: Floats, quad8: Ints, k: Floats, k_st
         r5 = to_nodes((0.0, k15, k25, k35, k45, k55, k56, k57))
         r6 = to_nodes((0.0, k16, k26, k36, k46, k56, k66, k67))
         r7 = to_nodes((0.0, k17, k27, k37, k47, k57, k67, k77))
-        # Tᵀ K̂ T, of each row the entries from the diagonal on
-        K = to_nodes((0.0, r1[0], r2[0], r3[0], r4[0], r5[0], r6[0], r7[0]))
-        Ke[e], Ke[n + e], Ke[2 * n + e], Ke[3 * n + e] = K[0], K[1], K[2], K[3]
-        Ke[4 * n + e], Ke[5 * n + e], Ke[6 * n + e], Ke[7 * n + e] = K[4], K[5], K[6], K[7]
-        K = to_nodes((0.0, r1[1], r2[1], r3[1], r4[1], r5[1], r6[1], r7[1]))
-        Ke[8 * n + e], Ke[9 * n + e], Ke[10 * n + e], Ke[11 * n + e] = K[1], K[2], K[3], K[4]
-        Ke[12 * n + e], Ke[13 * n + e], Ke[14 * n + e] = K[5], K[6], K[7]
-        K = to_nodes((0.0, r1[2], r2[2], r3[2], r4[2], r5[2], r6[2], r7[2]))
-        Ke[15 * n + e], Ke[16 * n + e], Ke[17 * n + e] = K[2], K[3], K[4]
-        Ke[18 * n + e], Ke[19 * n + e], Ke[20 * n + e] = K[5], K[6], K[7]
-        K = to_nodes((0.0, r1[3], r2[3], r3[3], r4[3], r5[3], r6[3], r7[3]))
-        Ke[21 * n + e], Ke[22 * n + e], Ke[23 * n + e] = K[3], K[4], K[5]
-        Ke[24 * n + e], Ke[25 * n + e] = K[6], K[7]
-        K = to_nodes((0.0, r1[4], r2[4], r3[4], r4[4], r5[4], r6[4], r7[4]))
-        Ke[26 * n + e], Ke[27 * n + e], Ke[28 * n + e], Ke[29 * n + e] = K[4], K[5], K[6], K[7]
-        K = to_nodes((0.0, r1[5], r2[5], r3[5], r4[5], r5[5], r6[5], r7[5]))
-        Ke[30 * n + e], Ke[31 * n + e], Ke[32 * n + e] = K[5], K[6], K[7]
-        K = to_nodes((0.0, r1[6], r2[6], r3[6], r4[6], r5[6], r6[6], r7[6]))
-        Ke[33 * n + e], Ke[34 * n + e] = K[6], K[7]
-        K = to_nodes((0.0, r1[7], r2[7], r3[7], r4[7], r5[7], r6[7], r7[7]))
-        Ke[35 * n + e] = K[7]
+        # Tᵀ K̂ T
+        put_row(Ke, n, e, 0, to_nodes((0.0, r1[0], r2[0], r3[0], r4[0], r5[0], r6[0], r7[0])))
+        put_row(Ke, n, e, 1, to_nodes((0.0, r1[1], r2[1], r3[1], r4[1], r5[1], r6[1], r7[1])))
+        put_row(Ke, n, e, 2, to_nodes((0.0, r1[2], r2[2], r3[2], r4[2], r5[2], r6[2], r7[2])))
+        put_row(Ke, n, e, 3, to_nodes((0.0, r1[3], r2[3], r3[3], r4[3], r5[3], r6[3], r7[3])))
+        put_row(Ke, n, e, 4, to_nodes((0.0, r1[4], r2[4], r3[4], r4[4], r5[4], r6[4], r7[4])))
+        put_row(Ke, n, e, 5, to_nodes((0.0, r1[5], r2[5], r3[5], r4[5], r5[5], r6[5], r7[5])))
+        put_row(Ke, n, e, 6, to_nodes((0.0, r1[6], r2[6], r3[6], r4[6], r5[6], r6[6], r7[6])))
+        put_row(Ke, n, e, 7, to_nodes((0.0, r1[7], r2[7], r3[7], r4[7], r5[7], r6[7], r7[7])))
 
 
 @kernel
@@ -141,17 +136,7 @@ def element_load(n: Int, x: Floats, y: Floats, quad8: Ints, source_s: Floats, fe
     for e in items(n):
         t = 8 * e
         cx, cy = read(x, quad8, e, S), read(y, quad8, e, S)
-        s = (
-            source_s[t],
-            source_s[t + 1],
-            source_s[t + 2],
-            source_s[t + 3],
-            source_s[t + 4],
-            source_s[t + 5],
-            source_s[t + 6],
-            source_s[t + 7],
-        )
-        cs = to_basis(s, S)
+        cs = to_basis(eight(source_s, t), S)
         F0 = source_row(cx, cy, cs, W_END / S**2, -1.0)
         F1 = source_row(cx, cy, cs, W_MIDDLE / S**2, 0.0)
         F2 = source_row(cx, cy, cs, W_END / S**2, 1.0)

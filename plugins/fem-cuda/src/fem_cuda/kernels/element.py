@@ -65,17 +65,15 @@ def d_eta(c: Any, xi: Float, eta: Float) -> Float:
 
 
 @device
+def eight(values: Any, t: Int) -> Any:
+    """values[t] … values[t + 7]."""
+    a, b, c, d = values[t], values[t + 1], values[t + 2], values[t + 3]
+    return a, b, c, d, values[t + 4], values[t + 5], values[t + 6], values[t + 7]
+
+
+@device
 def read(values: Floats, quad8: Ints, e: Int, S: Float) -> Any:
     """Coefficients of the function with these values at the nodes of element e."""
-    t = 8 * e
-    a = (
-        values[quad8[t]],
-        values[quad8[t + 1]],
-        values[quad8[t + 2]],
-        values[quad8[t + 3]],
-        values[quad8[t + 4]],
-        values[quad8[t + 5]],
-        values[quad8[t + 6]],
-        values[quad8[t + 7]],
-    )
-    return to_basis(a, S)
+    i, j, k, l, m, n, o, p = eight(quad8, 8 * e)
+    a, b, c, d = values[i], values[j], values[k], values[l]
+    return to_basis((a, b, c, d, values[m], values[n], values[o], values[p]), S)
