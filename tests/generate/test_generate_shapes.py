@@ -311,12 +311,13 @@ def length(mesh: Mesh, *boundaries: str) -> float:
 def distance(points: Curve, line: Curve) -> Floats:
     """From each point to the line through these vertices."""
     at = np.concatenate([[0.0], np.cumsum(abs(np.diff(line)))])
-    # With vertices this close, the nearest one is an end of the segment that a point on the line lies on.
+    # With vertices this close, the nearest one is at most two from the segment that a point on the line lies on:
+    # beside a corner it may be on the other side.
     line = np.interp(np.union1d(at, np.linspace(0, at[-1], 2001)), at, line)
     line = line[np.append(True, line[1:] != line[:-1])]
     middle, half = 0.5 * (line[1:] + line[:-1]), 0.5 * np.diff(line)
     _, nearest = cKDTree(np.column_stack([line.real, line.imag])).query(np.column_stack([points.real, points.imag]))
-    segments = np.clip([nearest - 1, nearest], 0, len(half) - 1)
+    segments = np.clip([nearest + k for k in range(-3, 3)], 0, len(half) - 1)
     along = np.clip(((points - middle[segments]) / half[segments]).real, -1, 1)
     return abs(points - middle[segments] - along * half[segments]).min(axis=0)
 

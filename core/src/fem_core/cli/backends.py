@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fem_core.cli.console import print_json, say, show
+from fem_core.cli.console import print_json, say, show, show_facts
 from fem_core.cli.options import everywhere, positive
 from fem_core.plugins.registry import REGISTRY, Listing, State
 
@@ -13,17 +13,19 @@ if TYPE_CHECKING:
 
 _COLOURS = {State.READY: "green", State.UNAVAILABLE: "yellow", State.DISABLED: "dim"}
 
-
-@click.command(short_help="List the backends; give the reason if one can't run.")
-@click.option("--probe", is_flag=True, help="Solve a small problem with each ready backend, in a separate process.")
-@click.option(
+timeout_option = click.option(
     "--timeout",
     type=float,
     default=60.0,
     show_default=True,
     callback=positive,
-    help="Time limit of each probe in seconds.",
+    help="Time limit of each backend in seconds.",
 )
+
+
+@click.command(short_help="List the backends; give the reason if one can't run.")
+@click.option("--probe", is_flag=True, help="Solve a small problem with each ready backend, in a separate process.")
+@timeout_option
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
 @everywhere
 def backends(probe: bool, timeout: float, as_json: bool) -> None:
@@ -64,7 +66,7 @@ def backends(probe: bool, timeout: float, as_json: bool) -> None:
 
 
 def describe(one: Listing, verdicts: dict[str, str | None]) -> dict[str, Any]:
-    """A backend as an object of `fem backends --json`; what can't be known of a broken one is null or empty."""
+    """A backend as an object of `fem backends --json`; what a broken backend doesn't tell is null or empty."""
     from fem_core.run.opening import tuning_of
 
     info = one.info
@@ -128,8 +130,6 @@ def _about(one: Listing, verdicts: dict[str, str | None]) -> "Text":
 
 def _print_details(one: Listing) -> None:
     """Stages, solvers and options of a backend."""
-    from rich.padding import Padding
-    from rich.table import Table
     from rich.text import Text
 
     from fem_core.run.opening import tuning_of
@@ -140,14 +140,12 @@ def _print_details(one: Listing) -> None:
     show(Text.assemble((info.name, "bold"), f" ({info.device}): {', '.join(info.stages) or 'no stages'}"))
     if info.solver_methods:
         say(f"  --solver {', '.join(info.solver_methods)}")
-    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    facts = {}
     for option in info.options:
         default = "…" if option.default is None else option.default
         choices = f": {' or '.join(map(str, option.choices))}" if option.choices else ""
-        table.add_row(Text(f"--option {option.name}={default}"), Text(option.help + choices))
-    if info.options:
-        show(Padding(table, (0, 0, 0, 2)))
+        facts[f"--option {option.name}={default}"] = option.help + choices
+    if facts:
+        show_facts(facts)
     if kept := tuning_of(one):
         say(f"  {kept}")

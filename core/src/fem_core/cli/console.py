@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class Settings:
-    """What `--debug` and `-v` said, wherever on the line they stood."""
+    """The values of `--debug` and `-v`, which may stand anywhere on the command line."""
 
     debug: bool = False
     verbose: int = 0
 
 
 def settings() -> Settings:
-    """Those of the running command."""
+    """The settings of the running command."""
     context = click.get_current_context(silent=True)
     found = context.find_object(Settings) if context else None
     return found or Settings()
@@ -36,20 +36,34 @@ def console(*, err: bool = False) -> "Console":
 
 
 def show(renderable: "RenderableType", *, err: bool = False) -> None:
-    """A table or text of rich, without the blanks it fills lines up with."""
+    """Print a table or text of rich, without the blanks at the ends of its lines."""
     out = console(err=err)
     with out.capture() as captured:
         out.print(renderable)
     say("\n".join(line.rstrip() for line in captured.get().rstrip("\n").split("\n")), err=err)
 
 
+def show_facts(facts: Mapping[str, str]) -> None:
+    """Names and what is said of them, in two columns, indented."""
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, fact in facts.items():
+        table.add_row(Text(name), Text(fact))
+    show(Padding(table, (0, 0, 0, 2)))
+
+
 def say(text: str = "", *, err: bool = False) -> None:
-    """A line, not wrapped: it may be a command or a path to copy."""
+    """Print a line. It is not wrapped, because it may be a command or a path to copy."""
     click.echo(text, err=err)
 
 
 class _Handler(logging.Handler):
-    """Warnings as `fem: warning: …`, more with -v; only the fem packages' own words below warnings."""
+    """Prints warnings as `fem: warning: …`, and with -v also what the fem packages log at lower levels."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
@@ -69,7 +83,7 @@ class _Handler(logging.Handler):
 
 @contextmanager
 def logging_to_stderr(settings: Settings) -> Iterator[None]:
-    """Log to stderr for as long as the block runs."""
+    """Log to stderr while the block runs."""
     root, own, handler = logging.getLogger(), logging.getLogger("fem_core"), _Handler(settings)
     before = own.level
     root.addHandler(handler)

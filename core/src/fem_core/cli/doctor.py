@@ -5,22 +5,16 @@ from typing import Any
 
 import click
 
-from fem_core.cli.console import print_json, say, show
+from fem_core.cli.backends import timeout_option
+from fem_core.cli.console import print_json, say, show_facts
 from fem_core.cli.errors import Status
-from fem_core.cli.options import everywhere, positive
+from fem_core.cli.options import everywhere
 from fem_core.support.wording import byte_size, count
 
 
 @click.command(short_help="Examine this machine and the installation; give advice.")
 @click.option("--probe/--no-probe", default=True, show_default=True, help="Solve a small problem with each backend.")
-@click.option(
-    "--timeout",
-    type=float,
-    default=60.0,
-    show_default=True,
-    callback=positive,
-    help="Time limit of each backend in seconds.",
-)
+@timeout_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @everywhere
 @click.pass_context
@@ -71,17 +65,8 @@ def _print(found: Mapping[str, Any]) -> None:
 
 
 def _section(title: str, facts: Mapping[str, str]) -> None:
-    from rich.padding import Padding
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, fact in facts.items():
-        table.add_row(Text(name), Text(fact))
     say(click.style(title, bold=True))
-    show(Padding(table, (0, 0, 0, 2)))
+    show_facts(facts)
     say()
 
 

@@ -32,7 +32,20 @@ _STATUS = """\
 """
 
 
-class Fem(click.Group):
+class Names(click.Group):
+    """A group that answers an unknown name with the names that it has."""
+
+    what, cutoff = "command", 0.6
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            known = self.list_commands(ctx)
+            hint = did_you_mean(args[0].lower(), known, self.cutoff)
+            raise click.UsageError(f"there is no {self.what} {args[0]!r}{hint}; {self.what}s: {', '.join(known)}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+class Fem(Names):
     """A group that ends with the exit statuses of `Status` and never lets a plugin break its help."""
 
     def main(
@@ -63,7 +76,7 @@ class Fem(click.Group):
         sys.exit(status)
 
     def invoke(self, ctx: click.Context) -> int:
-        """Run a command; what it returns is of no account, `ctx.exit` gives another status than 0."""
+        """Run a command. Its return value is ignored; it calls `ctx.exit` to give another status than 0."""
         try:
             super().invoke(ctx)
         except KeyboardInterrupt as error:
@@ -75,13 +88,6 @@ class Fem(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         return super().get_command(ctx, cmd_name) or _plugin_commands(self.commands).get(cmd_name)
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            known = self.list_commands(ctx)
-            hint = did_you_mean(args[0], known)
-            raise click.UsageError(f"there is no command {args[0]!r}{hint}; commands: {', '.join(known)}", ctx)
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         placed = {name for names in SECTIONS.values() for name in names}
@@ -103,7 +109,7 @@ class Fem(click.Group):
 
 
 def _plugin_commands(taken: Any) -> dict[str, click.Command]:
-    """The commands of always-on plugins by name; those of the core win."""
+    """The commands of always-on plugins by name; a name of the core stays the core's."""
     found: dict[str, click.Command] = {}
     for command in REGISTRY.extensions("fem_cli_commands"):
         name = getattr(command, "name", None)
@@ -117,11 +123,11 @@ def _plugin_commands(taken: Any) -> dict[str, click.Command]:
 
 
 def _tell(error: BaseException, settings: Settings) -> int:
-    """Print what went wrong; a reader of stdout who has left is told nothing."""
+    """Print the error, except where it says that the reader of stdout is gone."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
-    except OSError:  # what it holds has nowhere to go, and the interpreter must not try again when it ends
+    except OSError:  # nobody reads it; point it elsewhere, or the interpreter fails in the same flush when it ends
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if isinstance(error, BrokenPipeError):

@@ -10,29 +10,26 @@ from typing import Any
 import click
 
 from fem_core.cli.console import say
+from fem_core.cli.group import Names
 from fem_core.cli.options import PATH, check_format, check_target, everywhere
 from fem_core.generate import SHAPES
 from fem_core.generate.parameters import Angle, Choice, Number, Parameter
 from fem_core.generate.shape import parameters_of
 from fem_core.io.files import mesh_formats, write_mesh
 from fem_core.mesh.mesh import Mesh
-from fem_core.support.wording import count, did_you_mean
+from fem_core.support.wording import count
 
 
-class _Shapes(click.Group):
+class _Shapes(Names):
     """The generators by name."""
+
+    what, cutoff = "shape", 0.7
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(SHAPES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         return _command(cmd_name, SHAPES[cmd_name]) if cmd_name in SHAPES else None
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        if args and not args[0].startswith("-") and args[0] not in SHAPES:
-            hint = did_you_mean(args[0].lower(), SHAPES, cutoff=0.7)
-            raise click.UsageError(f"there is no shape {args[0]!r}{hint}; shapes: {', '.join(SHAPES)}", ctx)
-        return super().resolve_command(ctx, args)
 
 
 @click.group(

@@ -3,7 +3,6 @@
 import logging
 import math
 import sys
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from fem_core.cli.console import console, settings
@@ -68,9 +67,7 @@ class Bars:
             self._progress.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None

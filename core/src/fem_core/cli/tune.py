@@ -1,7 +1,7 @@
 """`fem tune`."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,31 +74,43 @@ def tune(
         _print_forgotten(tuned_options.forget(backends or None), as_json)
         return
     chosen = _chosen(backends)
-    tuned_options.prepare()  # what can't be kept isn't worth minutes
+    tuned_options.prepare()  # fails now, not after minutes, if nothing can be saved
     with Bars() as bars:
         bars.begin("mesh")
         meshes = [read_mesh(mesh)] if mesh else [y_tube(nodes=size) for size in sorted(set(nodes))]
-    told = _Told([one.n_nodes for one in meshes], as_json)
-    told.begin(meshes, repeats)
+    sizes = [one.n_nodes for one in meshes]
+    tell: Callable[[str], object] = (lambda text: None) if as_json else say
+    tell(f"{meshes[0].source}: {', '.join(f'{size:,}' for size in sizes)} nodes; medians of {repeats} rounds.")
+    tell("Time in ms of the backend's own stages, in a first run and in one with a known pattern (again).")
+    tell("Below the defaults: the speed of each value relative to the best one before it.\n")
+    results: dict[str, Any] = {}
+    failures: list[Exception] = []
     for one in chosen:
+        name, result = one.name, results.setdefault(one.name, {})
         try:
             tuning = _find(one, meshes, repeats)
+            result |= _plain(tuning)
+            if tuning.trials and not as_json:
+                _print(name, tuning, sizes)
+            result["file"] = str(tuned_options.store(one, tuning.options, sizes))
+            values = " ".join(f"--option {option}={value}" for option, value in tuning.options.items())
+            tell(f"{name}: {f'saved {values}' if values else 'the defaults are best'}\n")
         except Cancelled:
             raise
-        except (FemError, MemoryError) as error:
-            if backends or not isinstance(error, BackendError):
-                told.failed(one.name, error)
-            else:
-                told.left_out(one.name, error)
-            continue
-        told.found(one.name, tuning)
-        try:
-            path = tuned_options.store(one, tuning.options, told.sizes)
-        except OSError as error:
-            told.failed(one.name, error)
-        else:
-            told.kept(one.name, tuning, path)
-    told.end(repeats)
+        except (FemError, MemoryError, OSError) as error:
+            if isinstance(error, BackendError) and not backends:
+                result["left_out"] = str(error)
+                tell(f"left out {name}: {error}\n")
+            else:  # the other backends are still tuned; the command then ends with this error
+                failures.append(error)
+                result["failed"] = judge(error)[1].removeprefix("fem: error: ")
+                tell(f"{name} failed: {result['failed']}\n")
+    if as_json:
+        from fem_core.tools.bench import machine
+
+        print_json({"nodes": sizes, "repeats": repeats, "backends": results, "machine": machine()})
+    if failures:
+        raise failures[0]
 
 
 def _chosen(backends: Sequence[str]) -> list[Listing]:
@@ -129,56 +141,6 @@ def _find(one: Listing, meshes: "Sequence[Mesh]", repeats: int) -> "Tuning":
             bars.show(max(0, round_), repeats, f"{candidate}, {mesh.n_nodes:,} nodes, {what}")
 
         return find(one, meshes, repeats=repeats, on_round=on_round)
-
-
-class _Told:
-    """What comes out for each backend: printed at once, or as one JSON object at the end."""
-
-    def __init__(self, sizes: list[int], as_json: bool) -> None:
-        self.sizes, self.as_json = sizes, as_json
-        self.backends: dict[str, Any] = {}
-        self.failures: list[Exception] = []
-
-    def _say(self, text: str) -> None:
-        if not self.as_json:
-            say(text)
-
-    def begin(self, meshes: "Sequence[Mesh]", repeats: int) -> None:
-        sizes = ", ".join(f"{size:,}" for size in self.sizes)
-        self._say(f"{meshes[0].source}: {sizes} nodes; medians of {repeats} rounds.")
-        self._say("Time in ms of the backend's own stages, in a first run and in one with a known pattern (again).")
-        self._say("Below the defaults: the speed of each value relative to the best one before it.\n")
-
-    def failed(self, name: str, error: Exception) -> None:
-        """The others go on, and the command ends as it says."""
-        self.failures.append(error)
-        _, line = judge(error)
-        what = line.removeprefix("fem: error: ")
-        self.backends.setdefault(name, {})["failed"] = what
-        self._say(f"{name} failed: {what}\n")
-
-    def left_out(self, name: str, error: Exception) -> None:
-        self.backends[name] = {"left_out": str(error)}
-        self._say(f"left out {name}: {error}\n")
-
-    def found(self, name: str, tuning: "Tuning") -> None:
-        self.backends[name] = _plain(tuning)
-        if tuning.trials and not self.as_json:
-            _print(name, tuning, self.sizes)
-
-    def kept(self, name: str, tuning: "Tuning", path: Path) -> None:
-        self.backends[name]["file"] = str(path)
-        values = " ".join(f"--option {option}={value}" for option, value in tuning.options.items())
-        self._say(f"{name}: {f'saved {values}' if values else 'the defaults are best'}\n")
-
-    def end(self, repeats: int) -> None:
-        """Print the JSON object; raises the first failure."""
-        if self.as_json:
-            from fem_core.tools.bench import machine
-
-            print_json({"nodes": self.sizes, "repeats": repeats, "backends": self.backends, "machine": machine()})
-        if self.failures:
-            raise self.failures[0]
 
 
 def _tunable(one: Listing) -> bool:

@@ -1,7 +1,8 @@
 """`fem verify`."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -54,7 +55,7 @@ def verify(
         known = ", ".join(one.name for one in REGISTRY.listings())
         raise click.UsageError(f"name the backend to verify: --backend NAME, one of {known}", context)
     given = as_mapping(options)
-    cache = cache_folder()  # not a folder .hypothesis wherever this is run
+    cache = cache_folder()  # so that no folder .hypothesis is made in the current one
     os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", os.path.join(cache, "hypothesis"))
     try:
         from fem_core.testing import verify as run_kit
@@ -67,23 +68,21 @@ def verify(
         options=given,
         checks=list(checks) or None,
         examples=examples,
-        on_result=_silent if as_json else _show,
+        on_result=None if as_json else _show,
     )
-    failed = [result for result in results if result.outcome == "failed"]
+    counts = {outcome: sum(result.outcome == outcome for result in results) for outcome in _COLOURS}
     if as_json:
-        _print_object(backend, results, whole=not checks)
+        conforms = False if counts["failed"] else None if checks else True  # null: only some checks were run
+        checked = [asdict(result) for result in results]
+        print_json({"backend": backend, "conforms": conforms, "counts": counts, "checks": checked})
     else:
-        _print_summary(backend, results, whole=not checks)
-    if failed:
+        _print_summary(backend, counts, sum(result.seconds for result in results), whole=not checks)
+    if counts["failed"]:
         context.exit(Status.FAILED)
 
 
-def _silent(result: "CheckResult") -> None:
-    """Nothing is shown before the end."""
-
-
 def _show(result: "CheckResult") -> None:
-    """A line for each check as it ends, with the reason below where there is one."""
+    """Print the outcome of a check, and the reason if it didn't pass."""
     from rich.text import Text
 
     outcome = (f"{result.outcome:<17}", _COLOURS.get(result.outcome, ""))
@@ -93,27 +92,12 @@ def _show(result: "CheckResult") -> None:
             say(f"    {line}")
 
 
-def _counts(results: "Sequence[CheckResult]") -> dict[str, int]:
-    return {outcome: sum(result.outcome == outcome for result in results) for outcome in _COLOURS}
-
-
-def _print_summary(backend: str, results: "Sequence[CheckResult]", whole: bool) -> None:
+def _print_summary(backend: str, counts: Mapping[str, int], seconds: float, whole: bool) -> None:
     from rich.text import Text
 
-    counts = _counts(results)
     text = ", ".join(f"{number} {outcome}" for outcome, number in counts.items() if number) or "no checks"
     verdict = ("does not conform", "bold red") if counts["failed"] else ("conforms", "bold green")
     if not whole and not counts["failed"]:
         verdict = ("was checked in part", "bold")
-    seconds = sum(result.seconds for result in results)
     say()
     show(Text.assemble((backend, "bold"), " ", verdict, f": {text}, in {seconds:.1f} s"))
-
-
-def _print_object(backend: str, results: "Sequence[CheckResult]", whole: bool) -> None:
-    counts = _counts(results)
-    conforms = False if counts["failed"] else True if whole else None  # null: nobody knows yet
-    checks = [
-        {"name": one.name, "outcome": one.outcome, "detail": one.detail, "seconds": one.seconds} for one in results
-    ]
-    print_json({"backend": backend, "conforms": conforms, "counts": counts, "checks": checks})

@@ -25,18 +25,11 @@ from fem_core.mesh.mesh import Mesh
 #: The shapes by name; all accept `nodes=`.
 SHAPES: Mapping[str, Callable[..., Mesh]] = MappingProxyType(
     {
-        "duct": duct,
-        "elbow": elbow,
-        "s-bend": s_bend,
-        "s-duct": s_duct,
-        "nozzle": nozzle,
-        "diffuser": diffuser,
-        "venturi": venturi,
-        "backward-step": backward_step,
-        "t-junction": t_junction,
-        "y-tube": y_tube,
-        "cylinder": cylinder,
-        "annulus": annulus,
+        make.__name__.replace("_", "-"): make
+        for make in (
+            *(duct, elbow, s_bend, s_duct, nozzle, diffuser, venturi),
+            *(backward_step, t_junction, y_tube, cylinder, annulus),
+        )
     }
 )
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fem_core.generate.parameters import AcrossInlet, Length, NodesOrAcross, grading_over, wanted_size
 from fem_core.generate.shape import shape
-from fem_core.generate.structured import Block, assemble, bilinear, count_nodes, fitted, stations
+from fem_core.generate.structured import Block, bilinear, built, stations
 from fem_core.mesh.mesh import Mesh
 
 
@@ -20,8 +20,7 @@ def backward_step(
     grading: Annotated[float, grading_over("far from the corner of the step divided by the size at the corner")] = 1.0,
 ) -> Mesh:
     """A channel that suddenly widens downwards; the corner of the step is the origin."""
-    name = "backward-step"
-    wanted = wanted_size(name, nodes, across=across)
+    wanted = wanted_size("backward-step", nodes, across=across)
     corners = {"corner": 0j, "foot": -1j * step, "top": 1j * height}
     corners |= {f"inlet {end}": corners[end] - upstream for end in ("corner", "top")}
     corners |= {f"outlet {end}": corners[end] + downstream for end in ("foot", "corner", "top")}
@@ -35,9 +34,9 @@ def backward_step(
             bilinear(("corner", "outlet corner", "outlet top", "top"), corners, after, above, u),
         ]
 
-    counts = fitted(name, wanted, (height, step, upstream, downstream), lambda *counts: count_nodes(blocks(*counts)))
+    lengths = height, step, upstream, downstream
     sides = {
         "inlet": [("inlet corner", "inlet top")],
         "outlet": [("outlet foot", "outlet corner"), ("outlet corner", "outlet top")],
     }
-    return assemble(blocks(*counts), sides, name)
+    return built("backward-step", wanted, lengths, blocks, sides)

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from fem_core.generate.parameters import wanted_size
 from fem_core.generate.paths import Path
 from fem_core.generate.structured import Block, Plane, Points, assemble, fitted, graded, grid_nodes, halved
 from fem_core.mesh.mesh import Mesh
@@ -23,7 +24,8 @@ def channel(
     ends: Floats,
     turns: Floats,
     size: Callable[[Floats], Floats],
-    wanted: int | tuple[int, ...],
+    nodes: int | None,
+    across: int | None,
     grading: float,
     join: float = 0.0,
 ) -> Mesh:
@@ -41,8 +43,8 @@ def channel(
         The angle by which the walls of each piece turn, in radians.
     size : s -> float64
         How much of s is as long as the channel is wide.
-    wanted : int or tuple of one int
-        The number of nodes to aim at, or of elements across.
+    nodes, across : int or None
+        The number of nodes to aim at, or the number of elements across.
     grading : float
         Size of the elements in the middle over that at the walls.
     join : float
@@ -64,7 +66,7 @@ def channel(
         return Block(names, halved(corners), graded(m, grading), plane)
 
     least = 1, int(_least(turns).sum())
-    m, n = fitted(source, wanted, (1.0, τ[-1]), grid_nodes, least)
+    m, n = fitted(source, wanted_size(source, nodes, across=across), (1.0, τ[-1]), grid_nodes, least)
     sides = {"inlet": [("inlet right", "inlet left")], "outlet": [("outlet right", "outlet left")]}
     return assemble([block(m, n)], sides, source)
 
@@ -91,20 +93,20 @@ def _whole(at: Floats, least: Ints) -> Ints:
     return knots
 
 
-def along_path(source: str, path: Path, width: float, wanted: int | tuple[int, ...], grading: float) -> Mesh:
+def along_path(source: str, path: Path, width: float, nodes: int | None, across: int | None, grading: float) -> Mesh:
     """The channel of this `width` whose centreline is `path`."""
 
     def plane(s: Floats, t: Floats) -> Points:
         return path.at(s, (t - 0.5) * width)
 
-    return channel(source, plane, path.ends, path.turns, lambda s: np.full_like(s, width), wanted, grading)
+    return channel(source, plane, path.ends, path.turns, lambda s: np.full_like(s, width), nodes, across, grading)
 
 
-def below_wall(source: str, wall: Path, wanted: int | tuple[int, ...], grading: float) -> Mesh:
+def below_wall(source: str, wall: Path, nodes: int | None, across: int | None, grading: float) -> Mesh:
     """The channel between `wall` and its mirror image below the axis y = 0."""
 
     def plane(s: Floats, t: Floats) -> Points:
         x, y = wall.at(s)
         return x, (2 * t - 1) * y
 
-    return channel(source, plane, wall.ends, wall.turns, lambda s: 2 * wall.at(s)[1], wanted, grading, 0.5)
+    return channel(source, plane, wall.ends, wall.turns, lambda s: 2 * wall.at(s)[1], nodes, across, grading, 0.5)

@@ -13,10 +13,8 @@ from fem_core.generate.structured import (
     Block,
     Curve,
     Points,
-    assemble,
     bilinear,
-    count_nodes,
-    fitted,
+    built,
     line,
     ruled,
     stations,
@@ -81,8 +79,7 @@ def cylinder(
     Four blocks around the cylinder fill a box between the channel's walls. In this box the elements grow
     with the distance from the cylinder. One straight block lies before the box, and one after it.
     """
-    name = "cylinder"
-    wanted = wanted_size(name, nodes, across=across)
+    wanted = wanted_size("cylinder", nodes, across=across)
 
     r, half = diameter / 2, height / 2
     # The box reaches as far as the walls are on the average, or half-way to the inlet or the outlet.
@@ -127,10 +124,9 @@ def cylinder(
         ]
 
     lengths = height, east - west, radial, upstream + west, downstream - east
-    counts = fitted(name, wanted, lengths, lambda *counts: count_nodes(blocks(*counts)))
     sides = {
         "inlet": [("inlet s", "inlet n")],
         "outlet": [("outlet s", "outlet n")],
         "cylinder": [("c-sw", "c-se"), ("c-se", "c-ne"), ("c-ne", "c-nw"), ("c-nw", "c-sw")],
     }
-    return assemble(blocks(*counts), sides, name)
+    return built("cylinder", wanted, lengths, blocks, sides)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Annotated
 
 from fem_core.generate.channel import below_wall
-from fem_core.generate.parameters import AcrossInlet, Angle, Length, NodesOrAcross, WallGrading, wanted_size
+from fem_core.generate.parameters import AcrossInlet, Angle, Length, NodesOrAcross, WallGrading, corner_radius, straight
 from fem_core.generate.paths import Path, fullest
 from fem_core.generate.shape import shape
 from fem_core.mesh.mesh import Mesh
@@ -26,23 +26,15 @@ def diffuser(
     angle: Annotated[float, Angle("Angle between each wall and the axis", 0.02, 1)] = math.radians(10),
     radius: Annotated[
         float,
-        Length(
-            "Radius of the rounded corners",
-            limits=_radii,
-            why="for these widths and this angle",
-            told="; the widths and the angle limit it",
-            positive=True,
-        ),
+        corner_radius(_radii, "for these widths and this angle", "; the widths and the angle limit it"),
     ] = 1.0,
-    inlet_length: Annotated[float, Length("Straight length before the diffuser", 0.01, 10_000, "inlet_width")] = 1.0,
-    outlet_length: Annotated[float, Length("Straight length after the diffuser", 0.01, 10_000, "outlet_width")] = 2.0,
+    inlet_length: Annotated[float, straight("before the diffuser", "inlet_width")] = 1.0,
+    outlet_length: Annotated[float, straight("after the diffuser", "outlet_width")] = 2.0,
     nodes: NodesOrAcross = None,
     across: AcrossInlet = None,
     grading: WallGrading = 1.0,
 ) -> Mesh:
     """A straight channel whose walls diverge at an angle. Circular arcs round the corners."""
-    name = "diffuser"
     rise = (outlet_width - inlet_width) / 2
-    wanted = wanted_size(name, nodes, across=across)
     wall = Path(0.0, inlet_width / 2).line(inlet_length).ramp(rise, angle, radius).line(outlet_length)
-    return below_wall(name, wall, wanted, grading)
+    return below_wall("diffuser", wall, nodes, across, grading)

@@ -4,7 +4,7 @@ import math
 from typing import Annotated
 
 from fem_core.generate.channel import along_path
-from fem_core.generate.parameters import AcrossChannel, Angle, Length, NodesOrAcross, WallGrading, wanted_size
+from fem_core.generate.parameters import AcrossChannel, Angle, Length, NodesOrAcross, WallGrading, straight
 from fem_core.generate.paths import Path
 from fem_core.generate.shape import shape
 from fem_core.mesh.mesh import Mesh
@@ -16,8 +16,8 @@ def elbow(
     width: Annotated[float, Length("Distance between the walls")] = 1.0,
     radius: Annotated[float, Length("Radius of the centreline of the bend", 0.75, 100, "width")] = 1.5,
     angle: Annotated[float, Angle("Angle of the bend", 0.01, math.pi, told=": 0.01 to π, a U-turn")] = math.pi / 2,
-    inlet_length: Annotated[float, Length("Straight length before the bend", 0.01, 10_000, "width")] = 2.0,
-    outlet_length: Annotated[float, Length("Straight length after the bend", 0.01, 10_000, "width")] = 2.0,
+    inlet_length: Annotated[float, straight("before the bend", "width")] = 2.0,
+    outlet_length: Annotated[float, straight("after the bend", "width")] = 2.0,
     nodes: NodesOrAcross = None,
     across: AcrossChannel = None,
     grading: WallGrading = 1.0,
@@ -26,7 +26,5 @@ def elbow(
 
     The inlet is at x = 0; the outlet is at the other end. For a right angle it points up.
     """
-    name = "elbow"
-    wanted = wanted_size(name, nodes, across=across)
     path = Path(0.0, 0.0).line(inlet_length).arc(radius, angle).line(outlet_length)
-    return along_path(name, path, width, wanted, grading)
+    return along_path("elbow", path, width, nodes, across, grading)

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fem_core.generate.parameters import AcrossInlet, Length, NodesOrAcross, WallGrading, wanted_size
+from fem_core.generate.parameters import AcrossInlet, Length, NodesOrAcross, WallGrading, straight
 from fem_core.generate.s_duct import smooth_channel
 from fem_core.generate.shape import shape
 from fem_core.mesh.mesh import Mesh
@@ -26,10 +26,8 @@ def nozzle(
             told=": at least half of the inlet width",
         ),
     ] = 2.5,
-    inlet_length: Annotated[float, Length("Straight length before the contraction", 0.01, 10_000, "inlet_width")] = 1.0,
-    outlet_length: Annotated[
-        float, Length("Straight length after the contraction", 0.01, 10_000, "outlet_width")
-    ] = 1.0,
+    inlet_length: Annotated[float, straight("before the contraction", "inlet_width")] = 1.0,
+    outlet_length: Annotated[float, straight("after the contraction", "outlet_width")] = 1.0,
     nodes: NodesOrAcross = None,
     across: AcrossInlet = None,
     grading: WallGrading = 1.0,
@@ -39,7 +37,5 @@ def nozzle(
     With ξ = (x - inlet_length) / length the width is inlet_width + (outlet_width - inlet_width) S(ξ),
     S(ξ) = ξ³ (10 - 15ξ + 6ξ²), the wall of Bell and Mehta (1988): no jump of slope or curvature.
     """
-    name = "nozzle"
-    wanted = wanted_size(name, nodes, across=across)
     lengths = inlet_length, length, outlet_length
-    return smooth_channel(name, (inlet_width, outlet_width), lengths, 0.0, wanted, grading)
+    return smooth_channel("nozzle", (inlet_width, outlet_width), lengths, 0.0, nodes, across, grading)

@@ -95,11 +95,6 @@ class Number(Parameter):
         of = f" {self.of.replace('_', ' ')}s" if self.of else ""
         return f"{self.least:g} to {self.most:,g}{of}{', or 0' if self.or_zero else ''}"
 
-    @property
-    def _why(self) -> str:
-        """Where the limits come from, if nothing is said."""
-        return ""
-
     def check(self, shape: str, name: str, values: Mapping[str, Any]) -> None:
         value, limited = values[name], self.limits is not None or self.most < math.inf
         if (self.positive or not limited) and not (_is(Real, value) and 0 < value < math.inf):
@@ -107,7 +102,8 @@ class Number(Parameter):
         if limited and not (self.or_zero and value == 0):
             one = values[self.of] if self.of else 1
             least, most = self.limits(values) if self.limits else (self.least * one, self.most * one)
-            within(shape, name, value, least, most, self._why if self.why is None else self.why)
+            usual = {"metres": self._words, "radians": "radians"}.get(self.unit, "")
+            within(shape, name, value, least, most, usual if self.why is None else self.why)
 
 
 @dataclass(frozen=True)
@@ -116,20 +112,12 @@ class Length(Number):
 
     unit: ClassVar[str] = "metres"
 
-    @property
-    def _why(self) -> str:
-        return self._words
-
 
 @dataclass(frozen=True)
 class Angle(Number):
     """An angle in radians; on the command line also in degrees."""
 
     unit: ClassVar[str] = "radians"
-
-    @property
-    def _why(self) -> str:
-        return self.unit
 
 
 @dataclass(frozen=True)
@@ -182,6 +170,16 @@ NodesOrCounts: TypeAlias = Annotated[int | None, _nodes("no counts are")]
 AcrossChannel: TypeAlias = Annotated[int | None, elements("across the channel")]
 AcrossInlet: TypeAlias = Annotated[int | None, elements("across the inlet")]
 WallGrading: TypeAlias = Annotated[float, grading_over("in the middle divided by the size at the walls")]
+
+
+def straight(where: str, of: str) -> Length:
+    """The length of a straight part of the channel; its limits are multiples of the width `of`."""
+    return Length(f"Straight length {where}", 0.01, 10_000, of)
+
+
+def corner_radius(limits: Limits, why: str, told: str) -> Length:
+    """The radius of the rounded corners of walls."""
+    return Length("Radius of the rounded corners", limits=limits, why=why, told=told, positive=True)
 
 
 def refuse(shape: str, name: str, value: object, accepted: str) -> MeshError:

@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 
 from fem_core.generate.channel import channel
-from fem_core.generate.parameters import AcrossInlet, Length, NodesOrAcross, WallGrading, wanted_size
+from fem_core.generate.parameters import AcrossInlet, Length, NodesOrAcross, WallGrading, straight
 from fem_core.generate.shape import shape
 from fem_core.generate.structured import Points
 from fem_core.mesh.mesh import Mesh
@@ -52,10 +52,8 @@ def s_duct(
             told="; negative is down. At most 0.7 length, and 0.3 length² / the larger width",
         ),
     ] = 1.2,
-    inlet_length: Annotated[float, Length("Straight length before the curved part", 0.01, 10_000, "inlet_width")] = 0.5,
-    outlet_length: Annotated[
-        float, Length("Straight length after the curved part", 0.01, 10_000, "outlet_width")
-    ] = 1.0,
+    inlet_length: Annotated[float, straight("before the curved part", "inlet_width")] = 0.5,
+    outlet_length: Annotated[float, straight("after the curved part", "outlet_width")] = 1.0,
     nodes: NodesOrAcross = None,
     across: AcrossInlet = None,
     grading: WallGrading = 1.0,
@@ -66,18 +64,17 @@ def s_duct(
     y = offset S, and the width at right angles to it is inlet_width + (outlet_width - inlet_width) S.
     The curvature is zero at both ends.
     """
-    name = "s-duct"
-    wanted = wanted_size(name, nodes, across=across)
     lengths = inlet_length, length, outlet_length
-    return smooth_channel(name, (inlet_width, outlet_width), lengths, offset, wanted, grading)
+    return smooth_channel("s-duct", (inlet_width, outlet_width), lengths, offset, nodes, across, grading)
 
 
 def smooth_channel(
-    name: str,
+    source: str,
     widths: tuple[float, float],
     lengths: tuple[float, float, float],
     offset: float,
-    wanted: int | tuple[int, ...],
+    nodes: int | None,
+    across: int | None,
     grading: float,
 ) -> Mesh:
     """The channel between two straight ends of these `widths`, its centreline and width on the step S."""
@@ -101,4 +98,4 @@ def smooth_channel(
 
     ends = np.cumsum([0.0, before, length / 2, length / 2, lengths[2]])  # the walls turn back half-way
     turn = math.atan(1.875 / length * (abs(offset) + 0.5 * abs(w1 - w0)))  # there S' is greatest
-    return channel(name, plane, ends, np.array([0.0, turn, turn, 0.0]), size, wanted, grading)
+    return channel(source, plane, ends, np.array([0.0, turn, turn, 0.0]), size, nodes, across, grading)

@@ -199,6 +199,18 @@ def fitted(
     return tuple(counts)
 
 
+def built(
+    source: str,
+    wanted: int | tuple[int, ...],
+    lengths: Sequence[float],
+    blocks: Callable[..., Sequence[Block]],
+    named: Mapping[str, Sequence[tuple[str, str]]],
+) -> Mesh:
+    """The mesh of `blocks(*counts)`, with the counts of `fitted`; the sides of its boundaries are `named`."""
+    counts = fitted(source, wanted, lengths, lambda *counts: count_nodes(blocks(*counts)))
+    return assemble(blocks(*counts), named, source)
+
+
 def grid_nodes(m: int, n: int) -> int:
     """The number of nodes of a grid of m by n elements."""
     return 3 * m * n + 2 * (m + n) + 1
@@ -236,7 +248,6 @@ def assemble(blocks: Sequence[Block], named: Mapping[str, Sequence[tuple[str, st
     keep = np.zeros(len(x), dtype=bool)
     for lattice in lattices:
         keep[lattice] = True
-    for lattice in lattices:
         keep[lattice[1::2, 1::2]] = False
     old = np.flatnonzero(keep)
     old = old[np.argsort(columns[old], kind="stable")]

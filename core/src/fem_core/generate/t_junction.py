@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fem_core.generate.parameters import AcrossChannel, Angle, Length, NodesOrAcross, grading_over, wanted_size
 from fem_core.generate.shape import shape
-from fem_core.generate.structured import Block, assemble, bilinear, count_nodes, fitted, graded, stations
+from fem_core.generate.structured import Block, bilinear, built, graded, stations
 from fem_core.mesh.mesh import Mesh
 
 
@@ -31,8 +31,7 @@ def t_junction(
     `outlet` is both ends where the flow leaves. To fix different potentials at them, give the
     value at the outlet as a function of (x, y).
     """
-    name = "t-junction"
-    wanted = wanted_size(name, nodes, across=across)
+    wanted = wanted_size("t-junction", nodes, across=across)
     mouth, along = branch_width / math.sin(angle), cmath.exp(1j * angle)
     tip, side = 0.5j * width + branch_length * along, -0.5j * branch_width * along
     corners = {
@@ -54,9 +53,8 @@ def t_junction(
         ]
 
     lengths = width, mouth, upstream, downstream, branch_length
-    counts = fitted(name, wanted, lengths, lambda *counts: count_nodes(blocks(*counts)))
     sides = {
         "inlet": [("inlet lower", "inlet upper")],
         "outlet": [("outlet lower", "outlet upper"), ("branch left", "branch right")],
     }
-    return assemble(blocks(*counts), sides, name)
+    return built("t-junction", wanted, lengths, blocks, sides)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Annotated
 
 from fem_core.generate.channel import below_wall
-from fem_core.generate.parameters import AcrossInlet, Angle, Length, NodesOrAcross, WallGrading, wanted_size
+from fem_core.generate.parameters import AcrossInlet, Angle, Length, NodesOrAcross, WallGrading, corner_radius, straight
 from fem_core.generate.paths import Path, fullest
 from fem_core.generate.shape import shape
 from fem_core.mesh.mesh import Mesh
@@ -34,18 +34,9 @@ def venturi(
     divergence: Annotated[
         float, Angle("Angle between each wall and the axis after the throat", 0.02, 1)
     ] = math.radians(7.5),
-    radius: Annotated[
-        float,
-        Length(
-            "Radius of the rounded corners",
-            limits=_radii,
-            why="for this throat and these angles",
-            told="; the angles limit it",
-            positive=True,
-        ),
-    ] = 1.0,
-    inlet_length: Annotated[float, Length("Straight length before the throat", 0.01, 10_000, "width")] = 1.0,
-    outlet_length: Annotated[float, Length("Straight length after the throat", 0.01, 10_000, "width")] = 1.0,
+    radius: Annotated[float, corner_radius(_radii, "for this throat and these angles", "; the angles limit it")] = 1.0,
+    inlet_length: Annotated[float, straight("before the throat", "width")] = 1.0,
+    outlet_length: Annotated[float, straight("after the throat", "width")] = 1.0,
     nodes: NodesOrAcross = None,
     across: AcrossInlet = None,
     grading: WallGrading = 1.0,
@@ -55,9 +46,7 @@ def venturi(
     The walls are straight lines and circular arcs with common tangents. The angles are those of the
     classical Venturi tube (ISO 5167-4): 21° in all before the throat, 7° to 15° after it.
     """
-    name = "venturi"
     rise = (width - throat) / 2
-    wanted = wanted_size(name, nodes, across=across)
     wall = Path(0.0, width / 2).line(inlet_length).ramp(-rise, convergence, radius)
     wall = wall.line(throat_length).ramp(rise, divergence, radius).line(outlet_length)
-    return below_wall(name, wall, wanted, grading)
+    return below_wall("venturi", wall, nodes, across, grading)

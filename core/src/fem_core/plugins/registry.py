@@ -73,29 +73,29 @@ class Registry:
 
     def listings(self) -> list[Listing]:
         """Every backend there is, whatever its state, the core's first, then by name."""
-        found = {point.name for point in _entry_points(BACKENDS)} | set(self._registered)
-        listings = [self.find(name) for name in found]
+        listings = [self.find(name) for name in self._names()]
         return sorted(listings, key=lambda one: (not one.distribution.startswith("fem-core "), one.name))
 
     def find(self, name: str) -> Listing:
         """The backend of this name. Raises BackendUnavailable naming the known ones if there is none."""
-        if name in self._registered:
-            origin = "registered in this process"
-            if name in _disabled():
-                return Listing(name, State.DISABLED, "switched off by FEM_DISABLE", origin)
-            return judge(name, self._registered[name], origin)
-        points = [point for point in _entry_points(BACKENDS) if point.name == name]
-        if not points:
-            known = sorted({point.name for point in _entry_points(BACKENDS)} | set(self._registered))
+        registered = self._registered.get(name)
+        points = [] if registered else [point for point in _entry_points(BACKENDS) if point.name == name]
+        if not registered and not points:
+            known = ", ".join(sorted(self._names()))
             raise BackendUnavailable(
-                f"there is no backend {name!r}; installed: {', '.join(known)}; plugins add others (see the README)"
+                f"there is no backend {name!r}; installed: {known}; plugins add others (see the README)"
             )
-        origin = " and ".join(sorted({_distribution(point) for point in points}))
+        origin = " and ".join(sorted({_distribution(point) for point in points})) or "registered in this process"
         if name in _disabled():
             return Listing(name, State.DISABLED, "switched off by FEM_DISABLE", origin)
+        if registered:
+            return judge(name, registered, origin)
         if len(points) > 1:
             return Listing(name, State.CONFLICT, f"{origin} both provide this backend; uninstall one of them", origin)
         return _load(points[0], origin)
+
+    def _names(self) -> set[str]:
+        return {point.name for point in _entry_points(BACKENDS)} | set(self._registered)
 
     def register_backend(self, info: BackendInfo) -> None:
         """Make a backend known in this process, without an entry point; takes the place of one of its name."""

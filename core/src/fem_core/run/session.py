@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypedDict, Unpack
 
 from fem_core.backends.default import DefaultBackend
@@ -71,6 +70,13 @@ class Session:
         For every report: what `auto` chose, and what it skipped.
     distributions : sequence of str
         The distributions whose versions the reports list.
+
+    Attributes
+    ----------
+    name : str
+        The names of the backends, separated by commas.
+    seconds : dict
+        The time of opening in seconds, by stage.
     """
 
     def __init__(
@@ -83,40 +89,18 @@ class Session:
         distributions: Sequence[str] = (),
     ) -> None:
         self.chain = Chain(DefaultBackend(REGISTRY.extensions("fem_linear_solvers")), backends, fallback)
-        self.opened = Opened(tuple(notes), tuple(warnings), tuple(distributions))
+        self.name, self.backends = self.chain.name, self.chain.backends
+        self.notes, self.warnings, self.seconds = tuple(notes), tuple(warnings), dict[str, float]()
+        self.opened = Opened(self.notes, self.warnings, tuple(distributions), self.seconds)
         self.lock = threading.RLock()
         self._open = self._closed = False
-
-    @property
-    def name(self) -> str:
-        """The names of the backends, as in a chain."""
-        return self.chain.name
-
-    @property
-    def backends(self) -> tuple[tuple[BackendInfo, Backend], ...]:
-        """The backends, in order of priority."""
-        return self.chain.backends
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What `auto` chose, and the tuned options."""
-        return self.opened.notes
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Backends that `auto` skipped with a warning, and tuned options that failed."""
-        return self.opened.warnings
-
-    @property
-    def seconds(self) -> Mapping[str, float]:
-        """The time of opening in seconds, by stage."""
-        return self.opened.seconds
 
     def open(self) -> "Session":
         """Open every backend, in order. If one fails, close the others and raise BackendUnavailable."""
         with self.lock:
             if not self._open:
-                self.opened.seconds, self.opened.announced = {}, False
+                self.seconds.clear()
+                self.opened.announced = False
                 try:
                     self._each("open_backend", "open")
                     self._each("compile", "compile")
@@ -145,7 +129,7 @@ class Session:
             except (Exception, SystemExit) as error:
                 what = "can't be opened" if stage == "open_backend" else "can't compile"
                 raise BackendUnavailable(f"backend {info.name!r} {what}: {type(error).__name__}: {error}") from error
-        self.opened.seconds[stage] = time.perf_counter() - start
+        self.seconds[stage] = time.perf_counter() - start
 
     def close(self) -> None:
         """Close every backend, in reverse order; may be called more than once."""
@@ -178,9 +162,7 @@ class Session:
     def __enter__(self) -> "Session":
         return self.open()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def solve(

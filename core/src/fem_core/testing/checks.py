@@ -7,18 +7,21 @@ from typing import Any
 import numpy as np
 
 from fem_core import generate
+from fem_core.assembly.sparsity import Sparsity
 from fem_core.assembly.system import LinearSystem, apply_conditions
 from fem_core.backends.baseline import Baseline
 from fem_core.plugins.events import Event
 from fem_core.problem import Problem
 from fem_core.results import SolverOptions, StopReason
+from fem_core.run.api import assemble_system
 from fem_core.run.opening import open_backend
 from fem_core.run.session import Session
 from fem_core.solution import Solution
 from fem_core.solvers import Equilibrated
 from fem_core.testing import tolerance
-from fem_core.testing.strategies import Case, cases, large_case, many_elements
-from fem_core.testing.target import Target, assembled, conditioned, derived, methods, solved, sparsity
+from fem_core.testing.strategies import Case, cases, many_elements
+from fem_core.testing.target import Target, conditioned, derived, methods, solved, sparsity
+from fem_core.tools.bench import assembled
 from fem_core.types import Array, Floats, Stage
 
 
@@ -81,7 +84,7 @@ def assert_close(actual: Array, expected: Array, allowed: Array | float, what: s
 
 def _cases(target: Target, body: Callable[[Case], None]) -> None:
     target.for_all(cases(), body)
-    body(large_case(elements=target.most(61 * 33)))
+    body(target.large_case())
 
 
 # the numbers, stage by stage
@@ -105,11 +108,9 @@ def check_matrix(target: Target) -> None:
     """K equals the baseline's entry by entry, in relation to the sum of absolute contributions."""
 
     def body(case: Case) -> None:
-        mine = assembled(target.session, case.mesh, case.problem).matrix
-        theirs = assembled(target.baseline, case.mesh, case.problem).matrix
-        _assert_same_pattern(mine, theirs)
-        allowed = tolerance.stiffness(case.mesh, case.problem, sparsity(target.baseline, case.mesh))
-        assert_close(mine.data, theirs.data, allowed, "CSR values of K")
+        mine = assembled(target.session, case.mesh, case.problem)
+        theirs = assembled(target.baseline, case.mesh, case.problem)
+        _assert_same_matrix(mine, theirs, case, sparsity(target.baseline, case.mesh))
 
     _cases(target, body)
 
@@ -119,9 +120,9 @@ def check_load(target: Target) -> None:
     """f equals the baseline's, for sources of every kind."""
 
     def body(case: Case) -> None:
-        mine = assembled(target.session, case.mesh, case.problem).rhs
-        theirs = assembled(target.baseline, case.mesh, case.problem).rhs
-        assert_close(mine, theirs, tolerance.load(case.mesh, case.problem), "load vector")
+        mine = assembled(target.session, case.mesh, case.problem)
+        theirs = assembled(target.baseline, case.mesh, case.problem)
+        assert_close(mine.rhs, theirs.rhs, tolerance.load(case.mesh, case.problem), "load vector")
 
     _cases(target, body)
 
@@ -196,8 +197,6 @@ def check_solution(target: Target) -> None:
 
 
 def _system(case: Case) -> LinearSystem:
-    from fem_core.run.api import assemble_system
-
     return apply_conditions(assemble_system(case.mesh, case.problem), case.mesh, case.problem)
 
 
@@ -313,24 +312,30 @@ def _needs_cg(target: Target) -> None:
 def check_derived(target: Target) -> None:
     """Velocity, speed (the mean of the magnitudes) and pressure equal the baseline's for any potential."""
 
-    def body(case: Case) -> None:
-        u = np.random.default_rng(0).normal(size=case.mesh.n_nodes)
-        mine = derived(target.session, case.mesh, case.problem, u)
-        theirs = derived(target.baseline, case.mesh, case.problem, u)
-        allowed = tolerance.derived(case.mesh, u)
-        assert_close(mine.velocity, theirs.velocity, allowed[:, None], "velocity")
-        assert_close(mine.speed, theirs.speed, allowed, "speed")
-        fluid = case.problem.fluid
-        rounding = tolerance.C * tolerance.EPS * (abs(fluid.p0) + fluid.rho * theirs.speed**2)
-        assert_close(mine.pressure, theirs.pressure, rounding + 2 * fluid.rho * theirs.speed * allowed, "pressure")
+    _cases(target, lambda case: _compare_derived(target.session, target.baseline, case))
 
-    _cases(target, body)
+
+def _compare_derived(session: Session, reference: Session, case: Case) -> None:
+    u = np.random.default_rng(0).normal(size=case.mesh.n_nodes)
+    mine, theirs = (derived(one, case.mesh, case.problem, u) for one in (session, reference))
+    allowed = tolerance.derived(case.mesh, u)
+    assert_close(mine.velocity, theirs.velocity, allowed[:, None], "velocity")
+    assert_close(mine.speed, theirs.speed, allowed, "speed")
+    fluid = case.problem.fluid
+    rounding = tolerance.C * tolerance.EPS * (abs(fluid.p0) + fluid.rho * theirs.speed**2)
+    assert_close(mine.pressure, theirs.pressure, rounding + 2 * fluid.rho * theirs.speed * allowed, "pressure")
 
 
 def _assert_same_pattern(mine: Any, theirs: Any) -> None:
     assert np.array_equal(mine.indptr, theirs.indptr) and np.array_equal(mine.indices, theirs.indices), (
         "the pattern of the matrix differs from the baseline's"
     )
+
+
+def _assert_same_matrix(mine: LinearSystem, theirs: LinearSystem, case: Case, pattern: Sparsity) -> None:
+    _assert_same_pattern(mine.matrix, theirs.matrix)
+    allowed = tolerance.stiffness(case.mesh, case.problem, pattern)
+    assert_close(mine.matrix.data, theirs.matrix.data, allowed, "CSR values of K")
 
 
 # the run as a whole
@@ -343,19 +348,25 @@ def check_pipeline(target: Target) -> None:
     def body(case: Case) -> None:
         solution = target.session.solve(case.mesh, case.problem, solver="cg", rtol=1e-10)
         assert solution.report.converged, f"not converged: {solution.report.solver['stop_reason']}"
-        system = apply_conditions(assembled(target.baseline, case.mesh, case.problem), case.mesh, case.problem)
-        _assert_solves(system, solution.u, SolverOptions(rtol=1.1e-10))
-        theirs = derived(target.baseline, case.mesh, case.problem, solution.u)
-        # the device's own u may differ from the one it hands over in the last place
-        assert_close(solution.speed, theirs.speed, 4 * tolerance.derived(case.mesh, solution.u), "speed")
+        _assert_solution(target, solution, rtol=1.1e-10)
 
     _cases(target, body)
+
+
+def _assert_solution(target: Target, solution: Solution, rtol: float) -> None:
+    """u solves the baseline's system, and the speed is that of u."""
+    mesh, problem, u = solution.mesh, solution.problem, solution.u
+    system = apply_conditions(assembled(target.baseline, mesh, problem), mesh, problem)
+    _assert_solves(system, u, SolverOptions(rtol=rtol))
+    speed = derived(target.baseline, mesh, problem, u).speed
+    # a device computes the speed from its own u, which may differ from the u on the host in the last place
+    assert_close(solution.speed, speed, 4 * tolerance.derived(mesh, u), "speed")
 
 
 @check("orphan_nodes")
 def check_orphan_nodes(target: Target) -> None:
     """Nodes without an element end at 0, whatever their number, and don't move the solution."""
-    mesh = large_case(elements=target.most(61 * 33)).mesh
+    mesh = target.large_case().mesh
     solution = target.session.solve(mesh, solver="cg")
     assert len(mesh.orphan_nodes) == solution.report.mesh["orphan_nodes"]
     assert not solution.u[mesh.orphan_nodes].any(), "u isn't 0 at orphan nodes"
@@ -368,16 +379,9 @@ def check_many_elements(target: Target) -> None:
     with open_backend("numpy") as session:
         theirs = assembled(session, case.mesh, case.problem)
         mine = assembled(target.session, case.mesh, case.problem)
-        _assert_same_pattern(mine.matrix, theirs.matrix)
-        allowed = tolerance.stiffness(case.mesh, case.problem, sparsity(session, case.mesh))
-        assert_close(mine.matrix.data, theirs.matrix.data, allowed, "CSR values of K")
+        _assert_same_matrix(mine, theirs, case, sparsity(session, case.mesh))
         assert_close(mine.rhs, theirs.rhs, tolerance.load(case.mesh, case.problem), "load vector")
-        u = np.random.default_rng(0).normal(size=case.mesh.n_nodes)
-        fields = derived(target.session, case.mesh, case.problem, u)
-        wanted = derived(session, case.mesh, case.problem, u)
-        within = tolerance.derived(case.mesh, u)
-        assert_close(fields.velocity, wanted.velocity, within[:, None], "velocity")
-        assert_close(fields.speed, wanted.speed, within, "speed")
+        _compare_derived(target.session, session, case)
 
 
 @check("reuse")
@@ -396,10 +400,7 @@ def check_reuse(target: Target) -> None:
     ):
         problem = Problem.potential_flow(mesh, gamma=γ, conductivity=k, source=s)
         solution = target.session.solve(mesh, problem, solver="cg", rtol=1e-11)
-        system = apply_conditions(assembled(target.baseline, mesh, problem), mesh, problem)
-        _assert_solves(system, solution.u, SolverOptions(rtol=1.1e-11))
-        theirs = derived(target.baseline, mesh, problem, solution.u)
-        assert_close(solution.speed, theirs.speed, 4 * tolerance.derived(mesh, solution.u), "speed")
+        _assert_solution(target, solution, rtol=1.1e-11)
         earlier.append((solution, solution.u.copy(), solution.velocity.copy()))
     for solution, u, velocity in earlier:
         kept = np.array_equal(solution.u, u) and np.array_equal(solution.velocity, velocity)
@@ -409,7 +410,7 @@ def check_reuse(target: Target) -> None:
 @check("determinism", "assemble_system", deterministic=False)
 def check_determinism(target: Target) -> None:
     """Matrix and right-hand side are bitwise the same: again, in another session, for any batch size or workers."""
-    case = large_case(elements=target.most(61 * 33))
+    case = target.large_case()
     accepted = {option.name for info, _ in target.session.backends for option in info.options}
     variants: list[dict[str, Any]] = [{}, {}]
     variants += [{"batch_size": size} for size in (1, 100, 10_000) if "batch_size" in accepted]

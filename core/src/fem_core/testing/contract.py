@@ -25,7 +25,6 @@ from fem_core.problem import Problem
 from fem_core.run.session import Session
 from fem_core.support.progress import CancelToken
 from fem_core.testing.checks import NotApplicable, check
-from fem_core.testing.strategies import large_case
 from fem_core.testing.target import Target
 
 #: Seconds that workers, threads and files may take to go after `close`.
@@ -54,7 +53,7 @@ def check_events(target: Target) -> None:
         heard.append(event)
         threads.add(threading.get_ident())
 
-    mesh = large_case(elements=target.most(61 * 33)).mesh
+    mesh = target.large_case().mesh
     target.session.solve(mesh, solver="cg", on_event=listen)
     assert threads == {threading.get_ident()}, "events came from another thread than the caller's"
     names = [event.name for event in heard]
@@ -83,7 +82,7 @@ def check_events(target: Target) -> None:
 @check("cancellation")
 def check_cancellation(target: Target) -> None:
     """A cancelled run raises Cancelled in assembly, solving and post-processing alike, and the next one works."""
-    mesh = large_case(elements=target.most(61 * 33)).mesh
+    mesh = target.large_case().mesh
     for moment in ("fem:assemblyProgress", "fem:solveProgress", "fem:derivedProgress"):
         token = CancelToken()
         heard: list[str] = []
@@ -126,7 +125,7 @@ def check_bad_input(target: Target) -> None:
 @check("input_unchanged")
 def check_input_unchanged(target: Target) -> None:
     """Neither the mesh nor an array of the problem is written to."""
-    mesh = large_case(elements=target.most(61 * 33)).mesh
+    mesh = target.large_case().mesh
     rng = np.random.default_rng(0)
     given = {name: rng.uniform(1, 2, mesh.n_nodes) for name in ("gamma", "p", "outlet", "source")}
     given["conductivity"] = rng.uniform(1, 2, mesh.n_elements)
@@ -148,7 +147,7 @@ def check_cleanup(target: Target) -> None:
         backend.close()
     for fail in (False, True):
         session = target.open()
-        case = large_case(elements=target.most(61 * 33))
+        case = target.large_case()
         session.solve(case.mesh, case.problem, solver="cg")
         if fail:
             token = CancelToken()

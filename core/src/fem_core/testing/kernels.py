@@ -1,7 +1,7 @@
-"""Any device runtime's kernels, compared entry by entry with what `fem_core.device.reference` states.
+"""Compares the kernels of a device runtime, entry by entry, with those of `fem_core.device.reference`.
 
-For authors of device backends: `compare(runtime, name, seed)` for each name of `KERNELS` and some seeds, which
-Hypothesis may draw. The runtime has been opened and compiled by the caller.
+For authors of device backends: call `compare(runtime, name, seed)` for each name of `KERNELS` and some seeds
+(Hypothesis may draw them). Open and compile the runtime first.
 
 >>> from fem_core.device.reference import ReferenceRuntime
 >>> runtime = ReferenceRuntime()
@@ -10,72 +10,48 @@ Hypothesis may draw. The runtime has been opened and compiled by the caller.
 """
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from fem_core.assembly.element import element_stiffness
-from fem_core.assembly.sparsity import Sparsity, compute_sparsity
+from fem_core.assembly.sparsity import compute_sparsity
 from fem_core.assembly.system import LinearSystem, apply_conditions, csr
 from fem_core.device import reference
 from fem_core.device import runtime as device
 from fem_core.device.runtime import CHUNK, Runtime
 from fem_core.mesh.geometry import validate_mesh
-from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.solvers.base import scaled
 from fem_core.testing import strategies, tolerance
 from fem_core.testing.checks import assert_close
 from fem_core.types import Array, Floats, Ints
 
-#: Roundings that are granted for each unit of the sum of absolute terms.
+#: Rounding errors that are allowed, in units of ε times the sum of absolute terms.
 _ROUNDINGS = 16
+F4 = np.float32
 
 
-@dataclass
 class World:
-    """A mesh of any kind, and what kernels are given of it, as NumPy arrays.
+    """A drawn mesh and what kernels are given of it, as NumPy arrays.
 
-    Parameters
-    ----------
-    rng : Generator
-    mesh : Mesh
+    The mesh is distorted, turned, renumbered and has orphan nodes; it has 1 to side² elements.
     """
 
-    rng: np.random.Generator
-    mesh: Mesh
-    sparsity: Sparsity = field(init=False)
-    quad8: Ints = field(init=False)
-    start: Ints = field(init=False)
-    place: Ints = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.sparsity = compute_sparsity(self.mesh)
-        self.quad8 = self.mesh.quad8.ravel()
-        self.start = _starts(np.bincount(self.quad8, minlength=self.n))
-        self.place = np.argsort(self.quad8, kind="stable").astype(np.int32)
-
-    @classmethod
-    def of(cls, seed: int, side: int) -> "World":
-        """Distorted, turned, renumbered, with orphans: 1 to side² elements."""
-        rng = np.random.default_rng(seed)
+    def __init__(self, seed: int, side: int) -> None:
+        self.rng = rng = np.random.default_rng(seed)
         nx, ny = (int(n) for n in rng.integers(1, side + 1, 2))
         mesh = strategies._distorted(strategies._grid(nx, ny, 3.0), rng, 1.0)
         mesh = strategies.with_orphans(strategies.turned(mesh, rng), int(rng.integers(0, 4)), rng)
-        return cls(rng, validate_mesh(strategies.renumbered(mesh, rng)))
-
-    @property
-    def n(self) -> int:
-        return self.mesh.n_nodes
-
-    @property
-    def m(self) -> int:
-        return self.mesh.n_elements
-
-    @property
-    def pattern(self) -> tuple[Ints, Ints]:
-        return self.sparsity.indptr, self.sparsity.indices
+        self.mesh = validate_mesh(strategies.renumbered(mesh, rng))
+        self.n, self.m = self.mesh.n_nodes, self.mesh.n_elements
+        self.sparsity = compute_sparsity(self.mesh)
+        self.pattern = self.sparsity.indptr, self.sparsity.indices
+        self.quad8: Ints = self.mesh.quad8.ravel()
+        self.start = _starts(np.bincount(self.quad8, minlength=self.n))
+        self.place: Ints = np.argsort(self.quad8, kind="stable").astype(np.int32)
 
     def normal(self, length: int, dtype: type = np.float64) -> Array:
         return self.rng.normal(size=length).astype(dtype)
@@ -83,8 +59,12 @@ class World:
     def positive(self, length: int, dtype: type = np.float64) -> Array:
         return self.rng.uniform(0.5, 2, length).astype(dtype)
 
+    def small(self, length: int, end: int) -> Ints:
+        """Integers from 0 to end - 1."""
+        return self.rng.integers(0, end, length).astype(np.int32)
+
     def values(self, dtype: type = np.float64) -> Array:
-        """Entries of a matrix of the mesh's pattern."""
+        """Entries of a matrix with the mesh's pattern."""
         return self.normal(self.sparsity.nnz, dtype)
 
     def some_nodes(self) -> Ints:
@@ -110,21 +90,21 @@ def _ints(length: int, fill: int = 0) -> Ints:
 
 
 def _unset(length: int, dtype: type = np.float64) -> Array:
-    """What a kernel has to overwrite."""
+    """An array that the kernel must overwrite."""
     return np.full(length, np.nan, dtype)
 
 
 @dataclass
 class Call:
-    """n and the arguments of a launch, and how far the results may be off.
+    """n and the arguments of a launch, and the tolerances of its results.
 
     Parameters
     ----------
     negated : sequence of int
-        Arguments that enter with a minus: the sum of absolute terms is the result for the absolute values of all
-        arguments, with these negated.
+        Arguments that the kernel subtracts. The sum of absolute terms is what the kernel gives for the absolute values
+        of all arguments, with these negated.
     allowed : mapping of an argument's index to its tolerance
-        In place of that.
+        Replaces the tolerance that follows from this sum.
     """
 
     n: int
@@ -133,81 +113,25 @@ class Call:
     allowed: dict[int, Any] = field(default_factory=dict)
 
 
-_CALLS: dict[str, Callable[[World], Call]] = {}
-
-
-def _call(function: Callable[[World], Call]) -> Callable[[World], Call]:
-    _CALLS[function.__name__.removeprefix("_")] = function
-    return function
-
-
 # fmt: off
-# sparsity
-
-
-@_call
-def _count_places(at: World) -> Call:
-    return Call(8 * at.m, [at.quad8, _ints(at.n + 1)])
-
-
-@_call
-def _list_places(at: World) -> Call:
-    return Call(8 * at.m, [at.quad8, at.start, _ints(at.n), _ints(8 * at.m, -1)])
-
-
-@_call
 def _sort_places(at: World) -> Call:
     rows = np.repeat(np.arange(at.n), np.diff(at.start))
     shuffled = np.lexsort((at.rng.random(len(rows)), rows))
     return Call(at.n, [at.start, at.place[shuffled]])
 
 
-@_call
-def _list_columns(at: World) -> Call:
-    return Call(at.n, [at.start, at.place, at.quad8, _ints(64 * at.m, -1), _ints(at.n + 1)])
-
-
-@_call
 def _pack_columns(at: World) -> Call:
     room = _ints(64 * at.m, -1)
     reference.KERNELS["list_columns"](at.n, at.start, at.place, at.quad8, room, _ints(at.n + 1))
     return Call(at.n, [at.start, room, at.sparsity.indptr, _ints(at.sparsity.nnz, -1)])
 
 
-@_call
-def _count_sources(at: World) -> Call:
-    return Call(at.n, [at.start, at.place, at.quad8, *at.pattern, _ints(at.sparsity.nnz + 1)])
-
-
-@_call
 def _list_sources(at: World) -> Call:
     starts = _starts(np.bincount(at.sparsity.slots.ravel(), minlength=at.sparsity.nnz))
     return Call(at.n, [at.start, at.place, at.quad8, *at.pattern, starts, _ints(at.sparsity.nnz),
                        _ints(64 * at.m, -1), at.m])
 
 
-@_call
-def _find_slots(at: World) -> Call:
-    return Call(64 * at.m, [at.quad8, *at.pattern, _ints(64 * at.m, -1)])
-
-
-@_call
-def _sum_chunks(at: World) -> Call:
-    n = -(-at.n // CHUNK)
-    return Call(n, [at.n, at.rng.integers(0, 9, at.n).astype(np.int32), _ints(n, -1)])
-
-
-@_call
-def _scan_chunks(at: World) -> Call:
-    n = -(-at.n // CHUNK)
-    values = at.rng.integers(0, 9, at.n).astype(np.int32)
-    return Call(n, [at.n, values, at.rng.integers(0, 99, n).astype(np.int32), _ints(at.n, -1)])
-
-
-# assembly
-
-
-@_call
 def _element_stiffness(at: World) -> Call:
     stride = int(at.rng.integers(0, 2))
     k = at.positive(at.m if stride else 1)
@@ -216,36 +140,24 @@ def _element_stiffness(at: World) -> Call:
     return Call(at.m, [at.mesh.x, at.mesh.y, at.quad8, k, stride, _unset(36 * at.m)], allowed={5: allowed})
 
 
-@_call
 def _sum_entries(at: World) -> Call:
     starts = _starts(at.rng.integers(0, 5, at.sparsity.nnz))
-    return Call(at.sparsity.nnz, [starts, at.rng.integers(0, 36 * at.m, starts[-1]).astype(np.int32),
-                                  at.normal(36 * at.m), _unset(at.sparsity.nnz)])
+    return Call(at.sparsity.nnz, [starts, at.small(starts[-1], 36 * at.m), at.normal(36 * at.m),
+                                  _unset(at.sparsity.nnz)])
 
 
-@_call
 def _element_load(at: World) -> Call:
     s = at.normal(8 * at.m)
     allowed = tolerance.element_load(at.mesh, s.reshape(-1, 8)).ravel()
     return Call(at.m, [at.mesh.x, at.mesh.y, at.quad8, s, _unset(8 * at.m)], allowed={4: allowed})
 
 
-@_call
-def _sum_loads(at: World) -> Call:
-    return Call(at.n, [at.start, at.place, at.normal(8 * at.m), _unset(at.n)])
-
-
-@_call
 def _coo_entries(at: World) -> Call:
     orphans = at.mesh.orphan_nodes.astype(np.int32)
     n = 64 * at.m + len(orphans)
     return Call(n, [at.quad8, at.normal(36 * at.m), at.m, orphans, _ints(n, -1), _ints(n, -1), _unset(n)])
 
 
-# conditions
-
-
-@_call
 def _add_robin(at: World) -> Call:
     edges = at.mesh.exterior_edges.astype(np.int32)
     nodes = np.unique(edges).astype(np.int32)
@@ -260,28 +172,17 @@ def _add_robin(at: World) -> Call:
                              values, rhs], allowed={10: allowed[0], 11: allowed[1]})
 
 
-@_call
-def _subtract_product(at: World) -> Call:
-    return Call(at.n, [*at.pattern, at.values(), at.normal(at.n), at.normal(at.n)], negated=[3])
-
-
-@_call
 def _penalize(at: World) -> Call:
     fixed = at.some_nodes()
     return Call(len(fixed), [fixed, *at.pattern, at.values(), at.normal(at.n), 1e12])
 
 
-@_call
 def _eliminate(at: World) -> Call:
     held = _ints(at.n)
     held[at.some_nodes()] = 1
     return Call(at.n, [held, *at.pattern, at.values(), at.normal(at.n)])
 
 
-# solve
-
-
-@_call
 def _inverse_root_diagonal(at: World) -> Call:
     values = np.abs(at.values())
     bad = at.rng.permutation(at.n)[:3]
@@ -291,47 +192,11 @@ def _inverse_root_diagonal(at: World) -> Call:
     return Call(at.n, [*at.pattern, values, _unset(at.n), _ints(1)], allowed={3: allowed})
 
 
-@_call
-def _scale_matrix(at: World) -> Call:
-    return Call(at.n, [*at.pattern, at.values(), at.positive(at.n), _unset(at.sparsity.nnz)])
-
-
-@_call
-def _product(at: World) -> Call:
-    return Call(at.n, [at.normal(at.n), at.normal(at.n), _unset(at.n)])
-
-
-@_call
-def _residual(at: World) -> Call:
-    return Call(at.n, [*at.pattern, at.values(), at.normal(at.n), at.normal(at.n), _unset(at.n)], negated=[2])
-
-
-@_call
-def _multiply(at: World) -> Call:
-    return Call(at.n, [*at.pattern, at.values(), at.normal(at.n), _unset(at.n)])
-
-
-@_call
 def _put_zero(at: World) -> Call:
     fixed = at.some_nodes()
     return Call(len(fixed), [fixed, at.normal(at.n)])
 
 
-@_call
-def _potential(at: World) -> Call:
-    return Call(at.n, [at.normal(at.n), at.positive(at.n), at.normal(at.n), _unset(at.n)])
-
-
-@_call
-def _dot_chunks(at: World) -> Call:
-    n = -(-at.n // CHUNK)
-    return Call(n, [at.n, at.normal(at.n), at.normal(at.n), _unset(n)])
-
-
-# derived
-
-
-@_call
 def _element_derived(at: World) -> Call:
     u, p0, half_rho = at.normal(at.n), 101328.8281, 0.6125
     close = tolerance.derived(at.mesh, u)
@@ -343,75 +208,90 @@ def _element_derived(at: World) -> Call:
                        _unset(at.m)], allowed={6: np.repeat(close, 2), 7: close, 8: pressure})
 
 
-# multigrid
-
-
-@_call
-def _multiply_f4(at: World) -> Call:
-    return Call(at.n, [*at.pattern, at.values(np.float32), at.normal(at.n, np.float32), _unset(at.n, np.float32)])
-
-
-@_call
-def _subtract_product_f4(at: World) -> Call:
-    return Call(at.n, [*at.pattern, at.values(np.float32), at.normal(at.n, np.float32),
-                       at.normal(at.n, np.float32)], negated=[3])
-
-
-@_call
 def _chebyshev(at: World) -> Call:
     beta = float(at.rng.integers(0, 2)) * 0.31
-    delta = at.normal(at.n, np.float32) if beta else _unset(at.n, np.float32)
-    return Call(at.n, [0.7, beta, at.normal(at.n, np.float32), delta, at.normal(at.n, np.float32)])
+    delta = at.normal(at.n, F4) if beta else _unset(at.n, F4)
+    return Call(at.n, [0.7, beta, at.normal(at.n, F4), delta, at.normal(at.n, F4)])
 
 
-@_call
 def _solve_lines(at: World) -> Call:
     nodes = at.rng.permutation(at.n)[: at.rng.integers(1, at.n + 1)].astype(np.int32)
     cuts = at.rng.choice(len(nodes), at.rng.integers(0, len(nodes)), replace=False)
     starts = np.unique(np.concatenate([[0], cuts, [len(nodes)]])).astype(np.int32)
-    d, l = at.positive(len(nodes), np.float32), at.rng.uniform(-0.4, 0.1, len(nodes)).astype(np.float32)
-    r = at.normal(at.n, np.float32)
+    d, l = at.positive(len(nodes), F4), at.rng.uniform(-0.4, 0.1, len(nodes)).astype(F4)
+    r = at.normal(at.n, F4)
     return Call(len(starts) - 1, [starts, nodes, d, l, r, r.copy()], negated=[3])
 
 
-@_call
-def _add_f4(at: World) -> Call:
-    return Call(at.n, [at.normal(at.n, np.float32), at.normal(at.n, np.float32)])
-
-
-@_call
 def _multiply_dense(at: World) -> Call:
     n = int(at.rng.integers(1, 40))
-    return Call(n, [at.normal(n * n, np.float32), at.normal(n, np.float32), _unset(n, np.float32)])
+    return Call(n, [at.normal(n * n, F4), at.normal(n, F4), _unset(n, F4)])
 
 
-@_call
-def _narrow(at: World) -> Call:
-    return Call(at.n, [at.positive(at.n), at.normal(at.n), 0.3, _unset(at.n, np.float32)])
+def _chunks(at: World) -> int:
+    return -(-at.n // CHUNK)
 
 
-@_call
-def _widen(at: World) -> Call:
-    return Call(at.n, [at.positive(at.n), at.normal(at.n, np.float32), 0.3, _unset(at.n)])
-
-
-@_call
-def _axpy(at: World) -> Call:
-    return Call(at.n, [-0.3, at.normal(at.n), at.normal(at.n)])
-
-
-@_call
-def _xpby(at: World) -> Call:
-    return Call(at.n, [at.normal(at.n), -0.3, at.normal(at.n)])
+#: The launch of each kernel of the reference.
+_CALLS: dict[str, Callable[[World], Call]] = {
+    # sparsity
+    "count_places": lambda at: Call(8 * at.m, [at.quad8, _ints(at.n + 1)]),
+    "list_places": lambda at: Call(8 * at.m, [at.quad8, at.start, _ints(at.n), _ints(8 * at.m, -1)]),
+    "sort_places": _sort_places,
+    "list_columns": lambda at: Call(at.n, [at.start, at.place, at.quad8, _ints(64 * at.m, -1), _ints(at.n + 1)]),
+    "pack_columns": _pack_columns,
+    "count_sources": lambda at: Call(
+        at.n, [at.start, at.place, at.quad8, *at.pattern, _ints(at.sparsity.nnz + 1)]),
+    "list_sources": _list_sources,
+    "find_slots": lambda at: Call(64 * at.m, [at.quad8, *at.pattern, _ints(64 * at.m, -1)]),
+    "sum_chunks": lambda at: Call(_chunks(at), [at.n, at.small(at.n, 9), _ints(_chunks(at), -1)]),
+    "scan_chunks": lambda at: Call(
+        _chunks(at), [at.n, at.small(at.n, 9), at.small(_chunks(at), 99), _ints(at.n, -1)]),
+    # assembly
+    "element_stiffness": _element_stiffness,
+    "sum_entries": _sum_entries,
+    "element_load": _element_load,
+    "sum_loads": lambda at: Call(at.n, [at.start, at.place, at.normal(8 * at.m), _unset(at.n)]),
+    "coo_entries": _coo_entries,
+    # conditions
+    "add_robin": _add_robin,
+    "subtract_product": lambda at: Call(
+        at.n, [*at.pattern, at.values(), at.normal(at.n), at.normal(at.n)], negated=[3]),
+    "penalize": _penalize,
+    "eliminate": _eliminate,
+    # solve
+    "inverse_root_diagonal": _inverse_root_diagonal,
+    "scale_matrix": lambda at: Call(
+        at.n, [*at.pattern, at.values(), at.positive(at.n), _unset(at.sparsity.nnz)]),
+    "product": lambda at: Call(at.n, [at.normal(at.n), at.normal(at.n), _unset(at.n)]),
+    "residual": lambda at: Call(
+        at.n, [*at.pattern, at.values(), at.normal(at.n), at.normal(at.n), _unset(at.n)], negated=[2]),
+    "multiply": lambda at: Call(at.n, [*at.pattern, at.values(), at.normal(at.n), _unset(at.n)]),
+    "put_zero": _put_zero,
+    "potential": lambda at: Call(at.n, [at.normal(at.n), at.positive(at.n), at.normal(at.n), _unset(at.n)]),
+    "dot_chunks": lambda at: Call(_chunks(at), [at.n, at.normal(at.n), at.normal(at.n), _unset(_chunks(at))]),
+    # derived
+    "element_derived": _element_derived,
+    # multigrid
+    "multiply_f4": lambda at: Call(at.n, [*at.pattern, at.values(F4), at.normal(at.n, F4), _unset(at.n, F4)]),
+    "subtract_product_f4": lambda at: Call(
+        at.n, [*at.pattern, at.values(F4), at.normal(at.n, F4), at.normal(at.n, F4)], negated=[3]),
+    "chebyshev": _chebyshev,
+    "solve_lines": _solve_lines,
+    "add_f4": lambda at: Call(at.n, [at.normal(at.n, F4), at.normal(at.n, F4)]),
+    "multiply_dense": _multiply_dense,
+    "narrow": lambda at: Call(at.n, [at.positive(at.n), at.normal(at.n), 0.3, _unset(at.n, F4)]),
+    "widen": lambda at: Call(at.n, [at.positive(at.n), at.normal(at.n, F4), 0.3, _unset(at.n)]),
+    "axpy": lambda at: Call(at.n, [-0.3, at.normal(at.n), at.normal(at.n)]),
+    "xpby": lambda at: Call(at.n, [at.normal(at.n), -0.3, at.normal(at.n)]),
+}
 
 
 # fmt: on
-#: Everything that `compare` compares: the kernels, the loop of conjugate gradients, and what else is the runtime's own.
-KERNELS = (*reference.KERNELS, "conjugate_gradients", "coo_to_csr", "memory")
 
 
 def compare(runtime: Runtime, name: str, seed: int, side: int = 6) -> None:
-    """Raises AssertionError with what was found where `runtime` does something else than the reference.
+    """Raise AssertionError, with the difference, if `runtime` doesn't do what the reference does.
 
     Parameters
     ----------
@@ -420,16 +300,16 @@ def compare(runtime: Runtime, name: str, seed: int, side: int = 6) -> None:
     name : str
         One of `KERNELS`.
     seed : int
-        What mesh and values are drawn by.
+        Seed of the mesh and the values.
     side : int
         The mesh has 1 to side² elements.
     """
-    at = World.of(seed, side)
+    at = World(seed, side)
     if name in _OTHERS:
         _OTHERS[name](runtime, at)
         return
     call = _CALLS[name](at)
-    expected, magnitude = _copies(call.arguments), [_absolute(argument) for argument in call.arguments]
+    expected, magnitude = deepcopy(call.arguments), [abs(argument) for argument in call.arguments]
     for i in call.negated:
         magnitude[i] = -magnitude[i]
     with np.errstate(all="ignore"):
@@ -454,18 +334,8 @@ def compare(runtime: Runtime, name: str, seed: int, side: int = 6) -> None:
             assert_close(found[i], expected[i], call.allowed.get(i, scale * np.abs(magnitude[i])), what)
 
 
-def _copies(arguments: Sequence[Any]) -> list[Any]:
-    return [value.copy() if isinstance(value, np.ndarray) else value for value in arguments]
-
-
-def _absolute(argument: Any) -> Any:
-    if isinstance(argument, np.ndarray):
-        return np.abs(argument) if argument.dtype.kind == "f" else argument.copy()
-    return abs(argument)
-
-
 def _conjugate_gradients(runtime: Runtime, at: World) -> None:
-    """To the end in batches; limits, and every way to stop; nothing moves once there is a status."""
+    """The loop converges, obeys its limits and stops for every reason; after a stop nothing changes."""
     A, b = at.matrix()
     n, target = at.n, 1e-8 * float(np.linalg.norm(b))
     for limit in (3, 1000):
@@ -510,7 +380,7 @@ def _first(b: Floats, target: float, limit: int) -> Floats:
 def _iterated(
     runtime: Runtime, A: Any, b: Floats, target: float, limit: int, then: int = 0
 ) -> tuple[_State, _State]:  # fmt: skip
-    """x, r, p and the state at the end (after the limit, with another one), and the same one call later."""
+    """x, r, p and the state at the end, and the same one call later; `then` is a second limit, to go on with."""
     n = len(b)
     x, p = runtime.zeros(n, np.float64), runtime.zeros(n, np.float64)
     q, r = runtime.empty(n, np.float64), runtime.upload(b)
@@ -542,7 +412,7 @@ def _stepped(A: Any, b: Floats, target: float, limit: int) -> _State:
 
 
 def _coo_to_csr(runtime: Runtime, at: World) -> None:
-    """Equal entries summed, columns ascending, no entry that wasn't given."""
+    """Entries of the same place are summed, columns ascend, and there are no other entries."""
     rows, columns = np.repeat(at.quad8, 8), np.tile(at.mesh.quad8, 8).ravel()
     values = at.normal(64 * at.m)
     parts = runtime.coo_to_csr(runtime.upload(rows), runtime.upload(columns), runtime.upload(values), at.n)
@@ -556,7 +426,7 @@ def _coo_to_csr(runtime: Runtime, at: World) -> None:
 
 
 def _memory(runtime: Runtime, at: World) -> None:
-    """Arrays of each dtype go there, are copied and come back."""
+    """Arrays of each dtype are the same after an upload, a copy and a download."""
     for dtype in (np.int32, np.float32, np.float64):
         values = at.rng.integers(-9, 9, 3 * at.n).astype(dtype)
         there, other = runtime.upload(values.reshape(3, -1)), runtime.empty(values.size, dtype)
@@ -571,10 +441,13 @@ def _memory(runtime: Runtime, at: World) -> None:
     assert runtime.describe()["name"]
 
 
+#: What `compare` compares beside the kernels.
 _OTHERS: dict[str, Callable[[Runtime, World], None]] = {
     "conjugate_gradients": _conjugate_gradients,
     "coo_to_csr": _coo_to_csr,
     "memory": _memory,
 }
+#: All names that `compare` accepts.
+KERNELS = (*reference.KERNELS, *_OTHERS)
 
 assert set(_CALLS) == set(reference.KERNELS)

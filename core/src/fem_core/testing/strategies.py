@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from fem_core.generate import y_tube
+from fem_core.generate.structured import Block, assemble, halved
 from fem_core.mesh import quad8 as q8
 from fem_core.mesh.geometry import det_jacobian, validate_mesh
 from fem_core.mesh.mesh import Boundary, Mesh
@@ -49,10 +50,12 @@ def meshes(draw: st.DrawFn, max_side: int = 6) -> Mesh:
 
     mesh = _grid(nx, ny, grading)
     if shape == "bent":
-        mesh = _moved(mesh, *_bend(mesh.x, mesh.y))
+        θ, r = 0.6 * mesh.x, 1 + mesh.y
+        mesh = replace(mesh, x=r * np.sin(θ), y=r * np.cos(θ))
     mesh = _distorted(mesh, rng, distortion)
     c, s = np.cos(rotation), np.sin(rotation)
-    mesh = _moved(mesh, scale * (c * mesh.x - s * mesh.y + shift), scale * (s * mesh.x + c * mesh.y - shift))
+    x, y = scale * (c * mesh.x - s * mesh.y + shift), scale * (s * mesh.x + c * mesh.y - shift)
+    mesh = replace(mesh, x=x, y=y)
     if turn:
         mesh = turned(mesh, rng)
     if orphans:
@@ -134,39 +137,15 @@ def _ripple(x: Floats, y: Floats) -> Floats:
 
 
 def _grid(nx: int, ny: int, grading: float) -> Mesh:
-    """A graded grid of nx by ny rectangles on about 2 x 1, numbered row by row."""
-    i, j = np.meshgrid(np.arange(2 * nx + 1), np.arange(2 * ny + 1))
-    is_node = (i % 2 == 0) | (j % 2 == 0)
-    number = np.cumsum(is_node.ravel()).reshape(is_node.shape) - 1
-    x = 2 * _graded(nx, grading)[i[is_node]]
-    y = _graded(ny, grading)[j[is_node]]
-    place = np.rint(q8.NODES).astype(int) + 1
-    e, f = (a.ravel() for a in np.meshgrid(2 * np.arange(nx), 2 * np.arange(ny)))
-    quad8 = number[f[:, None] + place[:, 1], e[:, None] + place[:, 0]]
-    mesh = Mesh(x, y, quad8)
-    mid = mesh.exterior_edges[:, 1]
-    left, right = i[is_node][mid] == 0, i[is_node][mid] == 2 * nx
-    sides = {"inlet": left, "outlet": right, "walls": ~left & ~right}
-    boundaries = {name: Boundary.from_edges(mesh.exterior_edges[side]) for name, side in sides.items()}
-    return replace(mesh, boundaries=boundaries, source="drawn mesh")
+    """A graded grid of nx by ny rectangles on 2 x 1."""
+    block = Block(("a", "b", "c", "d"), 2 * _graded(nx, grading), _graded(ny, grading), lambda x, y: (x, y))
+    return assemble([block], {"inlet": [("a", "d")], "outlet": [("b", "c")]}, "drawn mesh")
 
 
 def _graded(n: int, grading: float) -> Floats:
-    """2n+1 stations on [0, 1]: ends and middles of n intervals growing by `grading` in all."""
+    """Ends and midpoints of n intervals of [0, 1], (2n + 1,); the last is `grading` times as long as the first."""
     lengths = np.geomspace(1, grading, n)
-    ends = np.concatenate([[0], np.cumsum(lengths)]) / lengths.sum()
-    stations = np.empty(2 * n + 1)
-    stations[::2], stations[1::2] = ends, 0.5 * (ends[1:] + ends[:-1])
-    return stations
-
-
-def _bend(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    θ, r = 0.6 * x, 1 + y
-    return r * np.sin(θ), r * np.cos(θ)
-
-
-def _moved(mesh: Mesh, x: Floats, y: Floats) -> Mesh:
-    return replace(mesh, x=x, y=y)
+    return halved(np.concatenate([[0], np.cumsum(lengths)]) / lengths.sum())
 
 
 def _distorted(mesh: Mesh, rng: np.random.Generator, amount: float) -> Mesh:
@@ -181,7 +160,7 @@ def _distorted(mesh: Mesh, rng: np.random.Generator, amount: float) -> Mesh:
     reach = amount * size * np.where(is_mid, 0.06, 0.15)
     dx, dy = reach * rng.uniform(-1, 1, (2, mesh.n_nodes))
     for _ in range(8 if amount else 0):
-        moved = _moved(mesh, mesh.x + dx, mesh.y + dy)
+        moved = replace(mesh, x=mesh.x + dx, y=mesh.y + dy)
         det = det_jacobian(moved)
         if (det.min(axis=1) > _LEAST_RATIO * det.max(axis=1)).all():
             return moved

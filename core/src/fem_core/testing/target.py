@@ -12,31 +12,33 @@ from fem_core.assembly.sparsity import Sparsity
 from fem_core.assembly.system import LinearSystem
 from fem_core.mesh.mesh import Mesh
 from fem_core.plugins.backend import Backend, BackendInfo
-from fem_core.plugins.stages import APPLY_BC, ASSEMBLE_SYSTEM, COMPUTE_DERIVED, COMPUTE_SPARSITY, SOLVE_SYSTEM
+from fem_core.plugins.stages import APPLY_BC, COMPUTE_DERIVED, COMPUTE_SPARSITY, SOLVE_SYSTEM, ComputeStage
 from fem_core.problem import Problem
 from fem_core.results import DerivedFields, SolveResult, SolverOptions, StopReason
 from fem_core.run.opening import create_backends, open_backend
 from fem_core.run.session import Session
+from fem_core.testing.strategies import Case, large_case
 from fem_core.types import Stage
 
+R = TypeVar("R")
 T = TypeVar("T")
 
 
 class Target:
-    """A backend to certify; a context manager that keeps one session of it and one of the baseline open.
+    """A backend to certify; a context manager that keeps a session of it and a session of the baseline open.
 
     Parameters
     ----------
     backend : str or BackendInfo
-        A name, a chain of names, or the information itself of a backend that isn't installed.
+        A name, a chain of names, or the `BackendInfo` of a backend that isn't installed.
     options : mapping
         The backend's options.
     examples : int
         Meshes that each property tries.
     shrink : bool
-        Whether a failing example is made as small as can be, which takes a while.
+        Whether to look for the smallest example that fails; this takes time.
     elements : int, optional
-        The most elements that a mesh may have, for backends that take long, such as a GPU's simulator.
+        The largest number of elements of a mesh, for slow backends such as a GPU's simulator.
     """
 
     def __init__(
@@ -63,15 +65,19 @@ class Target:
         return self.backend if isinstance(self.backend, str) else self.backend.name
 
     def most(self, elements: int) -> int:
-        """`elements`, or as many as a mesh may have here."""
+        """`elements`, or the largest number allowed here if that is less."""
         return min(elements, self._elements or elements)
+
+    def large_case(self) -> Case:
+        """The case of `strategies.large_case`, if a mesh may be so large here."""
+        return large_case(elements=self.most(61 * 33))
 
     def open(self, **options: Any) -> Session:
         """Another session of the backend, for the caller to close."""
         return open_backend(self.backend, tuned=False, **{**self.options, **options})
 
     def unopened(self) -> list[tuple[BackendInfo, Backend]]:
-        """The backends as they are made, before anything is opened."""
+        """The backends, created but not opened."""
         return create_backends(self.backend, self.options)
 
     @cached_property
@@ -89,7 +95,7 @@ class Target:
         return {stage for info, _ in self.session.backends for stage in info.stages}
 
     def for_all(self, strategy: st.SearchStrategy[T], body: Callable[[T], None], examples: int | None = None) -> None:
-        """Run `body` on examples of `strategy`, drawn without chance: the same in the same environment."""
+        """Run `body` on examples of `strategy`; the same environment gives the same examples."""
 
         @settings(
             max_examples=examples or self.examples,
@@ -108,39 +114,31 @@ class Target:
         property_holds()
 
 
+def _performed(session: Session, stage: ComputeStage[R], mesh: Mesh, **values: Any) -> R:
+    """The result of a stage, on the host."""
+    stages = session.stages()
+    return stages.to_host(stages.perform(stage, mesh, **values), stage, mesh)
+
+
 def sparsity(session: Session, mesh: Mesh) -> Sparsity:
     """The session's pattern of `mesh`, on the host."""
-    stages = session.stages()
-    return stages.to_host(stages.perform(COMPUTE_SPARSITY, mesh), COMPUTE_SPARSITY, mesh)
-
-
-def assembled(session: Session, mesh: Mesh, problem: Problem) -> LinearSystem:
-    """The session's system before boundary conditions, on the host."""
-    stages = session.stages()
-    pattern = stages.perform(COMPUTE_SPARSITY, mesh)
-    system = stages.perform(ASSEMBLE_SYSTEM, mesh, problem=problem, sparsity=pattern)
-    return stages.to_host(system, ASSEMBLE_SYSTEM, mesh)
+    return _performed(session, COMPUTE_SPARSITY, mesh)
 
 
 def conditioned(session: Session, system: LinearSystem, mesh: Mesh, problem: Problem) -> LinearSystem:
     """The system after the session's boundary conditions, on the host."""
-    stages = session.stages()
-    return stages.to_host(stages.perform(APPLY_BC, mesh, problem=problem, system=system), APPLY_BC, mesh)
+    return _performed(session, APPLY_BC, mesh, problem=problem, system=system)
 
 
 def derived(session: Session, mesh: Mesh, problem: Problem, u: Any) -> DerivedFields:
     """The session's post-processing of a potential given on the host, on the host."""
-    stages = session.stages()
     result = SolveResult(u, "given", 0, StopReason.CONVERGED, 0.0, 0.0)
-    fields = stages.perform(COMPUTE_DERIVED, mesh, problem=problem, result=result)
-    return stages.to_host(fields, COMPUTE_DERIVED, mesh)
+    return _performed(session, COMPUTE_DERIVED, mesh, problem=problem, result=result)
 
 
 def solved(session: Session, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions) -> SolveResult:
     """The session's solution of a system given on the host, on the host."""
-    stages = session.stages()
-    result = stages.perform(SOLVE_SYSTEM, mesh, problem=problem, system=system, options=options)
-    return stages.to_host(result, SOLVE_SYSTEM, mesh)
+    return _performed(session, SOLVE_SYSTEM, mesh, problem=problem, system=system, options=options)
 
 
 def methods(session: Session) -> list[SolverOptions]:

@@ -26,7 +26,7 @@ def probe(name: str, timeout: float = 60.0) -> str | None:
     timeout : float
         Seconds after which the process and its children are killed.
     """
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-P", "-m", __name__, name],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -34,13 +34,13 @@ def probe(name: str, timeout: float = 60.0) -> str | None:
         text=True,
         errors="replace",
         start_new_session=True,
-    )
-    try:
-        out, err = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        return f"its probe didn't end within {timeout:g} s"
-    finally:
-        _end(process)
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            return f"its probe didn't end within {timeout:g} s"
+        finally:
+            _kill(process)
     return _verdict(process.returncode, out, err)
 
 
@@ -55,17 +55,13 @@ def _verdict(status: int, out: str, err: str) -> str | None:
     return f"its probe ended with {how}: {last[0]}"
 
 
-def _end(process: "subprocess.Popen[str]") -> None:
-    """Kill what is left of the process and of those it started."""
+def _kill(process: "subprocess.Popen[str]") -> None:
+    """Kill the process and the processes that it started, if they still run."""
     with suppress(OSError):
         if sys.platform == "win32":
             process.kill()
         else:
             os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    for stream in (process.stdout, process.stderr):
-        if stream is not None:
-            stream.close()
 
 
 def check(name: str) -> str | None:

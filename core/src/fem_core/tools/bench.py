@@ -24,6 +24,7 @@ from fem_core.errors import BackendError, BackendUnavailable
 from fem_core.mesh.mesh import Mesh
 from fem_core.plugins.stages import ASSEMBLE_SYSTEM, COMPUTE_SPARSITY
 from fem_core.problem import Problem
+from fem_core.results import Report
 from fem_core.run.opening import open_backend
 from fem_core.run.session import Session
 from fem_core.support.hardware import hardware, versions
@@ -134,12 +135,10 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data: medians by backend and stage, and how far each matrix is from the reference's."""
-        medians = {name: {stage: t.median for stage, t in row.items()} for name, row in self.timings.items()}
-        providers = {name: dict(row) for name, row in self.providers.items()}
         return {
             "mesh": self.mesh,
-            "seconds": medians,
-            "providers": providers,
+            "seconds": {name: {stage: t.median for stage, t in row.items()} for name, row in self.timings.items()},
+            "providers": {name: dict(row) for name, row in self.providers.items()},
             "matrix_difference": dict(self.equality),
             "left_out": dict(self.left_out),
         }
@@ -177,22 +176,20 @@ def compare_backends(
         if not sessions:
             raise BackendUnavailable("no backend can be opened; `fem backends` gives the reasons")
         equality = _equal_matrices(sessions, mesh, problem)
-        seconds: dict[str, dict[str, list[float]]] = {name: {} for name in sessions}
-        providers: dict[str, dict[str, str]] = {name: {} for name in sessions}
-        for round_ in range(1 + repeats):  # the first one warms up
+        reports: dict[str, list[Report]] = {name: [] for name in sessions}
+        for round_ in range(1 + repeats):
             for name, session in sessions.items():
                 if on_round:
                     on_round(round_, name)
                 session.forget()
-                report = session.solve(mesh, problem, solver="cg", maxiter=iterations).report
-                providers[name] = {stage: report.providers[stage] for stage in STAGES}
-                providers[name]["cg iteration"] = report.providers["solve_system"]
-                if round_:
-                    for stage in STAGES:
-                        seconds[name].setdefault(stage, []).append(report.seconds[stage])
-                    step = report.seconds["solve_system"] / max(1, report.iterations)
-                    seconds[name].setdefault("cg iteration", []).append(step)
-    timings = {name: {stage: Timing(tuple(v)) for stage, v in row.items()} for name, row in seconds.items()}
+                reports[name].append(session.solve(mesh, problem, solver="cg", maxiter=iterations).report)
+    timings, providers = {}, {}
+    for name, (warmup, *timed) in reports.items():
+        timings[name] = {stage: Timing(tuple(one.seconds[stage] for one in timed)) for stage in STAGES}
+        steps = (one.seconds["solve_system"] / max(1, one.iterations) for one in timed)
+        timings[name]["cg iteration"] = Timing(tuple(steps))
+        providers[name] = {stage: warmup.providers[stage] for stage in STAGES}
+        providers[name]["cg iteration"] = warmup.providers["solve_system"]
     size = f"{count(mesh.n_nodes, 'node')}, {count(mesh.n_elements, 'element')}"
     return Comparison(f"{mesh.source}, {size}", timings, providers, equality, left_out)
 

@@ -109,7 +109,7 @@ def tune(listing: Listing, meshes: Sequence[Mesh], *, repeats: int = 5, on_round
             raise BackendError(f"backend {listing.name!r} failed in candidates of {option.name!r}: {what}") from error
         if values:
             tried = [Trial(option.name, value) for value in values]
-            _run(listing, taken, tried, meshes, repeats, on_round or _unheard)
+            _run(listing, taken, tried, meshes, repeats, on_round or (lambda *round_: None))
             if best := choose(tried):
                 taken[option.name] = best.value
             trials += tried
@@ -173,10 +173,6 @@ def _fill(
             trial.add(times[session], times[default], times[twin])
             if trial.slower():
                 return
-
-
-def _unheard(*round_: object) -> None:
-    """Nobody is told."""
 
 
 def _results(session: Session, listing: Listing, mesh: Mesh, problem: Problem) -> tuple[LinearSystem, Solution]:
