@@ -11,6 +11,7 @@ from fem_core.io.workbook import Row, Sheet, column_name, is_number
 from fem_core.support.wording import count
 
 NODES = tuple(f"N{i}" for i in range(1, 9))
+EDGE = ("name", "a", "mid", "b")
 
 _NUMBER_WORDS = r"(id|no|nr|n[º°]|num|number|numero|número|label|#)"
 _NODE = re.compile(rf"(n|node|nodes|nodo|knoten|noeud|point|pt)?{_NUMBER_WORDS}?")
@@ -79,7 +80,7 @@ def boundary_columns(sheet: Sheet, first: Row) -> Layout:
     start, together = filled[0], filled == [*range(filled[0], filled[-1] + 1)]
     if together and len(filled) in (2, 4) and _all_numbers(first[start + 1 :]):
         sheet.check_formulas(1, 1)
-        return _unheaded(("name", "a", "mid", "b"), range(start, start + 4))
+        return _unheaded(EDGE, range(start, start + 4))
     words = {word: name for name, known in _EDGE_WORDS.items() for word in known}
     columns, aside = _named(sheet, first, lambda column, text: words.get(_plain(text)))
     _check_found(sheet, first, columns, ("name", "a"))

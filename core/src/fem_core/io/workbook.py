@@ -252,8 +252,10 @@ def is_error(text: str) -> bool:
 
 
 def column_name(column: int) -> str:
-    """A column, from 0, as people name it: A, B, C."""
-    from openpyxl.utils import get_column_letter
+    """A column, from 0, as people name it.
 
-    name: str = get_column_letter(column + 1)
-    return name
+    >>> column_name(0), column_name(26)
+    ('A', 'AA')
+    """
+    before, letter = divmod(column, 26)
+    return (column_name(before - 1) if before else "") + chr(ord("A") + letter)

@@ -20,9 +20,9 @@ import numpy as np
 
 from fem_core.errors import MeshError
 from fem_core.io.checks import check_names, check_plane, lacking, positions
-from fem_core.io.headings import NODES, boundary_columns, conec_columns, coord_columns
+from fem_core.io.headings import EDGE, NODES, boundary_columns, conec_columns, coord_columns
 from fem_core.io.table import NUMBERS, Rows, Table
-from fem_core.io.workbook import MOST_ROWS, Workbook, is_error, opened
+from fem_core.io.workbook import MOST_ROWS, Workbook, column_name, is_error, opened
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.support.wording import count
 from fem_core.types import Array, Ints
@@ -103,7 +103,7 @@ def _boundaries(book: Workbook, nodes: _Nodes) -> tuple[dict[str, Boundary], lis
             raise MeshError(f"{book.path}: the sheet {near!r} is not read, only one named boundaries is; {text}")
         return {}, []
     rows = Rows(sheet, boundary_columns)
-    columns = [rows.columns[name] for name in ("name", "a", "mid", "b") if name in rows.columns]
+    columns = [rows.columns[name] for name in EDGE if name in rows.columns]
     sizes: list[tuple[str, int]] = []
     wanted: list[int] = []
     cells: list[tuple[int, int]] = []
@@ -154,9 +154,9 @@ def write(mesh: Mesh, path: Path) -> None:
     check_names(mesh)
     coordinates = np.stack([mesh.x, mesh.y], axis=1).tolist()
     sheets = {
-        "coord": ([["X", "Y"]], coordinates),
-        "conec": ([[f"N{i}" for i in range(1, 9)]], (mesh.quad8 + 1).tolist()),
-        "boundaries": ([["name", "a", "mid", "b"]], _boundary_rows(mesh)),
+        "coord": (["X", "Y"], coordinates),
+        "conec": (NODES, (mesh.quad8 + 1).tolist()),
+        "boundaries": (EDGE, _boundary_rows(mesh)),
     }
     parts = {
         "[Content_Types].xml": '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">'
@@ -172,9 +172,10 @@ def write(mesh: Mesh, path: Path) -> None:
         + "</sheets></workbook>",
     }
     for i, (heads, rows) in enumerate(sheets.values(), start=1):
-        lines = ("".join(map(_cell, row)) for row in chain(heads, rows))
-        body = "".join(f"<row>{line}</row>\n" for line in lines)
-        parts[f"xl/worksheets/sheet{i}.xml"] = f'<worksheet xmlns="{_MAIN}"><sheetData>{body}</sheetData></worksheet>'
+        lines = [f"<row>{''.join(map(_cell, row))}</row>\n" for row in chain([heads], rows)]
+        size = f'<dimension ref="A1:{column_name(len(heads) - 1)}{len(lines)}"/>'  # or openpyxl reads all to find it
+        body = f"{size}<sheetData>{''.join(lines)}</sheetData>"
+        parts[f"xl/worksheets/sheet{i}.xml"] = f'<worksheet xmlns="{_MAIN}">{body}</worksheet>'
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in parts.items():
