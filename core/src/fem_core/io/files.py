@@ -1,7 +1,7 @@
 """Reading and writing files by their ending."""
 
-import math
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -95,8 +95,8 @@ UNITS = {1e-3: "millimetres", 1e-2: "centimetres", 0.0254: "inches", 0.3048: "fe
 
 def check_scale(scale: float) -> None:
     """Raise OptionError unless coordinates can be multiplied by `scale`."""
-    if not (isinstance(scale, int | float) and not isinstance(scale, bool) and 0 < scale < math.inf):
-        raise OptionError(f"scale must be a finite number above 0, not {scale!r}")
+    if isinstance(scale, bool) or not (isinstance(scale, int | float) and 0 < scale <= sys.float_info.max):
+        raise OptionError(f"scale must be a finite number above 0, not {scale!r:.40}")
 
 
 def _scaled(mesh: Mesh, scale: float) -> Mesh:
@@ -130,7 +130,7 @@ def unvalidated(source: Mesh | str | Path, options: ReadOptions) -> Mesh:
     if not isinstance(source, Mesh):
         return read_unvalidated(Path(source), options.get("scale"))
     if options.get("scale") is not None:
-        raise OptionError("scale is for a mesh file; a Mesh is in metres already: leave scale out")
+        raise OptionError("scale is for a mesh file; a Mesh is in metres already; leave scale out")
     return source
 
 
@@ -140,7 +140,7 @@ def read_unvalidated(path: Path, scale: float | None = None) -> Mesh:
     if scale is not None:
         check_scale(scale)
         if read_problem(path):
-            raise OptionError(f"{path}: a result is in metres, and its problem belongs to them: leave scale out")
+            raise OptionError(f"{path}: a result is in metres, as is the problem that is stored in it; leave scale out")
     with _reading(path, MeshError, "fem mesh"):
         mesh = reader.read(path)
     if not isinstance(mesh, Mesh):
@@ -148,7 +148,9 @@ def read_unvalidated(path: Path, scale: float | None = None) -> Mesh:
     unit = reader.unit if scale is None else float(scale)
     if unit == 1:
         return mesh
-    unsaid = () if scale else (f"coordinates read as {UNITS.get(unit, f'{unit:g} m')} (--scale 1 for metres)",)
+    unsaid = (
+        () if scale is not None else (f"coordinates read as {UNITS.get(unit, f'{unit:g} m')} (--scale 1 for metres)",)
+    )
     return replace(_scaled(mesh, unit), notes=(*mesh.notes, *unsaid))
 
 

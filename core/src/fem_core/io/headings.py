@@ -67,7 +67,8 @@ def conec_columns(sheet: Sheet, first: Row) -> Layout:
         return _unheaded(NODES, filled)
     numbered = _numbered(sheet, {column: _plain(first[column]) for column in filled})
     columns, aside = _named(sheet, first, lambda column, text: numbered.get(column) or _id(_ELEMENT, "Elem", text))
-    if not numbered and len(filled) == len(NODES) and "Elem" not in columns and not any(map(_looks_like_number, first)):
+    texts = all(isinstance(first[column], str) and not is_number(first[column]) for column in filled)
+    if texts and not numbered and len(filled) == len(NODES) and "Elem" not in columns:
         note = f"sheet {sheet.name}: columns {', '.join(map(column_name, filled))} are read as N1 to N8, in this order"
         return Layout(dict(zip(NODES, filled, strict=True)), {}, headed=True, notes=(note,))
     _check_found(sheet, first, columns, NODES)
@@ -101,8 +102,8 @@ def _all_numbers(first: Row) -> bool:
     return all(type(cell) in (int, float) for cell in first if cell is not None)
 
 
-def _looks_like_number(cell: object) -> bool:
-    return isinstance(cell, str) and is_number(cell)
+def _shown(heading: object) -> str:
+    return " ".join(str(heading)[:80].split())
 
 
 def _plain(heading: object) -> str:
@@ -121,7 +122,7 @@ def _named(
     columns: dict[str, int] = {}
     aside: dict[int, str] = {}
     for column in _filled(first):
-        text = str(first[column]).strip()[:80]
+        text = _shown(first[column])
         name = name_of(column, text)
         if name in columns:
             other = sheet.place(1, columns[name])
@@ -140,9 +141,9 @@ def _check_found(sheet: Sheet, first: Row, columns: Mapping[str, int], wanted: S
         return
     sheet.check_formulas(1, 1)
     for column in _filled(first):
-        if _looks_like_number(first[column]):
+        if isinstance(first[column], str) and is_number(first[column]):
             sheet.refuse_value(1, column, first[column], "a heading")
-    found = ", ".join(f"{first[column]!s:.20}" for column in _filled(first)[:12])
+    found = ", ".join(f"{_shown(first[column]):.20}" for column in _filled(first)[:12])
     text = f"the first row has no heading {', '.join(missing)}; it has {found}"
     sheet.refuse(1, _filled(first)[0], f"{text}; the first row must be headings or numbers")
 
@@ -167,7 +168,7 @@ def _axis(sheet: Sheet, column: int, text: str) -> str | None:
 
 
 def _numbered(sheet: Sheet, headings: Mapping[int, str]) -> dict[int, str]:
-    """N1 to N8 by their columns: the eight headings that are one word and the numbers 1 to 8, or 0 to 7."""
+    """N1 to N8 by their columns: the eight headings that are one word and the numbers 1 to 8, or 0 to 7; or nothing."""
     words: dict[str, dict[int, int]] = {}
     for column, heading in headings.items():
         if found := _COUNTED.fullmatch(heading):

@@ -3,7 +3,7 @@
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import chain
+from itertools import chain, compress
 from operator import itemgetter
 
 import numpy as np
@@ -27,26 +27,27 @@ class Rows:
         first = next(rows, None)
         if first is None:
             sheet.refuse(1, 0, "the sheet is empty")
+        self._seen = tuple(sheet.notes())
         layout = columns_of(sheet, first[1])
         self.columns, self.headed = layout.columns, layout.headed
         self.first = 2 if layout.headed else 1
         self._rows = rows if layout.headed else chain([first], rows)
         self._layout = layout
         heads = {*layout.columns.values(), *layout.aside}
-        self._bare = [column for column in range(WIDTH) if column not in heads]
+        self._bare = [column not in heads for column in range(WIDTH)]
         self._stray: set[int] = set()
 
     def cells(self, columns: Sequence[int]) -> Iterator[tuple[int, Row]]:
         """Number and cells of each row, of two columns or more; sees to what is in columns without a heading."""
-        own, bare = itemgetter(*columns), itemgetter(*self._bare)
-        blank = (None,) * len(self._bare)
+        own = itemgetter(*columns)
+        blank = [None] * sum(self._bare)
         for number, row in self._rows:
-            if bare(row) != blank:
+            if [*compress(row, self._bare)] != blank:
                 self._look(number, row)
             yield number, own(row)
 
     def _look(self, number: int, row: Row) -> None:
-        for column in self._bare:
+        for column in compress(range(WIDTH), self._bare):
             if type(row[column]) in NUMBERS:
                 text = f"the number {row[column]!r:.40} is in a column without a heading"
                 self.sheet.refuse(number, column, f"{text}; give the column one: any, if it is to be left aside")
@@ -59,7 +60,7 @@ class Rows:
         named = [f"{text} ({column_name(column)})" for column, text in self._layout.aside.items()]
         aside = [*named, *(f"{column_name(column)}, without a heading" for column in sorted(self._stray))]
         left = [f"sheet {self.sheet.name}: columns left aside: {', '.join(aside)}"] if aside else []
-        return (*self._layout.notes, *left, *self.sheet.notes())
+        return (*self._layout.notes, *left, *self._seen)
 
 
 class Table:

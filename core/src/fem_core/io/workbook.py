@@ -166,8 +166,9 @@ class Sheet:
         )
         for number, pair in enumerate(zip(stored, written, strict=True), start=first):
             for column, (value, cell) in enumerate(zip(*pair, strict=True)):
-                if value.value is None and cell.data_type == "f" and column in columns:
-                    formula = str(getattr(cell.value, "text", cell.value))
+                no_value = value.value is None and value.data_type == "n"  # an empty text is a value
+                if no_value and cell.data_type == "f" and column in columns:
+                    formula = " ".join(str(getattr(cell.value, "text", cell.value)).split())
                     text = f"the formula {formula:.40} has no stored value; open the workbook in Excel and save it"
                     self.refuse(number, column, text)
 
@@ -190,7 +191,7 @@ class Sheet:
             case str() if is_error(value):
                 text = f"the cell holds the error {value}; correct its formula"
             case str() if is_number(value):
-                text = f"the number {value.strip():.40} is stored as text; convert it to a number"
+                text = f"the number {' '.join(value.split()):.40} is stored as text; convert it to a number"
             case _:
                 text = f"{value!r:.40} is not {wanted}"
         self.refuse(row, column, text)

@@ -22,7 +22,7 @@ from fem_core.errors import MeshError
 from fem_core.io.checks import check_names, check_plane, lacking, positions
 from fem_core.io.headings import EDGE, NODES, boundary_columns, conec_columns, coord_columns
 from fem_core.io.table import NUMBERS, Rows, Table
-from fem_core.io.workbook import MOST_ROWS, Workbook, column_name, is_error, opened
+from fem_core.io.workbook import MOST_ROWS, Sheet, Workbook, column_name, is_error, opened
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.support.wording import count
 from fem_core.types import Array, Ints
@@ -103,47 +103,51 @@ def _boundaries(book: Workbook, nodes: _Nodes) -> tuple[dict[str, Boundary], lis
             raise MeshError(f"{book.path}: the sheet {near!r} is not read, only one named boundaries is; {text}")
         return {}, []
     rows = Rows(sheet, boundary_columns)
+    names: list[str] = []
+    cells: list[list[tuple[int, int, int]]] = []
+    for number, name, own in _boundary_cells(rows):
+        names.append(name)
+        cells.append([(number, column, node) for column, node in own])
+    flat = [cell for row in cells for cell in row]
+    wanted = np.array([node for _, _, node in flat], dtype=np.int64)
+    found = nodes.find(wanted, lambda i: sheet.place(*flat[i][:2]))
+    own_nodes = np.split(found, np.cumsum([len(row) for row in cells]))
+    edges: dict[str, list[Ints]] = {name: [] for name in names}
+    all_nodes: dict[str, list[Ints]] = {name: [] for name in names}
+    for name, row in zip(names, own_nodes, strict=False):
+        all_nodes[name].append(row)
+        if len(row) == 3:
+            edges[name].append(row)
+    boundaries = {name: Boundary(np.array(edges[name]), np.concatenate(all_nodes[name])) for name in edges}
+    return boundaries, list(rows.notes)
+
+
+def _boundary_cells(rows: Rows) -> Iterator[tuple[int, str, list[tuple[int, int]]]]:
+    """Of each row its number, the name, and its nodes with their columns: three, one or none."""
+    sheet = rows.sheet
     columns = [rows.columns[name] for name in EDGE if name in rows.columns]
-    sizes: list[tuple[str, int]] = []
-    wanted: list[int] = []
-    cells: list[tuple[int, int]] = []
     short: list[int] = []
     for number, (name, *row) in rows.cells(columns):
         own = [(column, node) for column, node in zip(columns[1:], row, strict=True) if node is not None]
         for column, node in own:
             if type(node) not in NUMBERS or node != node // 1 or abs(node) >= 2**53:
                 sheet.refuse_value(number, column, node, "a node number")
-            wanted.append(int(node))
-            cells.append((number, column))
         if len(own) == 2 or (len(own) == 1 and row[0] is None):
             sheet.refuse_value(number, columns[1 + row.index(None)], None, "a node (a row has a, mid, b, or a alone)")
-        if len(own) < len(row):
+        if len(own) < 3:
             short.append(number)
-        sizes.append((_name(rows, number, columns[0], name), len(own)))
+        yield number, _name(sheet, number, columns[0], name), [(column, int(node)) for column, node in own]
     if short:
         sheet.check_formulas(short[0], short[-1], columns)  # which only seem blank
-    found = nodes.find(np.array(wanted, dtype=np.int64), lambda i: sheet.place(*cells[i]))
-    edges: dict[str, list[Ints]] = {}
-    singles: dict[str, list[Ints]] = {}
-    start = 0
-    for name, size in sizes:
-        (edges if size == 3 else singles).setdefault(name, []).append(found[start : start + size])
-        start += size
-    none = np.empty(0, dtype=np.int32)
-    boundaries = {}
-    for name in dict.fromkeys(name for name, _ in sizes):
-        own_edges = np.array(edges.get(name, none)).reshape(-1, 3)
-        boundaries[name] = Boundary(own_edges, np.concatenate([own_edges.ravel(), *singles.get(name, [])]))
-    return boundaries, list(rows.notes)
 
 
-def _name(rows: Rows, number: int, column: int, cell: object) -> str:
+def _name(sheet: Sheet, number: int, column: int, cell: object) -> str:
     """The name of a boundary; a number is one, too."""
     if isinstance(cell, float) and cell.is_integer():
         cell = int(cell)
     name = str(cell).strip()
     if type(cell) not in (str, int, float) or not name or is_error(name):
-        rows.sheet.refuse_value(number, column, cell if name else None, "a name")
+        sheet.refuse_value(number, column, cell if name else None, "a name")
     return name
 
 
