@@ -436,7 +436,7 @@ def test_nobody_waits_for_a_mesh_that_is_of_no_use(tmp_path):
         "from fem_core.io import files\n"
         "from fem_core.run import opening\n"
         "begun, whole = threading.Event(), opening.open_backend\n"
-        "files.read_unvalidated = lambda path: print('reading', flush=True) or begun.set() or time.sleep(60)\n"
+        "files.read_unvalidated = lambda *_: print('reading', flush=True) or begun.set() or time.sleep(60)\n"
         "opening.open_backend = lambda *a, **b: begun.wait(20) and whole(*a, **b)\n"
         f"sys.argv = ['fem', 'solve', {str(tmp_path / 'mesh.h5')!r}, '--backend', 'nosuch']\n"
         "from fem_core.cli import main\n"

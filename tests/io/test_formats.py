@@ -453,15 +453,20 @@ def test_what_is_wrong_with_an_archive_is_said(tmp_path, change, said):
 @pytest.mark.parametrize(
     ("sheet", "row", "cells", "said"),
     [
-        ("coord", 1, ["a", "b"], "sheet 'coord' has no column X and no Y in its first row"),
-        ("coord", 3, [1.0, "two"], "sheet 'coord': row 3 must hold 2 numbers, not 'two'"),
-        ("conec", 2, [1.5], "sheet 'conec': row 2 must hold node numbers, not [1.5, "),
-        ("conec", 2, [0], "element 0 refers to nodes outside 0…28 (found -1…28)"),
-        ("boundaries", 2, ["inlet", 1, 2, None], "sheet 'boundaries': row 2 must hold a name and 3 nodes, or 1"),
+        ("coord", 1, ["a", "b"], "coord!A1: the first row has no heading X, Y; it has a, b"),
+        ("coord", 3, [1.0, "two"], "coord!B3: 'two' is not a number"),
+        ("conec", 2, [1.5], "conec!A2: 1.5 is not a node number"),
+        ("conec", 2, [0], "conec!A2: the node is 0, but node numbers start at 1"),
+        (
+            "boundaries",
+            2,
+            ["inlet", 1, 2, None],
+            "boundaries!D2: the cell is blank, but a node (a row has a, mid, b, or a alone)",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_workbook_is_said(tmp_path, sheet, row, cells, said):
-    # With the sheet and the row.
+    # With the sheet and the cell.
     openpyxl = pytest.importorskip("openpyxl")
     pytest.importorskip("defusedxml")
     path = write_mesh(MESH, tmp_path / "mesh.xlsx")

@@ -20,7 +20,9 @@ def fem_mesh_readers() -> list[MeshFormat]:
         MeshFormat((".msh",), "gmsh 2.2 and 4.1: physical groups are boundaries", msh.read, msh.write),
         MeshFormat((".vtu",), "VTU: for ParaView, PyVista and meshio", vtu_mesh.read, vtu_mesh.write),
         MeshFormat((".inp",), "Abaqus: sets and surfaces are boundaries", abaqus.read, abaqus.write),
-        MeshFormat((".xlsx",), "Excel: sheets coord (in mm) and conec (the extra xlsx)", xlsx.read, xlsx.write),
+        MeshFormat(
+            (".xlsx",), "Excel: sheets coord (in mm) and conec (the extra xlsx)", xlsx.read, xlsx.write, unit=xlsx.UNIT
+        ),
     ]
 
 

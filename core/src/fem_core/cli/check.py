@@ -96,6 +96,7 @@ def check(
         if output is not None:
             bars.begin("repair")
             done = mend(mesh, output, merge_tolerance, options)
+            options["scale"] = None  # the mended file is in its format's unit
         bars.begin("check")
         found = check_mesh(output or mesh, merge_tolerance=merge_tolerance, **options)
         if plot is not None:
@@ -121,7 +122,7 @@ def mend(mesh: Path, output: Path, merge_tolerance: float, options: ReadOptions)
 
     check_target(output, keep=mesh)
     check_format(output, [known for known in mesh_formats() if known.write])
-    mended, done = repair_mesh(read_unvalidated(mesh), merge_tolerance)
+    mended, done = repair_mesh(read_unvalidated(mesh, options["scale"]), merge_tolerance)
     for fault in solve_faults(mended, read_problem(mesh), options):
         raise MeshError(f"{mesh}: not repaired, nothing written: {fault.text}")
     write_mesh(mended, output)
@@ -135,6 +136,8 @@ def verdict(found: "MeshCheck", path: Path, merge_tolerance: float, options: Rea
         name += f" --boundary-tolerance {tolerance!r}"
     if options["by_position"]:
         name += " --by-position"
+    if (scale := options["scale"]) is not None:
+        name += f" --scale {scale!r}"
     if found.solvable:
         if found.solver is None:
             return f"{path} can be solved:  fem solve {name}"

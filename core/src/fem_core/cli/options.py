@@ -109,7 +109,12 @@ def mesh_options(command: F) -> F:
         is_flag=True,
         help="Find a missing inlet or outlet by position, although the mesh names other boundaries.",
     )
-    return tolerance(by_position(command))
+    scale = click.option(
+        "--scale",
+        type=float,
+        help="Coordinates in MESH x this = metres.  [default: 0.001 (millimetres) for Excel, 1 for other files]",
+    )
+    return tolerance(by_position(scale(command)))
 
 
 def field_option(command: F) -> F:

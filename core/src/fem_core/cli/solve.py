@@ -115,6 +115,9 @@ def solve(
     If the file names no boundary at all, position decides: the inlet is at the
     smallest x, the outlet at the largest x. The report shows what was solved.
 
+    Coordinates are in metres, but in millimetres in an Excel file; --scale is for
+    files in another unit.
+
     MESH can also be a result (.h5). Then the problem that is stored in it is solved
     again; --gamma, --p or --outlet replace its conditions.
 

@@ -1,16 +1,18 @@
 """Reading and writing files by their ending."""
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar, Unpack
 
 import numpy as np
 
-from fem_core.errors import FemError, MeshError
+from fem_core.errors import FemError, MeshError, OptionError
 from fem_core.mesh.boundaries import with_boundaries
 from fem_core.mesh.geometry import validate_mesh
 from fem_core.mesh.mesh import SAME_PLACE, Mesh
@@ -52,11 +54,13 @@ def choose(formats: Iterable[F], path: Path, error: type[FemError]) -> F:
 class ReadOptions(TypedDict, total=False):
     """How a mesh file is to be understood.
 
-    boundary_tolerance, by_position: see `with_boundaries`.
+    boundary_tolerance, by_position: see `with_boundaries`. scale: coordinates in the file x scale = metres; by
+    default the format decides, 0.001 for Excel and 1 for the others.
     """
 
     boundary_tolerance: float
     by_position: bool
+    scale: float | None
 
 
 def read_mesh(path: str | Path, **options: Unpack[ReadOptions]) -> Mesh:
@@ -64,7 +68,7 @@ def read_mesh(path: str | Path, **options: Unpack[ReadOptions]) -> Mesh:
 
     `options` are those of `ReadOptions`. Raises MeshError, one line that names the file and the elements or nodes.
     """
-    return completed(read_unvalidated(Path(path)), options)
+    return completed(read_unvalidated(Path(path), options.get("scale")), options)
 
 
 def completed(mesh: Mesh, options: ReadOptions) -> Mesh:
@@ -85,6 +89,24 @@ def read_problem(path: str | Path) -> Problem | None:
         return stored(path)
 
 
+#: Names of units, by their length in metres.
+UNITS = {1e-3: "millimetres", 1e-2: "centimetres", 0.0254: "inches", 0.3048: "feet"}
+
+
+def check_scale(scale: float) -> None:
+    """Raise OptionError unless coordinates can be multiplied by `scale`."""
+    if isinstance(scale, bool) or not (isinstance(scale, int | float) and 0 < scale <= sys.float_info.max):
+        raise OptionError(f"scale must be a finite number above 0, not {scale!r:.40}")
+
+
+def _scaled(mesh: Mesh, scale: float) -> Mesh:
+    """`mesh` with coordinates x `scale`; divided by 1 / scale if this is whole: 1 mm is exactly what 0.001 m is."""
+    whole = (1 / scale).is_integer()
+    with np.errstate(all="ignore"):  # what isn't finite is for the validation to say
+        x, y = (values / (1 / scale) if whole else values * scale for values in (mesh.x, mesh.y))
+    return replace(mesh, x=x, y=y)
+
+
 #: The name of the thread of `reading`.
 READER = "fem-read"
 
@@ -103,14 +125,33 @@ def reading(path: Path, options: ReadOptions) -> Future[Mesh]:
     return mesh
 
 
-def read_unvalidated(path: Path) -> Mesh:
-    """The mesh as the file has it, which may not be valid. Raises MeshError where there is none."""
+def unvalidated(source: Mesh | str | Path, options: ReadOptions) -> Mesh:
+    """The mesh that is given, or the one in a file. Raises OptionError for a `scale` of what is no file."""
+    if not isinstance(source, Mesh):
+        return read_unvalidated(Path(source), options.get("scale"))
+    if options.get("scale") is not None:
+        raise OptionError("scale is for a mesh file; a Mesh is in metres already; leave scale out")
+    return source
+
+
+def read_unvalidated(path: Path, scale: float | None = None) -> Mesh:
+    """The mesh as the file has it, in metres; it may not be valid. Raises MeshError where there is none."""
     reader = _format(path, mesh_formats(), MeshError, "mesh")
+    if scale is not None:
+        check_scale(scale)
+        if read_problem(path):
+            raise OptionError(f"{path}: a result is in metres, as is the problem that is stored in it; leave scale out")
     with _reading(path, MeshError, "fem mesh"):
         mesh = reader.read(path)
     if not isinstance(mesh, Mesh):
         raise MeshError(f"{path}: the reader for {path.suffix} returned a {type(mesh).__name__}, not a Mesh")
-    return mesh
+    unit = reader.unit if scale is None else float(scale)
+    if unit == 1:
+        return mesh
+    unsaid = (
+        () if scale is not None else (f"coordinates read as {UNITS.get(unit, f'{unit:g} m')} (--scale 1 for metres)",)
+    )
+    return replace(_scaled(mesh, unit), notes=(*mesh.notes, *unsaid))
 
 
 def _format(path: Path, formats: Sequence[F], kind: type[FemError], what: str) -> F:
@@ -172,9 +213,9 @@ def write_mesh(mesh: Mesh, path: str | Path) -> Path:
     """Write a mesh with its named boundaries; the file appears whole or not at all."""
     path = Path(path)
     able = [known for known in mesh_formats() if known.write]
-    write = choose(able, path, MeshError).write
-    assert write
-    return _write(write, mesh, path)
+    known = choose(able, path, MeshError)
+    assert known.write
+    return _write(known.write, mesh if known.unit == 1 else _scaled(mesh, 1 / known.unit), path)
 
 
 def write_result(solution: Fields, path: Path) -> Path:

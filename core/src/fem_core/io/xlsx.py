@@ -1,16 +1,17 @@
 """Excel workbooks (.xlsx): sheet `coord` with columns X and Y in millimetres, sheet `conec` with 8 nodes a row.
 
-Node numbers are those of the rows, from 1; `conec` has a line of headings too. A sheet `boundaries` may follow, with
-columns name, a, mid, b: a row per edge, or with a alone per node that isn't on an edge of its boundary.
-Workbooks are zipped XML: what they unpack to is judged before, and defusedxml refuses entities.
+- `coord`: X and Y; Z, which must be 0; Node, the numbers that `conec` uses. Without Node, the first row is node 1.
+- `conec`: N1 to N8, corners counter-clockwise, then mid-sides; Elem, whose numbers must differ.
+- `boundaries`, if it is there: name, a, mid, b. A row is an edge, or with a alone a node that is on no edge.
+
+Columns are found by the headings in the first row. A first row of numbers is data; the order decides then: see
+`headings`. Other columns and other sheets are left aside with a note.
 """
 
 import html
 import io
-import warnings
 import zipfile
-from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,137 +19,148 @@ from typing import Any
 import numpy as np
 
 from fem_core.errors import MeshError
-from fem_core.io.checks import SMALL, check_claim, check_names, lacking
+from fem_core.io.checks import check_names, check_plane, lacking, positions
+from fem_core.io.headings import EDGE, NODES, boundary_columns, conec_columns, coord_columns
+from fem_core.io.table import NUMBERS, Rows, Table
+from fem_core.io.workbook import MOST_ROWS, Sheet, Workbook, column_name, is_error, opened
 from fem_core.mesh.mesh import Boundary, Mesh
-from fem_core.types import Array
+from fem_core.support.wording import count
+from fem_core.types import Array, Ints
+
+#: The unit of the coordinates, in metres.
+UNIT = 1e-3
 
 _NEEDS = (".xlsx", "xlsx", ("openpyxl", "defusedxml"))
-_MILLI = 1000.0
 _MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 _OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 _TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml"
-_MOST_ROWS = 1 << 20  # of a sheet, headings included
-_MOST_EMPTY = 1000
+_MOST_ROWS = MOST_ROWS
 
 
 def read(path: Path) -> Mesh:
-    """The mesh in a workbook. Raises MeshError naming the file, the sheet and the row."""
+    """The mesh in a workbook, in millimetres. Raises MeshError naming the file, the cell and the cause."""
     if problem := lacking(*_NEEDS):
         raise MeshError(f"{path}: {problem}")
-    _check_sizes(path)
-    import openpyxl
-
-    try:
-        with path.open("rb") as file, warnings.catch_warnings():  # by name, openpyxl refuses endings such as .XLSX
-            warnings.simplefilter("ignore")  # about styles and the like
-            book = openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
-            try:
-                x, y = _numbers(path, book, "coord", ["X", "Y"]).T / _MILLI
-                quad8 = _integers(path, _numbers(path, book, "conec", 8), "conec") - 1
-                boundaries = _boundaries(path, book) if "boundaries" in book.sheetnames else {}
-            finally:
-                book.close()
-    except MeshError:
-        raise
-    except Exception as error:
-        text = " ".join(f"{type(error).__name__}: {error}".split())
-        raise MeshError(f"{path}: not a readable workbook ({text})") from None
-    return Mesh(x, y, quad8, boundaries, source=path.name)
-
-
-def _check_sizes(path: Path) -> None:
-    """Refuse bombs: sheets are read row by row, but all other parts are held in memory."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-    except zipfile.BadZipFile as error:
-        raise MeshError(f"{path}: not a readable workbook ({error})") from None
-    others = 0
-    for member in members:
-        check_claim(path, repr(member.filename), member.file_size, member.compress_size)
-        if not member.filename.startswith("xl/worksheets/"):
-            others += member.file_size
-    check_claim(path, "the workbook", sum(member.file_size for member in members), path.stat().st_size)
-    if others > 4 * SMALL:
-        raise MeshError(f"{path}: {others:,} bytes of texts and styles don't belong to a mesh; keep only the sheets")
-
-
-def _rows(path: Path, book: Any, sheet: str, columns: int) -> Iterator[tuple[int, tuple[Any, ...]]]:
-    """Number and first cells of each row of a sheet; empty rows at its end are left out."""
-    if sheet not in book.sheetnames:
-        raise MeshError(f"{path}: there is no sheet {sheet!r}; found: {', '.join(book.sheetnames)}")
-    empty = 0
-    for number, row in enumerate(book[sheet].iter_rows(max_col=columns, max_row=_MOST_ROWS, values_only=True), start=1):
-        if all(cell is None for cell in row):
-            empty += 1
-            if empty > _MOST_EMPTY:
-                raise MeshError(
-                    f"{path}: sheet {sheet!r}: row {number} is the last of {empty:,} empty ones; delete them"
-                )
-        elif empty:
-            raise MeshError(f"{path}: sheet {sheet!r}: row {number - 1} is empty, but rows follow it")
-        else:
-            yield number, row
-
-
-def _numbers(path: Path, book: Any, sheet: str, columns: list[str] | int) -> Array:
-    """The numbers below the headings of a sheet: of the columns named, or of the first so many."""
-    rows = _rows(path, book, sheet, 64 if isinstance(columns, list) else columns)
-    heads = [str(cell).strip().upper() for cell in next(rows, (0, ()))[1]]
-    if isinstance(columns, int):
-        places = list(range(columns))
-    elif missing := [name for name in columns if name not in heads]:
-        raise MeshError(f"{path}: sheet {sheet!r} has no column {' and no '.join(missing)} in its first row")
-    else:
-        places = [heads.index(name) for name in columns]
-    values = array("d")
-    for number, row in rows:
-        cells: list[Any] = [row[place] if place < len(row) else None for place in places]
-        if not all(type(cell) in (int, float) for cell in cells):
-            wrong = next(cell for cell in cells if type(cell) not in (int, float))
-            raise MeshError(f"{path}: sheet {sheet!r}: row {number} must hold {len(places)} numbers, not {wrong!r:.40}")
-        values.extend(cells)
-    return np.frombuffer(values).reshape(-1, len(places))
-
-
-def _integers(path: Path, values: Array, sheet: str) -> Array:
-    if len(wrong := np.flatnonzero((values != np.floor(values)).any(axis=1) | (np.abs(values) >= 2**31).any(axis=1))):
-        raise MeshError(
-            f"{path}: sheet {sheet!r}: row {wrong[0] + 2} must hold node numbers, not {values[wrong[0]].tolist()}"
-        )
-    return values.astype(np.int64)
-
-
-def _boundaries(path: Path, book: Any) -> dict[str, Boundary]:
-    edges: dict[str, list[tuple[int, ...]]] = {}
-    nodes: dict[str, list[int]] = {}
-    rows = _rows(path, book, "boundaries", 4)
-    next(rows, None)
-    for number, (name, *cells) in rows:
-        own = [cell for cell in cells if cell is not None]
-        if name is None or len(own) not in (0, 1, 3) or not all(type(cell) is int and 0 < cell < 2**31 for cell in own):
-            raise MeshError(f"{path}: sheet 'boundaries': row {number} must hold a name and 3 nodes, or 1")
-        edges.setdefault(str(name), [])
-        nodes.setdefault(str(name), []).extend(cell - 1 for cell in own)
-        if len(own) == 3:
-            edges[str(name)].append(tuple(cell - 1 for cell in own))
-    none = np.empty((0, 3), dtype=np.int32)
-    return {
-        name: Boundary(np.array(edges[name]) if edges[name] else none, np.array(nodes[name], dtype=np.int32))
-        for name in edges
+    with opened(path) as book:
+        coord = Table(book.needed("coord", "the coordinates of the nodes"), coord_columns)
+        conec = Table(book.needed("conec", "the nodes of the elements"), conec_columns)
+        nodes = _Nodes(coord)
+        wanted = np.stack([conec.whole(name, "a node number") for name in NODES], axis=1)
+        quad8 = nodes.find(wanted, lambda i: conec.place(i // len(NODES), NODES[i % len(NODES)]))
+        conec.distinct("Elem", "an element number")
+        boundaries, notes = _boundaries(book, nodes)
+        others = book.left_aside
+    if others:
+        notes.append(f"sheets left aside: {', '.join(others)}")
+    lost = {
+        name.strip(): "it is a sheet, but the edges must be in the sheet boundaries" for name in others if _end(name)
     }
+    x, y = coord.values["X"], coord.values["Y"]
+    return Mesh(x, y, quad8, boundaries, path.name, notes=(*coord.notes, *conec.notes, *notes), lost=lost)
+
+
+def _end(name: str) -> bool:
+    return name.strip().casefold() in ("inlet", "outlet")
+
+
+class _Nodes:
+    """The numbers of the nodes: those in the column Node, or else those of the rows, from 1."""
+
+    def __init__(self, coord: Table) -> None:
+        self._path = coord.sheet.book.path
+        given = coord.distinct("Node", "a node number")
+        self._given, n = given is not None, len(coord.values["X"])
+        self._numbers = np.arange(1, n + 1) if given is None else given
+        if "Z" in coord.values:
+            points = np.stack([coord.values[axis] for axis in "XYZ"], axis=1)
+            try:
+                check_plane(self._path, points, self._numbers)
+            except MeshError as error:
+                hint = "" if coord.headed or self._given else "; if the columns are Node, X and Y, give them headings"
+                raise MeshError(f"{error}{hint}") from None
+
+    def find(self, wanted: Array, place: Callable[[int], str]) -> Ints:
+        """Where each of the nodes `wanted` is; `place` names the cell of each, for a refusal."""
+        unknown = np.flatnonzero(~np.isin(wanted, self._numbers))
+        if not len(unknown):
+            return positions(self._path, self._numbers, wanted)
+        if not self._given and 0 in wanted:
+            first = int(np.flatnonzero(wanted == 0)[0])
+            text = "node numbers start at 1, the first row of coord; add 1 to all, or give coord a column Node"
+            raise MeshError(f"{self._path}: {place(first)}: the node is 0, but {text}")
+        where = "the column Node doesn't have it" if self._given else f"coord has {count(len(self._numbers), 'node')}"
+        first = int(unknown[0])
+        more = f" ({count(len(unknown) - 1, 'more cell')} like this)" if len(unknown) > 1 else ""
+        raise MeshError(f"{self._path}: {place(first)}: there is no node {wanted.flat[first]}: {where}{more}")
+
+
+def _boundaries(book: Workbook, nodes: _Nodes) -> tuple[dict[str, Boundary], list[str]]:
+    """The boundaries in the sheet of this name, and what is to be noted of it."""
+    sheet = book.sheet("boundaries")
+    if sheet is None:
+        if near := book.nearest("boundaries"):
+            text = "name it boundaries, or otherwise to leave it aside"
+            raise MeshError(f"{book.path}: the sheet {near!r} is not read, only one named boundaries is; {text}")
+        return {}, []
+    rows = Rows(sheet, boundary_columns)
+    names: list[str] = []
+    cells: list[list[tuple[int, int, int]]] = []
+    for number, name, own in _boundary_cells(rows):
+        names.append(name)
+        cells.append([(number, column, node) for column, node in own])
+    flat = [cell for row in cells for cell in row]
+    wanted = np.array([node for _, _, node in flat], dtype=np.int64)
+    found = nodes.find(wanted, lambda i: sheet.place(*flat[i][:2]))
+    own_nodes = np.split(found, np.cumsum([len(row) for row in cells]))
+    edges: dict[str, list[Ints]] = {name: [] for name in names}
+    all_nodes: dict[str, list[Ints]] = {name: [] for name in names}
+    for name, row in zip(names, own_nodes, strict=False):
+        all_nodes[name].append(row)
+        if len(row) == 3:
+            edges[name].append(row)
+    boundaries = {name: Boundary(np.array(edges[name]), np.concatenate(all_nodes[name])) for name in edges}
+    return boundaries, list(rows.notes)
+
+
+def _boundary_cells(rows: Rows) -> Iterator[tuple[int, str, list[tuple[int, int]]]]:
+    """Of each row its number, the name, and its nodes with their columns: three, one or none."""
+    sheet = rows.sheet
+    columns = [rows.columns[name] for name in EDGE if name in rows.columns]
+    short: list[int] = []
+    for number, (name, *row) in rows.cells(columns):
+        own = [(column, node) for column, node in zip(columns[1:], row, strict=True) if node is not None]
+        for column, node in own:
+            if type(node) not in NUMBERS or node != node // 1 or abs(node) >= 2**53:
+                sheet.refuse_value(number, column, node, "a node number")
+        if len(own) == 2 or (len(own) == 1 and row[0] is None):
+            sheet.refuse_value(number, columns[1 + row.index(None)], None, "a node (a row has a, mid, b, or a alone)")
+        if len(own) < 3:
+            short.append(number)
+        yield number, _name(sheet, number, columns[0], name), [(column, int(node)) for column, node in own]
+    if short:
+        sheet.check_formulas(short[0], short[-1], columns)  # which only seem blank
+
+
+def _name(sheet: Sheet, number: int, column: int, cell: object) -> str:
+    """The name of a boundary; a number is one, too."""
+    if isinstance(cell, float) and cell.is_integer():
+        cell = int(cell)
+    name = str(cell).strip()
+    if type(cell) not in (str, int, float) or not name or is_error(name):
+        sheet.refuse_value(number, column, cell if name else None, "a name")
+    return name
 
 
 def write(mesh: Mesh, path: Path) -> None:
-    """Write `mesh` with its named boundaries; coordinates in millimetres may change in their last digit."""
+    """Write `mesh`, in millimetres, with its named boundaries."""
     if mesh.n_nodes >= _MOST_ROWS:  # which are more than its elements
         raise MeshError(f"a sheet holds {_MOST_ROWS - 1:,} rows, but the mesh has {mesh.n_nodes:,} nodes; write .h5")
     check_names(mesh)
-    coordinates = (np.stack([mesh.x, mesh.y], axis=1) * _MILLI).tolist()
+    coordinates = np.stack([mesh.x, mesh.y], axis=1).tolist()
     sheets = {
-        "coord": ([["X", "Y"]], coordinates),
-        "conec": ([[f"N{i}" for i in range(1, 9)]], (mesh.quad8 + 1).tolist()),
-        "boundaries": ([["name", "a", "mid", "b"]], _boundary_rows(mesh)),
+        "coord": (["X", "Y"], coordinates),
+        "conec": (NODES, (mesh.quad8 + 1).tolist()),
+        "boundaries": (EDGE, _boundary_rows(mesh)),
     }
     parts = {
         "[Content_Types].xml": '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">'
@@ -164,9 +176,10 @@ def write(mesh: Mesh, path: Path) -> None:
         + "</sheets></workbook>",
     }
     for i, (heads, rows) in enumerate(sheets.values(), start=1):
-        lines = ("".join(map(_cell, row)) for row in chain(heads, rows))
-        body = "".join(f"<row>{line}</row>\n" for line in lines)
-        parts[f"xl/worksheets/sheet{i}.xml"] = f'<worksheet xmlns="{_MAIN}"><sheetData>{body}</sheetData></worksheet>'
+        lines = [f"<row>{''.join(map(_cell, row))}</row>\n" for row in chain([heads], rows)]
+        size = f'<dimension ref="A1:{column_name(len(heads) - 1)}{len(lines)}"/>'  # or openpyxl reads all to find it
+        body = f"{size}<sheetData>{''.join(lines)}</sheetData>"
+        parts[f"xl/worksheets/sheet{i}.xml"] = f'<worksheet xmlns="{_MAIN}">{body}</worksheet>'
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in parts.items():

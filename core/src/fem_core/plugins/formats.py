@@ -20,10 +20,13 @@ class MeshFormat:
         Endings, with the dot.
     summary : str
     read : function of a path
-        Returns the mesh as stored; `read_mesh` validates it.
+        Returns the mesh as stored, coordinates in the unit of the file; `read_mesh` validates it.
     write : function of a mesh and a path, optional
+        Is given the mesh with coordinates in the unit of the file.
     problem : function of a path, optional
         Returns the problem that is stored with the mesh; None if the file is only a mesh.
+    unit : float
+        The unit of the coordinates in the file, in metres. `scale` (`--scale`) replaces it for one reading.
     """
 
     suffixes: tuple[str, ...]
@@ -31,6 +34,7 @@ class MeshFormat:
     read: Callable[[Path], Mesh]
     write: Callable[[Mesh, Path], None] | None = None
     problem: Callable[[Path], Problem | None] | None = None
+    unit: float = 1.0
 
 
 @dataclass(frozen=True)

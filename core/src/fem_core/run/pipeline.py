@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fem_core.assembly.system import PENALTY
 from fem_core.errors import DeviceError, MeshError
-from fem_core.io.files import ReadOptions, completed, read_problem, read_unvalidated
+from fem_core.io.files import ReadOptions, completed, read_problem, unvalidated
 from fem_core.mesh.boundaries import mesh_notes
 from fem_core.mesh.mesh import Mesh
 from fem_core.plugins.stages import APPLY_BC, ASSEMBLE_SYSTEM, COMPUTE_DERIVED, COMPUTE_SPARSITY, SOLVE_SYSTEM
@@ -62,11 +62,9 @@ def load_mesh(run: Run, source: Mesh | str | Path | Future[Mesh], options: ReadO
     with run.stage("load_mesh"):
         if isinstance(source, Future):
             run.remark("load_mesh ran in parallel with the opening of the backend")
-            source = source.result()
-        if isinstance(source, Mesh):
-            mesh = completed(source, options)
-        elif isinstance(source, str | Path):
-            mesh = completed(read_unvalidated(Path(source)), options)
+            mesh = completed(source.result(), options)
+        elif isinstance(source, Mesh | str | Path):
+            mesh = completed(unvalidated(source, options), options)
         else:
             raise MeshError(f"mesh must be a fem_core.Mesh or the path of a file, not {source!r}")
     run.account.warnings += mesh.warnings

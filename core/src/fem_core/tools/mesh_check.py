@@ -11,7 +11,7 @@ import numpy as np
 from fem_core.assembly.cost import Cost, work_on
 from fem_core.backends.default import DefaultBackend
 from fem_core.errors import MeshError, ProblemError
-from fem_core.io.files import ReadOptions, completed, read_problem, read_unvalidated
+from fem_core.io.files import ReadOptions, completed, read_problem, unvalidated
 from fem_core.mesh import quad8 as q8
 from fem_core.mesh.boundaries import complete, mesh_notes
 from fem_core.mesh.geometry import (
@@ -202,7 +202,7 @@ def check_mesh(
     >>> check.solvable, sorted(check.costs), [(one.name, one.edges) for one in check.boundaries]
     (True, ['cg', 'direct', 'mg'], [('inlet', 2), ('outlet', 2), ('walls', 12)])
     """
-    given = mesh if isinstance(mesh, Mesh) else read_unvalidated(Path(mesh))
+    given = unvalidated(mesh, options)
     problem = (None if isinstance(mesh, Mesh) else read_problem(mesh)) or _DEFAULT
     solve_it = partial(solve_faults, problem=problem, options=options)
     faults: list[Fault] = []
