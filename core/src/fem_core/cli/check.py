@@ -95,7 +95,7 @@ def check(
     with Bars() as bars:
         if output is not None:
             bars.begin("repair")
-            done = mend(mesh, output, merge_tolerance, options)
+            done, options = mend(mesh, output, merge_tolerance, options)
         bars.begin("check")
         found = check_mesh(output or mesh, merge_tolerance=merge_tolerance, **options)
         if plot is not None:
@@ -112,20 +112,21 @@ def check(
         context.exit(Status.USAGE)
 
 
-def mend(mesh: Path, output: Path, merge_tolerance: float, options: ReadOptions) -> list[str]:
-    """Write the mended mesh, once it is known that it can be solved; says what was done."""
+def mend(mesh: Path, output: Path, merge_tolerance: float, options: ReadOptions) -> tuple[list[str], ReadOptions]:
+    """Write the mended mesh, once it is known that it can be solved; says what was done, and how to read the file."""
     from fem_core.errors import MeshError
     from fem_core.io.files import mesh_formats, read_problem, read_unvalidated, write_mesh
     from fem_core.mesh.repair import repair_mesh
-    from fem_core.tools.mesh_check import solve_faults
+    from fem_core.tools.mesh_check import mending_faults
 
     check_target(output, keep=mesh)
     check_format(output, [known for known in mesh_formats() if known.write])
-    mended, done = repair_mesh(read_unvalidated(mesh), merge_tolerance)
-    for fault in solve_faults(mended, read_problem(mesh), options):
+    mended, done = repair_mesh(read_unvalidated(mesh), merge_tolerance, options.get("slits"))
+    options = {**options, "slits": "keep" if mended.slits else None}  # which not all formats store
+    for fault in mending_faults(mended, read_problem(mesh), options):
         raise MeshError(f"{mesh}: not repaired, nothing written: {fault.text}")
     write_mesh(mended, output)
-    return done or ["nothing to repair"]
+    return done or ["nothing to repair"], options
 
 
 def verdict(found: "MeshCheck", path: Path, merge_tolerance: float, options: ReadOptions) -> str:
@@ -135,6 +136,8 @@ def verdict(found: "MeshCheck", path: Path, merge_tolerance: float, options: Rea
         name += f" --boundary-tolerance {tolerance!r}"
     if options["by_position"]:
         name += " --by-position"
+    if slits := options["slits"]:
+        name += f" --slits {slits}"
     if found.solvable:
         if found.solver is None:
             return f"{path} can be solved:  fem solve {name}"

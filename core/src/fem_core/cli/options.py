@@ -109,7 +109,12 @@ def mesh_options(command: F) -> F:
         is_flag=True,
         help="Find a missing inlet or outlet by position, although the mesh names other boundaries.",
     )
-    return tolerance(by_position(command))
+    slits = click.option(
+        "--slits",
+        type=click.Choice(["keep", "merge"]),
+        help="If edges coincide: keep a plate of no thickness, a wall on both sides, or merge the nodes.",
+    )
+    return tolerance(by_position(slits(command)))
 
 
 def field_option(command: F) -> F:

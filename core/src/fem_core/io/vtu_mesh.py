@@ -20,7 +20,7 @@ import numpy as np
 from fem_core.errors import MeshError
 from fem_core.io import vtk
 from fem_core.io.checks import as_elements_have, check_claim, check_names, check_plane, numbers
-from fem_core.io.vtu import BOUNDARY, edges_of_sides, nodes_of_boundaries, write_grid
+from fem_core.io.vtu import BOUNDARY, SLITS, edges_of_sides, nodes_of_boundaries, slits, write_grid
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.support.wording import count
 from fem_core.types import Array
@@ -70,7 +70,7 @@ def read(path: Path) -> Mesh:
         if ("PointData", name) in grid.arrays:
             further = np.flatnonzero(grid.array("PointData", name, n))
         boundaries[name.removeprefix(BOUNDARY)] = Boundary(own, np.union1d(own, further).astype(np.int64))
-    return Mesh(points[:, 0], points[:, 1], quad8, boundaries, source=path.name)
+    return Mesh(points[:, 0], points[:, 1], quad8, boundaries, path.name, slits=("FieldData", SLITS) in grid.arrays)
 
 
 class _Appended(Exception):
@@ -243,4 +243,4 @@ def write(mesh: Mesh, path: Path) -> None:
         in_cells[BOUNDARY + name][begin : begin + len(boundary.edges)] = 1
         begin += len(boundary.edges)
     cells = {"connectivity": connectivity, "offsets": np.cumsum(np.repeat([8, 3], [n, m])), "types": types}
-    write_grid(path, vtk.points(mesh), cells, nodes_of_boundaries(mesh), in_cells, of_all={})
+    write_grid(path, vtk.points(mesh), cells, nodes_of_boundaries(mesh), in_cells, of_all=slits(mesh))
