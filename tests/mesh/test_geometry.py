@@ -124,7 +124,8 @@ def test_only_the_first_elements_are_named_and_all_are_counted():
 def test_a_node_twice_in_an_element():
     # A degenerate quadrilateral (a triangle in disguise), with det J > 0 at every Gauss point.
     mesh = squares(2)
-    assert refusal(changed(mesh, quad8={(2, 6): mesh.quad8[2, 3]})) == "element 2 names the same node twice"
+    text = refusal(changed(mesh, quad8={(2, 6): mesh.quad8[2, 3]}))
+    assert text == "element 2 names the same node twice; 1 more fault: fem check lists all"  # a boundary's edge is gone
 
 
 @pytest.mark.parametrize("boundary", [Boundary([[0, 1, 99]], [0]), Boundary([], [-3]), Boundary([], [21])])
@@ -180,6 +181,14 @@ def test_coincident_nodes():
         if (x[i], y[i]) in where:
             where[x[i], y[i]].add(str(i))
     assert sorted(map(sorted, named)) == sorted(map(sorted, where.values()))
+    assert "coincide along 1 pair of edges: blocks of the mesh are not merged, or this is a plate of no thick" in text
+
+
+def test_nodes_that_coincide_at_a_corner_only():
+    # The parts touch; no pair of edges does.
+    one = squares(1)
+    x, y = np.append(one.x, one.x + 1), np.append(one.y, one.y + 1)
+    text = refusal(Mesh(x, y, np.concatenate([one.quad8, one.quad8 + 8])))
     assert text.endswith("coincide; merge them so that their elements connect")
 
 

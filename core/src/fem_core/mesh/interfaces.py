@@ -34,14 +34,17 @@ def hanging_nodes(mesh: Mesh) -> tuple[Ints, Ints]:
 
     Raises Crowded where the elements lie on top of each other.
     """
-    edges = mesh.matched_edges.exterior
-    is_end = np.zeros(mesh.n_nodes, dtype=bool)
+    exterior = mesh.matched_edges.exterior
+    if not len(exterior):
+        return np.empty(0, dtype=np.int32), exterior
+    nodes, edges = np.unique(exterior, return_inverse=True)
+    edges = edges.reshape(-1, 3)  # in numbers of `nodes`
+    is_end = np.zeros(len(nodes), dtype=bool)
     is_end[edges[:, [0, 2]]] = True
     at_middle = np.flatnonzero(is_end[edges[:, 1]])
     found = [(edges[at_middle, 1], at_middle)]
 
-    z: Array = mesh.x + 1j * mesh.y
-    nodes = np.unique(edges)
+    z: Array = mesh.x[nodes] + 1j * mesh.y[nodes]
     a, mid, b = z[edges.T]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         chord = np.abs(b - a)
@@ -49,23 +52,20 @@ def hanging_nodes(mesh: Mesh) -> tuple[Ints, Ints]:
         here = np.minimum(SAME_PLACE * mesh.extent, OF_EDGE * np.minimum(np.abs(mid - a), np.abs(b - mid)))
         bulge = sagitta**2 / (2 * chord)
         hull = np.stack([a, 2 * mid - 0.5 * (a + b), b])  # the edge as a Bézier curve lies among these
-        margin = (here + bulge)[:, None]
-        low, high = (
-            _plane(hull.real.min(axis=0), hull.imag.min(axis=0)),
-            _plane(hull.real.max(axis=0), hull.imag.max(axis=0)),
-        )
+        low = _plane(hull.real.min(axis=0), hull.imag.min(axis=0)) - (here + bulge)[:, None]
+        high = _plane(hull.real.max(axis=0), hull.imag.max(axis=0)) + (here + bulge)[:, None]
     looked_at = 0
-    for edge, number in points_in_boxes(_plane(z[nodes].real, z[nodes].imag), low - margin, high + margin):
+    for edge, node in points_in_boxes(_plane(z.real, z.imag), low, high):
         looked_at += len(edge)
         if looked_at > _CROWDED * (len(edges) + 1000):
             raise Crowded
-        node = nodes[number]
-        edge, node = (values[(edges[edge] != node[:, None]).all(axis=1)] for values in (edge, node))
+        other = (edges[edge] != node[:, None]).all(axis=1)
+        edge, node = edge[other], node[other]
         hangs = _on_curve(z[node], a[edge], mid[edge], b[edge], here[edge], bulge[edge], is_end[node])
         found.append((node[hangs], edge[hangs]))
     which, at = (np.concatenate(parts) for parts in zip(*found, strict=True))
     order = np.lexsort((at, which))
-    return which[order].astype(np.int32), edges[at[order]]
+    return nodes[which[order]], exterior[at[order]]
 
 
 def _on_curve(p: Array, a: Array, mid: Array, b: Array, here: Floats, bulge: Floats, is_end: Bools) -> Bools:
