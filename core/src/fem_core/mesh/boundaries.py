@@ -101,9 +101,16 @@ def mesh_notes(mesh: Mesh) -> tuple[str, ...]:
 def mesh_doubts(mesh: Mesh, names: Iterable[str]) -> Iterator[str]:
     """What may not be meant in a valid mesh with conditions on the boundaries `names`: warnings for each report."""
     pairs = close_nodes(mesh)
-    if len(pairs) and mesh.slits:
-        meant = {tuple(sorted(pair)) for pair in find_slits(mesh).pairs.tolist()}
-        pairs = np.array([pair for pair in pairs.tolist() if tuple(pair) not in meant])
+    if mesh.slits:
+        slits = find_slits(mesh)
+        meant = {frozenset(pair) for pair in slits.pairs.tolist()}
+        pairs = np.array([pair for pair in pairs.tolist() if frozenset(pair) not in meant])
+        if len(leaks := slits.leaks(mesh.matched_edges.exterior)):
+            yield (
+                f"fluid passes through {name_some(leaks, 'node')}, where a slit ends at another boundary but both its "
+                "sides have the same node; give each side a node of its own in the mesh generator (gmsh's Crack: "
+                "OpenBoundaryPhysicalGroup)"
+            )
     if len(pairs):
         a, b = pairs[0]
         number = f"{count(len(pairs), 'pair')} of nodes nearly {verb(len(pairs), 'coincide')}"

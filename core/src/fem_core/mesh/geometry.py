@@ -12,10 +12,10 @@ import numpy as np
 
 from fem_core.errors import MeshError
 from fem_core.mesh import quad8 as q8
-from fem_core.mesh.interfaces import Crowded, find_slits, hanging_nodes
+from fem_core.mesh.interfaces import find_slits, hanging_nodes
 from fem_core.mesh.matching import mismatch_text
 from fem_core.mesh.mesh import Boundary, Mesh
-from fem_core.mesh.places import coincident_nodes
+from fem_core.mesh.places import Crowded, coincident_nodes
 from fem_core.support.wording import count, name_some
 from fem_core.types import Array, Bools, Floats, Ints
 

@@ -14,11 +14,6 @@ from fem_core.mesh.places import OF_EDGE, close_nodes, coincident_nodes, one_per
 from fem_core.types import Array, Bools, Floats, Ints
 
 _STEEP = 0.05  # an edge that leaves another one at this angle or more, in radians, isn't on the same curve
-_CROWDED = 1000  # nodes near each exterior edge on average: many more than any mesh has without lying on itself
-
-
-class Crowded(Exception):
-    """The elements lie on top of each other."""
 
 
 def hanging_nodes(mesh: Mesh) -> tuple[Ints, Ints]:
@@ -54,11 +49,7 @@ def hanging_nodes(mesh: Mesh) -> tuple[Ints, Ints]:
         hull = np.stack([a, 2 * mid - 0.5 * (a + b), b])  # the edge as a Bézier curve lies among these
         low = _plane(hull.real.min(axis=0), hull.imag.min(axis=0)) - (here + bulge)[:, None]
         high = _plane(hull.real.max(axis=0), hull.imag.max(axis=0)) + (here + bulge)[:, None]
-    looked_at = 0
     for edge, node in points_in_boxes(_plane(z.real, z.imag), low, high):
-        looked_at += len(edge)
-        if looked_at > _CROWDED * (len(edges) + 1000):
-            raise Crowded
         other = (edges[edge] != node[:, None]).all(axis=1)
         edge, node = edge[other], node[other]
         hangs = _on_curve(z[node], a[edge], mid[edge], b[edge], here[edge], bulge[edge], is_end[node])
@@ -123,6 +114,14 @@ class Slits:
         """Whether some edges have a node in common, so that the two sides are connected there."""
         first, second = self.edges[:, 0], self.edges[:, 1, ::-1]
         return bool((first == second).any())
+
+    def leaks(self, exterior: Ints) -> Ints:
+        """Nodes that both sides have in common where the slit meets another exterior edge: fluid passes there."""
+        first, second = self.edges[:, 0, [0, 2]], self.edges[:, 1, [2, 0]]
+        common = np.unique(first[first == second])
+        edges = np.bincount(exterior[:, [0, 2]].ravel(), minlength=1)
+        leaking: Ints = common[edges[common] > 2]  # at a tip, the two sides of the slit are all there is
+        return leaking
 
 
 def find_slits(mesh: Mesh, *, nearly: bool = True) -> Slits:

@@ -14,7 +14,12 @@ from fem_core.types import Array, Floats, Ints
 OF_EDGE = 1e-2
 _NEIGHBOURS = 8  # of which one asks for each place: the number of pairs stays linear
 _BLOCK = 1 << 20  # pairs that are looked at together
+_CROWDED = 100  # points near each box or point on average: many more than near the edges of any real mesh
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # odd, and without a pattern
+
+
+class Crowded(Exception):
+    """Boxes lie on top of each other: what is in each can't be told in a reasonable time."""
 
 
 def coincident_nodes(mesh: Mesh) -> Ints:
@@ -115,7 +120,8 @@ def points_in_boxes(points: Floats, low: Floats, high: Floats) -> Iterator[tuple
     """Numbers of boxes and of the points in them, some pairs at a time; `points` (n, 2), `low` and `high` (m, 2).
 
     The points are sorted into about √n slabs across x, and by y in each. So a box of the size of an edge looks at few
-    others than its own points, also where the boundary is long or parallel to an axis.
+    others than its own points, also where the boundary is long or parallel to an axis. Raises Crowded where that isn't
+    so, after many times the work.
     """
     n = len(points)
     if not n or not len(low):
@@ -136,12 +142,16 @@ def points_in_boxes(points: Floats, low: Floats, high: Floats) -> Iterator[tuple
     first, last = np.maximum(slab(low[:, 0]), 0), slab(high[:, 0]) + 1
     lower = np.searchsorted(y[by_y], low[:, 1], side="left")
     upper = np.searchsorted(y[by_y], high[:, 1], side="right")
+    looked_at, most = 0, _CROWDED * (n + len(low) + 1000)
     for boxes in _blocks(last - first):
         of, at = _ranges(first[boxes], last[boxes])
         of += boxes.start
         start, stop = np.searchsorted(key, at * n + lower[of]), np.searchsorted(key, at * n + upper[of])
         for parts in _blocks(stop - start):
             part, place = _ranges(start[parts], stop[parts])
+            looked_at += len(part)
+            if looked_at > most:
+                raise Crowded
             box, point = of[parts][part], order[place]
             inside = (x[point] >= low[box, 0]) & (x[point] <= high[box, 0])
             yield box[inside], point[inside]
