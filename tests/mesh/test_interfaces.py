@@ -457,6 +457,17 @@ def test_a_plate_that_is_nearly_closed_is_kept_as_well():
     assert merged.mesh.n_nodes == squares(20, 10, width=2.0).n_nodes
 
 
+def test_a_plate_some_of_whose_nodes_are_a_rounding_apart():
+    mesh = plate()
+    x = mesh.x.copy()
+    x[-2:] += SAME
+    near = replace(mesh, x=x)
+    assert "along 4 pairs of edges" in refusal(near)
+    assert len(find_slits(fem.validate_mesh(replace(near, slits=True))).edges) == 4
+    with pytest.raises(MeshError, match="say whether this is a plate of no thickness"):
+        fem.repair_mesh(near)
+
+
 def test_fix_joins_blocks_but_asks_about_a_plate(tmp_path):
     # Both sides of a plate have its tip in common; blocks that weren't merged have nothing.
     blocks = fem.write_mesh(torn_apart(squares(4, 2, width=2.0), 1.0), tmp_path / "blocks.h5")

@@ -67,9 +67,11 @@ def check(
       aspect    length / width: 1 is best, over 20 is poor
       skew      how far corners are from 90°: 0 is best, over 0.9 is poor
 
-    --fix removes orphan nodes and duplicate elements, merges coincident nodes, and
-    reverses clockwise elements. It keeps the boundaries, and reports each change. It
-    doesn't move nodes: correct folded elements in the program that made the mesh.
+    --fix removes orphan nodes and duplicate elements, merges coincident nodes,
+    reverses clockwise elements, and adds mid-side nodes that a boundary lacks. Where
+    edges can be a plate of no thickness, it needs --slits keep or merge. It keeps
+    the boundaries, and reports each change. It doesn't move nodes: correct folded
+    elements in the program that made the mesh.
     The repaired mesh passes fem check.
 
     Times are estimates for the solvers of the core, from the mesh and a short

@@ -110,7 +110,7 @@ def mesh_faults(mesh: Mesh) -> Iterator[Fault]:
     found: list[Fault] = []
     if not mesh.n_elements:
         yield Fault("the mesh has no elements", unusable=True)
-    for look in (_connectivity, _coordinates, _orientation, _edges):
+    for look in (_connectivity, _coordinates, _coincidences, _orientation, _edges):
         part, numbers = usable_part(mesh, found)
         if not part.n_elements:
             return
@@ -159,16 +159,17 @@ def _coordinates(mesh: Mesh, numbers: Ints) -> Iterator[Fault]:
         nodes, elements = np.flatnonzero(~finite).astype(np.int32), numbers[~finite[mesh.quad8].all(axis=1)]
         text = f"{name_some(nodes, 'node', 'have')} NaN or infinite coordinates"
         yield Fault(text, elements, nodes, len(elements) > 0)
-    if len(coincident_nodes(mesh)):
-        yield from _coincidences(mesh)
 
 
-def _coincidences(mesh: Mesh) -> Iterator[Fault]:
-    slits = find_slits(mesh, nearly=False)
+def _coincidences(mesh: Mesh, numbers: Ints) -> Iterator[Fault]:
+    exactly = coincident_nodes(mesh)
+    if not len(exactly):
+        return
+    slits = find_slits(mesh)
     if len(slits.loose):
         text = f"nodes {_named(slits.loose)} coincide; merge them so that their elements connect"
         yield Fault(text, nodes=np.unique(slits.loose))
-    if len(slits.edges) and not mesh.slits:
+    if len(slits.loose) < len(exactly) and not mesh.slits:
         yield Fault(
             f"nodes {_named(slits.pairs)} coincide along {count(len(slits.edges), 'pair')} of edges: blocks of the "
             "mesh are not merged, or this is a plate of no thickness; join the nodes with --slits merge "

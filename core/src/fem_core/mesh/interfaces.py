@@ -124,10 +124,10 @@ class Slits:
         return leaking
 
 
-def find_slits(mesh: Mesh, *, nearly: bool = True) -> Slits:
-    """The slits of a mesh, between nodes that coincide exactly or, unless told otherwise, nearly (`close_nodes`)."""
+def find_slits(mesh: Mesh) -> Slits:
+    """The slits of a mesh, between nodes that coincide, exactly or nearly (`close_nodes`)."""
     exactly = coincident_nodes(mesh)
-    pairs = np.concatenate([exactly, close_nodes(mesh)]) if nearly else exactly
+    pairs = np.concatenate([exactly, close_nodes(mesh)])
     none = np.empty((0, 2, 3), dtype=np.int32)
     if not len(pairs):
         return Slits(none, pairs, exactly)

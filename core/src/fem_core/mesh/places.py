@@ -30,7 +30,6 @@ def coincident_nodes(mesh: Mesh) -> Ints:
     if not (keys[1:] == keys[:-1]).any():
         return np.empty((0, 2), dtype=np.int32)
     order = used[np.lexsort((y[used], x[used]))]
-    order = order[np.isfinite(x[order]) & np.isfinite(y[order])]
     same = (x[order[1:]] == x[order[:-1]]) & (y[order[1:]] == y[order[:-1]])
     return np.stack([order[:-1][same], order[1:][same]], axis=1)
 

@@ -105,14 +105,15 @@ def _counted_from_zero(mesh: Mesh, done: list[str]) -> Mesh:
 
 def _merged(mesh: Mesh, done: list[str], tolerance: float, slits: Slits) -> Mesh:
     """Coincident nodes become one, but those of slits only if that is what was meant."""
-    pairs = np.concatenate([coincident_nodes(mesh), close_nodes(mesh, tolerance)])
-    if not len(pairs):
-        return mesh
-    turned = turn_clockwise(mesh)[0]
+    exactly = coincident_nodes(mesh)
+    pairs = np.concatenate([exactly, close_nodes(mesh, tolerance)])
+    if slits == "merge" or not len(pairs):
+        return _joined(mesh, done, pairs)
+    found = find_slits(turn_clockwise(mesh)[0])
     if slits == "keep":
-        place = one_per_place(find_slits(turned).pairs, mesh.n_nodes)
-        return _joined(mesh, done, pairs[place[pairs[:, 0]] != place[pairs[:, 1]]])
-    if slits is None and (found := find_slits(turned, nearly=False)).has_tip:
+        place = one_per_place(found.pairs, mesh.n_nodes)
+        pairs = pairs[place[pairs[:, 0]] != place[pairs[:, 1]]]
+    elif len(exactly) and found.has_tip:  # where all are only near, they were meant to be one
         raise MeshError(
             f"{mesh.source}: {count(len(found.edges), 'pair')} of edges coincide, and both sides have a node in "
             "common: say whether this is a plate of no thickness (--slits keep) or blocks to be joined (--slits merge)"
