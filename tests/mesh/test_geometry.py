@@ -197,6 +197,14 @@ def test_coincident_nodes():
         if (x[i], y[i]) in where:
             where[x[i], y[i]].add(str(i))
     assert sorted(map(sorted, named)) == sorted(map(sorted, where.values()))
+    assert "coincide along 1 pair of edges: blocks of the mesh are not merged, or this is a plate of no thick" in text
+
+
+def test_nodes_that_coincide_at_a_corner_only():
+    # The parts touch; no pair of edges does.
+    one = squares(1)
+    x, y = np.append(one.x, one.x + 1), np.append(one.y, one.y + 1)
+    text = refusal(Mesh(x, y, np.concatenate([one.quad8, one.quad8 + 8])))
     assert text.endswith("coincide; merge them so that their elements connect")
 
 

@@ -7,7 +7,7 @@ import pytest
 from fem_core import Boundary, Mesh, MeshError, OptionError, repair_mesh, solve, validate_mesh
 from fem_core.mesh import quad8 as q8
 from fem_core.mesh.mesh import SAME_PLACE
-from fem_core.mesh.repair import close_nodes
+from fem_core.mesh.places import close_nodes
 from hypothesis import given
 from hypothesis import strategies as st
 from meshes import distorted, renumbered, small_meshes, squares, torn_apart, two_parts

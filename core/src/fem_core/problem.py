@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fem_core.errors import ProblemError
-from fem_core.mesh.boundaries import lost_text
+from fem_core.mesh.boundaries import half_edges, half_text, lost_text
 from fem_core.mesh.geometry import edge_lengths
 from fem_core.mesh.mesh import Mesh
 from fem_core.support.wording import count, name_some, nearest
@@ -310,16 +310,17 @@ def boundary_names(mesh: Mesh, wanted: Sequence[str]) -> list[str]:
 
 def boundary_nodes(mesh: Mesh, condition: Robin | Dirichlet) -> Array:
     """Nodes of the condition's boundary. Raises ProblemError if it isn't there or has nothing to act on."""
-    boundary = mesh.boundaries.get(condition.boundary)
-    if boundary is None:
-        boundary = mesh.boundaries[boundary_names(mesh, [condition.boundary])[0]]
+    name = condition.boundary
+    if name not in mesh.boundaries:
+        (name,) = boundary_names(mesh, [name])
+    boundary = mesh.boundaries[name]
     if isinstance(condition, Robin):
         if not len(boundary.edges):
-            raise ProblemError(
-                f"{mesh.source}: boundary {condition.boundary!r} has no edges for a Robin condition; "
-                "name the boundaries in the mesh, or increase the boundary tolerance"
-            )
+            way = "name the boundaries in the mesh, or increase the boundary tolerance"
+            if len(half := half_edges(mesh, name)):
+                way = f"{half_text(half)}; fem check --fix adds {'it' if len(half) == 1 else 'them'}"
+            raise ProblemError(f"{mesh.source}: boundary {name!r} has no edges for a Robin condition; {way}")
         return np.unique(boundary.edges)
     if not len(boundary.nodes):
-        raise ProblemError(f"{mesh.source}: boundary {condition.boundary!r} has no nodes to fix")
+        raise ProblemError(f"{mesh.source}: boundary {name!r} has no nodes to fix")
     return boundary.nodes

@@ -67,9 +67,11 @@ def check(
       aspect    length / width: 1 is best, over 20 is poor
       skew      how far corners are from 90°: 0 is best, over 0.9 is poor
 
-    --fix removes orphan nodes and duplicate elements, merges coincident nodes, and
-    reverses clockwise elements. It keeps the boundaries, and reports each change. It
-    doesn't move nodes: correct folded elements in the program that made the mesh.
+    --fix removes orphan nodes and duplicate elements, merges coincident nodes,
+    reverses clockwise elements, and adds mid-side nodes that a boundary lacks. Where
+    edges can be a plate of no thickness, it needs --slits keep or merge. It keeps
+    the boundaries, and reports each change. It doesn't move nodes: correct folded
+    elements in the program that made the mesh.
     The repaired mesh passes fem check.
 
     Times are estimates for the solvers of the core, from the mesh and a short
@@ -95,7 +97,7 @@ def check(
     with Bars() as bars:
         if output is not None:
             bars.begin("repair")
-            done = mend(mesh, output, merge_tolerance, options)
+            done, options = mend(mesh, output, merge_tolerance, options)
             options["scale"] = None  # the mended file is in its format's unit
         bars.begin("check")
         found = check_mesh(output or mesh, merge_tolerance=merge_tolerance, **options)
@@ -113,20 +115,22 @@ def check(
         context.exit(Status.USAGE)
 
 
-def mend(mesh: Path, output: Path, merge_tolerance: float, options: ReadOptions) -> list[str]:
-    """Write the mended mesh, once it is known that it can be solved; says what was done."""
+def mend(mesh: Path, output: Path, merge_tolerance: float, options: ReadOptions) -> tuple[list[str], ReadOptions]:
+    """Write the mended mesh, once it is known that it can be solved; says what was done, and how to read the file."""
     from fem_core.errors import MeshError
     from fem_core.io.files import mesh_formats, read_problem, read_unvalidated, write_mesh
     from fem_core.mesh.repair import repair_mesh
-    from fem_core.tools.mesh_check import solve_faults
+    from fem_core.tools.mesh_check import mending_faults
 
     check_target(output, keep=mesh)
     check_format(output, [known for known in mesh_formats() if known.write])
-    mended, done = repair_mesh(read_unvalidated(mesh, options["scale"]), merge_tolerance)
-    for fault in solve_faults(mended, read_problem(mesh), options):
+    given = read_unvalidated(mesh, options["scale"])
+    mended, done = repair_mesh(given, merge_tolerance, options.get("slits"))
+    options = {**options, "slits": "keep" if mended.slits else None}  # which not all formats store
+    for fault in mending_faults(mended, read_problem(mesh), options):
         raise MeshError(f"{mesh}: not repaired, nothing written: {fault.text}")
     write_mesh(mended, output)
-    return done or ["nothing to repair"]
+    return done or ["nothing to repair"], options
 
 
 def verdict(found: "MeshCheck", path: Path, merge_tolerance: float, options: ReadOptions) -> str:
@@ -138,6 +142,8 @@ def verdict(found: "MeshCheck", path: Path, merge_tolerance: float, options: Rea
         name += " --by-position"
     if (scale := options["scale"]) is not None:
         name += f" --scale {scale!r}"
+    if slits := options["slits"]:
+        name += f" --slits {slits}"
     if found.solvable:
         if found.solver is None:
             return f"{path} can be solved:  fem solve {name}"

@@ -114,7 +114,12 @@ def mesh_options(command: F) -> F:
         type=float,
         help="Coordinates in MESH x this = metres.  [default: 0.001 (millimetres) for Excel, 1 for other files]",
     )
-    return tolerance(by_position(scale(command)))
+    slits = click.option(
+        "--slits",
+        type=click.Choice(["keep", "merge"]),
+        help="If edges coincide: keep a plate of no thickness, a wall on both sides, or merge the nodes.",
+    )
+    return tolerance(by_position(scale(slits(command))))
 
 
 def field_option(command: F) -> F:

@@ -16,6 +16,7 @@ from fem_core.errors import FemError, MeshError, OptionError
 from fem_core.mesh.boundaries import with_boundaries
 from fem_core.mesh.geometry import validate_mesh
 from fem_core.mesh.mesh import SAME_PLACE, Mesh
+from fem_core.mesh.repair import Slits, with_slits
 from fem_core.plugins.formats import MeshFormat, ResultWriter
 from fem_core.plugins.registry import REGISTRY
 from fem_core.problem import Problem
@@ -55,12 +56,13 @@ class ReadOptions(TypedDict, total=False):
     """How a mesh file is to be understood.
 
     boundary_tolerance, by_position: see `with_boundaries`. scale: coordinates in the file x scale = metres; by
-    default the format decides, 0.001 for Excel and 1 for the others.
+    default the format decides, 0.001 for Excel and 1 for the others. slits: see `with_slits`.
     """
 
     boundary_tolerance: float
     by_position: bool
     scale: float | None
+    slits: Slits
 
 
 def read_mesh(path: str | Path, **options: Unpack[ReadOptions]) -> Mesh:
@@ -74,7 +76,7 @@ def read_mesh(path: str | Path, **options: Unpack[ReadOptions]) -> Mesh:
 def completed(mesh: Mesh, options: ReadOptions) -> Mesh:
     """The validated mesh with its boundaries, as `options` say."""
     tolerance, by_position = options.get("boundary_tolerance", SAME_PLACE), options.get("by_position", False)
-    return with_boundaries(mesh, tolerance, by_position=by_position)
+    return with_boundaries(with_slits(mesh, options.get("slits")), tolerance, by_position=by_position)
 
 
 def read_problem(path: str | Path) -> Problem | None:

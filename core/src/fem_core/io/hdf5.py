@@ -1,6 +1,7 @@
 """HDF5: meshes with `x`, `y`, `quad8` at the root, and results beside the mesh in the same file.
 
-Named boundaries are groups `boundaries/NAME` with `edges` and `nodes`. A result adds the group
+Named boundaries are groups `boundaries/NAME` with `edges` and `nodes`. The attribute `slits` at the root says that
+edges that coincide are meant (`Mesh.slits`). A result adds the group
 `solution` (u, velocity, speed, pressure, the problem; version and report as attributes), so that it can
 be read as a mesh again, and the group `VTKHDF`, so that ParaView opens it.
 
@@ -40,7 +41,8 @@ def read(path: Path) -> Mesh:
                 if file.get(name, getlink=True) is None:
                     raise lacks(path, name, (_described(file, other) for other in file))
             found = {name: _dataset(file, name, path) for name in ("x", "y", "quad8")}
-            return Mesh(**found, boundaries=_boundaries(file, path), source=path.name)
+            slits = bool(file.attrs.get("slits", False))
+            return Mesh(**found, boundaries=_boundaries(file, path), source=path.name, slits=slits)
         except (OSError, RuntimeError, ValueError, TypeError, KeyError, MemoryError) as error:
             raise MeshError(f"{path}: damaged HDF5 file ({_first_line(error)})") from None
 
@@ -190,6 +192,8 @@ def _memory() -> IO[bytes]:
 def _write_mesh(new: _New, mesh: Mesh) -> None:
     for name, values in (("x", mesh.x), ("y", mesh.y), ("quad8", mesh.quad8)):
         new.put(new.file, name, values)
+    if mesh.slits:
+        new.file.attrs["slits"] = True
     for name, boundary in mesh.boundaries.items():
         group = new.file.create_group(f"boundaries/{name}")
         new.put(group, "edges", boundary.edges)

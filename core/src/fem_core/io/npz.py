@@ -1,6 +1,7 @@
 """NumPy's archive: meshes and results, as arrays by name; never a pickle.
 
-A mesh is `x`, `y`, `quad8`, and `boundaries/NAME/edges` and `…/nodes`, as in HDF5. A result adds `u`, `velocity`,
+A mesh is `x`, `y`, `quad8`, and `boundaries/NAME/edges` and `…/nodes`, as in HDF5; `slits` says that
+edges that coincide are meant (`Mesh.slits`). A result adds `u`, `velocity`,
 `speed`, `pressure`, `history`, `version`, `converged`, and the `report` as JSON.
 """
 
@@ -20,7 +21,7 @@ from fem_core.io.checks import SMALL, check_claim, lacks, result_warning
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.results import RESULT_VERSION, UNITS, Fields, to_json
 
-_MEMBER = re.compile(r"(x|y|quad8|boundaries/([^/]+)/(edges|nodes))\.npy")
+_MEMBER = re.compile(r"(x|y|quad8|slits|boundaries/([^/]+)/(edges|nodes))\.npy")
 _RESULT = {"u.npy", "velocity.npy"}
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
@@ -47,7 +48,8 @@ def read(path: Path) -> Mesh:
         for name in names
     }
     warnings = (result_warning(path),) if every.keys() >= _RESULT else ()
-    return Mesh(found["x"], found["y"], found["quad8"], boundaries, path.name, warnings)
+    slits = bool(np.any(found.get("slits", False)))
+    return Mesh(found["x"], found["y"], found["quad8"], boundaries, path.name, warnings, slits=slits)
 
 
 def _described(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> str:
@@ -107,6 +109,8 @@ def write_result(solution: Fields, path: Path) -> None:
 
 def _arrays(mesh: Mesh) -> dict[str, Any]:
     arrays: dict[str, Any] = {"x": mesh.x, "y": mesh.y, "quad8": mesh.quad8}
+    if mesh.slits:
+        arrays["slits"] = np.array(1)
     for name, boundary in mesh.boundaries.items():
         arrays[f"boundaries/{name}/edges"], arrays[f"boundaries/{name}/nodes"] = boundary.edges, boundary.nodes
     return arrays

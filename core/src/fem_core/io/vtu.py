@@ -5,7 +5,8 @@ raw), each after its number of bytes. https://docs.vtk.org/en/latest/vtk_file_fo
 
 VTK has no names for parts of a grid, so a boundary is a pair of arrays `boundary:NAME`: at points, 1 where a node
 belongs to it, else 0; in 8-node quadrilaterals, the sum of 1, 2, 4 and 8 for those of their sides that do. A result
-can so be read as a mesh, and has no other cells than its fields are for.
+can so be read as a mesh, and has no other cells than its fields are for. The field data `slits` say that edges that
+coincide are meant (`Mesh.slits`).
 """
 
 import sys
@@ -24,6 +25,8 @@ from fem_core.types import Array
 
 #: What the names of the arrays of boundaries begin with.
 BOUNDARY = "boundary:"
+#: The field data of a mesh with slits.
+SLITS = "slits"
 
 #: Attributes of sections: the arrays that are shown first.
 _SHOWN = {"u": ' Scalars="u"', "velocity": ' Vectors="velocity"', "speed": ' Scalars="speed"'}
@@ -52,8 +55,14 @@ def write_result(solution: Fields, path: Path) -> None:
         of_all={
             "version": np.array([RESULT_VERSION], dtype=np.int32),
             "converged": np.array([solution.report.converged], dtype=np.int32),
+            **slits(mesh),
         },
     )
+
+
+def slits(mesh: Mesh) -> dict[str, Array]:
+    """The field data of a mesh with slits."""
+    return {SLITS: np.array([1], dtype=np.int32)} if mesh.slits else {}
 
 
 def nodes_of_boundaries(mesh: Mesh) -> dict[str, Array]:

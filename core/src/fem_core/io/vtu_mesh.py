@@ -14,7 +14,7 @@ import numpy as np
 from fem_core.errors import MeshError
 from fem_core.io import vtk
 from fem_core.io.checks import as_elements_have, check_names, check_plane, left_aside, result_warning, sides_between
-from fem_core.io.vtu import BOUNDARY, edges_of_sides, nodes_of_boundaries, write_grid
+from fem_core.io.vtu import BOUNDARY, SLITS, edges_of_sides, nodes_of_boundaries, slits, write_grid
 from fem_core.io.vtu_grid import Grid, is_whole
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.support.wording import count, verb
@@ -57,7 +57,8 @@ def read(path: Path) -> Mesh:
     notes += left_aside(int(points_aside), int(lines_aside), "in no boundary")
     is_result = {("PointData", "u"), ("CellData", "velocity")} <= set(grid.arrays)
     warnings = (result_warning(path),) if is_result else ()
-    return Mesh(points[:, 0], points[:, 1], cells.quad8, boundaries, path.name, warnings, notes, lost)
+    slits = ("FieldData", SLITS) in grid.arrays
+    return Mesh(points[:, 0], points[:, 1], cells.quad8, boundaries, path.name, warnings, notes, lost, slits=slits)
 
 
 def _wanted(section: str, name: str, attributes: dict[str, str]) -> bool:
@@ -215,4 +216,4 @@ def write(mesh: Mesh, path: Path) -> None:
         in_cells[BOUNDARY + name][begin : begin + len(boundary.edges)] = 1
         begin += len(boundary.edges)
     cells = {"connectivity": connectivity, "offsets": np.cumsum(np.repeat([8, 3], [n, m])), "types": types}
-    write_grid(path, vtk.points(mesh), cells, nodes_of_boundaries(mesh), in_cells, of_all={})
+    write_grid(path, vtk.points(mesh), cells, nodes_of_boundaries(mesh), in_cells, of_all=slits(mesh))

@@ -8,13 +8,16 @@
 exterior edges that are in no other boundary.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
 
 from fem_core.errors import OptionError
 from fem_core.mesh.geometry import edges_among, validate_mesh
+from fem_core.mesh.interfaces import find_slits
 from fem_core.mesh.mesh import SAME_PLACE, Boundary, Mesh
+from fem_core.mesh.places import close_nodes
 from fem_core.support.wording import count, name_some, verb
 from fem_core.types import Bools, Ints
 
@@ -78,8 +81,19 @@ def complete(mesh: Mesh, tolerance: float = SAME_PLACE, by_position: bool = Fals
 
 
 def mesh_notes(mesh: Mesh) -> tuple[str, ...]:
-    """The notes of a mesh, and one that names what became no boundary: lost names and empty boundaries."""
-    return (*mesh.notes, text) if (text := lost_text(mesh)) else mesh.notes
+    """The notes of a mesh, one on slits that are kept, and one that names what became no boundary: lost names and
+    empty boundaries.
+    """
+    notes = mesh.notes
+    if mesh.slits:
+        number = len(find_slits(mesh).edges)
+        kept = (
+            f"{count(number, 'pair')} of edges {verb(number, 'are')} walls on both sides"
+            if number
+            else "there are none"
+        )
+        notes = (*notes, f"slits kept: {kept}")
+    return (*notes, text) if (text := lost_text(mesh)) else notes
 
 
 def lost_text(mesh: Mesh) -> str:
@@ -90,6 +104,57 @@ def lost_text(mesh: Mesh) -> str:
         by_reason.setdefault(why, []).append(repr(name))
     gone = "; ".join(f"{', '.join(names)}: {why}" for why, names in by_reason.items())
     return f"not boundaries, although the file names them: {gone}" if gone else ""
+
+
+def mesh_doubts(mesh: Mesh, names: Iterable[str]) -> Iterator[str]:
+    """What may not be meant in a valid mesh with conditions on the boundaries `names`: warnings for each report."""
+    pairs = close_nodes(mesh)
+    if mesh.slits:
+        slits = find_slits(mesh)
+        meant = {frozenset(pair) for pair in slits.pairs.tolist()}
+        pairs = np.array([pair for pair in pairs.tolist() if frozenset(pair) not in meant])
+        if len(leaks := slits.leaks(mesh.matched_edges.exterior)):
+            yield (
+                f"fluid passes through {name_some(leaks, 'node')}, where a slit ends at another boundary but both its "
+                "sides have the same node; give each side a node of its own in the mesh generator (gmsh's Crack: "
+                "OpenBoundaryPhysicalGroup)"
+            )
+    if len(pairs):
+        a, b = pairs[0]
+        number = f"{count(len(pairs), 'pair')} of nodes nearly {verb(len(pairs), 'coincide')}"
+        yield f"{number}, such as {a} and {b}: elements there aren't connected; fem check --fix merges them"
+    for name in dict.fromkeys(names):
+        if name in mesh.boundaries and len(half := half_edges(mesh, name)):
+            yield (
+                f"the condition on {name!r} holds in part: {half_text(half)}; "
+                f"fem check --fix adds {'it' if len(half) == 1 else 'them'}"
+            )
+
+
+def half_text(half: Ints) -> str:
+    """What a boundary lacks with `half_edges`."""
+    mid = f"mid-side {name_some(half[:, 1], 'node')}"
+    return f"the boundary has both ends of {count(len(half), 'exterior edge')} but not the {mid}"
+
+
+def half_edges(mesh: Mesh, name: str) -> Ints:
+    """Exterior edges both of whose ends a boundary has, but not the mid-side: int32 (n, 3).
+
+    Where the ends are on other edges of the boundary, it may just go round a corner: such an edge doesn't count if
+    another boundary than the walls has it. A boundary by position has its own warning.
+    """
+    boundary = mesh.boundaries[name]
+    has = np.zeros(mesh.n_nodes, dtype=bool)
+    has[boundary.nodes] = True
+    a, mid, b = mesh.matched_edges.exterior.T
+    half: Ints = mesh.matched_edges.exterior[has[a] & has[b] & ~has[mid]]
+    if name in mesh.by_position:
+        half = half[:0]
+    has[boundary.edges] = False
+    is_loose = has[half[:, [0, 2]]].any(axis=1)
+    others = [one.edges for other, one in mesh.boundaries.items() if other not in (name, "walls")]
+    half = half[is_loose | ~edges_among(half, np.concatenate([half[:0], *others]))]
+    return half
 
 
 def _side(mesh: Mesh, limit: float, tolerance: float) -> tuple[Bools, Ints]:

@@ -12,9 +12,11 @@ import numpy as np
 
 from fem_core.errors import MeshError
 from fem_core.mesh import quad8 as q8
+from fem_core.mesh.interfaces import find_slits, hanging_nodes
 from fem_core.mesh.matching import mismatch_text
 from fem_core.mesh.mesh import Boundary, Mesh
-from fem_core.support.wording import name_some
+from fem_core.mesh.places import Crowded, coincident_nodes
+from fem_core.support.wording import count, name_some
 from fem_core.types import Array, Bools, Floats, Ints
 
 _POINTS = np.concatenate([q8.POINTS_3X3, q8.POINTS_2X2])
@@ -23,7 +25,6 @@ _DN = np.ascontiguousarray(q8.shape_gradient(*_POINTS.T).transpose(1, 0, 2).resh
 _BLOCK = 4096
 #: Coordinates up to the one and det J from the other, so that x²/det J and 1/det J² are numbers still.
 _LARGEST, _LEAST_DET = 1e75, 1e-150
-_MIX = np.uint64(0x9E3779B97F4A7C15)  # odd, and without a pattern
 
 
 def det_jacobian(mesh: Mesh) -> Floats:
@@ -87,14 +88,16 @@ def validate_mesh(mesh: Mesh) -> Mesh:
     MeshError
         Naming the first elements or nodes and how many in all: no elements, indices out of range,
         a node repeated in an element, NaN or infinite coordinates, coincident nodes, edges that
-        don't match, det J <= 0 at a Gauss point. It is the first of `mesh_faults`.
+        don't match, det J <= 0 at a Gauss point, nodes inside the edges of other elements. It is the
+        first of `mesh_faults`, and says how many more there are.
     """
     if not isinstance(mesh, Mesh):
         raise MeshError(f"a mesh is a fem_core.Mesh, not {mesh!r}; read_mesh reads one from a file")
     if mesh._validated is not None:
         return mesh._validated
-    for fault in mesh_faults(mesh):
-        raise MeshError(f"{mesh.source}: {fault.text}")
+    if faults := list(mesh_faults(mesh)):
+        more = f"; {count(len(faults) - 1, 'more fault')}: fem check lists all" if len(faults) > 1 else ""
+        raise MeshError(f"{mesh.source}: {faults[0].text}{more}")
     return mesh.mark_valid(_counter_clockwise(mesh))
 
 
@@ -107,7 +110,7 @@ def mesh_faults(mesh: Mesh) -> Iterator[Fault]:
     found: list[Fault] = []
     if not mesh.n_elements:
         yield Fault("the mesh has no elements", unusable=True)
-    for look in (_connectivity, _coordinates, _orientation, _edges):
+    for look in (_connectivity, _coordinates, _coincidences, _orientation, _edges):
         part, numbers = usable_part(mesh, found)
         if not part.n_elements:
             return
@@ -116,6 +119,7 @@ def mesh_faults(mesh: Mesh) -> Iterator[Fault]:
         for fault in look(part, numbers):
             found.append(fault)
             yield fault
+    yield from _interfaces(_sound_part(part, numbers, found))
     yield from _boundaries(mesh, part)
 
 
@@ -166,31 +170,27 @@ def _coordinates(mesh: Mesh, numbers: Ints) -> Iterator[Fault]:
         nodes, elements = np.flatnonzero(~finite).astype(np.int32), numbers[~finite[mesh.quad8].all(axis=1)]
         text = f"{name_some(nodes, 'node', 'have')} NaN or infinite coordinates"
         yield Fault(text, elements, nodes, len(elements) > 0)
-    if len(pairs := coincident_nodes(mesh)):
-        named = np.array([f"{a} and {b}" for a, b in pairs])
-        text = f"nodes {name_some(named)} coincide; merge them so that their elements connect"
-        yield Fault(text, nodes=np.unique(pairs))
 
 
-def coincident_nodes(mesh: Mesh) -> Ints:
-    """Pairs of nodes in use at the same place, each with the next one there: int32 (n, 2)."""
-    x, y, used = mesh.x, mesh.y, mesh.used_nodes
-    # Equal points have equal keys; sorting these is quick, and only where two are equal do we look at the points.
-    with np.errstate(invalid="ignore"):  # of NaN, which a file may have in a form that the processor complains of
-        keys = np.sort((_mixed((x + 0.0).view(np.uint64)) + (y + 0.0).view(np.uint64))[used])  # + 0: -0 is 0
-    if not (keys[1:] == keys[:-1]).any():
-        return np.empty((0, 2), dtype=np.int32)
-    order = used[np.lexsort((y[used], x[used]))]
-    same = (x[order[1:]] == x[order[:-1]]) & (y[order[1:]] == y[order[:-1]])
-    return np.stack([order[:-1][same], order[1:][same]], axis=1)
+def _coincidences(mesh: Mesh, numbers: Ints) -> Iterator[Fault]:
+    exactly = coincident_nodes(mesh)
+    if not len(exactly):
+        return
+    slits = find_slits(mesh)
+    if len(slits.loose):
+        text = f"nodes {_named(slits.loose)} coincide; merge them so that their elements connect"
+        yield Fault(text, nodes=np.unique(slits.loose))
+    if len(slits.loose) < len(exactly) and not mesh.slits:
+        yield Fault(
+            f"nodes {_named(slits.pairs)} coincide along {count(len(slits.edges), 'pair')} of edges: blocks of the "
+            "mesh are not merged, or this is a plate of no thickness; join the nodes with --slits merge "
+            "(slits='merge'), or keep a wall on both sides with --slits keep (slits='keep')",
+            nodes=np.unique(slits.pairs),
+        )
 
 
-def _mixed(bits: Array) -> Array:
-    """Numbers that look random, different ones for different ones."""
-    for _ in range(2):
-        bits = (bits ^ (bits >> np.uint64(32))) * _MIX
-    mixed: Array = bits ^ (bits >> np.uint64(29))
-    return mixed
+def _named(pairs: Ints) -> str:
+    return name_some(np.array([f"{a} and {b}" for a, b in pairs]))
 
 
 def _orientation(mesh: Mesh, numbers: Ints) -> Iterator[Fault]:
@@ -261,6 +261,27 @@ def turn_clockwise(mesh: Mesh) -> tuple[Mesh, int]:
 def _edges(mesh: Mesh, numbers: Ints) -> Iterator[Fault]:
     for kind, elements in mesh.matched_edges.mismatches.items():
         yield Fault(mismatch_text(kind, numbers[elements]), numbers[elements])
+
+
+def _sound_part(mesh: Mesh, numbers: Ints, faults: Iterable[Fault]) -> Mesh:
+    """The mesh without the elements that have a fault: an element that is folded meets others anywhere."""
+    faulty = np.concatenate([np.empty(0, dtype=np.int32), *(fault.elements for fault in faults)])
+    return replace(mesh, quad8=mesh.quad8[~np.isin(numbers, faulty)], boundaries={}) if len(faulty) else mesh
+
+
+def _interfaces(mesh: Mesh) -> Iterator[Fault]:
+    try:
+        hanging, edges = hanging_nodes(mesh)
+    except Crowded:
+        yield Fault("the elements lie on top of each other; remove the duplicates")
+        return
+    if len(hanging):
+        nodes, first = np.unique(hanging, return_index=True)
+        yield Fault(
+            f"{name_some(nodes, 'node', 'lie')} inside an edge of another element, such as node {nodes[0]} in the edge "
+            f"{tuple(edges[first[0]].tolist())}: the elements there aren't connected; give both sides the same edges",
+            nodes=nodes,
+        )
 
 
 def _boundaries(mesh: Mesh, usable: Mesh) -> Iterator[Fault]:

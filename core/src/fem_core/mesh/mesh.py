@@ -96,6 +96,9 @@ class Mesh:
         Names in the file that are not boundaries here, and the reason. A condition on one of them is refused.
     by_position : tuple of str
         The boundaries that `with_boundaries` found by position.
+    slits : bool
+        Whether exterior edges that coincide are meant: plates of no thickness, a wall on both sides. If not, such a
+        mesh isn't valid.
 
     Raises
     ------
@@ -113,6 +116,7 @@ class Mesh:
     notes: tuple[str, ...] = ()
     lost: Mapping[str, str] = field(default_factory=dict)
     by_position: tuple[str, ...] = ()
+    slits: bool = False
     # What `validate_mesh` found. Not an argument, so that `replace` and pickle leave it behind: a changed mesh is new.
     _validated: "Mesh | None" = field(default=None, init=False, repr=False)
 

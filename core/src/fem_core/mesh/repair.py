@@ -1,41 +1,51 @@
-"""Mending what can be mended in a mesh without guessing: coincident nodes, duplicates, orphan nodes, orientation."""
+"""Mending what can be mended in a mesh without guessing: coincident nodes, duplicates, orphan nodes, orientation,
+boundaries that lack mid-side nodes.
+"""
 
 from dataclasses import replace
 from functools import partial
+from typing import Literal, TypeAlias
 
 import numpy as np
-from scipy import sparse
-from scipy.sparse import csgraph
 
 from fem_core.errors import MeshError, OptionError
-from fem_core.mesh import quad8 as q8
-from fem_core.mesh.geometry import coincident_nodes, edges_among, mesh_faults, turn_clockwise
+from fem_core.mesh.boundaries import half_edges
+from fem_core.mesh.geometry import edges_among, mesh_faults, turn_clockwise
+from fem_core.mesh.interfaces import find_slits
 from fem_core.mesh.mesh import SAME_PLACE, Boundary, Mesh
+from fem_core.mesh.places import close_nodes, coincident_nodes, one_per_place
 from fem_core.support.wording import count, name_some, verb
-from fem_core.types import Floats, Ints
+from fem_core.types import Ints
+
+#: What becomes of exterior edges that coincide: a wall on both sides, or joined.
+Slits: TypeAlias = Literal["keep", "merge"] | None
 
 _WIDEST = 1e-3
-_OF_EDGE = 1e-2  # of the shortest edge of a node's elements: no element of an honest shape collapses
-_NEIGHBOURS = 8  # of which one asks for each place: the number of pairs stays linear
 
 
 @np.errstate(all="ignore")  # of a broken mesh
-def repair_mesh(mesh: Mesh, tolerance: float = SAME_PLACE) -> tuple[Mesh, list[str]]:
+def repair_mesh(mesh: Mesh, tolerance: float = SAME_PLACE, slits: Slits = None) -> tuple[Mesh, list[str]]:
     """A mended mesh and what was done to it, a sentence each.
 
     In this order: nodes in no element are dropped; nodes at the same place become one, and elements of the same
-    nodes too; elements that are clockwise are turned round. Named boundaries keep what remains of
-    them: an edge that was exterior and now lies inside, because two parts were joined there, leaves its boundary.
+    nodes too; elements that are clockwise are turned round; boundaries that have both ends of exterior edges get
+    their mid-side nodes. Named boundaries keep what remains of them: an edge that was exterior and now lies inside,
+    because two parts were joined there, leaves its boundary.
 
     Parameters
     ----------
     tolerance
         Relative to the extent. Nodes on the exterior at most so far apart coincide, if that is also at most 1 % of
         half the shortest edge of their elements; others only if they are at exactly the same place.
+    slits
+        Whether nodes along exterior edges that coincide as a whole stay apart ("keep") or become one ("merge").
+        By default the mesh says so (`Mesh.slits`); if it doesn't, they become one, except where both sides have a
+        node in common: that can be the tip of a plate.
 
     Raises
     ------
     MeshError
+        Where it has to be said what such edges are.
         For what can't be mended: an element of nodes that don't exist or are named twice or aren't finite.
         Folded elements are left as they are, and `validate_mesh` still refuses them.
 
@@ -56,9 +66,32 @@ def repair_mesh(mesh: Mesh, tolerance: float = SAME_PLACE) -> tuple[Mesh, list[s
     for fault in mesh_faults(mesh):
         if fault.unusable:
             raise MeshError(f"{mesh.source}: {fault.text}; this can't be repaired")
-    for step in (_without_orphans, partial(_merged, tolerance=tolerance), _without_duplicates, _turned):
+    if slits is None and mesh.slits:
+        slits = "keep"
+    merge = partial(_merged, tolerance=tolerance, slits=slits)
+    for step in (_without_orphans, merge, _without_duplicates, _turned, _with_mid_sides):
         mesh = step(mesh, done)
-    return mesh, done
+    return replace(mesh, slits=slits == "keep") if mesh.slits != (slits == "keep") else mesh, done
+
+
+def with_slits(mesh: Mesh, slits: Slits = None) -> Mesh:
+    """The mesh whose slits are kept or merged, as told; without being told, as it is.
+
+    A note says what was done. Of a mesh of which nothing can be said the slits can't be merged either.
+    """
+    if slits not in (None, "keep", "merge"):
+        raise OptionError(f"slits must be 'keep' or 'merge', not {slits!r}")
+    if slits is None or (slits == "keep" and mesh.slits):
+        return mesh
+    if slits == "keep":
+        return replace(mesh, slits=True)
+    if any(fault.unusable for fault in mesh_faults(mesh)):
+        return mesh
+    found = find_slits(turn_clockwise(mesh)[0])
+    done: list[str] = []
+    merged = _joined(mesh, done, found.pairs)
+    notes = [f"slits merged: {count(len(found.edges), 'pair')} of edges joined", *done[1:]] if done else []
+    return replace(merged, slits=False, notes=(*merged.notes, *notes))
 
 
 def _counted_from_zero(mesh: Mesh, done: list[str]) -> Mesh:
@@ -70,16 +103,29 @@ def _counted_from_zero(mesh: Mesh, done: list[str]) -> Mesh:
     return replace(mesh, quad8=mesh.quad8 - 1, boundaries=boundaries)
 
 
-def _merged(mesh: Mesh, done: list[str], tolerance: float) -> Mesh:
-    """Coincident nodes become the one with the lowest number."""
-    pairs = np.concatenate([coincident_nodes(mesh), close_nodes(mesh, tolerance)])
+def _merged(mesh: Mesh, done: list[str], tolerance: float, slits: Slits) -> Mesh:
+    """Coincident nodes become one, but those of slits only if that is what was meant."""
+    exactly = coincident_nodes(mesh)
+    pairs = np.concatenate([exactly, close_nodes(mesh, tolerance)])
+    if slits == "merge" or not len(pairs):
+        return _joined(mesh, done, pairs)
+    found = find_slits(turn_clockwise(mesh)[0])
+    if slits == "keep":
+        place = one_per_place(found.pairs, mesh.n_nodes)
+        pairs = pairs[place[pairs[:, 0]] != place[pairs[:, 1]]]
+    elif len(exactly) and found.has_tip:  # where all are only near, they were meant to be one
+        raise MeshError(
+            f"{mesh.source}: {count(len(found.edges), 'pair')} of edges coincide, and both sides have a node in "
+            "common: say whether this is a plate of no thickness (--slits keep) or blocks to be joined (--slits merge)"
+        )
+    return _joined(mesh, done, pairs)
+
+
+def _joined(mesh: Mesh, done: list[str], pairs: Ints) -> Mesh:
+    """The nodes of each of `pairs` become the one with the lowest number."""
     if not len(pairs):
         return mesh
-    graph = sparse.coo_array((np.ones(len(pairs), dtype=bool), pairs.T), shape=(mesh.n_nodes, mesh.n_nodes))
-    _, first, group = np.unique(
-        csgraph.connected_components(graph, directed=False)[1], return_index=True, return_inverse=True
-    )
-    one = first[group].astype(np.int32)
+    one = one_per_place(pairs, mesh.n_nodes)
     quad8 = one[mesh.quad8]
     ordered = np.sort(quad8, axis=1)
     if len(bad := np.flatnonzero((ordered[:, 1:] == ordered[:, :-1]).any(axis=1))):
@@ -91,7 +137,7 @@ def _merged(mesh: Mesh, done: list[str], tolerance: float) -> Mesh:
     done.append(f"merged {count(merged, 'node')} with others at the same place")
     joined = replace(mesh, quad8=quad8, boundaries={})
     before, after = mesh.matched_edges.exterior, joined.matched_edges.exterior
-    boundaries = {}
+    boundaries, lost = {}, dict(mesh.lost)
     for name, boundary in mesh.boundaries.items():
         edges, nodes = one[boundary.edges], one[boundary.nodes]
         inside = edges_among(boundary.edges, before) & ~edges_among(edges, after)
@@ -99,49 +145,11 @@ def _merged(mesh: Mesh, done: list[str], tolerance: float) -> Mesh:
             left = count(int(np.count_nonzero(inside)), "edge")
             done.append(f"removed {left} from boundary {name!r} (now inside the mesh)")
             nodes = np.setdiff1d(nodes, np.setdiff1d(edges[inside], edges[~inside]))
+            if not len(nodes):
+                lost[name] = "it lies inside the mesh, where nodes were merged"
+                continue
         boundaries[name] = Boundary(edges[~inside], nodes)
-    return _compact(replace(joined, boundaries=boundaries))
-
-
-def close_nodes(mesh: Mesh, tolerance: float = SAME_PLACE) -> Ints:
-    """Pairs of nodes that nearly coincide, on edges that no other element has or that don't match: int32 (n, 2).
-
-    They are at most tolerance x extent apart, and at most 1 % of half the shortest edge of the elements of each.
-    Of nodes at exactly the same place one is looked at. Where parts of a mesh should be connected and aren't, this
-    is where the nodes are.
-    """
-    edges = mesh.matched_edges
-    suspect = np.zeros(mesh.n_nodes, dtype=bool)
-    for elements in edges.mismatches.values():
-        suspect[mesh.quad8[elements]] = True
-    if edges.mismatches:  # also the nodes of their neighbours
-        suspect[mesh.quad8[suspect[mesh.quad8].any(axis=1)]] = True
-    suspect[edges.exterior] = True
-    z = np.stack([mesh.x, mesh.y], axis=1)
-    shortest = _shortest_edges(mesh.quad8[suspect[mesh.quad8].any(axis=1)], z)
-    nodes = np.flatnonzero(suspect)
-    nodes = nodes[np.unique(z[nodes], axis=0, return_index=True)[1]]
-    if len(nodes) < 2:
-        return np.empty((0, 2), dtype=np.int32)
-    reach = np.minimum(tolerance * mesh.extent, _OF_EDGE * shortest[nodes])
-    known = min(_NEIGHBOURS, len(nodes))
-    from scipy.spatial import cKDTree  # here, as it takes a tenth of a second to import
-
-    apart, other = cKDTree(z[nodes]).query(z[nodes], k=known, distance_upper_bound=np.nextafter(reach.max(), np.inf))
-    place, rank = np.nonzero(apart <= reach[:, None])
-    pairs = np.stack([place, other[place, rank]], axis=1)
-    pairs = pairs[(pairs[:, 0] != pairs[:, 1]) & (apart[place, rank] <= reach[pairs[:, 1]])]
-    found: Ints = np.unique(np.sort(nodes[pairs], axis=1), axis=0).astype(np.int32)
-    return found
-
-
-def _shortest_edges(quad8: Ints, z: Floats) -> Floats:
-    """Of each node in `quad8` the least distance from a mid-side to a corner in its elements: (n_nodes,); else ∞."""
-    ends = quad8[:, q8.EDGES[:, [0, 2]]]  # (n, 4, 2)
-    least = np.linalg.norm(z[ends] - z[quad8[:, q8.EDGES[:, 1]]][:, :, None], axis=-1).min(axis=(1, 2))
-    shortest = np.full(len(z), np.inf)
-    np.minimum.at(shortest, quad8.ravel(), np.repeat(least, 8))
-    return shortest
+    return _compact(replace(joined, boundaries=boundaries, lost=lost))
 
 
 def _without_duplicates(mesh: Mesh, done: list[str]) -> Mesh:
@@ -161,6 +169,17 @@ def _turned(mesh: Mesh, done: list[str]) -> Mesh:
     if number:
         done.append(f"reversed {count(number, 'element')} that {verb(number, 'were')} clockwise")
     return turned
+
+
+def _with_mid_sides(mesh: Mesh, done: list[str]) -> Mesh:
+    """Boundaries that have both ends of exterior edges get the edges."""
+    boundaries = dict(mesh.boundaries)
+    for name, boundary in mesh.boundaries.items():
+        if len(half := half_edges(mesh, name)):
+            done.append(f"added {count(len(half), 'mid-side node')} and the edges there to boundary {name!r}")
+            nodes = np.concatenate([boundary.nodes, half[:, 1]])
+            boundaries[name] = Boundary(np.concatenate([boundary.edges, half]), nodes)
+    return replace(mesh, boundaries=boundaries) if boundaries != dict(mesh.boundaries) else mesh
 
 
 def _without_orphans(mesh: Mesh, done: list[str]) -> Mesh:

@@ -74,7 +74,7 @@ def solve(
         Options of the backends.
     **options
         `solver`, `rtol`, `atol`, `maxiter`, `monitor`, `solver_options`, `observers`, `on_event`,
-        `cancel`, `boundary_tolerance`, `by_position`, `scale`, `outputs`: see `RunOptions`.
+        `cancel`, `boundary_tolerance`, `by_position`, `scale`, `slits`, `outputs`: see `RunOptions`.
 
     Returns
     -------

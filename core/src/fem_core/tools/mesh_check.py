@@ -13,7 +13,7 @@ from fem_core.backends.default import DefaultBackend
 from fem_core.errors import MeshError, ProblemError
 from fem_core.io.files import ReadOptions, completed, read_problem, unvalidated
 from fem_core.mesh import quad8 as q8
-from fem_core.mesh.boundaries import complete, mesh_notes
+from fem_core.mesh.boundaries import complete, mesh_doubts, mesh_notes
 from fem_core.mesh.geometry import (
     Fault,
     det_jacobian,
@@ -25,7 +25,7 @@ from fem_core.mesh.geometry import (
 )
 from fem_core.mesh.mesh import SAME_PLACE, Mesh
 from fem_core.mesh.quality import LIMITS, Quality, element_quality
-from fem_core.mesh.repair import close_nodes, repair_mesh
+from fem_core.mesh.repair import repair_mesh, with_slits
 from fem_core.plugins.registry import REGISTRY
 from fem_core.problem import INFLOW, Dirichlet, Problem, Robin, boundary_names, boundary_nodes
 from fem_core.solvers.auto import choose
@@ -202,9 +202,9 @@ def check_mesh(
     >>> check.solvable, sorted(check.costs), [(one.name, one.edges) for one in check.boundaries]
     (True, ['cg', 'direct', 'mg'], [('inlet', 2), ('outlet', 2), ('walls', 12)])
     """
-    given = unvalidated(mesh, options)
+    given = with_slits(unvalidated(mesh, options), options.get("slits"))
     problem = (None if isinstance(mesh, Mesh) else read_problem(mesh)) or _DEFAULT
-    solve_it = partial(solve_faults, problem=problem, options=options)
+    left = partial(mending_faults, problem=problem, options=options)
     faults: list[Fault] = []
     try:
         part, numbers = validate_mesh(given), np.arange(given.n_elements, dtype=np.int32)
@@ -219,11 +219,11 @@ def check_mesh(
         orphan_nodes=given.n_nodes - int(np.count_nonzero(used)), memory=memory,
     )  # fmt: skip
     if not part.n_elements:
-        mending = _mending(given, merge_tolerance, solve_it)
+        mending = _mending(given, merge_tolerance, left)
         return found(mesh=part, faults=tuple(faults), warnings=given.warnings, mending=mending)
     part = complete(part, options.get("boundary_tolerance", SAME_PLACE), options.get("by_position", False))
     faults += _problem_faults(part, problem, sound=not faults)
-    mending = _mending(given, merge_tolerance, solve_it) if faults else ()
+    mending = _mending(given, merge_tolerance, left) if faults else ()
     problem = problem if faults else problem.on(part)
     costs = {} if faults else _costs(part, problem)
     if costs and memory is not None and (least := min(cost.memory for cost in costs.values())) > memory:
@@ -272,6 +272,15 @@ def solve_faults(mesh: Mesh, problem: Problem | None = None, options: ReadOption
     return faults or _problem_faults(completed(mesh, options), problem or _DEFAULT, sound=True)
 
 
+def mending_faults(mesh: Mesh, problem: Problem | None = None, options: ReadOptions = _NO_OPTIONS) -> list[Fault]:
+    """Why a mesh that was repaired isn't mended: its faults, or else doubts that a repair should leave none of."""
+    problem = problem or _DEFAULT
+    names = [one.boundary for one in problem.conditions]
+    return solve_faults(mesh, problem, options) or [
+        Fault(text) for text in mesh_doubts(completed(mesh, options), names)
+    ]
+
+
 def _mending(mesh: Mesh, merge_tolerance: float, faults_of: Callable[[Mesh], list[Fault]]) -> tuple[str, ...]:
     try:
         mended, done = repair_mesh(mesh, merge_tolerance)
@@ -314,11 +323,7 @@ def _warnings(mesh: Mesh, numbers: Ints, problem: Problem, quality: Quality) -> 
                 f"at a single point there, and the flow is singular; name the {name} in the mesh, or increase the "
                 "boundary tolerance"
             )
-    pairs = close_nodes(mesh)
-    if len(pairs):
-        a, b = pairs[0]
-        number = f"{count(len(pairs), 'pair')} of nodes nearly {verb(len(pairs), 'coincide')}"
-        yield f"{number}, such as {a} and {b}: elements there aren't connected"
+    yield from mesh_doubts(mesh, [one.boundary for one in problem.conditions])
     suspect = np.flatnonzero(quality.jacobian <= 0)
     folded = numbers[suspect[(det_jacobian(replace(mesh, quad8=mesh.quad8[suspect])) > 0).all(axis=1)]]
     if len(folded):
