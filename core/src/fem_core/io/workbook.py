@@ -113,7 +113,7 @@ class Workbook:
             return sheet
         near = self.nearest(name)
         which = f"the sheet {near!r}" if near else f"the sheet with {content}"
-        found = ", ".join(self.titles) or "none"
+        found = ", ".join(map(one_line, self.titles)) or "none"
         raise MeshError(f"{self.path}: there is no sheet {name!r}; found: {found}; rename {which} to {name}")
 
     def nearest(self, name: str) -> str | None:
@@ -133,7 +133,7 @@ class Sheet:
 
     def __init__(self, book: Workbook, title: str) -> None:
         self.book, self.title = book, title
-        self.name = title.strip()
+        self.name = one_line(title)
 
     def place(self, row: int, column: int) -> str:
         """A cell as people write it: `conec!C14`."""
@@ -168,7 +168,7 @@ class Sheet:
             for column, (value, cell) in enumerate(zip(*pair, strict=True)):
                 no_value = value.value is None and value.data_type == "n"  # an empty text is a value
                 if no_value and cell.data_type == "f" and column in columns:
-                    formula = " ".join(str(getattr(cell.value, "text", cell.value)).split())
+                    formula = one_line(getattr(cell.value, "text", cell.value))
                     text = f"the formula {formula:.40} has no stored value; open the workbook in Excel and save it"
                     self.refuse(number, column, text)
 
@@ -191,7 +191,7 @@ class Sheet:
             case str() if is_error(value):
                 text = f"the cell holds the error {value}; correct its formula"
             case str() if is_number(value):
-                text = f"the number {' '.join(value.split()):.40} is stored as text; convert it to a number"
+                text = f"the number {one_line(value):.40} is stored as text; convert it to a number"
             case _:
                 text = f"{value!r:.40} is not {wanted}"
         self.refuse(row, column, text)
@@ -236,6 +236,11 @@ class Sheet:
                 yield from tag.findall(text, 0, max(cut, 0))
                 rest = text[cut:] if cut >= 0 and len(text) - cut < _LONGEST_TAG else b""
             yield from tag.findall(rest)
+
+
+def one_line(text: object) -> str:
+    """What a person wrote into a cell, in one line, for a message: its first 80 characters."""
+    return " ".join(str(text)[:80].split())
 
 
 def is_number(text: str) -> bool:

@@ -22,7 +22,7 @@ from fem_core.errors import MeshError
 from fem_core.io.checks import check_names, check_plane, lacking, positions
 from fem_core.io.headings import EDGE, NODES, boundary_columns, conec_columns, coord_columns
 from fem_core.io.table import NUMBERS, Rows, Table
-from fem_core.io.workbook import MOST_ROWS, Sheet, Workbook, column_name, is_error, opened
+from fem_core.io.workbook import MOST_ROWS, Sheet, Workbook, column_name, is_error, one_line, opened
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.support.wording import count
 from fem_core.types import Array, Ints
@@ -51,7 +51,7 @@ def read(path: Path) -> Mesh:
         boundaries, notes = _boundaries(book, nodes)
         others = book.left_aside
     if others:
-        notes.append(f"sheets left aside: {', '.join(others)}")
+        notes.append(f"sheets left aside: {', '.join(map(one_line, others))}")
     lost = {
         name.strip(): "it is a sheet, but the edges must be in the sheet boundaries" for name in others if _end(name)
     }
