@@ -94,6 +94,14 @@ class Workbook:
         self._stack.callback(book.close)
         return book
 
+    @cached_property
+    def must_compute(self) -> bool:
+        """Whether Excel is to compute all formulas when it opens the workbook, as its writer couldn't."""
+        with zipfile.ZipFile(self.path) as archive:
+            if "xl/workbook.xml" not in archive.namelist():
+                return False
+            return bool(re.search(rb'<(\w+:)?calcPr\s[^<>]*fullCalcOnLoad="(1|true)"', archive.read("xl/workbook.xml")))
+
     @property
     def titles(self) -> list[str]:
         """The names of the sheets."""
@@ -223,6 +231,12 @@ class Sheet:
             yield f"sheet {self.name}: {count(hidden, 'hidden row')} {verb(hidden, 'are')} read like the others"
         if self.book.stored[self.title].sheet_state != "visible":
             yield f"sheet {self.name} is hidden, and read all the same"
+
+    def warnings(self) -> Iterator[str]:
+        """What may be wrong with stored values: libraries store 0 with a formula, or what was there before."""
+        if self.book.must_compute and any(self._tags(b"f")):
+            text = "has formulas that the program that wrote the workbook did not compute: their values may be wrong"
+            yield f"sheet {self.name} {text}; open the workbook in Excel and save it"
 
     def _tags(self, name: bytes) -> Iterator[bytes]:
         """The opening tags of this name in the sheet's XML, for what openpyxl doesn't tell of a sheet read by rows."""
