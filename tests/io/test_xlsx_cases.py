@@ -303,9 +303,15 @@ def test_a_cell_that_holds_no_number(book, value, said):
 
 
 def test_formulas_with_a_stored_value_are_numbers(book):
+    # With a warning if the program that stored it can't compute: XlsxWriter stores 0.
     path = book(coord={"A2": "=1-1"})
     change_part(path, "sheet1", lambda text: re.sub(rb"(<f>1-1</f>)<v ?(/>|></v>)", rb"\1<v>0</v>", text))
-    assert_is_the_duct(path)
+    said = (
+        "sheet coord has formulas that the program that wrote the workbook did not compute: their values may be wrong"
+    )
+    assert [text.partition(";")[0] for text in assert_is_the_duct(path).warnings] == [said]
+    change_part(path, "xl/workbook.xml", lambda text: text.replace(b'fullCalcOnLoad="1"', b""))
+    assert assert_is_the_duct(path).warnings == assert_is_the_duct(book()).warnings == ()
 
 
 @pytest.mark.parametrize("sheet", ["coord", "conec"])

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from fem_core.io.workbook import Row, Sheet, column_name, is_number
+from fem_core.io.workbook import Row, Sheet, column_name, is_number, one_line
 from fem_core.support.wording import count
 
 NODES = tuple(f"N{i}" for i in range(1, 9))
@@ -102,10 +102,6 @@ def _all_numbers(first: Row) -> bool:
     return all(type(cell) in (int, float) for cell in first if cell is not None)
 
 
-def _shown(heading: object) -> str:
-    return " ".join(str(heading)[:80].split())
-
-
 def _plain(heading: object) -> str:
     """A heading as it is compared; what is longer than 80 characters is none of ours.
 
@@ -122,7 +118,7 @@ def _named(
     columns: dict[str, int] = {}
     aside: dict[int, str] = {}
     for column in _filled(first):
-        text = _shown(first[column])
+        text = one_line(first[column])
         name = name_of(column, text)
         if name in columns:
             other = sheet.place(1, columns[name])
@@ -143,7 +139,7 @@ def _check_found(sheet: Sheet, first: Row, columns: Mapping[str, int], wanted: S
     for column in _filled(first):
         if isinstance(first[column], str) and is_number(first[column]):
             sheet.refuse_value(1, column, first[column], "a heading")
-    found = ", ".join(f"{_shown(first[column]):.20}" for column in _filled(first)[:12])
+    found = ", ".join(f"{one_line(first[column]):.20}" for column in _filled(first)[:12])
     text = f"the first row has no heading {', '.join(missing)}; it has {found}"
     sheet.refuse(1, _filled(first)[0], f"{text}; the first row must be headings or numbers")
 

@@ -27,7 +27,7 @@ class Rows:
         first = next(rows, None)
         if first is None:
             sheet.refuse(1, 0, "the sheet is empty")
-        self._seen = tuple(sheet.notes())
+        self._seen, self.warnings = tuple(sheet.notes()), tuple(sheet.warnings())
         layout = columns_of(sheet, first[1])
         self.columns, self.headed = layout.columns, layout.headed
         self.first = 2 if layout.headed else 1
@@ -79,7 +79,7 @@ class Table:
             numbers.extend(cells)
         values = np.frombuffer(numbers).reshape(-1, len(places)).T
         self.values: Mapping[str, Floats] = dict(zip(rows.columns, values, strict=True))
-        self.notes = rows.notes
+        self.notes, self.warnings = rows.notes, rows.warnings
 
     def place(self, i: int, name: str) -> str:
         """The cell of row i of the data, from 0, in a column."""

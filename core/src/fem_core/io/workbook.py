@@ -94,6 +94,14 @@ class Workbook:
         self._stack.callback(book.close)
         return book
 
+    @cached_property
+    def must_compute(self) -> bool:
+        """Whether Excel is to compute all formulas when it opens the workbook, as its writer couldn't."""
+        with zipfile.ZipFile(self.path) as archive:
+            if "xl/workbook.xml" not in archive.namelist():
+                return False
+            return bool(re.search(rb'<(\w+:)?calcPr\s[^<>]*fullCalcOnLoad="(1|true)"', archive.read("xl/workbook.xml")))
+
     @property
     def titles(self) -> list[str]:
         """The names of the sheets."""
@@ -113,7 +121,7 @@ class Workbook:
             return sheet
         near = self.nearest(name)
         which = f"the sheet {near!r}" if near else f"the sheet with {content}"
-        found = ", ".join(self.titles) or "none"
+        found = ", ".join(map(one_line, self.titles)) or "none"
         raise MeshError(f"{self.path}: there is no sheet {name!r}; found: {found}; rename {which} to {name}")
 
     def nearest(self, name: str) -> str | None:
@@ -133,7 +141,7 @@ class Sheet:
 
     def __init__(self, book: Workbook, title: str) -> None:
         self.book, self.title = book, title
-        self.name = title.strip()
+        self.name = one_line(title)
 
     def place(self, row: int, column: int) -> str:
         """A cell as people write it: `conec!C14`."""
@@ -168,7 +176,7 @@ class Sheet:
             for column, (value, cell) in enumerate(zip(*pair, strict=True)):
                 no_value = value.value is None and value.data_type == "n"  # an empty text is a value
                 if no_value and cell.data_type == "f" and column in columns:
-                    formula = " ".join(str(getattr(cell.value, "text", cell.value)).split())
+                    formula = one_line(getattr(cell.value, "text", cell.value))
                     text = f"the formula {formula:.40} has no stored value; open the workbook in Excel and save it"
                     self.refuse(number, column, text)
 
@@ -191,7 +199,7 @@ class Sheet:
             case str() if is_error(value):
                 text = f"the cell holds the error {value}; correct its formula"
             case str() if is_number(value):
-                text = f"the number {' '.join(value.split()):.40} is stored as text; convert it to a number"
+                text = f"the number {one_line(value):.40} is stored as text; convert it to a number"
             case _:
                 text = f"{value!r:.40} is not {wanted}"
         self.refuse(row, column, text)
@@ -224,6 +232,12 @@ class Sheet:
         if self.book.stored[self.title].sheet_state != "visible":
             yield f"sheet {self.name} is hidden, and read all the same"
 
+    def warnings(self) -> Iterator[str]:
+        """What may be wrong with stored values: libraries store 0 with a formula, or what was there before."""
+        if self.book.must_compute and any(self._tags(b"f")):
+            text = "has formulas that the program that wrote the workbook did not compute: their values may be wrong"
+            yield f"sheet {self.name} {text}; open the workbook in Excel and save it"
+
     def _tags(self, name: bytes) -> Iterator[bytes]:
         """The opening tags of this name in the sheet's XML, for what openpyxl doesn't tell of a sheet read by rows."""
         tag = re.compile(rb"<(?:\w+:)?%s[\s>/][^<>]*" % name)
@@ -236,6 +250,11 @@ class Sheet:
                 yield from tag.findall(text, 0, max(cut, 0))
                 rest = text[cut:] if cut >= 0 and len(text) - cut < _LONGEST_TAG else b""
             yield from tag.findall(rest)
+
+
+def one_line(text: object) -> str:
+    """What a person wrote into a cell, in one line, for a message: its first 80 characters."""
+    return " ".join(str(text)[:80].split())
 
 
 def is_number(text: str) -> bool:

@@ -22,7 +22,7 @@ from fem_core.errors import MeshError
 from fem_core.io.checks import check_names, check_plane, lacking, positions
 from fem_core.io.headings import EDGE, NODES, boundary_columns, conec_columns, coord_columns
 from fem_core.io.table import NUMBERS, Rows, Table
-from fem_core.io.workbook import MOST_ROWS, Sheet, Workbook, column_name, is_error, opened
+from fem_core.io.workbook import MOST_ROWS, Sheet, Workbook, column_name, is_error, one_line, opened
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.support.wording import count
 from fem_core.types import Array, Ints
@@ -48,15 +48,17 @@ def read(path: Path) -> Mesh:
         wanted = np.stack([conec.whole(name, "a node number") for name in NODES], axis=1)
         quad8 = nodes.find(wanted, lambda i: conec.place(i // len(NODES), NODES[i % len(NODES)]))
         conec.distinct("Elem", "an element number")
-        boundaries, notes = _boundaries(book, nodes)
+        boundaries, warnings, notes = _boundaries(book, nodes)
         others = book.left_aside
+    warnings = (*coord.warnings, *conec.warnings, *warnings)
+    notes = (*coord.notes, *conec.notes, *notes)
     if others:
-        notes.append(f"sheets left aside: {', '.join(others)}")
+        notes += (f"sheets left aside: {', '.join(map(one_line, others))}",)
     lost = {
         name.strip(): "it is a sheet, but the edges must be in the sheet boundaries" for name in others if _end(name)
     }
     x, y = coord.values["X"], coord.values["Y"]
-    return Mesh(x, y, quad8, boundaries, path.name, notes=(*coord.notes, *conec.notes, *notes), lost=lost)
+    return Mesh(x, y, quad8, boundaries, path.name, warnings, notes, lost)
 
 
 def _end(name: str) -> bool:
@@ -94,14 +96,14 @@ class _Nodes:
         raise MeshError(f"{self._path}: {place(first)}: there is no node {wanted.flat[first]}: {where}{more}")
 
 
-def _boundaries(book: Workbook, nodes: _Nodes) -> tuple[dict[str, Boundary], list[str]]:
-    """The boundaries in the sheet of this name, and what is to be noted of it."""
+def _boundaries(book: Workbook, nodes: _Nodes) -> tuple[dict[str, Boundary], tuple[str, ...], tuple[str, ...]]:
+    """The boundaries in the sheet of this name, and the warnings and notes on it."""
     sheet = book.sheet("boundaries")
     if sheet is None:
         if near := book.nearest("boundaries"):
             text = "name it boundaries, or otherwise to leave it aside"
             raise MeshError(f"{book.path}: the sheet {near!r} is not read, only one named boundaries is; {text}")
-        return {}, []
+        return {}, (), ()
     rows = Rows(sheet, boundary_columns)
     names: list[str] = []
     cells: list[list[tuple[int, int, int]]] = []
@@ -119,7 +121,7 @@ def _boundaries(book: Workbook, nodes: _Nodes) -> tuple[dict[str, Boundary], lis
         if len(row) == 3:
             edges[name].append(row)
     boundaries = {name: Boundary(np.array(edges[name]), np.concatenate(all_nodes[name])) for name in edges}
-    return boundaries, list(rows.notes)
+    return boundaries, rows.warnings, rows.notes
 
 
 def _boundary_cells(rows: Rows) -> Iterator[tuple[int, str, list[tuple[int, int]]]]:
