@@ -9,7 +9,7 @@ import pytest
 from fem_core import Boundary, Mesh, MeshError, assemble_system, solve, validate_mesh, with_boundaries
 from fem_core.mesh import det_jacobian
 from fem_core.mesh import quad8 as q8
-from fem_core.mesh.geometry import mesh_faults
+from fem_core.mesh.geometry import edge_lengths, mesh_faults
 from hypothesis import given
 from meshes import distorted, small_meshes, squares
 
@@ -159,6 +159,7 @@ def test_a_nan_that_signals():
     x.view(np.uint64)[4] = 0x7FF4000000000000
     (fault,) = mesh_faults(replace(mesh, x=x))
     assert fault.text == "node 4 has NaN or infinite coordinates"
+    assert np.isnan(edge_lengths(replace(mesh, x=x), mesh.quad8[1:2, [1, 5, 2]])).all()
 
 
 @pytest.mark.parametrize(
