@@ -31,7 +31,7 @@ _Arrays = dict[tuple[str, str], tuple[dict[str, str], list[str]]]
 
 
 def is_whole(attributes: dict[str, str]) -> bool:
-    """Whether the array with these attributes holds whole numbers."""
+    """Whether the array with these attributes is of a type that has whole numbers only."""
     return _KINDS.get(attributes.get("type", ""), "f")[0] in "iu"
 
 
@@ -121,13 +121,13 @@ class Grid:
             raise MeshError(f"{self.path}: the piece has no {name}")
         return int(text)
 
-    def whole_numbers(self, section: str) -> list[str]:
-        """Names of the arrays in a section that have one whole number for each point or cell."""
-        return [
-            name
+    def numbers(self, section: str) -> dict[str, bool]:
+        """The arrays in a section that have one number for each point or cell: whether it is of a whole type."""
+        return {
+            name: is_whole(attributes)
             for (parent, name), (attributes, _) in self.arrays.items()
-            if parent == section and is_whole(attributes) and attributes.get("NumberOfComponents", "1") in ("0", "1")
-        ]
+            if parent == section and attributes.get("NumberOfComponents", "1") in ("0", "1")
+        }
 
     def array(self, parent: str, name: str, size: int) -> Array:
         """The array of this name below `parent`, the first one if it is empty; it must hold `size` numbers."""
