@@ -125,12 +125,12 @@ def test_only_the_first_elements_are_named_and_all_are_counted():
 def test_a_node_twice_in_an_element():
     # A degenerate quadrilateral (a triangle in disguise), with det J > 0 at every Gauss point.
     mesh = squares(2)
-    assert refusal(changed(mesh, quad8={(2, 6): mesh.quad8[2, 3]})) == (
+    assert refusal(changed(mesh, quad8={(2, 6): mesh.quad8[2, 3]})).startswith(
         "element 2 has a corner as a mid-side node; each side needs a node of its own in its middle"
     )
-    assert refusal(changed(mesh, quad8={(2, 6): mesh.quad8[2, 5]})) == "element 2 names the same node twice"
+    assert refusal(changed(mesh, quad8={(2, 6): mesh.quad8[2, 5]})).startswith("element 2 names the same node twice")
     collapsed = changed(mesh, quad8={(2, 3): mesh.quad8[2, 2], (2, 6): mesh.quad8[2, 2]})
-    assert refusal(collapsed) == (
+    assert refusal(collapsed).startswith(
         "element 2 repeats a corner: triangles written as quadrilaterals; mesh with quadrilaterals only"
     )
 

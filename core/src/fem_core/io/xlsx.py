@@ -56,7 +56,8 @@ def read(path: Path) -> Mesh:
         name.strip(): "it is a sheet, but the edges must be in the sheet boundaries" for name in others if _end(name)
     }
     x, y = coord.values["X"], coord.values["Y"]
-    return Mesh(x, y, quad8, boundaries, path.name, notes=(*coord.notes, *conec.notes, *notes), lost=lost)
+    notes = [*coord.notes, *conec.notes, *nodes.notes, *notes]
+    return Mesh(x, y, quad8, boundaries, path.name, notes=tuple(notes), lost=lost)
 
 
 def _end(name: str) -> bool:
@@ -71,10 +72,11 @@ class _Nodes:
         given = coord.distinct("Node", "a node number")
         self._given, n = given is not None, len(coord.values["X"])
         self._numbers = np.arange(1, n + 1) if given is None else given
+        self.notes: tuple[str, ...] = ()
         if "Z" in coord.values:
             points = np.stack([coord.values[axis] for axis in "XYZ"], axis=1)
             try:
-                check_plane(self._path, points, self._numbers)
+                self.notes = check_plane(self._path, points, self._numbers)
             except MeshError as error:
                 hint = "" if coord.headed or self._given else "; if the columns are Node, X and Y, give them headings"
                 raise MeshError(f"{error}{hint}") from None
