@@ -76,6 +76,27 @@ def test_a_node_of_no_element_may_be_anywhere(tmp_path):
     assert not mesh.notes
 
 
+@pytest.mark.parametrize("suffix", [".npz", ".h5"])
+def test_z_as_an_array_of_its_own(tmp_path, suffix):
+    # As in the other formats; an array of another shape is something else.
+    path = tmp_path / f"mesh{suffix}"
+
+    def written(z: np.ndarray) -> Path:
+        arrays = {"x": DUCT.x, "y": DUCT.y, "quad8": DUCT.quad8, "z": z}
+        if suffix == ".npz":
+            np.savez(path, **arrays)
+            return path
+        with h5py.File(path, "w") as file:
+            for name, values in arrays.items():
+                file[name] = values
+        return path
+
+    for z in (0 * DUCT.x, 1e-10 * DUCT.x, np.array([1.0, 2.0])):
+        assert not read_mesh(written(z)).notes
+    assert read_mesh(written(0 * DUCT.x + 3)).notes == ("the mesh lies in the plane z = 3, and is solved in it",)
+    assert "have z other than 0, and z isn't the same everywhere (0 to 2)" in refusal(written(DUCT.x))
+
+
 def test_points_beyond_all_numbers_are_no_excuse():
     # An extent that overflows must not make the tolerance infinite.
     points = np.array([[-1e308, 0, 0], [1e308, 0, 1], [0, np.inf, 0]])
@@ -371,6 +392,19 @@ def test_tags_of_lines(tmp_path, name, kind):
     mesh = read_mesh(vtu(tmp_path / "mesh.vtu", cells_of(kind=kind), {name: tags_of()}))
     assert {name: len(one.edges) for name, one in mesh.boundaries.items()} == {"1": 2, "2": 2, "3": 4, "walls": 0}
     assert solved(mesh, ON_TAGS).u.max() == pytest.approx(5)
+
+
+@pytest.mark.parametrize("kind", ["Float64", "Float32", "UInt8"])
+def test_tags_of_another_type(tmp_path, kind):
+    # ParaView's filters make floats of them.
+    path = vtu(tmp_path / "mesh.vtu", cells_of(), {"gmsh:physical": tags_of()}, kind=kind)
+    assert solved(path, ON_TAGS).u.max() == pytest.approx(5)
+
+
+@pytest.mark.parametrize("bad", [1.5, np.nan, 1e300])
+def test_tags_that_are_no_numbers_of_groups(tmp_path, bad):
+    path = vtu(tmp_path / "mesh.vtu", cells_of(), {"cell_tags": [bad, *tags_of()[1:]]}, kind="Float64")
+    assert "CellData/cell_tags must hold whole numbers, the tags of boundaries" in refusal(path)
 
 
 def test_groups_go_before_curves(tmp_path):

@@ -247,9 +247,11 @@ def test_five_columns_without_headings_are_not_coordinates(book):
 
 def test_z_other_than_0_is_refused(book):
     tilted = [["X", "Y", "Z"], *([*row, row[0]] for row in XY)]
-    assert "have z other than 0; the mesh must lie in the x-y plane" in refusal(book({"coord": tilted}))
+    assert "have z other than 0, and z isn't the same everywhere (0 to " in refusal(book({"coord": tilted}))
+    level = [["X", "Y", "Z"], *([*row, 5] for row in XY)]
+    assert "the mesh lies in the plane z = 5, and is solved in it" in read_mesh(book({"coord": level})).notes
     said = refusal(book({"coord": [[i + 1, *row] for i, row in enumerate(XY)]}))  # or is the third one y?
-    assert said.endswith("the x-y plane; if the columns are Node, X and Y, give them headings")
+    assert said.endswith("parallel to it; if the columns are Node, X and Y, give them headings")
 
 
 def test_other_columns_and_sheets_are_left_aside_with_a_note(book):

@@ -9,7 +9,7 @@ import pytest
 from fem_core import Boundary, Mesh, MeshError, assemble_system, solve, validate_mesh, with_boundaries
 from fem_core.mesh import det_jacobian
 from fem_core.mesh import quad8 as q8
-from fem_core.mesh.geometry import mesh_faults
+from fem_core.mesh.geometry import edge_lengths, mesh_faults
 from hypothesis import given
 from meshes import distorted, small_meshes, squares
 
@@ -125,12 +125,12 @@ def test_only_the_first_elements_are_named_and_all_are_counted():
 def test_a_node_twice_in_an_element():
     # A degenerate quadrilateral (a triangle in disguise), with det J > 0 at every Gauss point.
     mesh = squares(2)
-    assert refusal(changed(mesh, quad8={(2, 6): mesh.quad8[2, 3]})) == (
+    assert refusal(changed(mesh, quad8={(2, 6): mesh.quad8[2, 3]})).startswith(
         "element 2 has a corner as a mid-side node; each side needs a node of its own in its middle"
     )
-    assert refusal(changed(mesh, quad8={(2, 6): mesh.quad8[2, 5]})) == "element 2 names the same node twice"
+    assert refusal(changed(mesh, quad8={(2, 6): mesh.quad8[2, 5]})).startswith("element 2 names the same node twice")
     collapsed = changed(mesh, quad8={(2, 3): mesh.quad8[2, 2], (2, 6): mesh.quad8[2, 2]})
-    assert refusal(collapsed) == (
+    assert refusal(collapsed).startswith(
         "element 2 repeats a corner: triangles written as quadrilaterals; mesh with quadrilaterals only"
     )
 
@@ -159,6 +159,7 @@ def test_a_nan_that_signals():
     x.view(np.uint64)[4] = 0x7FF4000000000000
     (fault,) = mesh_faults(replace(mesh, x=x))
     assert fault.text == "node 4 has NaN or infinite coordinates"
+    assert np.isnan(edge_lengths(replace(mesh, x=x), mesh.quad8[1:2, [1, 5, 2]])).all()
 
 
 @pytest.mark.parametrize(

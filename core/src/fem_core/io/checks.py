@@ -57,6 +57,13 @@ def check_plane(path: Path, points: Floats, labels: Array, quad8: Array | None =
     )
 
 
+def check_z(path: Path, x: Floats, y: Floats, z: Floats | None) -> tuple[str, ...]:
+    """`check_plane` of nodes whose coordinates are arrays of their own; z may be absent."""
+    if z is None or not (x.shape == y.shape == z.shape == (z.size,)):
+        return ()
+    return check_plane(path, np.stack([x, y, z], axis=1), np.arange(z.size)) if z.any() else ()
+
+
 def without_bom(text: bytes) -> bytes:
     """The bytes of a text without the byte order mark that some editors put before it."""
     return text.removeprefix(codecs.BOM_UTF8)

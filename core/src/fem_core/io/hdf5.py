@@ -23,7 +23,7 @@ import numpy as np
 
 from fem_core.errors import FemError, MeshError
 from fem_core.io import vtk
-from fem_core.io.checks import check_claim, lacks
+from fem_core.io.checks import check_claim, check_z, lacks
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.problem import Dirichlet, Fluid, Problem, Robin, nodal_values
 from fem_core.results import RESULT_VERSION, UNITS, Fields, Report, to_json
@@ -35,6 +35,8 @@ _SMALL = 1 << 12
 
 def read(path: Path) -> Mesh:
     """The mesh in an HDF5 file. Raises MeshError naming the file and what was found."""
+    import h5py
+
     with _open(path) as file:
         try:
             for name in ("x", "y", "quad8"):
@@ -42,7 +44,10 @@ def read(path: Path) -> Mesh:
                     raise lacks(path, name, (_described(file, other) for other in file))
             found = {name: _dataset(file, name, path) for name in ("x", "y", "quad8")}
             slits = bool(file.attrs.get("slits", False))
-            return Mesh(**found, boundaries=_boundaries(file, path), source=path.name, slits=slits)
+            is_there = isinstance(file.get("z", getlink=True), h5py.HardLink) and isinstance(file["z"], h5py.Dataset)
+            notes = check_z(path, found["x"], found["y"], _dataset(file, "z", path) if is_there else None)
+            boundaries = _boundaries(file, path)
+            return Mesh(**found, boundaries=boundaries, source=path.name, notes=notes, slits=slits)
         except (OSError, RuntimeError, ValueError, TypeError, KeyError, MemoryError) as error:
             raise MeshError(f"{path}: damaged HDF5 file ({_first_line(error)})") from None
 

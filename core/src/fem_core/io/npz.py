@@ -1,7 +1,7 @@
 """NumPy's archive: meshes and results, as arrays by name; never a pickle.
 
-A mesh is `x`, `y`, `quad8`, and `boundaries/NAME/edges` and `…/nodes`, as in HDF5; `slits` says that
-edges that coincide are meant (`Mesh.slits`). A result adds `u`, `velocity`,
+A mesh is `x`, `y`, `quad8`, and `boundaries/NAME/edges` and `…/nodes`, as in HDF5; `z` may be there if it is the same
+everywhere, and `slits` says that edges that coincide are meant (`Mesh.slits`). A result adds `u`, `velocity`,
 `speed`, `pressure`, `history`, `version`, `converged`, and the `report` as JSON.
 """
 
@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from fem_core.errors import MeshError
-from fem_core.io.checks import SMALL, check_claim, lacks, result_warning
+from fem_core.io.checks import SMALL, check_claim, check_z, lacks, result_warning
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.results import RESULT_VERSION, UNITS, Fields, to_json
 
-_MEMBER = re.compile(r"(x|y|quad8|slits|boundaries/([^/]+)/(edges|nodes))\.npy")
+_MEMBER = re.compile(r"(x|y|z|quad8|slits|boundaries/([^/]+)/(edges|nodes))\.npy")
 _RESULT = {"u.npy", "velocity.npy"}
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
@@ -49,7 +49,8 @@ def read(path: Path) -> Mesh:
     }
     warnings = (result_warning(path),) if every.keys() >= _RESULT else ()
     slits = bool(np.any(found.get("slits", False)))
-    return Mesh(found["x"], found["y"], found["quad8"], boundaries, path.name, warnings, slits=slits)
+    notes = check_z(path, found["x"], found["y"], found.get("z"))
+    return Mesh(found["x"], found["y"], found["quad8"], boundaries, path.name, warnings, notes, slits=slits)
 
 
 def _described(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> str:

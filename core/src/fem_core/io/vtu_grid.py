@@ -31,7 +31,7 @@ _Arrays = dict[tuple[str, str], tuple[dict[str, str], list[str]]]
 
 
 def is_whole(attributes: dict[str, str]) -> bool:
-    """Whether the array with these attributes holds whole numbers."""
+    """Whether the array with these attributes is of a type that has whole numbers only."""
     return _KINDS.get(attributes.get("type", ""), "f")[0] in "iu"
 
 
@@ -40,7 +40,7 @@ class _Appended(Exception):
 
 
 class Grid:
-    """The arrays of the one piece of a file that has cells, each decoded when it is asked for.
+    """The arrays of the one piece of a file that has cells, and of the whole grid; each decoded when it is asked for.
 
     The text of an array is kept only if it is `wanted`, by its section, name and attributes.
     """
@@ -49,10 +49,11 @@ class Grid:
         self.path, self._wanted = path, wanted
         self.size, self.claimed = path.stat().st_size, 0
         self.root: dict[str, str] = {}
+        whole: _Arrays = {}
         pieces: list[tuple[dict[str, str], _Arrays]] = []
         self.appended, self.is_base64 = memoryview(b""), False
         with path.open("rb") as file:
-            self._parse(file, pieces)
+            self._parse(file, whole, pieces)
         if self.root.get("type") != "UnstructuredGrid":
             raise MeshError(f"{path}: not a VTU file; its VTKFile must be an UnstructuredGrid")
         pieces = [piece for piece in pieces if piece[0].get("NumberOfCells") != "0"] or pieces[:1]
@@ -60,15 +61,15 @@ class Grid:
             raise MeshError(
                 f"{path}: the grid must have one piece with cells, not {len(pieces)}; merge the pieces first"
             )
-        self.attributes, self.arrays = pieces[0]
+        self.attributes, self.arrays = pieces[0][0], whole | pieces[0][1]
         self.order = ">" if self.root.get("byte_order") == "BigEndian" else "<"
         self.header = np.dtype(self.order + ("u8" if self.root.get("header_type") == "UInt64" else "u4"))
         self.compressor = self.root.get("compressor", "")
         if self.compressor not in ("", *_DECOMPRESSORS):
             raise MeshError(f"{path}: compressed with {self.compressor}; use zlib or lzma")
 
-    def _parse(self, file: IO[bytes], pieces: list[tuple[dict[str, str], _Arrays]]) -> None:
-        """Note the arrays of each piece, and keep what is appended."""
+    def _parse(self, file: IO[bytes], whole: _Arrays, pieces: list[tuple[dict[str, str], _Arrays]]) -> None:
+        """Note the arrays of the whole grid and of each piece, and keep what is appended."""
         parser = expat.ParserCreate()
         parser.buffer_text = True
         parents: list[str] = []
@@ -90,8 +91,7 @@ class Grid:
                 case "DataArray":
                     text: list[str] = []
                     name = attributes.get("Name", "")
-                    if pieces:  # else they are of the whole grid
-                        pieces[-1][1][parent, name] = attributes, text
+                    (pieces[-1][1] if "Piece" in parents else whole)[parent, name] = attributes, text
                     wanted = parent in ("Points", "Cells") or self._wanted(parent, name, attributes)
                     collect = parser.CharacterDataHandler = text.append if wanted else None
 
@@ -121,13 +121,13 @@ class Grid:
             raise MeshError(f"{self.path}: the piece has no {name}")
         return int(text)
 
-    def whole_numbers(self, section: str) -> list[str]:
-        """Names of the arrays in a section that have one whole number for each point or cell."""
-        return [
-            name
+    def numbers(self, section: str) -> dict[str, bool]:
+        """The arrays in a section that have one number for each point or cell: whether it is of a whole type."""
+        return {
+            name: is_whole(attributes)
             for (parent, name), (attributes, _) in self.arrays.items()
-            if parent == section and is_whole(attributes) and attributes.get("NumberOfComponents", "1") in ("0", "1")
-        ]
+            if parent == section and attributes.get("NumberOfComponents", "1") in ("0", "1")
+        }
 
     def array(self, parent: str, name: str, size: int) -> Array:
         """The array of this name below `parent`, the first one if it is empty; it must hold `size` numbers."""

@@ -62,7 +62,7 @@ def read(path: Path) -> Mesh:
 
 
 def _wanted(section: str, name: str, attributes: dict[str, str]) -> bool:
-    return name.startswith(BOUNDARY) or (section == "CellData" and is_whole(attributes))
+    return name.startswith(BOUNDARY) or (section == "CellData" and (name in _TAGS or is_whole(attributes)))
 
 
 class _Cells:
@@ -127,7 +127,7 @@ class _Cells:
 
 
 def _refuse_ghosts(grid: Grid, cells: _Cells) -> None:
-    for name in set(_GHOSTS).intersection(grid.whole_numbers("CellData")):
+    for name in set(_GHOSTS).intersection(grid.numbers("CellData")):
         marks = grid.array("CellData", name, cells.total)[cells.quads_at]
         if ghosts := int(np.count_nonzero(marks.astype(np.int64) & _GHOSTS[name])):
             raise MeshError(
@@ -160,15 +160,18 @@ def _marked(grid: Grid, cells: _Cells) -> _Found:
 def _tagged(grid: Grid, cells: _Cells) -> _Found:
     """The boundaries of the tags that other programs write; arrays that may be such tags are lost names."""
     both = np.concatenate([cells.lines_at, cells.points_at])
-    arrays = grid.whole_numbers("CellData") if len(both) else []
+    arrays = grid.numbers("CellData") if len(both) else {}
     for name in [name for name in _TAGS if name in arrays]:
-        tags = np.abs(grid.array("CellData", name, cells.total))
+        tags = grid.array("CellData", name, cells.total)
+        if not (np.abs(tags) < 2**53).all() or (tags != np.floor(tags)).any():
+            raise MeshError(f"{grid.path}: CellData/{name} must hold whole numbers, the tags of boundaries")
+        tags = np.abs(tags.astype(np.int64))
         if tags[both].any():
             cells.used |= tags != 0
             return _boundaries_of(tags, cells)
     unknown = {}
-    for name in arrays:
-        if not name.startswith("vtk") and grid.array("CellData", name, cells.total)[cells.lines_at].any():
+    for name in [name for name, whole in arrays.items() if whole and not name.startswith("vtk")]:
+        if grid.array("CellData", name, cells.total)[cells.lines_at].any():
             unknown[name] = (
                 "whole numbers on the line cells, under a name that isn't known for tags of boundaries; "
                 f"if they are tags, name the array {_TAGS[0]}"

@@ -51,7 +51,7 @@ def read(path: Path) -> Mesh:
         boundaries, warnings, notes = _boundaries(book, nodes)
         others = book.left_aside
     warnings = (*coord.warnings, *conec.warnings, *warnings)
-    notes = (*coord.notes, *conec.notes, *notes)
+    notes = (*coord.notes, *conec.notes, *nodes.notes, *notes)
     if others:
         notes += (f"sheets left aside: {', '.join(map(one_line, others))}",)
     lost = {
@@ -73,10 +73,11 @@ class _Nodes:
         given = coord.distinct("Node", "a node number")
         self._given, n = given is not None, len(coord.values["X"])
         self._numbers = np.arange(1, n + 1) if given is None else given
+        self.notes: tuple[str, ...] = ()
         if "Z" in coord.values:
             points = np.stack([coord.values[axis] for axis in "XYZ"], axis=1)
             try:
-                check_plane(self._path, points, self._numbers)
+                self.notes = check_plane(self._path, points, self._numbers)
             except MeshError as error:
                 hint = "" if coord.headed or self._given else "; if the columns are Node, X and Y, give them headings"
                 raise MeshError(f"{error}{hint}") from None

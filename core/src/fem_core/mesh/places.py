@@ -99,7 +99,8 @@ def _not_alone(points: Floats, reach: float) -> Array:
 def _shortest_edges(quad8: Ints, z: Floats) -> Floats:
     """Of each node in `quad8` the least distance from a mid-side to a corner in its elements: (n_nodes,); else ∞."""
     ends = quad8[:, q8.EDGES[:, [0, 2]]]  # (n, 4, 2)
-    least = np.linalg.norm(z[ends] - z[quad8[:, q8.EDGES[:, 1]]][:, :, None], axis=-1).min(axis=(1, 2))
+    with np.errstate(over="ignore"):  # of coordinates beyond all that can be solved
+        least = np.linalg.norm(z[ends] - z[quad8[:, q8.EDGES[:, 1]]][:, :, None], axis=-1).min(axis=(1, 2))
     shortest = np.full(len(z), np.inf)
     np.minimum.at(shortest, quad8.ravel(), np.repeat(least, 8))
     return shortest
