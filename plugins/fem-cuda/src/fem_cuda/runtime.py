@@ -84,14 +84,10 @@ class CUDARuntime:
                 self._pool.close()
                 del self._staging, self._stream
                 self._program = None
-                self._flush()
+                if not self._simulated:  # numba-cuda puts off giving memory back
+                    self._context.memory_manager.deallocations.clear()
+                    self._context.deallocations.clear()
         self._cuda = self._program = None
-
-    def _flush(self) -> None:
-        """Have numba-cuda give back at once what it puts off."""
-        if not self._simulated:
-            self._context.memory_manager.deallocations.clear()
-            self._context.deallocations.clear()
 
     @contextmanager
     def _here(self, wanted: int | None = None) -> Iterator[Any]:
