@@ -13,12 +13,12 @@ from fem_core.mesh.mesh import Mesh
 
 
 def compute_pattern(device: Device, mesh: Mesh, sources: bool, known: Sparsity | None = None) -> DevicePattern:
-    """The pattern of a mesh; with its `sources` where Ke is gathered.
+    """The pattern of a mesh, with the terms of each entry if `sources`.
 
     Parameters
     ----------
     known : Sparsity, optional
-        The pattern as another backend found it: its indices are uploaded.
+        The pattern from another backend: its indices are uploaded.
     """
     N, M = mesh.n_nodes, mesh.n_elements
     quad8 = device.mesh(mesh).quad8
