@@ -1,4 +1,4 @@
-"""How elements reach workers: batches, and executors, each of which is an execution model."""
+"""How elements reach workers: in batches, by an executor for each execution model."""
 
 from fem_core.assembly.element import GRAIN
 from fem_core.assembly.kernels import Kernel, grain_of
