@@ -1,7 +1,7 @@
-"""Benchmarks by name: `python benchmarks [NAME …] [--json FILE] [--repeats N]`, by default all.
+"""Benchmarks by name, all by default: `python benchmarks [NAME …] [--json FILE] [--repeats N]`.
 
 Each module here has a function `run(repeats) -> dict` that prints a table and returns its figures. BLAS
-and OpenMP are kept to one thread, so that figures are per thread; Numba takes the cores there are.
+and OpenMP run with one thread, so figures are per thread. Numba uses all cores.
 """
 
 import argparse
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fem_core.tools.bench import ONE_THREAD
 
-_OTHERS = ("meshes", "device_record")  # what they share, and a program of its own
+_OTHERS = ("meshes", "device_record")  # shared by all, and a separate program
 NAMES = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py") if path.stem not in _OTHERS)
 
 
@@ -36,11 +36,11 @@ def main() -> None:
 if __name__ == "__main__":
     ONE_THREAD = {name: value for name, value in ONE_THREAD.items() if name != "NUMBA_NUM_THREADS"}
     if any(name not in os.environ for name in ONE_THREAD):
-        # BLAS reads these when NumPy is imported, which has happened: start again
+        # BLAS reads these variables at NumPy's import, which is over: start again
         import subprocess
         import sys
 
         environment = {**os.environ, **ONE_THREAD}
         sys.exit(subprocess.run([sys.executable, *sys.argv], env=environment, check=False).returncode)
-    os.environ["FEM_TUNE"] = "off"  # the figures are those of the declared defaults
+    os.environ["FEM_TUNE"] = "off"  # figures for the declared defaults
     main()

@@ -57,7 +57,7 @@ class ScikitFem:
             return dot(grad(u), grad(v))
 
         self.element, self.form = ElementQuadS2(), laplace
-        # scikit-fem wants mid-sides and centres behind the corners, ordered like its facets: build its mesh first
+        # scikit-fem needs mid-sides and centres after the corners, ordered like its facets: build its mesh first
         corners, inverse = np.unique(mesh.quad8[:, :4], return_inverse=True)
         t = inverse.reshape(-1, 4).T
         linear = MeshQuad(np.vstack([mesh.x[corners], mesh.y[corners]]), np.ascontiguousarray(t))

@@ -1,4 +1,4 @@
-"""What the size of a batch costs: transfers, bytes, and seconds pickling, computing and merging, for one assembly."""
+"""The cost of a batch size in one assembly: transfers, bytes, and seconds of pickling, computing and merging."""
 
 import time
 

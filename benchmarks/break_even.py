@@ -1,4 +1,4 @@
-"""From how many elements on more workers are worth it: seconds of an assembly, pool start-up included and apart."""
+"""The number of elements from which more workers are faster: seconds of an assembly, and of the pool's start-up."""
 
 from contextlib import ExitStack
 from functools import partial

@@ -1,10 +1,11 @@
 """The compiled backend beside NumPy and NGSolve, and its distance to the machine's floors.
 
-NGSolve (where it is installed) takes the same corners with straight sides and 9 nodes an element (order 2 on quads),
-so its matrix has 81 entries an element instead of 64, in a space with a node more for each.
+NGSolve (if it is installed) takes the same corners with straight sides and 9 nodes per element (order 2 on quads), so
+an element has one node more, and its matrix 81 entries instead of 64.
 
-Bytes of an assembly: what is read and written once at least (values, places, rows, nodes, coordinates); operations:
-those of the kernel. The floor is the larger time of the two at the triad and multiply-add rates of all threads.
+Bytes of an assembly: everything that is read and written at least once (values, places, rows, nodes, coordinates).
+Operations: those of the kernel. The floor is the larger of the two times, at the triad and multiply-add rates of all
+threads.
 """
 
 from functools import partial
@@ -27,7 +28,7 @@ SIZES = (50_000, 200_000, 500_000, 1_000_000, 2_000_000)
 def run(repeats: int) -> dict[str, object]:
     results: dict[str, object] = {"floors": (rates := floors(repeats))}
     print(f"triad {rates['triad'] / 1e9:.1f} GB/s, multiply-add {rates['fma'] / 1e9:.1f} GFLOP/s")
-    results["per element"] = per_element(repeats)  # before the others, which leave threads behind
+    results["per element"] = per_element(repeats)  # first, because the others leave threads behind
     for name, mesh in {"y_tube_195k": y_tube_195k(), "1.36M": fem.generate.y_tube(nodes=1_360_000)}.items():
         results[name] = compare(mesh, repeats, rates)
     return results
@@ -96,7 +97,7 @@ def compare(mesh: fem.Mesh, repeats: int, rates: dict[str, float]) -> dict[str, 
 
 
 def baseline_derived(repeats: int) -> float:
-    """Seconds of an element in the baseline's post-processing, which costs the same for each."""
+    """Seconds per element of the baseline's post-processing."""
     mesh = fem.generate.y_tube(nodes=10_000)
     result = SolveResult(np.sin(mesh.x), "cg", 1, StopReason.CONVERGED, 0.0, 0.0)
     with fem.open_backend("baseline") as session:
@@ -105,7 +106,7 @@ def baseline_derived(repeats: int) -> float:
 
 
 def per_element(repeats: int) -> dict[str, float]:
-    """Nanoseconds an element of numeric assembly."""
+    """Nanoseconds per element of numeric assembly."""
     found = {}
     for n in SIZES:
         mesh = fem.generate.y_tube(nodes=3 * n)
@@ -121,7 +122,7 @@ def per_element(repeats: int) -> dict[str, float]:
 
 
 def floors(repeats: int) -> dict[str, float]:
-    """Bytes (a = b + s c, three arrays) and multiply-adds a second of all threads together."""
+    """Bytes (a = b + s c, three arrays) and multiply-adds per second of all threads together."""
     threads = fem.execution.available_cores()
     numba.set_num_threads(threads)
     a, b, c = (np.ones(20_000_000) for _ in range(3))

@@ -1,8 +1,8 @@
-"""What device backends do on this machine: `python benchmarks/device_record.py cupy cuda -o FOLDER`.
+"""The speed of device backends on this machine: `python benchmarks/device_record.py cupy cuda -o FOLDER`.
 
-First the conformance kit, then, for backends that pass it, the benchmark: each stage by the device's own events, whole
-runs by the clock, and CuPy's own assembly and conjugate gradients beside them where CuPy is installed. It writes
-`record.md` and `record.json`, with machine, driver, versions and date.
+The conformance kit runs first, then the benchmark of the backends that pass it: each stage by the device's events,
+whole runs by the clock, and CuPy's own assembly and conjugate gradients, if CuPy is installed. It writes `record.md`
+and `record.json`, with machine, driver, versions and date.
 """
 
 import argparse
@@ -37,19 +37,19 @@ from fem_core.run.session import Session
 from fem_core.support.progress import Progress
 from fem_core.tools.bench import machine
 
-#: Nodes of the y-tubes that are measured; the last two are the sizes of published ones.
+#: Nodes of the y-tubes; the last two are the sizes of published ones.
 NODES = (20_000, 195_000, 1_358_000)
 
-#: Nodes from which the targets are meant.
+#: The targets are for meshes of at least this number of nodes.
 _LARGE = 1_300_000
 
-#: Most that each may take on an H200 at 1.36 M nodes: seconds, and at least so many times as fast as CuPy's own.
+#: Limits on an H200 at 1.36 M nodes: seconds, and the least speed relative to CuPy's own.
 TARGETS: Mapping[str, Mapping[str, float]] = {
     "cupy": {"assembly": 0.20e-3, "cg iteration": 100e-6, "derived": 0.1e-3, "whole run, cg": 1.2},
     "cuda": {"assembly": 0.40e-3, "cg iteration": 130e-6, "first compile": 5.0, "cached compile": 0.5},
 }
 _PEERS = {"assembly": 10.0, "cg iteration": 4.0}
-#: Times as long as `cupy`, at most, for `cuda`.
+#: Largest time of `cuda`, in times of `cupy`.
 _TWIN = 1.5
 
 _COLUMNS = (
@@ -61,7 +61,7 @@ _NO_GPU = "No GPU was used: the runtime is simulated, and its figures say nothin
 
 @dataclass
 class Row:
-    """A backend on a mesh: medians in seconds, what they mean, and CuPy's own figures."""
+    """A backend on a mesh: medians in seconds, the rates from them, and CuPy's own figures."""
 
     backend: str
     mesh: str
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--examples", type=int, default=25, help="meshes tried by each check of the kit")
     parser.add_argument("--checks", nargs="+", help="checks of the kit; by default all")
     given = parser.parse_args(arguments)
-    try:  # the kit takes minutes: what is wrong is said before
+    try:  # the kit takes minutes: report wrong arguments before it
         given.output.mkdir(parents=True, exist_ok=True)
         meshes = [read_mesh(path) for path in given.mesh] or [y_tube(n) for n in given.nodes]
     except (FemError, OSError) as error:
@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _say(f"{name} on {mesh}")
                 try:
                     found["rows"].append(measure(name, mesh, given.rounds))
-                except Exception as error:  # the record says so, and has what the others did
+                except Exception as error:  # note it in the record and go on with the others
                     found["backends"][name]["failed"] = f"{mesh.source}: {type(error).__name__}: {error}"
                     passed[name] = False
                 _write(found, given.output)
@@ -113,14 +113,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def y_tube(nodes: int) -> Mesh:
-    """A y-tube of about so many nodes, built as the published ones: each element's centre is a node of no element."""
+    """A y-tube of about `nodes` nodes, as the published ones: each element's centre is an orphan node."""
     mesh = generate.y_tube(nodes=3 * nodes // 4)
     x, y = (np.append(values, values[mesh.quad8[:, 4:]].mean(axis=1)) for values in (mesh.x, mesh.y))
     return replace(mesh, x=x, y=y)
 
 
 def _write(found: dict[str, Any], folder: Path) -> None:
-    """The record as far as it has come: a machine's time may run out."""
+    """Write the record so far: the machine may be taken away at any time."""
     plain = {**found, "rows": [vars(row) for row in found["rows"]]}
     (folder / "record.json").write_text(to_json(plain, indent=2) + "\n")
     (folder / "record.md").write_text(table(found))
@@ -131,7 +131,7 @@ def _say(text: str) -> None:
 
 
 def _certify(name: str, into: dict[str, Any], **kit: Any) -> bool:
-    """Whether a backend passes the kit, and what came of it."""
+    """Whether a backend passes the kit; the results go to `into`."""
     from fem_core.testing import verify
 
     try:
@@ -155,7 +155,7 @@ def _backend(session: Session) -> DeviceBackend:
 
 
 def _opened(name: str) -> dict[str, Any]:
-    """Seconds of opening and compiling in new processes: with nothing kept on disk, then with what the first kept."""
+    """Seconds of opening and compiling in new processes: first with an empty cache, then with a full one."""
     program = "import json, sys, fem_core as fem\nwith fem.open_backend(sys.argv[1]) as s: print(json.dumps(s.seconds))"
     caches = ("XDG_CACHE_HOME", "CUPY_CACHE_DIR", "NUMBA_CACHE_DIR", "CUDA_CACHE_PATH")
     seconds: dict[str, float] = {}
@@ -269,7 +269,7 @@ def _iteration(backend: DeviceBackend, system: DeviceSystem, rounds: int) -> flo
 
 
 def _peers(mesh: Mesh, problem: Problem, rounds: int) -> dict[str, float]:
-    """CuPy's own: COO to CSR of all entries, whose result is compared first, and steps of its conjugate gradients."""
+    """CuPy's own: COO to CSR of all entries (the result is checked), and steps of its conjugate gradients."""
     import cupy
     from cupyx.scipy.sparse import coo_matrix, csr_matrix
     from cupyx.scipy.sparse import linalg as solvers
@@ -313,7 +313,7 @@ def _peers(mesh: Mesh, problem: Problem, rounds: int) -> dict[str, float]:
 
 
 def _require_same(found: Any, wanted: Any) -> None:
-    """Raises FemError where the matrices differ; diagonals of orphan nodes are missing in CuPy's."""
+    """Raises FemError if the matrices differ. CuPy's has no diagonals of orphan nodes."""
     difference = abs(found - wanted).max()
     if not difference <= 1e-10 * abs(wanted).max():
         raise FemError(f"CuPy's matrix is another one: they differ by {difference:.1e}")

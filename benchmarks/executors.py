@@ -40,7 +40,7 @@ def run(repeats: int) -> dict[str, object]:
 
 
 def assembly(mesh: fem.Mesh, repeats: int, again: bool) -> dict[str, object]:
-    """Medians and bests; a pattern that hasn't been seen is an equal one under another identity."""
+    """Medians and bests. A new pattern is an equal copy of the old one."""
     problem, sparsity = fem.Problem(), fem.compute_sparsity(mesh)
     with ExitStack() as stack:
         sessions = {
@@ -74,7 +74,7 @@ def traffic(mesh: fem.Mesh) -> dict[str, object]:
 
 
 def pss(pids: list[int]) -> float:
-    """MB of the processes together, each page shared by n processes counted as 1/n."""
+    """MB of all processes; a page that n processes share counts 1/n."""
     total = 0
     for pid in pids:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
@@ -83,7 +83,7 @@ def pss(pids: list[int]) -> float:
 
 
 def memory(mesh: fem.Mesh) -> dict[str, object]:
-    """Peaks of the workers and of all processes' growth while assemblies run, and what was predicted for all."""
+    """Peak memory of the workers, growth of all processes, and the prediction for all, during assemblies."""
     found: dict[str, object] = {}
     for again in (False, True):
         problem, sparsity = fem.Problem(), fem.compute_sparsity(mesh)
@@ -134,7 +134,7 @@ def loop(mesh: fem.Mesh) -> dict[str, float]:
         model, options = MODELS.get(name, (name, {}))
         with fem.open_backend(model, **options, **({} if name == "baseline" else {"kernel": "loop"})) as session:
             if name not in ("baseline", "numpy"):
-                fem.assemble_system(fem.generate.duct(nx=50, ny=50), backend=session)  # the pool has started
+                fem.assemble_system(fem.generate.duct(nx=50, ny=50), backend=session)  # starts the pool
             start = time.perf_counter()
             fem.assemble_system(mesh, problem, sparsity, backend=session)
             seconds[name] = time.perf_counter() - start

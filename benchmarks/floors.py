@@ -1,4 +1,4 @@
-"""The machine's floors: memory bandwidth and multiply-adds that NumPy reaches, and the distance of assembly to them.
+"""The machine's limits (memory bandwidth and multiply-adds, by NumPy), and the distance of assembly to them.
 
 Assembly again (pattern known) moves at least, per element, 16 coordinates, 8 node numbers, 64 slots and
 64 entries written and read, and each CSR value once.

@@ -1,4 +1,4 @@
-"""The meshes that are measured on: the published one where it is at hand, else a generated one of its size."""
+"""The mesh of the benchmarks: the published one if its file exists, else a generated one of its size."""
 
 import os
 from pathlib import Path

@@ -1,8 +1,8 @@
 """An iteration of fem-numba's conjugate gradients beside one of SciPy's, on the same equilibrated matrix.
 
-Bytes are those that an iteration can't do without in this form: of each element 28 couplings and 8 places, of each used
-node x, r and p read and written, r read once more, q written and read. Memory that is fetched only to be overwritten
-isn't counted, neither here nor in the triad a = b + 3 c. What stays in the cache makes more than the triad possible.
+Bytes are the least that an iteration needs in this form: for each element 28 couplings and 8 places, for each used node
+x, r and p read and written, r read once more, q written and read. Memory that is fetched only to be overwritten isn't
+counted, neither here nor in the triad a = b + 3 c. With data in the cache, rates above the triad's are possible.
 """
 
 from functools import partial

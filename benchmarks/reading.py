@@ -1,4 +1,4 @@
-"""Reading, validating and finding the boundaries of a mesh, beside NumPy's assembly plus direct solve of it."""
+"""Reading and validating a mesh and finding its boundaries, compared with NumPy's assembly and direct solve."""
 
 import tempfile
 from dataclasses import replace
@@ -30,7 +30,7 @@ def run(repeats: int) -> dict[str, object]:
                 "and validate": lambda path=path: fem.validate_mesh(hdf5.read(path)),
                 "and find boundaries": partial(fem.read_mesh, path),
             }
-            if mesh.n_nodes < 300_000:  # of the large one, the solution takes a minute
+            if mesh.n_nodes < 300_000:  # the large one takes a minute
                 cases["assemble and solve"] = partial(fem.solve, fem.read_mesh(path), backend="numpy", solver="direct")
             timings = side_by_side(cases, repeats)
             print(name)

@@ -1,7 +1,7 @@
-"""Solvers side by side: preparing and solving, on the published y-tube, on 1.36 million nodes, and on hard ducts.
+"""Solvers compared: preparing and solving on the published y-tube, on 1.36 million nodes, and on hard ducts.
 
-pyamg and PARDISO take part as their users would call them: smoothed aggregation on the full matrix with its
-own CG, and two threads in MKL. FEM_SLOW=1 adds what takes a minute and more on the large mesh (SuperLU, `cg`).
+pyamg and PARDISO are called as their users would call them: smoothed aggregation on the full matrix with its own CG,
+and two threads in MKL. FEM_SLOW=1 adds the solvers that take a minute or more on the large mesh (SuperLU, `cg`).
 """
 
 import importlib.util
@@ -81,7 +81,7 @@ def numba_mg() -> Multigrid | None:
 
 
 def timed(solver, system, mesh, repeats: int) -> dict[str, float]:
-    """Medians, after a small system that loads the libraries; what multigrid builds in its first solve is setup."""
+    """Medians. A small system loads the libraries first. Multigrid's work in its first solve counts as setup."""
     small = fem.generate.duct(nodes=100_000 if amg_available() else 1_000)
     once(solver, fem.apply_bc(fem.assemble_system(small), small), small)
     rows = [once(solver, system, mesh) for _ in range(repeats)]

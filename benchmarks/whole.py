@@ -1,6 +1,6 @@
 """Whole runs by the clock, from a mesh file of 1.36 million nodes to a written result, each in a new process.
 
-The peer has the core's NumPy assembly and a factorisation, PARDISO on two threads or CHOLMOD, whichever is installed.
+The peer has the core's NumPy assembly and a factorisation: PARDISO on two threads or CHOLMOD, if installed.
 """
 
 import json
@@ -25,8 +25,8 @@ def run(repeats: int) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as folder:
         mesh = fem.write_mesh(fem.generate.y_tube(nodes=_NODES), Path(folder) / "mesh.h5")
         environment = {**os.environ, "MKL_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has its bytecode
-        for round_ in range(1 + min(repeats, 5)):  # the first one fills the caches
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed program has its bytecode
+        for round_ in range(1 + min(repeats, 5)):  # the first round fills the caches
             for name, (backend, solver) in candidates.items():
                 command = ["solve", mesh, "--backend", backend, "--solver", solver, "--output", Path(folder) / "u.h5"]
                 start = time.perf_counter()

@@ -31,7 +31,7 @@ def run(repeats: int) -> dict[str, object]:
 
 
 def _solution(nodes: int) -> fem.Solution:
-    """A y-tube with smooth fields of the right size, without the minutes of a solve."""
+    """A y-tube with smooth fields of the right size. A real solve would take minutes."""
     small = fem.solve(fem.generate.duct(nx=2, ny=1), solver="direct")
     mesh = fem.with_boundaries(fem.generate.y_tube(nodes=nodes))
     u = 9 * (1 - mesh.x / mesh.x.max()) + 0.1 * np.sin(9 * mesh.y)

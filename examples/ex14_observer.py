@@ -10,7 +10,7 @@ import fem_core as fem
 
 
 class Residuals:
-    """The residuals that are reported, and the stages that ran; may stop the run at the first residual."""
+    """Collects the reported residuals and the stages; may stop the run at the first residual."""
 
     def __init__(self, cancel: fem.CancelToken | None = None) -> None:
         self.history: list[tuple[int, float]] = []
@@ -32,7 +32,7 @@ def main() -> dict[str, object]:
     mesh = fem.generate.y_tube(nodes=3_000)
     watching = Residuals()
     solution = fem.solve(mesh, backend="numpy", solver="cg", monitor=20, observers=[watching])
-    # What is heard is throttled; the report has every residual.
+    # Events are throttled; the report has every residual.
     print(f"{solution.report.iterations} iterations, heard of {len(watching.history)} residuals:")
     for iteration, residual in solution.report.history[::4]:
         print(f"{iteration:5} {residual:.1e}")

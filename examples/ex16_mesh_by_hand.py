@@ -40,7 +40,7 @@ def resistance(n: int) -> float:
 
 def main() -> dict[str, float]:
     found = [resistance(n) - 2 * LEG for n in (4, 8, 16)]
-    # The error at the corner falls with h^(4/3) (see ex10): it is extrapolated away.
+    # The error at the corner falls with h^(4/3) (see ex10): remove it by extrapolation.
     limit = found[-1] + (found[-1] - found[-2]) / (2 ** (4 / 3) - 1)
     print(
         "resistance of the corner:",

@@ -2,9 +2,9 @@
 
 Elements are taken in blocks. Most entries of the matrix get contributions from one block alone: their sums
 are done where the block is computed, in element order. For the others, the *seams*, the contributions
-themselves are handed over, and are summed afterwards, again in element order. So every value is the sum that
-`Sparsity.scatter` makes, whoever computes which block, and the element matrices never leave the cache of
-the worker that made them.
+themselves are handed over, and are summed afterwards, again in element order. So every value is the same sum as
+by `Sparsity.scatter`, whichever worker computes a block, and the element matrices never leave the cache of
+that worker.
 """
 
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ class Blocks:
         return len(self.seams) / max(1, self.local.size)
 
     def close(self, values: Floats, contributions: Floats) -> None:
-        """Sum the contributions on seams into CSR `values`, in which everything else is done."""
+        """Sum the contributions on seams into CSR `values`, which hold all other sums."""
         values[self.seam_slots] = accumulate(self.seam_place, contributions, len(self.seam_slots))
 
 

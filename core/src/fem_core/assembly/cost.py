@@ -39,7 +39,7 @@ _SAMPLE = 100_000  # elements of the product that is timed: more than the caches
 
 @dataclass(frozen=True)
 class Cost:
-    """What a solve takes: seconds and bytes at the peak, all in all; and for whom it concerns, iterations."""
+    """What a solve takes: seconds and bytes at the peak, all in all; and the iterations of an iterative solver."""
 
     seconds: float
     memory: float
@@ -77,7 +77,7 @@ class Work:
 
 
 def work_on(mesh: Mesh, sources: Ints) -> Work:
-    """The work that a mesh makes whose u is held at the nodes `sources`."""
+    """The work of a solve on a mesh whose u is held at the nodes `sources`."""
     length, width = _size(mesh, sources)
     return Work(
         len(mesh.used_nodes),
@@ -123,7 +123,7 @@ def _rates(mesh: Mesh) -> tuple[float, float]:
 
 
 def _best(work: Callable[[], object], repeats: int = 5, least: float = 0.03) -> float:
-    """Seconds of the quickest run in `least` seconds, which a core that slept needs to wake up."""
+    """Seconds of the fastest run. All runs take `least` seconds or more: an idle core needs them to reach its speed."""
     seconds: list[float] = []
     while len(seconds) < repeats or sum(seconds) < least:
         start = time.perf_counter()

@@ -5,8 +5,8 @@ With the reference gradients ∂N and the Jacobian J = ∂(x,y)/∂(ξ,η), the 
 the nine metrics (27 numbers) with one constant table (27, 64): the element's geometry enters by four
 inner products with the nodes' coordinates, and no gradient in x and y is ever formed.
 
-An element's result must not depend on which elements it is computed with. BLAS promises no such
-thing for matrices of different heights, so every product is made of slabs of exactly `GRAIN` rows (the
+An element's result must not depend on the elements in the same call. BLAS doesn't guarantee this
+for matrices of different heights, so every product is made of slabs of exactly `GRAIN` rows (the
 last is filled up). A caller who computes a part of a mesh starts it at a multiple of `GRAIN`.
 """
 
@@ -69,7 +69,7 @@ def element_stiffness(x: Floats, y: Floats, k: Floats | float, out: Floats | Non
     Parameters
     ----------
     x, y : (n, 8)
-        Coordinates of the elements' nodes in metres; det J > 0 is the caller's duty.
+        Coordinates of the elements' nodes in metres; the caller makes sure that det J > 0.
     k : (n,) or float
         Conductivity.
     out : (n, 8, 8), optional

@@ -3,8 +3,8 @@
 `inputs` holds whole arrays, of which a kernel reads what elements start…stop-1 need; each array of
 `outputs` holds just these elements, so that `outputs[name][0]` belongs to element `start`.
 
-Two of each: `vectorized` is the fast one; `loop` goes element by element in Python, which isolates
-what an execution model costs when the interpreter dominates.
+There are two of each. `vectorized` is the fast one. `loop` goes element by element in Python: it shows the
+cost of an execution model when the interpreter dominates.
 """
 
 from collections.abc import Callable, Iterator, Mapping

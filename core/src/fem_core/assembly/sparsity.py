@@ -29,7 +29,7 @@ class Sparsity:
 
     def __post_init__(self) -> None:
         for name in ("indptr", "indices", "slots"):  # sessions keep patterns and share them between runs
-            if isinstance(array := getattr(self, name), np.ndarray):  # else it is refused where it is handed on
+            if isinstance(array := getattr(self, name), np.ndarray):  # other types are refused later, by name
                 object.__setattr__(self, name, read_only(array))
 
     @property
@@ -103,7 +103,7 @@ def _with_orphans(indptr: Ints, indices: Ints, orphans: Ints) -> tuple[Ints, Int
 
 
 def accumulate(place: Array, terms: Floats, length: int) -> Floats:
-    """Sums of `terms` by their `place` in a vector of `length`, added in the order they stand in."""
+    """Sums of `terms` by their `place` in a vector of `length`, added in their order."""
     sums: Array = np.bincount(place.ravel(), terms.ravel(), minlength=length)
     return sums
 

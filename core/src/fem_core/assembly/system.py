@@ -31,7 +31,7 @@ class LinearSystem:
     lift : float64 (n_nodes,) or None
         ĝ: the Dirichlet values at the fixed nodes, zero elsewhere; None before `apply_bc`.
     disposable : bool
-        Whether the next stage may overwrite the values of the matrix: whoever assembled it doesn't keep them.
+        Whether the next stage may overwrite the values of the matrix: nothing else uses them.
     """
 
     matrix: "sparse.csr_array"
@@ -99,7 +99,7 @@ def robin_terms(mesh: Mesh, problem: Problem) -> Iterator[tuple[Ints, Floats, Fl
 def require_bare(system: LinearSystem, mesh: Mesh) -> None:
     """Raises ProblemError if `system` has its boundary conditions already or isn't that of `mesh`.
 
-    Like `require_conditions` for a system on a device, too.
+    As `require_conditions`, this also accepts a system on a device.
     """
     if system.lift is not None:
         raise ProblemError(

@@ -11,10 +11,9 @@ KERNEL = Option("kernel", str, "vectorized", "how a batch is computed", ("vector
 
 
 def worker_options(worker: str, workers: str) -> tuple[Option, ...]:
-    """The options of a `BatchedBackend` with workers, be they threads, processes or something else: see `Batching`.
+    """The options of a `BatchedBackend` with workers, such as threads or processes: see `Batching`.
 
-    `min_size` is tuned first: without it a number of workers or a size of batches would be taken for what it does to
-    small meshes alone.
+    `min_size` is tuned first: otherwise small meshes alone would decide about the number of workers and the batch size.
     """
     return (
         Option(

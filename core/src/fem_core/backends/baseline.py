@@ -1,4 +1,4 @@
-"""`baseline`: what every other backend is compared with, written to be read."""
+"""`baseline`: the reference for every other backend, written for readability."""
 
 import numpy as np
 from scipy import sparse
@@ -50,7 +50,7 @@ class Baseline(Backend):
 
 
 def _on_pattern(K: "sparse.lil_array", sparsity: Sparsity) -> "sparse.csr_array":
-    """K with every entry of the pattern stored, also those that happen to be zero."""
+    """K with every entry of the pattern stored, zeros included."""
     entries = K.tocoo()
     values = np.zeros(sparsity.nnz)
     values[csr_positions(sparsity.indptr, sparsity.indices, entries.row, entries.col)] = entries.data

@@ -1,4 +1,4 @@
-"""A backend out of any executor: element batches go to the executor, the sums are done here."""
+"""`BatchedBackend`: an executor computes batches of elements, and the sums are done here."""
 
 import weakref
 from typing import Literal
@@ -25,10 +25,10 @@ _KERNELS = {
     "loop": (kernels.stiffness_loop, kernels.load_loop, kernels.derived_loop),
 }
 
-#: Where more contributions than this part are on seams, summing by blocks is no gain.
+#: If a larger part of the contributions is on seams, summing by blocks saves no time.
 _SEAMS = 0.25
 
-#: Bytes that finding the blocks takes for each entry of the element matrices, as measured.
+#: Bytes to find the blocks, for each entry of the element matrices, as measured.
 _FINDING = 25
 
 
@@ -77,13 +77,13 @@ class BatchedBackend(Backend):
         u = result.to_host().u
         self.executor.remark = progress.remark
         outputs: OutputSpec = {"velocity": ((2,), np.float64), "speed": ((), np.float64)}
-        self.executor.afterwards = 8 * 4 * mesh.n_elements  # velocity and speed once more, pressure
+        self.executor.afterwards = 8 * 4 * mesh.n_elements  # copies of velocity and speed, and the pressure
         fields = self._map(self._derived, mesh, {"u": u}, outputs, progress.derived)
         velocity, speed = fields["velocity"].copy(), fields["speed"].copy()
         return DerivedFields(velocity, speed, problem.fluid.pressure(speed))
 
     def _values(self, mesh: Mesh, problem: Problem, sparsity: Sparsity, progress: Progress) -> Floats:
-        """CSR values: element matrices by the executor, summed here; or by blocks, summed by the executor as well."""
+        """CSR values: element matrices from the executor, summed here, or also summed by the executor, in blocks."""
         k, n = {"k": problem.conductivity_on(mesh)}, mesh.n_elements
         cut = self._cut(sparsity)
         if cut is not None:
@@ -98,10 +98,10 @@ class BatchedBackend(Backend):
         return sparsity.scatter(Ke["Ke"])
 
     def _cut(self, sparsity: Sparsity) -> Blocks | None:
-        """The blocks of a pattern that comes again: they take as long to find as some assemblies.
+        """The blocks of a pattern, from its second use on: to find them takes as long as some assemblies.
 
-        None where workers can't sum, where there is no memory to find them, or where seams are much of the mesh
-        because neighbours are far apart in it.
+        None if workers can't sum, if there is no memory to find the blocks, or if seams are a large part of the mesh
+        because neighbours have distant numbers.
         """
         if self._stiffness is not kernels.stiffness or self.executor.scratch(len(sparsity.slots), {}) is None:
             return None
@@ -128,7 +128,7 @@ class BatchedBackend(Backend):
         report: OnProgress,
         more: Inputs | None = None,
     ) -> dict[str, Array]:
-        """`kernel` over the elements of `mesh`, whose own arrays are shared once and kept."""
+        """`kernel` over the elements of `mesh`. The mesh's own arrays are shared once and kept."""
         if self._mesh is None or self._mesh() is not mesh:
             self._forget_mesh()
             self._shared = self.executor.share({"x": mesh.x, "y": mesh.y, "quad8": mesh.quad8})

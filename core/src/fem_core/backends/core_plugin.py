@@ -1,4 +1,4 @@
-"""The core's own file formats and solvers, added by the hooks that any plugin uses; they win over a plugin's."""
+"""The core's own file formats and solvers, added by the same hooks as a plugin's; they have priority."""
 
 from fem_core.io import abaqus, csv, hdf5, msh, npz, vtu, vtu_mesh, xlsx
 from fem_core.plugins.formats import MeshFormat, ResultWriter

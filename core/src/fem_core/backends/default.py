@@ -1,4 +1,4 @@
-"""The core's own implementation of every stage: last in every chain of providers."""
+"""The core's own implementation of every stage, the last one in every chain of providers."""
 
 from collections.abc import Iterable
 
@@ -21,12 +21,12 @@ from fem_core.types import Stage
 
 
 class DefaultBackend(BatchedBackend):
-    """Provides whatever no backend in the chain does.
+    """Provides the stages that no backend in the chain provides.
 
     Parameters
     ----------
     solvers : iterable of LinearSolver, optional
-        By default the core's own; of several of one name the first.
+        By default the core's own. Of several with the same name, the first is used.
     """
 
     def __init__(self, solvers: Iterable[LinearSolver] | None = None) -> None:

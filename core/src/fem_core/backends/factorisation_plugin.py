@@ -7,5 +7,5 @@ from fem_core.solvers.factorisation import CHOLMOD, PARDISO
 
 @hookimpl
 def fem_linear_solvers() -> list[Direct]:
-    """Those whose libraries are here."""
+    """Those whose libraries are installed."""
     return [Direct(factoriser) for factoriser in (PARDISO, CHOLMOD) if factoriser.available]

@@ -1,7 +1,7 @@
 """Patterns kept on disk between processes, under the fingerprint of the topology.
 
-Off unless the environment variable FEM_CACHE_MB says how many megabytes it may take. Entries appear
-whole or not at all, the one not used for longest goes first, and one that can't be read is recomputed.
+Off unless the environment variable FEM_CACHE_MB gives its size in megabytes. An entry is whole or absent.
+The least recently used entry is deleted first. An entry that can't be read is computed again.
 """
 
 import logging
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 def folder() -> Path:
-    """Where entries are kept; the number changes with what they mean."""
+    """The folder of the entries; the number in its name changes with their format."""
     return cache_folder("sparsity-1")
 
 
@@ -36,7 +36,7 @@ def limit() -> float:
 
 
 def load(mesh: Mesh) -> Sparsity | None:
-    """The pattern kept for the topology of `mesh`; None where there is none that fits it."""
+    """The pattern kept for the topology of `mesh`; None if there is none that fits."""
     path = folder() / f"{mesh.fingerprint}.npz"
     if not limit() or not path.is_file():
         return None
@@ -49,13 +49,13 @@ def load(mesh: Mesh) -> Sparsity | None:
     if fault:
         _log.warning("%s is not a pattern of this mesh, so the pattern is computed again: %s", path, fault)
         return None
-    with suppress(OSError):  # a cache that can't be written to may still be read
+    with suppress(OSError):  # a read-only cache may still be read
         path.touch()
     return found
 
 
 def _misfit(found: Sparsity, mesh: Mesh) -> str | None:
-    """What is wrong with slots that don't lead to the row and column of their entry."""
+    """What is wrong with the pattern; None if every slot leads to the row and column of its entry."""
     start, stop = found.indptr[:-1], found.indptr[1:]
     if not (start <= stop).all() or found.indptr[0] != 0:
         return "indptr doesn't rise"
@@ -68,7 +68,7 @@ def _misfit(found: Sparsity, mesh: Mesh) -> str | None:
 
 
 def store(mesh: Mesh, sparsity: Sparsity) -> None:
-    """Keep a pattern, if it fits; a disk that is full or read-only is no error."""
+    """Keep a pattern if it fits. A full or read-only disk is only a warning."""
     size = sparsity.indptr.nbytes + sparsity.indices.nbytes + sparsity.slots.nbytes
     if size > limit():
         return
@@ -82,7 +82,7 @@ def store(mesh: Mesh, sparsity: Sparsity) -> None:
 
 
 def _shrink() -> None:
-    """Drop the entries not used for longest until the rest fits."""
+    """Delete the least recently used entries until the rest fits."""
     entries = sorted(folder().glob("*.npz"), key=lambda path: path.stat().st_mtime, reverse=True)
     total = 0
     for path in entries:

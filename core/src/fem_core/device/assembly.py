@@ -1,4 +1,4 @@
-"""The numeric half: element matrices, then either each entry gathers its terms or all are sorted as COO."""
+"""Assembly on a device: element matrices, summed by gathering each entry's terms or by sorting COO entries."""
 
 import numpy as np
 

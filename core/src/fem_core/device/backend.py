@@ -1,4 +1,4 @@
-"""A backend out of any runtime: every stage on the device, host values of other backends taken."""
+"""`DeviceBackend`: every stage on a device, through any runtime. Values of other backends are uploaded."""
 
 import weakref
 from typing import Any, Literal
@@ -108,7 +108,7 @@ class DeviceBackend(Backend):
         return fields
 
     def _pattern(self, pattern: Any, mesh: Mesh) -> DevicePattern:
-        """`pattern` as this device has it; of others the last one is kept."""
+        """`pattern` on this device. The last pattern of another backend is kept."""
         if isinstance(pattern, DevicePattern) and pattern.device is self.device:
             return pattern
         host: Sparsity = pattern.to_host()
@@ -117,7 +117,7 @@ class DeviceBackend(Backend):
         )
 
     def _system(self, system: Any) -> DeviceSystem:
-        """`system` as this device has it."""
+        """`system` on this device; that of another backend is uploaded."""
         if isinstance(system, DeviceSystem) and system.device is self.device:
             return system
         host = system.to_host()

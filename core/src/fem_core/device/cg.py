@@ -1,7 +1,7 @@
 """The reference conjugate gradients on the device: steps, stopping rule and reports are those of `solvers.cg`.
 
-After equilibration the diagonal is 1, so the preconditioner is the identity and r·z is ‖r‖². The steps between two of
-the monitor's iterations are the runtime's; the host looks at the state between its batches.
+After equilibration the diagonal is 1, so the preconditioner is the identity and r·z is ‖r‖². The runtime takes the
+steps in batches. The host reads the state after each batch.
 """
 
 import math
@@ -43,9 +43,9 @@ def solve(device: Device, system: DeviceSystem, options: SolverOptions, progress
         at = _Iteration(device, system, d, progress.check)
         iterations, reason, history = iterate(at, options, progress)
         x, norm_b = at.x, at.norm_b
-        del at  # its matrix and the other vectors make room
+        del at  # frees its matrix and vectors
 
-        # As `Equilibrated.result`: the true residuals at the end.
+        # The true residuals, as in `Equilibrated.result`.
         w, unscaled, u = (runtime.empty(N, np.float64) for _ in range(3))
         runtime.launch("product", N, d, x, w)
         runtime.launch("residual", N, system.indptr, system.indices, system.values, w, system.rhs, unscaled)
@@ -59,7 +59,7 @@ def solve(device: Device, system: DeviceSystem, options: SolverOptions, progress
 
 
 class _Iteration:
-    """The vectors of one right-hand side on the device; what `fem_core.solvers.cg.Iteration` asks for."""
+    """The `fem_core.solvers.cg.Iteration` of one right-hand side, on the device."""
 
     def __init__(self, device: Device, system: DeviceSystem, d: Any, check: Callable[[], None]) -> None:
         runtime, N = device.runtime, system.n_nodes

@@ -46,7 +46,7 @@ def apply(device: Device, system: DeviceSystem, mesh: Mesh, problem: Problem) ->
 
 
 def _by_node(edges: Array) -> tuple[Array, Array, Array]:
-    """The nodes of edges, and where each is: 3 edge + local from starts[t] to starts[t + 1], ascending; all int32."""
+    """The nodes of edges, ascending, and the places 3 edge + local of node t from starts[t] to starts[t + 1]; int32."""
     nodes, of = np.unique(edges, return_inverse=True)
     of = of.ravel()
     starts = np.concatenate([[0], np.cumsum(np.bincount(of, minlength=len(nodes)))])

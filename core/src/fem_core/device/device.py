@@ -1,4 +1,4 @@
-"""A device in use: its runtime, what is kept on it, and what every stage does with it."""
+"""An open device: its runtime, the mesh that is kept on it, and the checks around every stage."""
 
 import weakref
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ class DeviceMesh:
 
 
 class Device:
-    """A runtime with its ledger; refuses at once what can't be done any more.
+    """A runtime with its ledger. After an error that the device doesn't survive, every stage raises DeviceLost.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Device:
         self._mesh: Last[DeviceMesh] = Last()
 
     def open(self) -> None:
-        """Raises BackendUnavailable with the reason, DeviceLost after an error that the device doesn't survive."""
+        """Raises BackendUnavailable with the reason, or DeviceLost."""
         self._refuse_lost()
         with self._watched():
             self.runtime.open()
@@ -63,7 +63,7 @@ class Device:
 
     @contextmanager
     def stage(self, name: str, wanted: int = 0) -> Iterator[Runtime]:
-        """Work that needs `wanted` bytes more; done when the block ends, so that its seconds are honest."""
+        """Work that needs `wanted` more bytes. The block ends when the device has done it, so its time is complete."""
         self._refuse_lost()
         if not self.opened:
             raise BackendError(
@@ -94,7 +94,7 @@ class Device:
             return [runtime.download(array) for array in arrays]
 
     def mesh(self, mesh: Mesh) -> DeviceMesh:
-        """The mesh, uploaded once; the last one is kept for as long as it is there on the host."""
+        """The mesh on the device. The last mesh is kept."""
 
         def upload() -> DeviceMesh:
             if 64 * mesh.n_elements >= 2**31:
@@ -108,7 +108,7 @@ class Device:
         return self._mesh.get(weakref.ref(mesh), upload)
 
     def dot(self, n: int, a: Any, b: Any) -> float:
-        """a·b, summed in an order that is always the same."""
+        """a·b, always summed in the same order."""
         chunks = -(-n // CHUNK)
         sums = self.runtime.empty(chunks, np.float64)
         self.runtime.launch("dot_chunks", chunks, n, a, b, sums)

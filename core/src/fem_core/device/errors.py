@@ -11,7 +11,7 @@ MEMORY = 2
 
 _NO_DEVICE = 100
 
-#: After these the context is gone: every later call fails, in this process for good.
+#: Errors that destroy the context: every later call in this process fails.
 STICKY: Mapping[int, str] = {
     214: "uncorrectable ECC error",
     220: "uncorrectable NVLink error",
@@ -61,21 +61,21 @@ def out_of_memory(what: str, wanted: int | None, memory: tuple[int, int] | None)
 
 
 def lost(what: str) -> DeviceLost:
-    """A device that is no longer of use, and why."""
+    """The error for a device that can't be used any more; `what` is the cause."""
     return DeviceLost(f"the device is lost ({what}); only a new Python process can use it again")
 
 
 def device_error(
     number: int, text: str, wanted: int | None = None, memory: tuple[int, int] | None = None
 ) -> BackendError:
-    """The error for CUDA's `number`, met while running.
+    """The error for CUDA's `number` in an open device.
 
     Parameters
     ----------
     text : str
-        What the library says, or what was being done.
+        The library's message, or the operation that failed.
     wanted, memory : int, (free, total)
-        In bytes, where memory ran out.
+        In bytes, if memory ran out.
     """
     text = " ".join(text.split())
     if number == MEMORY:
@@ -86,13 +86,13 @@ def device_error(
 
 
 def require_driver() -> None:
-    """Raise DeviceMissing where there is no driver, before a library is imported that can do nothing without."""
+    """Raise DeviceMissing if there is no driver. Call it before importing a library that needs the driver."""
     if not has_driver():
         raise DeviceMissing("there is no NVIDIA driver; install it, or use a CPU backend")
 
 
 def unavailable(number: int, text: str) -> BackendUnavailable:
-    """The error for CUDA's `number`, met while opening."""
+    """The error for CUDA's `number` while a device is opened."""
     text = " ".join(text.split())
     if number in STICKY:
         return BackendUnavailable(f"{STICKY[number]}: {text}")

@@ -1,9 +1,9 @@
-"""What the `BackendInfo` of every device backend says."""
+"""The parts of `BackendInfo` that all device backends share."""
 
 from fem_core.plugins import stages
 from fem_core.plugins.backend import Option
 
-#: How the matrix is summed.
+#: The ways to sum the matrix.
 ASSEMBLIES = ("gather", "coo")
 
 STAGES = tuple(stages.STAGES)

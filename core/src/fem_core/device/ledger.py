@@ -1,4 +1,4 @@
-"""How much device memory each stage takes, said before it is taken."""
+"""How much device memory each stage needs, computed before it starts."""
 
 from fem_core.device.errors import out_of_memory
 from fem_core.device.runtime import Runtime
@@ -8,12 +8,12 @@ _I, _F = 4, 8
 
 
 class Ledger:
-    """Predictions against what is free.
+    """Compares the memory that stages need with the free memory.
 
     Attributes
     ----------
     predicted : dict of stage to bytes
-        Beside what was there before.
+        In addition to the memory that was in use before.
     peak : int
         The most bytes that were in use, predictions included.
     """
@@ -24,7 +24,7 @@ class Ledger:
         self.peak = 0
 
     def require(self, stage: str, wanted: int) -> None:
-        """Note what a stage needs. Raises DeviceMemoryError if there isn't as much."""
+        """Record what a stage needs. Raises DeviceMemoryError if less is free."""
         free, total = self._runtime.free_memory()
         self.predicted[stage] = wanted
         if wanted > free:
@@ -32,7 +32,7 @@ class Ledger:
         self.peak = max(self.peak, total - free + wanted)
 
 
-# N nodes, M elements, Z entries of the matrix; before they are counted, each element is taken to have 64 of its own.
+# N nodes, M elements, Z entries of the matrix. Before Z is known, it is taken as 64 entries per element.
 
 
 def mesh_bytes(N: int, M: int) -> int:
@@ -41,7 +41,7 @@ def mesh_bytes(N: int, M: int) -> int:
 
 
 def pattern_bytes(N: int, M: int, Z: int, sources: bool) -> int:
-    """What is kept of a pattern, and the larger one of what its columns and its sources take beside."""
+    """The arrays of a pattern, and the temporary ones of its columns or its sources, whichever are larger."""
     kept = 2 * _I * (N + 1) + 8 * _I * M + _I * Z
     columns = 64 * _I * M + 2 * _I * (N + 1)
     scan = 2 * _I * ((max(N, Z) + 1) // 256 + 1)
@@ -49,19 +49,19 @@ def pattern_bytes(N: int, M: int, Z: int, sources: bool) -> int:
 
 
 def assembly_bytes(N: int, M: int, Z: int, source: bool, coo: bool) -> int:
-    """Ke, or the load's terms, beside values and right-hand side; `coo` has all entries three times over to sort."""
+    """Values, right-hand side, and Ke or the load's terms. `coo` needs three copies of all entries for the sort."""
     entries = 3 * (2 * _I + _F) * (64 * M + N) if coo else 0
     k, Ke, load = _F * M, 36 * _F * M, source * 16 * _F * M
     return _F * Z + 2 * _F * N + max(k + Ke + entries, load)
 
 
 def conditions_bytes(N: int, Z: int, edges: int) -> int:
-    """Values and right-hand side anew, lift, held nodes and their list; edges with coefficients and places."""
+    """New values and right-hand side, lift, flags and list of held nodes; edges with coefficients and places."""
     return _F * Z + 2 * _F * N + 2 * _I * N + 3 * (4 * _I + 2 * _F) * edges
 
 
 def system_bytes(N: int, Z: int) -> int:
-    """A system that is brought from the host."""
+    """A system that is uploaded from the host."""
     return (_I + _F) * Z + _I * (N + 1) + 2 * _F * N + _I * N
 
 

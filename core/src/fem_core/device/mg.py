@@ -1,7 +1,7 @@
 """The core's `mg` with cycle and iteration on the device.
 
-The hierarchy is built on the host, for which the matrix comes there once; its levels go to the device, and stay for
-as long as the matrix is the same. It is coarsened until the coarsest level can be a dense inverse.
+The matrix is copied to the host once, and the hierarchy is built there. Its levels are uploaded, and kept as long as
+the matrix stays the same. Coarsening goes on until the coarsest matrix is small enough for a dense inverse.
 """
 
 from collections.abc import Callable
@@ -26,8 +26,8 @@ from fem_core.solvers.prepared import LastPrepared, key_of, probing_vector
 from fem_core.support.progress import Progress
 from fem_core.types import Bools, Floats
 
-#: The coarsest level is a dense inverse up to so many unknowns, which is quickly found (1500 would take 2 s).
-#: Without pyamg there may be more: then the host solves.
+#: Largest coarsest level for a dense inverse, which is then found fast (1500 unknowns would take 2 s).
+#: Without pyamg the level may be larger: then the host solves it.
 DENSE = 500
 
 
@@ -48,7 +48,7 @@ class _Matrix:
 
 
 class _Level:
-    """A level's matrices and vectors: r is what is to be solved for, x the answer."""
+    """A level's matrices and vectors: x is the solution for the right-hand side r."""
 
     def __init__(self, runtime: Runtime, level: Level) -> None:
         self._runtime = runtime
@@ -69,7 +69,7 @@ class _Level:
         self._runtime.copy(self._zero, self.x)
 
     def smooth(self, *, residual: bool) -> None:
-        """x += p(T⁻¹A) T⁻¹ r, and the residual that it leaves if that is wanted; r is overwritten."""
+        """x += p(T⁻¹A) T⁻¹ r. r is overwritten; with `residual` it is the new residual."""
         runtime, n = self._runtime, self.A.n
         for k, (α, β) in enumerate(self._steps):
             if k:
@@ -83,14 +83,14 @@ class _Level:
             self.A.subtract(self._δ, self.r)
 
     def correct(self, coarse: Any) -> None:
-        """x += P coarse, and r accordingly."""
+        """x += P coarse, and r -= A P coarse."""
         self.P.times(coarse, self.e)
         self._runtime.launch("add_f4", self.A.n, self.e, self.x)
         self.A.subtract(self.e, self.r)
 
 
 class Cycle:
-    """`Hierarchy.cycle` on the device: `r` is filled by the caller, `run` leaves the answer in `x`."""
+    """`Hierarchy.cycle` on the device: the caller fills `r`, and `run` puts the solution into `x`."""
 
     def __init__(self, device: Device, hierarchy: Hierarchy) -> None:
         self._runtime, self._hierarchy = device.runtime, hierarchy
@@ -127,13 +127,13 @@ class Cycle:
 
 
 def _bytes(level: Level) -> int:
-    """Its matrices, vectors and lines."""
+    """Bytes of a level's matrices, vectors and lines."""
     A, P = level.smoother.A, level.P
     return int(8 * (A.nnz + 2 * P.nnz) + 4 * (12 * A.shape[0] + 3 * P.shape[1]))
 
 
 class _Iteration:
-    """The vectors of one right-hand side; what `fem_core.solvers.multigrid.solver.Iteration` asks for."""
+    """The `fem_core.solvers.multigrid.solver.Iteration` of one right-hand side, on the device."""
 
     def __init__(self, device: Device, system: DeviceSystem, d: Any, cycle: Cycle, rhs: Floats) -> None:
         runtime, n = device.runtime, system.n_nodes
@@ -211,7 +211,7 @@ class DeviceMultigrid:
         return hierarchy, partial(_Iteration, self._device, system, d, cycle)
 
     def _probe(self, system: DeviceSystem) -> bytes:
-        """K v, as `fem_core.solvers.prepared.probe`; sums over rows would hide changes beside a penalty."""
+        """K v, as `fem_core.solvers.prepared.probe`. Row sums would hide small changes in a row with a penalty."""
         runtime, n = self._device.runtime, system.n_nodes
         self._device.ledger.require("multigrid's probe of the matrix", 16 * n)
         v, Kv = runtime.upload(probing_vector(n)), runtime.empty(n, np.float64)

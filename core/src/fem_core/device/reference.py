@@ -1,11 +1,11 @@
-"""Every kernel of a device, stated in NumPy: what it computes, and the order of its arguments.
+"""Every kernel of a device, defined in NumPy: what it computes, and the order of its arguments.
 
-Not how: a kernel for a GPU runs item by item. All arrays are 1-D; N nodes, M elements. Node a of element e
-is `quad8[8 e + a]`, and t = 8 e + a is called a *place*. Element matrices are symmetric: entry (a, b), a <= b,
-of element e is `Ke[p M + e]` with p = `PACKED[a, b]`. No kernel adds floating-point numbers in an order that
-depends on chance.
+A kernel for a GPU computes the same item by item. All arrays are 1-D; N nodes, M elements. Node a of element e
+is `quad8[8 e + a]`, and t = 8 e + a is a *place*. Element matrices are symmetric: entry (a, b), a <= b,
+of element e is `Ke[p M + e]` with p = `PACKED[a, b]`. No kernel adds floating-point numbers in random
+order.
 
-`ReferenceRuntime` runs them, for tests, on arrays that refuse to be taken for NumPy's.
+`ReferenceRuntime` runs them for tests, on arrays that can't be used as NumPy arrays.
 """
 
 import math
@@ -100,7 +100,7 @@ def pack_columns(n: int, start: I4, room: I4, indptr: I4, indices: I4) -> None:
 def count_sources(n: int, start: I4, place: I4, quad8: I4, indptr: I4, indices: I4, count: I4) -> None:
     """For each place 8 e + a of node i and each b: count[s] += 1, s where (i, node b of e) is. n = N.
 
-    A row belongs to one item, so that nothing is atomic.
+    Each row belongs to one item, so nothing is atomic.
     """
     s = csr_positions(indptr, indices, np.repeat(_rows(start), 8), _nodes(quad8, place).ravel())
     count += np.bincount(s, minlength=len(count)).astype(np.int32)
@@ -143,7 +143,7 @@ def scan_chunks(n: int, length: int, values: I4, offsets: I4, starts: I4) -> Non
 
 
 def element_stiffness(n: int, x: F8, y: F8, quad8: I4, k: F8, k_stride: int, Ke: F8) -> None:
-    """∫ k ∇N_a·∇N_b of each element by 3x3 Gauss points; k[k_stride e], whatever the sign of det J. n = M."""
+    """∫ k ∇N_a·∇N_b of each element by 3x3 Gauss points, for either sign of det J; k is k[k_stride e]. n = M."""
     nodes = quad8.reshape(-1, 8)
     full = _stiffness(x[nodes], y[nodes], k[k_stride * np.arange(n)])
     a, b = np.triu_indices(8)
@@ -294,7 +294,7 @@ def chebyshev(n: int, alpha: float, beta: float, z: F4, delta: F4, x: F4) -> Non
 def solve_lines(n: int, line_start: I4, nodes: I4, d: F4, l: F4, r: F4, z: F4) -> None:
     """z = (L D Lᵀ)⁻¹ r at the nodes of each line; elsewhere z stays. n lines.
 
-    `nodes`, d (diagonal of D) and l (lower diagonal of L, l[k] below d[k]) go line by line; what l holds at the
+    `nodes`, d (diagonal of D) and l (lower diagonal of L, l[k] below d[k]) go line by line; the value of l at the
     end of a line isn't read.
     """
     first, stop = line_start[:-1], line_start[1:]
@@ -348,10 +348,10 @@ KERNELS: Mapping[str, Callable[..., None]] = {
 
 
 def step(n: int, indptr: I4, indices: I4, A: F8, x: F8, r: F8, p: F8, q: F8, state: F8) -> None:
-    """One step of conjugate gradients on a matrix of unit diagonal, or the status why there is none.
+    """One step of conjugate gradients on a matrix of unit diagonal, or a new status if no step is taken.
 
-    state = ‖r‖², ‖r‖² of the step before, p·Ap, target, iteration, limit, status and one of no use. At the start
-    x = p = 0, r = b, ‖r‖² is given and the one before is 1. With a status nothing is touched.
+    state = ‖r‖², ‖r‖² of the step before, p·Ap, target, iteration, limit, status and an unused one. At the start
+    x = p = 0, r = b, ‖r‖² is given and the one before is 1. Once the status is set, nothing changes.
     """
     if state[state_of.STATUS] != state_of.RUNNING:
         return
@@ -390,7 +390,7 @@ def signature(kernel: str) -> tuple[Any, ...]:
 
 
 class DeviceArray:
-    """An array of `ReferenceRuntime`: nothing but the runtime gets at its values."""
+    """An array of `ReferenceRuntime`: only the runtime can read its values."""
 
     __array_ufunc__ = None
 
@@ -406,19 +406,19 @@ class DeviceArray:
     __len__ = __iter__ = __getitem__ = __float__ = __array__
 
     def on(self, runtime: "ReferenceRuntime") -> Array:
-        """Its values, if it is `runtime`'s and that is open."""
+        """Its values. The array must belong to `runtime`, which must be open."""
         assert self._runtime is runtime, "a device array of another runtime"
         assert runtime.opened, "a device array was used after its runtime was closed"
         return self._values
 
 
 class ReferenceRuntime:
-    """The kernels above as a `Runtime`, with all that a device does to mistakes: memory isn't zero, types are strict.
+    """The kernels above as a `Runtime`. It shows mistakes as a device does: new memory isn't zero, types are strict.
 
     Parameters
     ----------
     memory : int
-        Bytes that it lets its arrays have.
+        Bytes that its arrays may take.
     """
 
     def __init__(self, memory: int = 1 << 34) -> None:
@@ -439,7 +439,7 @@ class ReferenceRuntime:
 
     @property
     def live(self) -> int:
-        """Arrays that somebody still holds."""
+        """Number of arrays in use."""
         return len(self._arrays)
 
     @property

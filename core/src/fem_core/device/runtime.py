@@ -1,4 +1,4 @@
-"""What a GPU library has to offer: memory, and launches of the kernels that `fem_core.device.reference` states."""
+"""The interface to a GPU library: memory, and launches of the kernels that `fem_core.device.reference` defines."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -7,14 +7,14 @@ from numpy.typing import DTypeLike
 
 from fem_core.types import Array
 
-#: Items that one thread of `sum_chunks`, `scan_chunks` and `dot_chunks` goes through.
+#: Values of one item of `sum_chunks`, `scan_chunks` and `dot_chunks`.
 CHUNK = 256
 
 #: Kernels with a matrix row, or a long sum, for each item: a GPU gives such an item to several threads.
 ROW_KERNELS = ("subtract_product", "scale_matrix", "residual", "multiply", "multiply_f4", "subtract_product_f4")
 SUM_KERNELS = ("dot_chunks", "multiply_dense")
 
-#: What the entries of `state` in `conjugate_gradients` hold.
+#: The entries of `state` in `conjugate_gradients`.
 RR, BEFORE, PAP, TARGET, ITERATION, LIMIT, STATUS = range(7)
 #: Length of `state`.
 STATE = 8
@@ -26,11 +26,11 @@ RUNNING, CONVERGED, NOT_FINITE, LIMIT_REACHED, INDEFINITE = range(5)
 class Runtime(Protocol):
     """One device, as `DeviceBackend` uses it. Device arrays are opaque, 1-D and contiguous.
 
-    What goes wrong is raised as `fem_core.device.errors` has it, never as an error of the library.
+    Errors are raised as those of `fem_core.device.errors`, never as the library's own.
     """
 
     def open(self) -> None:
-        """Take hold of the device. Raises BackendUnavailable with the reason."""
+        """Open the device. Raises BackendUnavailable with the reason."""
 
     def compile(self) -> None:
         """Compile all kernels; they are kept on disk."""
@@ -45,10 +45,10 @@ class Runtime(Protocol):
         """A device array of zeros."""
 
     def upload(self, values: Array) -> Any:
-        """A device array of the same dtype; of C order, raveled."""
+        """The values in C order as a flat device array of the same dtype."""
 
     def download(self, values: Any) -> Array:
-        """The array on the host, once everything before is done."""
+        """The array on the host. Waits for all work launched before."""
 
     def copy(self, source: Any, target: Any) -> None:
         """Overwrite `target`, of the same length and dtype."""
@@ -62,9 +62,9 @@ class Runtime(Protocol):
     def conjugate_gradients(
         self, n: int, indptr: Any, indices: Any, A: Any, x: Any, r: Any, p: Any, q: Any, state: Any
     ) -> Callable[[], None]:
-        """Steps of conjugate gradients: each call runs up to some dozens, asynchronously.
+        """A function that runs some dozens of steps of conjugate gradients at each call, asynchronously.
 
-        `fem_core.device.reference.step` says what a step is. A call does nothing once the status is set.
+        `fem_core.device.reference.step` defines a step. Once the status is set, a call does nothing.
         """
 
     def coo_to_csr(self, rows: Any, columns: Any, values: Any, n: int) -> tuple[Any, Any, Any]:
@@ -74,10 +74,10 @@ class Runtime(Protocol):
         """Free and total memory in bytes."""
 
     def seconds(self, work: Callable[[], object]) -> float:
-        """What the work takes on the device, by its own events."""
+        """Seconds that the work takes on the device, measured by its events."""
 
     def describe(self) -> Mapping[str, Any]:
         """`name` of the device, `memory` in bytes, `compute_capability`, `driver`, versions.
 
-        `simulated` is True where there is no device behind it.
+        `simulated` is True if there is no real device.
         """

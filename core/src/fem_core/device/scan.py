@@ -9,9 +9,9 @@ from fem_core.errors import BackendError
 
 
 def starts(runtime: Runtime, counts: Any, length: int) -> tuple[Any, int]:
-    """Exclusive prefix sums of int32 counts, and their total. Raises BackendError where int32 can't hold it.
+    """Exclusive prefix sums of int32 counts, and their total. Raises BackendError if int32 can't hold it.
 
-    The sums of the chunks are summed on the host: they are few.
+    The host adds up the sums of the chunks: they are few.
     """
     n = -(-length // CHUNK)
     sums = runtime.empty(n, np.int32)

@@ -1,7 +1,7 @@
-"""Transfers in pieces through two pinned buffers: one is filled or emptied while the other is on its way.
+"""Transfers in pieces through two pinned buffers: one is filled or emptied while the other is transferred.
 
-Memory of NumPy isn't pinned: the driver would copy it once more, in the calling thread. Pinning all of a mesh for the
-sake of one transfer is work for the system on each of its pages; two small buffers are pinned once.
+NumPy's memory isn't pinned, so the driver would copy it once more, in the calling thread. To pin all arrays of a mesh
+for one transfer, the system has to work on each page. Two small buffers are pinned once.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,13 +17,13 @@ SIZE = 8 << 20
 
 
 class Event(Protocol):
-    """A place in the order of what the device does."""
+    """A mark in a stream of the device's work."""
 
     def record(self, stream: Any) -> None:
-        """Put it behind everything that was asked of the stream so far."""
+        """Set the mark after all work of the stream so far."""
 
     def synchronize(self) -> None:
-        """Wait until the device comes to it; at once if it was never recorded."""
+        """Wait until the device reaches the mark. Returns at once if it was never set."""
 
 
 #: (target, source, bytes): starts a copy between addresses and returns.
@@ -40,7 +40,7 @@ class Staging:
     send : function
         Starts a copy (target, source, bytes) between addresses; copies happen in their order.
     stream
-        Where they happen.
+        The stream of the copies.
     """
 
     def __init__(self, buffers: list[Array], events: list[Event], send: Send, stream: Any) -> None:
@@ -57,13 +57,13 @@ class Staging:
     def upload(self, values: Array, address: int) -> None:
         """Send a contiguous array; it may be changed when this returns."""
         for start, part, buffer, event in self._pieces(_raw(values)):
-            event.synchronize()  # the buffer's last piece is there
+            event.synchronize()  # the buffer's last piece has been sent
             buffer[:] = part
             self._send(address + start, buffer.ctypes.data, len(part))
             event.record(self._stream)
 
     def download(self, address: int, values: Array) -> None:
-        """Fill a contiguous array once everything asked for before is done."""
+        """Fill a contiguous array after all work before is done."""
         ahead: list[tuple[Array, Array, Any]] = []
         for start, part, buffer, event in self._pieces(_raw(values)):
             event.synchronize()

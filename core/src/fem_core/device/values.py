@@ -1,4 +1,4 @@
-"""What the stages hand on while it stays on the device."""
+"""The results that the stages pass on without a copy to the host."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -88,7 +88,7 @@ class DeviceSystem:
 
 @dataclass(frozen=True, eq=False)
 class DevicePotential:
-    """As `SolveResult`; what isn't an array is in `found`, whose u is empty."""
+    """As `SolveResult`: u is on the device, the rest is in `found`, whose own u is empty."""
 
     device: Device
     u: Any
@@ -116,5 +116,5 @@ class DeviceFields:
         return DerivedFields(velocity.reshape(-1, 2), speed, pressure)
 
 
-#: What a potential on the device has in place of its values on the host.
+#: The u of `DevicePotential.found`.
 NO_VALUES: Floats = np.empty(0)

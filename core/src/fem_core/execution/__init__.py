@@ -1,4 +1,4 @@
-"""How the elements reach the workers: batches, and the executors that turn a kernel into an execution model."""
+"""How elements reach workers: in batches, by an executor for each execution model."""
 
 from fem_core.assembly.element import GRAIN
 from fem_core.assembly.kernels import Kernel, grain_of

@@ -1,6 +1,6 @@
-"""How items are cut into batches and batches into tasks, and what of the inputs a batch needs.
+"""How items are cut into batches and batches into tasks, and which part of the inputs a batch needs.
 
-Every executor plans alike, so that what differs between two of them is the way and nothing else.
+All executors plan in the same way, so that two of them differ only in how data reach the workers.
 """
 
 from dataclasses import dataclass
@@ -41,14 +41,14 @@ def int_or_auto(value: Any) -> int | Literal["auto"]:
 
 @dataclass(frozen=True)
 class Plan:
-    """Who does what: `tasks` are lists of batches in the order of their items.
+    """The work of a run: `tasks` are lists of batches in the order of their items.
 
     Parameters
     ----------
     workers : int
-        Never more than tasks; with 1 there is nothing to hand out, and the calling process does it.
+        At most the number of tasks. With 1, the calling process does all work.
     remark : str
-        Why it is 1 although more were asked for, else empty.
+        Why there is 1 worker although more were requested, else empty.
     """
 
     workers: int
@@ -58,7 +58,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Batching:
-    """The options that executors with workers have in common, as `worker_options` makes sure of them.
+    """The options of all executors with workers; `worker_options` checks their values.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class Batching:
     batches_per_task : int
         At least 1: batches that reach a worker together.
     min_size : int
-        Fewer items than this aren't worth handing out: they stay in the calling process.
+        Fewer items than this stay in the calling process.
 
     >>> plan = Batching(workers=2, batch_size=1000, min_size=100).plan(2100)
     >>> plan.workers, plan.tasks

@@ -1,7 +1,7 @@
 """How a batch of items reaches a worker, and how its result comes back.
 
 An `Executor` runs kernels on ranges of items; `fem_core.backends.BatchedBackend` turns any executor
-into a backend. Executors differ in nothing but where the work is done: the kernels, the order of
+into a backend. Executors differ only in where the work is done: the kernels, the order of
 summation and the grain of the ranges are the core's.
 
 An executor may cut a range wherever it likes at multiples of `GRAIN`; `ranges` does it. Batches may
@@ -46,14 +46,14 @@ def part_of(results: Mapping[str, Array], start: int, stop: int, outputs: Output
 class Executor(ABC):
     """An execution model. Created without doing work; workers start on first use and end in `close`.
 
-    `remark` is set by whoever runs the executor: call it with what the user should read in the report, such
-    as why the work stayed in the calling process.
+    The caller of the executor sets `remark`. Call it with a text for the user's report, such as why the work
+    stayed in the calling process.
     """
 
     remark: Remark = staticmethod(unheard)
 
-    #: Bytes that the caller will take beside the results of `map_ranges`, such as for their sum; set by the caller,
-    #: for executors that look at memory before they start.
+    #: Bytes that the caller will need in addition to the results of `map_ranges`, for example for their sum. The caller
+    #: sets it, for executors that check the memory before they start.
     afterwards: int = 0
 
     def share(self, inputs: Inputs) -> Inputs:
@@ -68,7 +68,7 @@ class Executor(ABC):
         """Forget what `share` returned."""
 
     def scratch(self, n: int, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array] | None:
-        """float64 arrays that workers write to wherever they like, for a run over n items; None if they can't.
+        """float64 arrays for a run over n items, which workers may write anywhere; None if workers can't.
 
         They are given to `map_ranges` among the outputs, reach kernels whole, and are the caller's for as
         long as they are held. An executor that gives them cuts ranges at multiples of `grain_of(kernel)`.
@@ -90,7 +90,7 @@ class Executor(ABC):
         """[function(item) for item in items], in their order."""
 
     def close(self) -> None:
-        """End all workers and give everything back; may be called again, also after an exception."""
+        """End all workers and free everything. May be called again, also after an exception."""
 
 
 class SerialExecutor(Executor):
@@ -119,7 +119,7 @@ class SerialExecutor(Executor):
 
 
 class PlannedExecutor(Executor):
-    """An executor with workers: who does what is planned here, and what isn't worth handing out is done here.
+    """An executor with workers. It plans the tasks, and does small work in the calling process.
 
     Parameters
     ----------
@@ -129,12 +129,12 @@ class PlannedExecutor(Executor):
 
     def __init__(self, batching: Batching | None = None) -> None:
         self.batching = batching or Batching()
-        self._seconds: dict[Kernel, float] = {}  # that an item of each kernel took
+        self._seconds: dict[Kernel, float] = {}  # by kernel, for an item
 
     def map_ranges(
         self, kernel: Kernel, n: int, inputs: Inputs, outputs: OutputSpec, progress: OnProgress
     ) -> dict[str, Array]:
-        require_importable(kernel)  # by all executors and for any size: what runs in threads runs in processes too
+        require_importable(kernel)  # for every executor and size, so that a kernel for threads also runs in processes
         plan = self.batching.plan(n, self._seconds.get(kernel, 1e-6), grain_of(kernel))
         if plan.remark:
             self.remark(plan.remark)
@@ -159,10 +159,10 @@ class PlannedExecutor(Executor):
     def run_tasks(
         self, kernel: Kernel, plan: Plan, n: int, inputs: Inputs, outputs: OutputSpec, progress: OnProgress
     ) -> tuple[dict[str, Array], float]:
-        """`map_ranges` by `plan.workers` workers, of which there are at least two.
+        """`map_ranges` by `plan.workers` workers, at least two.
 
-        With the results goes how many seconds the workers computed, in all; 0 if nobody knows. The size of the next
-        batches depends on it.
+        Also returns the seconds that all workers computed, 0 if unknown. The size of the next batches depends on
+        them.
         """
 
     @abstractmethod

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from fem_core.plugins.backend import BackendInfo
 
-#: Up to so many nodes a factorisation takes no longer than setting up a hierarchy.
+#: Up to this number of nodes a factorisation takes no longer than the setup of a hierarchy.
 _SMALL = 4_000
 
 

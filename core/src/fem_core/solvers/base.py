@@ -1,4 +1,4 @@
-"""What the linear solvers share: the equilibrated system, the residuals that they are judged by."""
+"""What the linear solvers share: the equilibrated system and the check of residuals."""
 
 import math
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ class Equilibrated:
 
     @cached_property
     def A(self) -> "sparse.csr_array":
-        """Computed when it is first asked for: two thirds of K's memory more."""
+        """Computed on first use; takes two thirds of K's memory."""
         return scaled(self.K, self.d, self.d)
 
     @classmethod
@@ -72,11 +72,11 @@ class Equilibrated:
         self, w: Floats, rhs: Floats, method: str, iterations: int, reason: StopReason, options: SolverOptions,
         history: History,
     ) -> SolveResult:  # fmt: skip
-        """The result for w, its true residuals evaluated; `converged` only if they say so too."""
+        """The result for w with its true residuals. It is `converged` only if the true residual is small, too."""
         norm_b = norm(self.d * rhs)
         unscaled = rhs - self.K @ w
         residual = norm(self.d * unscaled)
-        unscaled[self.fixed] = 0  # there the penalty would multiply a w that is nothing but rounding
+        unscaled[self.fixed] = 0  # there the penalty would multiply the rounding error of w
         of_equilibrated, of_system = (residual, norm_b), (norm(unscaled), norm(rhs))
         return judged(w, method, iterations, reason, options, history, of_equilibrated, of_system)
 
@@ -85,7 +85,7 @@ def judged(
     w: Floats, method: str, iterations: int, reason: StopReason, options: SolverOptions, history: History,
     of_equilibrated: tuple[float, float], of_system: tuple[float, float],
 ) -> SolveResult:  # fmt: skip
-    """The result, `converged` only if the true residual says so too; given norms of residual and right-hand side."""
+    """The result, `converged` only if the true residual is small, too. Pairs: norms of residual and right-hand side."""
     residual, norm_b = of_equilibrated
     if reason is StopReason.CONVERGED and not residual <= 2 * max(options.rtol * norm_b, options.atol):
         reason = StopReason.STAGNATION

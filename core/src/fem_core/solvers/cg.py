@@ -58,7 +58,7 @@ class PreparedCG:
 
 
 class Iteration(Protocol):
-    """The vectors of conjugate gradients on A x = b, from x = 0, and what is done with them."""
+    """The vectors of conjugate gradients on A x = b, from x = 0, and the operations on them."""
 
     @property
     def norm_b(self) -> float: ...
@@ -66,8 +66,8 @@ class Iteration(Protocol):
     def advance(self, steps: int, target: float) -> tuple[int, float, bool]:
         """Take steps: at least one, at most `steps`, and none where p·Ap <= 0.
 
-        Whoever takes more than one at once ends them when ‖r‖ < target or isn't finite. Returned are how many were
-        taken, ‖r‖ of the recurrence, and whether it wasn't p·Ap <= 0 that ended them.
+        An implementation that takes several steps at once stops when ‖r‖ < target or ‖r‖ isn't finite. Returns the
+        number of steps, ‖r‖ of the recurrence, and False if p·Ap <= 0 stopped it.
         """
 
     def residual(self) -> float:
@@ -113,9 +113,9 @@ class _Iteration:
 
 
 def iterate(at: Iteration, options: SolverOptions, progress: Progress) -> tuple[int, StopReason, History]:
-    """Steps until the stopping rule or something else ends them, watched at the monitor's interval.
+    """Take steps until the stopping rule or another reason ends them; report every `monitor` steps.
 
-    How many were taken, why no more, and the true residuals; x is in `at`.
+    Returns the number of steps, the reason, and the true residuals; x is in `at`.
     """
     norm_b = norm_r = at.norm_b
     target = max(options.rtol * norm_b, options.atol)

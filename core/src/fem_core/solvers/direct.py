@@ -29,7 +29,7 @@ class Direct:
         return f"sparse factorisation by {self.factoriser.library}; its memory grows faster than the number of nodes"
 
     def cost(self, work: Work) -> Cost:
-        """The factors of a strip of W nodes across have some log W entries by node, and take some W operations."""
+        """With W nodes across the mesh, a node takes about log W entries of the factors and about W operations."""
         across = min(work.width, work.length)
         factors = self.factoriser.memory * 380 * math.log2(max(across, 2.0)) * work.nodes
         seconds = self.factoriser.time * work.arithmetic / REFERENCE * work.nodes * (2.0 + 0.05 * across) * 1e-6

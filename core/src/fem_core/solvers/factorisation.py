@@ -30,13 +30,13 @@ class Factoriser:
     name : str
         As in `--solver NAME`.
     library : str
-        As a user knows it.
+        Its name for users.
     module : str
-        What has to be importable.
+        The module that must be importable.
     factorise : function
         The solve of a matrix with unit diagonal. Raises SolveError if it isn't positive definite.
     time, memory : float
-        What it takes, over what SuperLU does.
+        Relative to SuperLU.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Factoriser:
     def available(self) -> bool:
         try:
             return importlib.util.find_spec(self.module) is not None
-        except ModuleNotFoundError:  # of the package that it is in
+        except ModuleNotFoundError:  # the package of the module is missing
             return False
 
 
@@ -78,7 +78,7 @@ def cholmod(A: "sparse.csr_array") -> Solve:
 
 
 class _Pardiso:
-    """PARDISO's factors; given back to MKL with the object."""
+    """PARDISO's factors. Their memory is freed with this object."""
 
     def __init__(self, A: "sparse.csr_array") -> None:
         from pypardiso.pardiso_wrapper import PyPardisoError, PyPardisoSolver
@@ -107,5 +107,5 @@ PARDISO = Factoriser("pardiso", "PARDISO", "pypardiso", _Pardiso, 0.25, 0.6)
 
 
 def best() -> Factoriser:
-    """The fastest that is installed, on large matrices."""
+    """The installed one that is fastest on large matrices."""
     return next(one for one in (PARDISO, CHOLMOD, SUPERLU) if one.available)

@@ -39,7 +39,7 @@ def key_of(mesh: Mesh, options: SolverOptions, fixed: Ints, probe: bytes) -> str
     fixed : int32 (m,)
         Nodes whose value is held.
     probe : bytes
-        What tells the matrix from another one: `probe`, or the same where the matrix is.
+        A fingerprint of the matrix: `probe`, or the same computed on a device.
     """
     digest = hashlib.blake2b(probe, digest_size=16)
     digest.update(fixed.tobytes())
@@ -47,7 +47,7 @@ def key_of(mesh: Mesh, options: SolverOptions, fixed: Ints, probe: bytes) -> str
 
 
 def probe(K: "sparse.csr_array") -> bytes:
-    """K v: ten times as quick as hashing K, and what it can't see, below its rounding, changes no solution either."""
+    """K v: ten times as fast as a hash of K. Changes of K below the rounding of K v don't change a solution."""
     return (K @ probing_vector(K.shape[0])).tobytes()  # type: ignore[no-any-return]
 
 

@@ -15,7 +15,7 @@ from scipy import sparse
 
 
 class Product(Backend):
-    """Provides one stage. A backend does no work when it is created, so that listing and opening stay apart."""
+    """Provides one stage. A backend does no work when it is created; it may in `open`."""
 
     def __init__(self, check_symmetry: bool = False) -> None:
         self.check_symmetry = check_symmetry
@@ -29,7 +29,7 @@ class Product(Backend):
         if self.check_symmetry and abs(K - K.T).max() > 1e-12 * abs(K).max():
             raise BackendError("product: the matrix isn't symmetric")
 
-        # Every provider returns the pattern it was handed: orphan nodes have their diagonal in it.
+        # Every provider returns the pattern that it was given; it contains the diagonal of orphan nodes.
         pattern = sparsity.to_host()
         values = np.zeros(pattern.nnz)
         values[csr_positions(pattern.indptr, pattern.indices, K.row, K.col)] = K.data

@@ -1,4 +1,4 @@
-"""The light half: what `fem backends` shows. It imports no more than the core's description of a backend."""
+"""The light half: the entry in `fem backends`. It imports only the core's description of a backend."""
 
 from fem_core.execution import int_or_auto
 from fem_core.plugins import BackendInfo, Option

@@ -1,4 +1,4 @@
-"""The heavy half: an executor on joblib. What a batch needs is pickled to a process, its results are pickled back."""
+"""The heavy half: an executor on joblib. The inputs of a batch and its results are pickled."""
 
 from tempfile import TemporaryDirectory
 from warnings import catch_warnings, simplefilter
@@ -19,9 +19,9 @@ def compute(kernel, start, stop, inputs, outputs):
 
 
 class JoblibExecutor(PlannedExecutor):
-    """Batches in order from joblib's generator, each merged as it comes."""
+    """Batches in order from joblib's generator; each result is stored as it arrives."""
 
-    folder = None  # where joblib keeps its books
+    folder = None  # joblib's temporary folder
 
     def run_tasks(self, kernel, plan, n, inputs, outputs, progress):
         require_importable(kernel)
@@ -38,9 +38,9 @@ class JoblibExecutor(PlannedExecutor):
             raise WorkerLost(f"a process ended among {len(batches)} batches") from error
         finally:
             with catch_warnings():
-                simplefilter("ignore", UserWarning)  # a cancelled run leaves tasks undone: that is meant
+                simplefilter("ignore", UserWarning)  # a cancelled run leaves tasks undone, as intended
                 answers.close()
-        return results, 0  # seconds of computing, which joblib doesn't tell
+        return results, 0  # joblib doesn't tell the seconds of computing
 
     def run_items(self, function, items, workers):
         require_importable(function)

@@ -1,4 +1,4 @@
-"""Every stage on the GPU by kernels in Python, compiled by numba-cuda: what `fem backends` shows of it."""
+"""Every stage on the GPU by kernels in Python, compiled by numba-cuda: the entry in `fem backends`."""
 
 import os
 from importlib.util import find_spec
@@ -10,21 +10,21 @@ from fem_core.support.caches import cache_folder
 
 __version__ = "1.0.0"
 
-#: How numba-cuda is had, by the driver of the machine.
+#: How to install numba-cuda, by the driver of the machine.
 INSTALL = 'python -m pip install ./core "./plugins/fem-cuda[cuda13]", or [cuda12] for an older driver'
 
 
 def available() -> str | None:
-    """None, or what is missing; whether there is a GPU is asked when the backend is opened."""
+    """None, or what is missing. A GPU is looked for only when the backend is opened."""
     return None if find_spec("numba_cuda") else f"numba-cuda isn't installed: {INSTALL}"
 
 
 def folder() -> Path:
-    """Where compiled kernels are kept: NUMBA_CACHE_DIR, or the user's cache."""
+    """The folder of compiled kernels: NUMBA_CACHE_DIR, or the user's cache."""
     return Path(os.environ.get("NUMBA_CACHE_DIR") or cache_folder(), "fem-cuda")
 
 
-#: Whether Python is to interpret the kernels: no GPU then, and nothing for `auto`.
+#: Whether Python interprets the kernels: then there is no GPU, and `auto` doesn't take this backend.
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
 
 INFO = BackendInfo(

@@ -1,7 +1,7 @@
 """Kernels and what they call: marked here, compiled by `fem_cuda.program`, or run by numba-cuda's simulator.
 
-A kernel's annotations are the types it is compiled with, so compiling needs no call. Arrays are bare pointers: such a
-launch has a word for each, where an array of numba-cuda has seven. Only what takes atomics has to be an array.
+A kernel is compiled for the types of its annotations, so compiling needs no call. Arrays are bare pointers: a launch
+passes one word for each; an array of numba-cuda has seven. Only atomic operations need an array.
 """
 
 from collections.abc import Callable
@@ -13,10 +13,10 @@ from fem_cuda.library import simulated
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: Whether Python interprets the kernels: this decides about a few functions below the kernels, in `kernels.common`.
+#: Whether Python interprets the kernels. A few functions of `kernels.common` depend on it.
 SIMULATED = simulated()
 
-# What a device computes with isn't Python's: mypy takes all of it as Any.
+# A device's numbers aren't Python's: for mypy they are Any.
 Int: TypeAlias = Annotated[Any, types.int32]
 Float: TypeAlias = Annotated[Any, types.float64]
 Ints: TypeAlias = Annotated[Any, types.CPointer(types.int32)]
@@ -37,7 +37,7 @@ def kernel(function: F) -> F:
 def device(function: F) -> F:
     """For functions that kernels call; they are inlined."""
     if SIMULATED and "cuda" not in function.__code__.co_names:
-        return function  # needs nothing of the simulator, which takes its time
+        return function  # a plain function is faster than one of the simulator
     return cuda.jit(function, device=True)  # type: ignore[no-any-return]
 
 

@@ -1,4 +1,4 @@
-"""numba-cuda as it is found: imported with a reason when it can't be, its errors as the core's."""
+"""Access to numba-cuda: its import, with a reason if it fails, and its errors as the core's."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ def simulated() -> bool:
 def number(error: BaseException) -> int | None:
     """CUDA's number of an error of numba-cuda or cuda-core, or None if it isn't CUDA's.
 
-    numba-cuda's has the number, cuda-core's and those of the driver's start only its name.
+    numba-cuda's errors have the number. Those of cuda-core and of the driver's start have only the name in their text.
     """
     if type(error).__name__ == "CudaAPIError":
         return int(error.code)  # type: ignore[attr-defined]
@@ -48,7 +48,7 @@ def number(error: BaseException) -> int | None:
 
 @contextmanager
 def opening() -> Iterator[None]:
-    """CUDA's errors met here say why the backend can't be had."""
+    """Raise CUDA's errors in the block as the reason why the backend is unavailable."""
     try:
         yield
     except Exception as error:
@@ -62,14 +62,14 @@ def opening() -> Iterator[None]:
 
 @contextmanager
 def running(memory: Callable[[], tuple[int, int] | None], wanted: int | None = None) -> Iterator[None]:
-    """Errors of CUDA met here are raised as the core's.
+    """Raise CUDA's errors in the block as the core's.
 
     Parameters
     ----------
     memory : function
-        Answers with (free, total) in bytes, or None; asked where memory ran out.
+        Returns (free, total) in bytes, or None; called if memory ran out.
     wanted : int, optional
-        Bytes of the array that is being made.
+        Bytes of the array that is allocated.
     """
     try:
         yield

@@ -1,7 +1,7 @@
-"""Memory of the device, taken from the driver once and used again.
+"""Memory of the device, allocated once and reused.
 
-Taking memory from the driver lasts longer than most kernels, and giving it back waits for all of them. All work is on
-one stream: whoever gets a block next comes after its last user.
+To allocate memory takes longer than most kernels, and to free it waits for all kernels. All work is on one stream, so
+the next user of a block runs after its last user.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ class Pool:
     allocate : function
         The address of so many bytes of the device.
     release : function
-        Gives an address back, once what uses it is done.
+        Frees an address, after the work that uses it.
     """
 
     def __init__(self, allocate: Callable[[int], int], release: Callable[[int], object]) -> None:
@@ -30,7 +30,7 @@ class Pool:
 
     @property
     def free(self) -> int:
-        """Bytes that nobody uses."""
+        """Bytes of unused blocks."""
         return sum(size * len(blocks) for size, blocks in list(self._free.items()))
 
     def take(self, size: int) -> int:
@@ -57,7 +57,7 @@ class Pool:
             self._free.setdefault(size, []).append(address)
 
     def trim(self) -> bool:
-        """Give the driver what nobody uses; whether there was any."""
+        """Free all unused blocks. Returns whether there were any."""
         free, self._free = self._free, {}
         blocks = [address for some in free.values() for address in some]
         for address in blocks:
@@ -65,7 +65,7 @@ class Pool:
         return bool(blocks)
 
     def close(self) -> None:
-        """Give the driver everything, whoever still holds it."""
+        """Free all blocks, even those in use."""
         self.closed = True
         for address in list(self._taken):
             self.give(address)
@@ -73,7 +73,7 @@ class Pool:
 
 
 class DeviceArray:
-    """A 1-D array on the device; its memory is the pool's again when nobody holds it."""
+    """A 1-D array on the device. At its end, its memory returns to the pool."""
 
     __slots__ = ("_address", "_pool", "dtype", "nbytes", "size")
 
@@ -84,7 +84,7 @@ class DeviceArray:
 
     @property
     def address(self) -> int:
-        """Where it is. Raises BackendError when the device was closed."""
+        """Its address. Raises BackendError if the device was closed."""
         if self._pool.closed:
             raise BackendError("this memory was freed when the device was closed")
         return self._address

@@ -37,10 +37,10 @@ STAGES = ("sparsity", "assembly", "conditions", "solve", "derived", "multigrid")
 #: Threads of an item, where it is more than one.
 THREADS: Mapping[str, int] = dict.fromkeys(ROW_KERNELS, LANES) | dict.fromkeys(SUM_KERNELS, WARP)
 
-#: Blocks of a multiprocessor that a kernel's registers have to suffice for: enough threads to wait for memory.
+#: Blocks that must fit on a multiprocessor with their registers, so that enough threads wait for memory.
 TOGETHER: Mapping[str, int] = {"conjugate_gradients": 8, "element_stiffness": 4}
 
-#: What compiles, in so far as it is installed from wheels.
+#: The distributions that compile, if they are installed from wheels.
 _COMPILERS = ("numba-cuda", "numba", "llvmlite", "nvidia-nvvm", "nvidia-cuda-nvcc-cu12", "nvidia-nvjitlink")
 
 _ENTRY = re.compile(r"\.visible \.entry (\w+)\(")
@@ -81,14 +81,14 @@ def link(sources: Mapping[str, str], cc: tuple[int, int]) -> bytes:
 
 
 def runtime_library() -> bytes:
-    """CUDA's library for the device, which has the barrier of a grid."""
+    """CUDA's device library, which contains the barrier of a grid."""
     from numba.cuda.cudadrv.libs import get_cudalib
 
     return Path(get_cudalib("cudadevrt", static=True)).read_bytes()
 
 
 def cubin(cc: tuple[int, int]) -> bytes:
-    """All kernels for a compute capability, from the cache if they are there. Raises BackendError."""
+    """All kernels for a compute capability, from the cache or compiled. Raises BackendError."""
     with _compiling:
         path = folder() / f"sm_{cc[0]}{cc[1]}-{_stamp()}.bin"
         if (found := compiled.load(path, bytes)) is not None:
@@ -109,7 +109,7 @@ def cubin(cc: tuple[int, int]) -> bytes:
 
 @cache
 def _stamp() -> str:
-    """What the cubin depends on beside the device."""
+    """A digest of everything that the cubin depends on, except the device."""
     digest = hashlib.blake2b(sys.version.encode(), digest_size=16)
     for name in _COMPILERS:
         try:
@@ -129,7 +129,7 @@ class Compiled:
     cc : (int, int)
         Its compute capability.
     stream : int
-        The handle of the stream that they are launched on.
+        The handle of the stream for the launches.
     """
 
     def __init__(self, cc: tuple[int, int], stream: int) -> None:
@@ -139,7 +139,7 @@ class Compiled:
         self._config = lru_cache(1000)(partial(LaunchConfig, block=BLOCK))
         code = ObjectCode.from_cubin(cubin(cc))
         self._kernels = {name: code.get_kernel(name) for name in KERNELS}
-        # numba-cuda's arrays come in parts, and only kernels with atomics take some
+        # only kernels with atomics have numba-cuda's arrays, which are passed in parts
         self._arrays = {name: [hasattr(one, "ndim") for one in signature(KERNELS[name])] for name in KERNELS}
 
     def grid(self, kernel: str, multiprocessors: int) -> int:
@@ -157,7 +157,7 @@ class Compiled:
 
 
 def _words(argument: Any, is_array: bool) -> list[Any]:
-    """An argument as it is passed: int32, float64, an address, or an array of numba-cuda in its parts."""
+    """An argument as it is passed: int32, float64, an address, or the parts of an array of numba-cuda."""
     if isinstance(argument, int):
         return [ctypes.c_int32(argument)]
     if isinstance(argument, float):
@@ -169,7 +169,7 @@ def _words(argument: Any, is_array: bool) -> list[Any]:
 
 
 class Simulated:
-    """The same, interpreted: one block of few threads, which go round all items."""
+    """The same, interpreted: one block of few threads, which loop over all items."""
 
     #: Threads of the block, a power of two.
     threads = 1
@@ -183,14 +183,14 @@ class Simulated:
         self._kernels = {name: cuda.jit(function) for name, function in KERNELS.items()}
 
     def grid(self, kernel: str, multiprocessors: int) -> int:
-        """The simulator runs one block after the other."""
+        """1: the simulator runs one block after the other."""
         return 1
 
     def launch(self, kernel: str, grid: int, *arguments: Any, together: bool = False) -> None:
-        """Run a kernel; the division by zero of a GPU warns nobody."""
+        """Run a kernel, without Python's warnings of division by zero."""
         with self._running, warnings.catch_warnings(action="ignore", category=RuntimeWarning):
             interval = sys.getswitchinterval()
-            sys.setswitchinterval(1e-4)  # at each barrier a thread waits for the one that watches over all
+            sys.setswitchinterval(1e-4)  # at each barrier a thread waits for the simulator's main thread
             try:
                 self._kernels[kernel][1, self.threads](*map(_simulated, arguments))
             finally:
@@ -198,9 +198,9 @@ class Simulated:
 
 
 def _simulated(argument: Any) -> Any:
-    """An argument as the simulator takes it: Python's own view of memory is ten times as fast as its arrays.
+    """An argument for the simulator: a memoryview is ten times as fast as the simulator's arrays.
 
-    What is in it are Python's numbers, though; so single precision stays in arrays.
+    It holds Python's numbers, so single precision needs an array.
     """
     if not isinstance(argument, DeviceArray):
         return argument

@@ -22,10 +22,10 @@ from fem_cuda.memory import DeviceArray, Pool
 if TYPE_CHECKING:
     from fem_cuda.program import Compiled, Simulated
 
-#: Steps of conjugate gradients in a launch: as many as the reference's monitor lies apart.
+#: Steps of conjugate gradients in a launch: the default of `SolverOptions.monitor`.
 BATCH = 50
 
-#: Bytes of memory that a simulated device has.
+#: Bytes of memory of a simulated device.
 _SIMULATED = 1 << 34
 
 
@@ -42,7 +42,7 @@ class CUDARuntime:
         self._number = device
         self._cuda: Any = None
         self._program: Compiled | Simulated | None = None
-        self._host: dict[int, Array] = {}  # what a simulated device has in its memory
+        self._host: dict[int, Array] = {}  # memory of a simulated device, by address
 
     def open(self) -> None:
         if not SIMULATED:
@@ -78,20 +78,16 @@ class CUDARuntime:
     def close(self) -> None:
         if self._cuda is None:
             return
-        with suppress(Exception):  # of a device that is lost
+        with suppress(Exception):  # a lost device can't free anything
             with self._cuda.gpus[self._number]:
                 self._stream.synchronize()
                 self._pool.close()
                 del self._staging, self._stream
                 self._program = None
-                self._flush()
+                if not self._simulated:  # numba-cuda puts off giving memory back
+                    self._context.memory_manager.deallocations.clear()
+                    self._context.deallocations.clear()
         self._cuda = self._program = None
-
-    def _flush(self) -> None:
-        """Have numba-cuda give back at once what it puts off."""
-        if not self._simulated:
-            self._context.memory_manager.deallocations.clear()
-            self._context.deallocations.clear()
 
     @contextmanager
     def _here(self, wanted: int | None = None) -> Iterator[Any]:
@@ -185,7 +181,7 @@ class CUDARuntime:
         return run
 
     def coo_to_csr(self, rows: Any, columns: Any, values: Any, n: int) -> tuple[Any, Any, Any]:
-        """The entries listed by row (a counting sort), each row sorted by column, equal ones added in their order."""
+        """List the entries by row (a counting sort), sort each row by column, add equal entries in their order."""
         count, cursor, place = self.zeros(n + 1, np.int32), self.zeros(n, np.int32), self.empty(rows.size, np.int32)
         self.launch("count_places", rows.size, rows, count)
         start, _ = starts(self, count, n + 1)
@@ -233,7 +229,7 @@ class CUDARuntime:
 
 
 def _refuse_old_driver() -> None:
-    """A driver runs what its own CUDA and older ones compile, up to the next major version."""
+    """A driver runs code of all minor versions of its own CUDA, and of older ones."""
     from numba.cuda.cudadrv.driver import driver
 
     of_driver, compiler = driver.get_version(), version("cuda-bindings")

@@ -1,4 +1,4 @@
-"""Every stage on the GPU by kernels in CUDA C, loaded through CuPy: what `fem backends` shows of it."""
+"""Every stage on the GPU by kernels in CUDA C, loaded through CuPy: the entry in `fem backends`."""
 
 import os
 from importlib.util import find_spec
@@ -9,17 +9,17 @@ from fem_core.plugins import BackendInfo
 
 __version__ = "1.0.0"
 
-#: How CuPy is had, by the driver of the machine.
+#: How to install CuPy, by the driver of the machine.
 INSTALL = 'python -m pip install ./core "./plugins/fem-cupy[cuda13]", or [cuda12] for an older driver'
 
 
 def available() -> str | None:
-    """None, or what is missing; whether there is a GPU is asked when the backend is opened."""
+    """None, or what is missing. A GPU is looked for only when the backend is opened."""
     return None if find_spec("cupy") else f"CuPy isn't installed: {INSTALL}"
 
 
 def folder() -> Path:
-    """Where CuPy keeps what it has compiled: CUPY_CACHE_DIR, or its own in the user's home."""
+    """The folder of CuPy's compiled code: CUPY_CACHE_DIR, or its default in the user's home."""
     return Path(os.environ.get("CUPY_CACHE_DIR") or Path.home() / ".cupy" / "kernel_cache")
 
 

@@ -1,4 +1,4 @@
-"""CuPy as it is found: imported with a reason when it can't be, its errors as the core's."""
+"""Access to CuPy: its import, with a reason if it fails, and its errors as the core's."""
 
 import logging
 import os
@@ -27,7 +27,7 @@ def load() -> Any:
 
 
 def _keep_or_not() -> None:
-    """Have CuPy compile in memory where its folder can't be written to: it would fail to be imported, or to compile."""
+    """Let CuPy compile in memory if its folder isn't writable: otherwise its import, or compiling, would fail."""
     kept = folder()
     try:
         kept.mkdir(parents=True, exist_ok=True)
@@ -36,7 +36,7 @@ def _keep_or_not() -> None:
     except OSError as error:
         _log.warning("compiled kernels can't be saved in %s (%s); set CUPY_CACHE_DIR to another folder", kept, error)
         os.environ["CUPY_CACHE_IN_MEMORY"] = "1"
-        os.environ["CUPY_CACHE_DIR"] = tempfile.gettempdir()  # has to be a folder, and is left alone
+        os.environ["CUPY_CACHE_DIR"] = tempfile.gettempdir()  # must be a folder; nothing is written to it
 
 
 def number(error: BaseException) -> int | None:
@@ -50,7 +50,7 @@ def number(error: BaseException) -> int | None:
 
 @contextmanager
 def opening() -> Iterator[None]:
-    """CUDA's errors met here say why the backend can't be had."""
+    """Raise CUDA's errors in the block as the reason why the backend is unavailable."""
     try:
         yield
     except Exception as error:
@@ -62,12 +62,12 @@ def opening() -> Iterator[None]:
 
 @contextmanager
 def running(memory: Any) -> Iterator[None]:
-    """Errors of CuPy met here are raised as the core's.
+    """Raise CuPy's errors in the block as the core's.
 
     Parameters
     ----------
     memory : function
-        Answers with (free, total) in bytes, or None; asked where memory ran out.
+        Returns (free, total) in bytes, or None; called if memory ran out.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""One GPU through CuPy: memory of its own, a stream of its own, the kernels and a graph of conjugate gradients."""
+"""One GPU through CuPy: its own memory and stream, the kernels, and a graph of conjugate gradients."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -17,7 +17,7 @@ from fem_cupy import INSTALL
 from fem_cupy.library import load, opening, running
 from fem_cupy.source import BLOCK, CG_BLOCKS, LANES, OPTIONS, STAGES, blocks, kernels, source
 
-#: Steps of conjugate gradients in a graph: as many as the reference's monitor lies apart.
+#: Steps of conjugate gradients in a graph: the default of `SolverOptions.monitor`.
 BATCH = 50
 
 
@@ -72,7 +72,7 @@ class CuPyRuntime:
         if self._cupy is None:
             return
         self._kernels = {}
-        with suppress(Exception), self._device:  # a device that is lost has nothing to give back
+        with suppress(Exception), self._device:  # a lost device can't free anything
             self._stream.synchronize()
             self._pool.free_all_blocks()
         del self._staging, self._stream, self._pool
@@ -142,7 +142,7 @@ class CuPyRuntime:
         over[STATUS] = CONVERGED
         nothing = self.upload(over)
         with self._here():
-            steps(nothing, 1)  # the driver loads a kernel at its first launch, which may not fall into a capture
+            steps(nothing, 1)  # a kernel is loaded at its first launch, which must not be inside a capture
             self._stream.synchronize()
             self._stream.begin_capture()
             try:
@@ -152,7 +152,7 @@ class CuPyRuntime:
         return partial(self._run, graph, (indptr, indices, A, x, r, p, q, state, sums, ticket))
 
     def _run(self, graph: Any, kept: tuple[Any, ...]) -> None:
-        """Launch a graph; `kept` are the arrays of which it has no more than the addresses."""
+        """Launch a graph. It has only the addresses of its arrays: `kept` keeps the arrays alive."""
         with self._here():
             graph.launch(self._stream)
 
@@ -200,7 +200,7 @@ class CuPyRuntime:
 
 
 def _as_in_c(argument: Any) -> Any:
-    """A Python int as int32, a float as float64: CuPy would make an int64 of the one."""
+    """A Python int as int32, a float as float64. CuPy would pass an int as int64."""
     if isinstance(argument, int):
         return np.int32(argument)
     return np.float64(argument) if isinstance(argument, float) else argument

@@ -1,4 +1,4 @@
-"""The sources of the kernels, and how many threads each of them is launched with."""
+"""The sources of the kernels, and the number of threads of each."""
 
 import re
 from collections.abc import Mapping
@@ -16,16 +16,16 @@ STAGES = ("sparsity", "assembly", "conditions", "solve", "derived", "multigrid")
 #: Threads of a block.
 BLOCK = 256
 
-#: Threads that take a row of a matrix together.
+#: Threads for one row of a matrix.
 LANES = 4
 
-#: Blocks of the kernels of conjugate gradients for each multiprocessor: as many as fit. They go through all rows.
+#: Blocks of the kernels of conjugate gradients for each multiprocessor: as many as fit. They loop over all rows.
 CG_BLOCKS = 8
 
 #: Threads of an item, where it is more than one.
 THREADS: Mapping[str, int] = dict.fromkeys(ROW_KERNELS, LANES) | dict.fromkeys(SUM_KERNELS, 32)
 
-#: What every compiler of the sources is given.
+#: The options for every compiler of the sources.
 OPTIONS = ("-std=c++17", f"-DBLOCK={BLOCK}", f"-DLANES={LANES}")
 
 _INCLUDE = re.compile(r'^#include "(.+)"\n', re.MULTILINE)
@@ -39,7 +39,7 @@ def blocks(kernel: str, n: int) -> int:
 
 @cache
 def source(stage: str) -> str:
-    """The text of a stage, with that of its headers in their places: it compiles without a path to them."""
+    """The text of a stage with its headers inserted: it compiles without a path to them."""
 
     def text(name: str) -> str:
         return f'#line 1 "{name}"\n' + _INCLUDE.sub(included, (FOLDER / name).read_text(encoding="utf-8"))

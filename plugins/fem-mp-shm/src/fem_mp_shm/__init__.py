@@ -1,4 +1,4 @@
-"""Batches of elements on a pool of processes, pickled or in shared memory: what `fem backends` shows of them."""
+"""Batches of elements on a pool of processes, pickled or in shared memory: the entries in `fem backends`."""
 
 from fem_core.backends import worker_options
 from fem_core.plugins import BackendInfo, Option

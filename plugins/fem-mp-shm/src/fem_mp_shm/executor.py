@@ -1,4 +1,4 @@
-"""What the executors on processes have in common: all but the way of a batch to a worker and of its result back."""
+"""The common part of the executors on processes. A subclass moves batches to workers and results back."""
 
 import time
 from abc import abstractmethod
@@ -69,7 +69,7 @@ class ProcessExecutor(PlannedExecutor):
         self.pool.close()
 
     def _ready(self, workers: int, need: Need) -> int:
-        """Start what workers are missing; how many there is memory for."""
+        """Start missing workers. Returns the number of workers that the memory allows."""
         workers, warning = affordable(need, workers)
         if warning:
             self.remark(warning, warning=True)
@@ -78,18 +78,18 @@ class ProcessExecutor(PlannedExecutor):
         return workers
 
     def _worker(self) -> int:
-        """Bytes that a worker takes by itself; none if it is running already."""
+        """Bytes that a new worker takes by itself; 0 if the workers are running."""
         method = self.pool.start_method
         return 0 if self.pool.pids else WORKER[default_method() if method == "default" else method]
 
-    # the way there and back
+    # to the workers and back
 
-    #: What the worker runs: takes a message, gives an answer. Importable.
+    #: The function that a worker runs on a message. It returns the answer, and must be importable.
     compute: Callable[..., Any]
 
     @abstractmethod
     def need(self, n: int, plan: Plan, inputs: Inputs, outputs: OutputSpec) -> Need:
-        """The memory that a run takes."""
+        """The memory that a run needs."""
 
     @abstractmethod
     def results(self, n: int, outputs: OutputSpec) -> dict[str, Array]:
@@ -99,11 +99,11 @@ class ProcessExecutor(PlannedExecutor):
     def message(
         self, kernel: Kernel, task: list[Batch], inputs: Inputs, outputs: OutputSpec, results: Mapping[str, Array]
     ) -> tuple[Any, ...]:
-        """What crosses the pipe for a task."""
+        """What is sent through the pipe for a task."""
 
     @abstractmethod
     def merge(self, task: list[Batch], answer: Any, results: Mapping[str, Array]) -> None:
-        """Put what came back where it belongs."""
+        """Put a task's answer into the results."""
 
 
 def size(n: int, outputs: OutputSpec) -> int:

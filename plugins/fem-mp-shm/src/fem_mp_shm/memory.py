@@ -1,4 +1,4 @@
-"""How much memory a run will take, before it does."""
+"""How much memory a run will need, computed before it starts."""
 
 from dataclasses import dataclass
 
@@ -6,25 +6,25 @@ from fem_core.errors import BackendUnavailable
 from fem_core.execution import available_memory
 from fem_core.support.wording import byte_size
 
-#: Bytes of its own that a worker takes before its first task: what it doesn't share with others.
+#: Bytes that a worker takes before its first task and doesn't share with others.
 WORKER = {"spawn": 60_000_000, "forkserver": 20_000_000, "fork": 20_000_000}
 
-#: Bytes that a worker keeps for its next task, of what it has taken for one.
+#: Bytes of a task's memory that a worker keeps for its next task.
 KEPT = 64 << 20
 
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes that a run takes.
+    """Bytes that a run needs.
 
     Parameters
     ----------
     once : int
-        Whatever the number of workers.
+        For any number of workers.
     crossing : int
         At each end of a pipe, while workers compute.
     worker : int
-        For each of them by itself.
+        For each worker.
     afterwards : int
         In the calling process, when they are done.
     """
@@ -35,16 +35,16 @@ class Need:
     afterwards: int
 
     def total(self, workers: int) -> int:
-        """The most at any time, with so many workers."""
+        """The peak with so many workers."""
         computing = (1 + workers) * self.crossing
         summing = workers * min(self.crossing, KEPT) + self.afterwards
         return self.once + workers * self.worker + max(computing, summing)
 
 
 def affordable(need: Need, workers: int) -> tuple[int, str]:
-    """How many of the workers there is memory for, and a warning if it isn't all of them.
+    """How many of the workers the memory allows, and a warning if not all.
 
-    Raises BackendUnavailable if it isn't even one.
+    Raises BackendUnavailable if it allows none.
     """
     allowed = available_memory()
     if allowed is None or need.total(workers) <= allowed:

@@ -13,7 +13,7 @@ from fem_mp_shm.memory import Need
 
 
 def compute(kernel: Kernel, parts: list[tuple[int, int, Inputs]], outputs: OutputSpec) -> list[dict[str, Array]]:
-    """In the worker: the results of each batch, from the inputs that came with it."""
+    """In the worker: the results of each batch, from the inputs in the message."""
     answers = []
     for start, stop, inputs in parts:
         given = {name: read_only(array) for name, array in inputs.items()}
@@ -29,7 +29,7 @@ class MPExecutor(ProcessExecutor):
     Parameters
     ----------
     payload : "batch" or "mesh"
-        Whether a batch is sent with what it needs or with all inputs.
+        Whether a batch is sent with the inputs that it needs or with all inputs.
     """
 
     compute = staticmethod(compute)

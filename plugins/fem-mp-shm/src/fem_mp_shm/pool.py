@@ -1,9 +1,9 @@
-"""Worker processes, each at the end of a pipe of its own.
+"""Worker processes, each with its own pipe.
 
-A pipe for each, because a queue for all is what hangs: `multiprocessing.Pool` waits for ever for the
-result of a killed worker, and even `concurrent.futures.ProcessPoolExecutor` does if the worker is killed
-in the middle of writing a result, since the others keep the shared pipe open. Here the end of a worker is
-the end of its pipe, and is noticed at once whatever it was doing.
+With one queue for all workers, a run can hang: `multiprocessing.Pool` waits for ever for the result of a
+killed worker, and so does `concurrent.futures.ProcessPoolExecutor` if the worker is killed while it writes a
+result, because the others keep the shared pipe open. Here the pipe of a worker closes when the worker ends,
+and the pool notices it at once.
 """
 
 import pickle
@@ -22,7 +22,7 @@ from fem_mp_shm.segments import sweep
 from fem_mp_shm.starting import context, quiet_start
 from fem_mp_shm.worker import HEADER, main
 
-#: Seconds: for a worker to start, to finish its task after the run has failed, to leave when told to.
+#: Seconds that a worker has to start, to finish its task after the run has failed, and to leave.
 START, DRAIN, LEAVE = 120.0, 10.0, 2.0
 
 
@@ -38,7 +38,7 @@ class Worker:
 
 @dataclass
 class Traffic:
-    """What has crossed the pipes since it was last looked at, and the seconds spent on it."""
+    """What has been sent through the pipes, and the seconds that it took."""
 
     tasks: int = 0
     bytes_sent: int = 0
@@ -47,7 +47,7 @@ class Traffic:
 
 
 class RemoteTraceback(Exception):
-    """The traceback in the worker, as the cause of the exception here."""
+    """The worker's traceback, as the cause of the exception here."""
 
     def __str__(self) -> str:
         return f"\n{self.args[0]}"
@@ -74,7 +74,7 @@ class Pool:
         return [worker.process.pid or 0 for worker in self._workers]
 
     def ensure(self, workers: int) -> str | None:
-        """Have that many workers at least; what had happened to those that there were.
+        """Have at least that many workers. Returns what happened to the earlier ones, if they had ended.
 
         Raises BackendUnavailable if they can't start.
         """
@@ -106,8 +106,8 @@ class Pool:
     ) -> Generator[Any, None, None]:
         """function(*arguments) for each of the arguments, in their order, on at most so many workers.
 
-        `describe` says what the task of a number is. Raises what the function raised, with the worker's
-        traceback as its cause, or WorkerLost; a generator that is closed leaves no worker busy.
+        `describe` names the task of a number. Raises the function's exception, with the worker's traceback as
+        its cause, or WorkerLost. When the generator is closed, no worker stays busy.
         """
         tasks = ((number, describe(number), given) for number, given in enumerate(arguments))
         answers: dict[int, Any] = {}
@@ -135,7 +135,7 @@ class Pool:
             self._drain()
 
     def kill(self) -> None:
-        """End all workers, whatever they are doing."""
+        """End all workers at once."""
         workers, self._workers = self._workers, []
         for worker in workers:
             with suppress(OSError):
@@ -168,7 +168,7 @@ class Pool:
         return worker
 
     def _await(self, worker: Worker, deadline: float) -> None:
-        """Until the worker says that it is ready."""
+        """Wait until the worker is ready."""
         try:
             if worker.connection.poll(max(0.0, deadline - time.perf_counter())):
                 worker.connection.recv_bytes()
@@ -221,7 +221,7 @@ class Pool:
         return WorkerLost(f"{what}; the next run starts new workers")
 
     def _drain(self) -> None:
-        """Wait for what is being computed, whose results nobody wants any more."""
+        """Wait for the running tasks, and drop their results."""
         deadline = time.monotonic() + DRAIN
         while busy := {worker.connection: worker for worker in self._workers if worker.task is not None}:
             ready = wait(list(busy), max(0.0, deadline - time.monotonic()))
@@ -252,5 +252,5 @@ def _ending(worker: Worker) -> str:
 def _reap(worker: Worker) -> None:
     worker.process.join(LEAVE)
     worker.connection.close()
-    with suppress(ValueError):  # still running, for all that was done
+    with suppress(ValueError):  # it is still running
         worker.process.close()

@@ -1,9 +1,8 @@
-"""Memory that several processes map: named, reserved before use, and never left behind.
+"""Named memory that several processes map. It is reserved before use, and always freed in the end.
 
-A name tells its owner: pid namespace, pid and time of start, so that segments of dead processes can be
-swept and those of live ones can't. Python's resource tracker, which keeps one list for all and took a
-segment away from its owner when a reader ended (before 3.13), has no part in it where segments can be
-listed.
+A segment's name contains its owner: pid namespace, pid and start time. So the segments of dead processes
+can be found and deleted. Python's resource tracker isn't used where segments can be listed: before 3.13 it
+deleted a segment when a reader ended.
 """
 
 import errno
@@ -39,7 +38,7 @@ _lock = threading.Lock()
 class Segment:
     """A block of memory by name; made by `create` in the owner, by `attach` in other processes.
 
-    The mapping lives as long as an array on it does, whatever happens to the name.
+    The mapping lives as long as an array on it, even after `unlink`.
     """
 
     def __init__(self, name: str, size: int, storage: Storage, mapping: mmap.mmap) -> None:
@@ -48,9 +47,9 @@ class Segment:
 
     @classmethod
     def create(cls, size: int, storage: Storage) -> "Segment":
-        """A new segment whose pages are reserved: writing to it can't fail later.
+        """A new segment. Its pages are reserved, so that writing can't fail later.
 
-        Raises BackendError if there isn't that much room.
+        Raises BackendError if there isn't enough room.
         """
         name = f"fem-{_namespace()}-{os.getpid()}-{_started(os.getpid())}-{_NONCE}-{next(_numbers)}"
         size = max(64, size)
@@ -68,7 +67,7 @@ class Segment:
 
     @classmethod
     def attach(cls, name: str, size: int, storage: Storage) -> "Segment":
-        """The segment of this name, which another process made."""
+        """The segment of this name from another process."""
         return cls(name, size, storage, (_map_file if storage == "file" else _map_shm)(name, size, False))
 
     def array(self, offset: int, shape: tuple[int, ...], dtype: Any) -> Array:
@@ -76,26 +75,26 @@ class Segment:
         return np.ndarray(shape, dtype, buffer=self._mapping, offset=offset)
 
     def populate(self, start: int, stop: int) -> None:
-        """Map the pages of a range at once: four times as fast as one fault after the other, where Linux can."""
+        """On Linux, map all pages of a range at once: four times as fast as one page fault after the other."""
         start -= start % mmap.PAGESIZE
         if sys.platform == "linux" and stop > start:
             with suppress(OSError, ValueError):  # before Linux 5.14
                 self._mapping.madvise(_POPULATE_READ, start, stop - start)
 
     def let_go(self) -> None:
-        """Map no page any more until it is used again, where Linux can; what was written stays, for all."""
+        """On Linux, unmap all pages until they are used again. The content stays, for all processes."""
         if sys.platform == "linux":
             self._mapping.madvise(mmap.MADV_DONTNEED)
 
     def unlink(self) -> None:
-        """Take the name away; may be called again."""
+        """Delete the name; may be called again."""
         _unlink(self.name, self.storage)
 
 
 def sweep(dead: int | None = None) -> list[str]:
-    """Unlink the segments of dead processes of this machine; the names of those that were there.
+    """Delete the segments of dead processes of this machine. Returns their names.
 
-    `dead` is the pid of a process that is known to have ended, though the system may not show it yet.
+    `dead` is the pid of a process that has ended, even if the system still lists it.
     """
     swept = []
     for folder in (_SHM, Path(tempfile.gettempdir())):
@@ -111,9 +110,9 @@ def sweep(dead: int | None = None) -> list[str]:
 
 
 def _alive(pid: int, started: int) -> bool:
-    """Whether the process that began at `started` still runs; a pid may have been given to another since."""
+    """Whether the process that began at `started` still runs. Another process may have got its pid since."""
     if os.name != "posix":
-        return True  # Windows takes shared memory away with its last user
+        return True  # Windows frees shared memory with its last user
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -124,7 +123,7 @@ def _alive(pid: int, started: int) -> bool:
 
 
 def _started(pid: int) -> int:
-    """When the process began, in ticks since the machine did; 0 where the system doesn't tell, or it has ended."""
+    """Start of the process in ticks after the machine's; 0 if the system doesn't tell or the process has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -133,7 +132,7 @@ def _started(pid: int) -> int:
 
 
 def _namespace() -> str:
-    """Containers may share /dev/shm and count their processes apart."""
+    """The pid namespace: containers may share /dev/shm, but number their processes separately."""
     try:
         return str(os.stat("/proc/self/ns/pid").st_ino)
     except OSError:
@@ -159,9 +158,9 @@ def _map_shm(name: str, size: int, create: bool) -> mmap.mmap:
     with _untracked(create):
         options: dict[str, Any] = {}
         if sys.version_info >= (3, 13):
-            options["track"] = create and not _SHM.is_dir()  # what can't be listed can't be swept
+            options["track"] = create and not _SHM.is_dir()  # segments that can't be listed can't be found later
         memory: Any = shared_memory.SharedMemory(name, create=create, size=size if create else 0, **options)
-        # The object closes its mapping when it goes, even if arrays are left on it: keep the mapping alone.
+        # The object would close its mapping at its end, even with arrays left on it: keep only the mapping.
         memory._buf.release()
         mapping: mmap.mmap = memory._mmap
         memory._buf = memory._mmap = None
@@ -182,7 +181,7 @@ def _map_shm(name: str, size: int, create: bool) -> mmap.mmap:
 
 
 def _reserve(fd: int, size: int) -> None:
-    """Give a file its size and its pages. Where there is no room, this fails; later it would be a SIGBUS."""
+    """Give a file its size and its pages. Without room this fails here; later it would be a SIGBUS."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(fd, 0, size)
     else:
@@ -191,7 +190,7 @@ def _reserve(fd: int, size: int) -> None:
 
 def _unlink(name: str, storage: Storage) -> None:
     if storage == "file" or _SHM.is_dir():
-        with suppress(FileNotFoundError, PermissionError):  # Windows keeps a file that somebody has mapped
+        with suppress(FileNotFoundError, PermissionError):  # Windows keeps a mapped file
             os.unlink((Path(tempfile.gettempdir()) if storage == "file" else _SHM) / name)
     elif os.name == "posix":
         with suppress(FileNotFoundError):
@@ -202,7 +201,7 @@ def _unlink(name: str, storage: Storage) -> None:
 
 @contextmanager
 def _untracked(create: bool) -> Iterator[None]:
-    """Before 3.13: no notice to the resource tracker, unless it is the only one who could clean up."""
+    """Before 3.13: hide a segment from the resource tracker, unless only the tracker could delete it."""
     if sys.version_info >= (3, 13) or os.name != "posix" or (create and not _SHM.is_dir()):
         yield
         return
@@ -217,4 +216,4 @@ def _untracked(create: bool) -> Iterator[None]:
 
 
 def _nothing(name: str, kind: str) -> None:
-    """In place of the tracker's functions."""
+    """Replaces the tracker's functions."""

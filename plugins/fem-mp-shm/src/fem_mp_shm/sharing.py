@@ -1,6 +1,6 @@
-"""Arrays in segments: placed once by their owner, found by workers through a few words.
+"""Arrays in shared segments. Their owner puts them there once; workers find them by name.
 
-An array is named by a `Place`: segment, offset, shape and dtype. That is all that crosses a pipe.
+A `Place` gives segment, offset, shape and dtype of an array. Only this is sent through a pipe.
 """
 
 import sys
@@ -30,7 +30,7 @@ class Place(NamedTuple):
 
 
 class Shared:
-    """An input: the array it is, and once a worker needs it, its place."""
+    """An input: its array, and the group that has its place."""
 
     def __init__(self, name: str, array: Array, group: "Group") -> None:
         self.name, self.array, self.group = name, array, group
@@ -52,7 +52,7 @@ class Sharing:
     ----------
     storage : "auto", "shm" or "file"
     warn : function of text
-        Told when `auto` falls back on a file.
+        Called if `auto` uses a file instead of shared memory.
     """
 
     def __init__(self, storage: Literal["auto", "shm", "file"], warn: Callable[[str], None]) -> None:
@@ -73,19 +73,19 @@ class Sharing:
         return dict(group.members)
 
     def release(self, shared: Mapping[str, Shared]) -> None:
-        """Take the inputs of these names away."""
+        """Delete the segments of these inputs."""
         for group in {one.group for one in shared.values()}:
             self._groups.discard(group)
             self._drop(group.segment)
             group.segment = None
 
     def missing(self, inputs: Mapping[str, Any], results: int) -> int:
-        """Bytes that a run has yet to get: for inputs that aren't placed, and for that many bytes of results."""
+        """Bytes that a run still has to reserve: for inputs without a place, and for `results` bytes of results."""
         unplaced: int = sum(one.array.nbytes for one in inputs.values() if one.group.segment is None)
         return unplaced + (0 if self._fitting(results) else results)
 
     def places(self, inputs: Mapping[str, Any]) -> dict[str, Place]:
-        """Where the inputs are; they are put there now if they aren't yet."""
+        """The places of the inputs. Inputs without a place get one now."""
         found = {}
         for name, one in inputs.items():
             if one.group.segment is None:
@@ -104,13 +104,13 @@ class Sharing:
     # results
 
     def results(self, outputs: Mapping[str, tuple[tuple[int, ...], Any]]) -> dict[str, Array]:
-        """Arrays in a segment, which is used again when the last of them is gone."""
+        """Arrays in one segment. It is reused after the last of them is gone."""
         if not outputs:
             return {}
         shapes = {name: (shape, np.dtype(dtype)) for name, (shape, dtype) in outputs.items()}
         offsets, total = _layout(int(np.prod(shape)) * dtype.itemsize for shape, dtype in shapes.values())
         segment = self._take(total)
-        # All results are views of it and keep it. SciPy copies what is a small part of its base, counted in items.
+        # All results are views of `whole`. It counts in float64, because SciPy copies a small part of a large base.
         whole = segment.array(0, (segment.size // 8,), np.float64)
         weakref.finalize(whole, self._spare.append, segment).atexit = False
         self._out = {key: (ref, kept) for key, (ref, kept) in self._out.items() if ref() is not None}
@@ -122,7 +122,7 @@ class Sharing:
         return results
 
     def places_of(self, results: Mapping[str, Array]) -> dict[str, Place]:
-        """Where arrays that `results` gave are."""
+        """The places of arrays from `results`."""
         found = {}
         for name, array in results.items():
             whole: Any = array.base
@@ -145,7 +145,7 @@ class Sharing:
         return self._create(size)
 
     def close(self) -> None:
-        """Take all names away; arrays that somebody still holds stay readable."""
+        """Delete all names. Arrays that are still in use stay readable."""
         _unlink_all(self._segments)
         self._groups.clear()
         self._out.clear()
@@ -170,7 +170,7 @@ class Sharing:
 
 
 def attached(places: Mapping[str, Place]) -> dict[str, Array]:
-    """In a worker: the arrays at these places, which stay mapped until a task has others."""
+    """In a worker: the arrays at these places. They stay mapped until a task has other places."""
     wanted = {place.segment for place in places.values()}
     mapped = {name: segment for name, segment in _kept.items() if name in wanted}
     for place in places.values():
@@ -182,7 +182,7 @@ def attached(places: Mapping[str, Place]) -> dict[str, Array]:
 
 
 def passing(places: Mapping[str, Place], start: int, stop: int) -> dict[str, Array]:
-    """In a worker: arrays of which items start…stop-1 are wanted, mapped until these are done."""
+    """In a worker: the arrays at these places, mapped for the work on items start…stop-1."""
     mapped = {place.segment: place for place in places.values()}
     segments = {name: Segment.attach(name, place.bytes, place.storage) for name, place in mapped.items()}
     arrays = {}
@@ -194,7 +194,7 @@ def passing(places: Mapping[str, Place], start: int, stop: int) -> dict[str, Arr
 
 
 def let_go() -> None:
-    """In a worker: no page of what stays mapped counts as its memory until it is used again."""
+    """In a worker: unmap the pages of all kept segments until they are used again."""
     for segment in _kept.values():
         segment.let_go()
 
@@ -208,7 +208,7 @@ def _place(segment: Segment, offset: int, array: Array) -> Place:
 
 
 def _layout(sizes: Iterable[int]) -> tuple[list[int], int]:
-    """Offsets of arrays one after the other, each at the start of a cache line, and the bytes they take."""
+    """Offsets of arrays one after the other, each at the start of a cache line, and their size in all."""
     offsets, total = [], 0
     for size in sizes:
         offsets.append(total)

@@ -12,7 +12,7 @@ from fem_mp_shm.executor import ProcessExecutor, size
 from fem_mp_shm.memory import Need
 from fem_mp_shm.sharing import Place, Shared, Sharing, attached, let_go, passing
 
-#: Items whose results a worker has mapped at a time, a multiple of GRAIN: what is mapped counts as its memory.
+#: Items whose results a worker maps at a time, a multiple of GRAIN: mapped pages count as its memory.
 PIECE = 4096
 
 
@@ -23,7 +23,7 @@ def compute(
     outputs: Mapping[str, Place],
     whole: Mapping[str, Place],
 ) -> None:
-    """In the worker: the results of each batch, from and into arrays that are there for all."""
+    """In the worker: the results of each batch, from and into shared arrays."""
     arrays = attached({**inputs, **whole})
     given = {name: read_only(arrays[name]) for name in inputs}
     for start, stop in task:
@@ -32,17 +32,17 @@ def compute(
             last = min(first + size, stop)
             parts = {name: array[first:last] for name, array in passing(outputs, first, last).items()}
             kernel(first, last, given, {**parts, **{name: arrays[name] for name in whole}})
-            if outputs:  # else it is a sum that comes again, which would take a third longer
+            if outputs:  # not for sums: their pages are used again, and mapping them again would take a third longer
                 let_go()
 
 
 class ShmExecutor(ProcessExecutor):
-    """Inputs are shared once, results are written in place; only ranges cross the pipes.
+    """Inputs are shared once, results are written in place. Only ranges are sent through the pipes.
 
     Parameters
     ----------
     storage : "auto", "shm" or "file"
-        Shared memory, a mapped file, or a file where there is no room for shared memory.
+        auto: shared memory, or a mapped file if there is no room for it.
     """
 
     compute = staticmethod(compute)

@@ -1,4 +1,4 @@
-"""How worker processes start: the method, and what is set before they do."""
+"""How worker processes start: the method, and the settings before."""
 
 import multiprocessing
 import os
@@ -17,7 +17,7 @@ from fem_core.execution import require_guarded_main
 
 from fem_mp_shm.memory import KEPT
 
-#: One thread in each worker; read by the libraries when they are first imported there.
+#: One thread in each worker. The libraries read these variables when a worker imports them.
 ONE_THREAD = dict.fromkeys(
     (
         "OMP_NUM_THREADS",
@@ -31,7 +31,7 @@ ONE_THREAD = dict.fromkeys(
     "1",
 )
 
-#: Large arrays that come and go with every task stay the worker's: else each is mapped and faulted in anew (glibc).
+#: A worker keeps the memory of large arrays from task to task: otherwise glibc maps it anew each time.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(KEPT)}
 
 _environment = threading.Lock()
@@ -40,8 +40,8 @@ _environment = threading.Lock()
 def context(method: str) -> BaseContext:
     """The context of a start method, never the interpreter's default.
 
-    Raises BackendUnavailable if the method isn't there or isn't safe now, BackendError for a script whose
-    workers would run it again.
+    Raises BackendUnavailable if the method doesn't exist here or isn't safe now, and BackendError if the workers
+    would run the script again.
     """
     method = default_method() if method == "default" else method
     if method not in multiprocessing.get_all_start_methods():
@@ -58,12 +58,12 @@ def context(method: str) -> BaseContext:
 
 
 def default_method() -> str:
-    """forkserver on Linux: the modules are imported once and their memory is shared; else spawn."""
+    """forkserver on Linux, because it imports the modules once and shares their memory; else spawn."""
     return "forkserver" if sys.platform == "linux" else "spawn"
 
 
 def why_not_fork() -> str | None:
-    """What in this process a forked copy would have in a broken state; None if nothing is known."""
+    """What would be broken in a fork of this process; None if nothing is known."""
     if system := "system libraries of macOS don't work after a fork" if sys.platform == "darwin" else "":
         return system
     if others := [thread.name for thread in threading.enumerate() if thread is not threading.current_thread()]:
@@ -85,7 +85,7 @@ def _open_files() -> Iterator[str]:
 
 
 def _preload(chosen: BaseContext) -> None:
-    """Let the fork server import the worker's modules once, beside what the application has asked for."""
+    """Let the fork server import the worker's modules once, in addition to those of the application."""
     from multiprocessing import forkserver
 
     server: Any = getattr(forkserver, "_forkserver", None)
@@ -96,9 +96,9 @@ def _preload(chosen: BaseContext) -> None:
 
 @contextmanager
 def quiet_start() -> Iterator[None]:
-    """For the time in which processes start: their variables, and no Ctrl-C before they can ignore it.
+    """While processes start: set their variables, and block Ctrl-C until they ignore it.
 
-    A blocked signal isn't lost: this process gets it at the end.
+    A blocked signal isn't lost: this process receives it afterwards.
     """
     with _environment:
         settings = {**ONE_THREAD, **KEEP_MEMORY}

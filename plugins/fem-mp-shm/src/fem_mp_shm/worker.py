@@ -23,8 +23,8 @@ HEADER = struct.Struct("<?ddd")
 
 
 def main(connection: Connection) -> None:
-    """Answer tasks (function, arguments) until an empty message or the end of the pipe."""
-    gc.freeze()  # what is there already isn't looked at again, and so stays shared with the process forked from
+    """Run tasks (function, arguments) until an empty message or the end of the pipe."""
+    gc.freeze()  # garbage collection skips existing objects, so their memory stays shared with the parent of the fork
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the parent decides
     threading.Thread(target=_end_with_parent, name="fem-parent", daemon=True).start()
     threadpool_limits(1)
@@ -54,7 +54,7 @@ def answer(task: bytes) -> tuple[bytes, bytes]:
 
 
 def _portable(error: BaseException) -> tuple[bytes | None, str, str]:
-    """The exception pickled, if it survives that; its text; the traceback's text."""
+    """The pickled exception, None if it can't be pickled and restored; its text; the traceback's text."""
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     trace = "".join(traceback.format_exception(error))
     try:
@@ -67,7 +67,7 @@ def _portable(error: BaseException) -> tuple[bytes | None, str, str]:
 
 
 def _end_with_parent() -> None:
-    """Leave as soon as the parent is gone, also in the middle of a task, and take its shared memory away."""
+    """End as soon as the parent has ended, even during a task, and delete the parent's shared memory."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

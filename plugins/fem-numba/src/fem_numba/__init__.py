@@ -1,4 +1,4 @@
-"""Every stage compiled by Numba, parallel over the cores: what `fem backends` shows of it."""
+"""Every stage compiled by Numba, parallel over the cores: the entry in `fem backends`."""
 
 import hashlib
 import os
@@ -14,13 +14,13 @@ __version__ = "1.0.0"
 
 
 def folder() -> Path:
-    """Where compiled functions are kept: NUMBA_CACHE_DIR, or the user's cache."""
+    """The folder of compiled functions: NUMBA_CACHE_DIR, or the user's cache."""
     return Path(os.environ.get("NUMBA_CACHE_DIR") or cache_folder(), "fem-numba")
 
 
 @cache
 def stamp() -> bytes:
-    """Digest of everything that compiled code depends on beside its processor."""
+    """Digest of everything that compiled code depends on, except the processor."""
     digest = hashlib.blake2b(f"{version('numba')} {sys.version} {sys.platform}".encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
@@ -28,12 +28,12 @@ def stamp() -> bytes:
 
 
 def complete() -> Path:
-    """A file that is there when everything is compiled and kept."""
+    """A file that exists if all functions are compiled and on disk."""
     return folder() / f"complete-{stamp().hex()[:32]}"
 
 
 def pending() -> str | None:
-    """None, or what `auto` doesn't make anybody wait for."""
+    """Work still to be done before the first run, for which `auto` doesn't wait; None if there is none."""
     return None if complete().exists() else "compile for some 40 s, once"
 
 

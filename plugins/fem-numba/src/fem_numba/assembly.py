@@ -1,4 +1,4 @@
-"""The numeric half: element matrices and their sum into the CSR values in one go, part by part."""
+"""Numeric assembly: element matrices are computed and added to the CSR values in one pass, part by part."""
 
 import numpy as np
 from fem_core import LinearSystem, Mesh, Problem
@@ -15,10 +15,10 @@ from fem_numba.prefetch import prefetch
 from fem_numba.sparsity import Pattern
 from fem_numba.threads import parallel
 
-#: Parts between two reports of progress: some 10 ms for a thread.
+#: Parts per thread between two reports of progress: about 10 ms.
 _CHUNK = 256
 
-#: Elements after which what is asked for now is needed.
+#: Elements between a prefetch and the use of its data.
 _AHEAD = 8
 
 
@@ -47,7 +47,7 @@ def assemble(
 
 @compiled(In[i4, 1], In[i4, 1], Out[f8, 1])
 def clear(indptr: Ints, orphans: Ints, values: Floats) -> None:
-    """The diagonal of nodes in no element; they have no other entries."""
+    """Zero the diagonal of orphan nodes, their only entry."""
     for r in orphans:
         values[indptr[r]] = 0.0
 
@@ -70,7 +70,7 @@ def sum_stiffness(
         for p in range(first + a, first + b):
             for block in range(ends[p], ends[p + 1], LANES):
                 for lane in range(LANES):
-                    q = min(block + lane, ends[p + 1] - 1)  # the last block is filled up
+                    q = min(block + lane, ends[p + 1] - 1)  # the last block is filled up with its last element
                     C[lane] = k[elements[q]]
                     for i in range(8):
                         X[i * LANES + lane] = x[nodes[q, i]]

@@ -18,7 +18,7 @@ from fem_numba.sparsity import Pattern
 
 
 class Numba(Backend):
-    """`numba`: everything compiled.
+    """`numba`: all stages compiled.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ class Numba(Backend):
         return derived.derive(mesh, problem, result.to_host().u, self.threads, progress)
 
     def _own(self, pattern: Any, mesh: Mesh) -> Pattern:
-        """`pattern` as this backend reads it; of others the last one is kept."""
+        """`pattern` in this backend's form. The last pattern of another backend is kept."""
         if isinstance(pattern, Pattern):
             return pattern
         host: Sparsity = pattern.to_host()

@@ -25,7 +25,7 @@ _lost = False  # whether an entry couldn't be saved
 
 
 class Cache(caching._Cache):  # type: ignore[misc]
-    """The entries of one function, in place of the cache that its dispatcher has."""
+    """The entries of one function; replaces the cache of its dispatcher."""
 
     def __init__(self, function: Any) -> None:
         self._name = f"{function.__module__}.{function.__qualname__}"
@@ -45,13 +45,13 @@ class Cache(caching._Cache):  # type: ignore[misc]
         return folder() / f"{self._name}-{key.hexdigest()}.bin"
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """The compiled function, or None if there is none that can be used."""
-        rtsys.initialize(target_context)  # all that is needed; `refresh` takes 0.3 s, and compiling calls it
+        """The compiled function, or None if there is no usable one."""
+        rtsys.initialize(target_context)  # enough here; `refresh` takes 0.3 s, and compiling calls it
         path = self._path(sig, target_context.codegen())
         return compiled.load(path, lambda code: CompileResult._rebuild(target_context, *pickle.loads(code)))
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep a compiled function; a disk that is full or read-only is no error."""
+        """Keep a compiled function. A full or read-only disk is only a warning."""
         try:
             code = caching.dumps(data._reduce())
             compiled.save(self._path(sig, data.codegen), code, f"{self._name}-*.bin")
@@ -65,7 +65,7 @@ class Cache(caching._Cache):  # type: ignore[misc]
 
 
 def all_kept() -> None:
-    """Note that every function is on disk, if it is."""
+    """Mark the cache as complete, if every function is in it."""
     with suppress(OSError):
         if not _lost and not complete().exists() and folder().is_dir():
             complete().touch()

@@ -1,9 +1,9 @@
 """The reference conjugate gradients, compiled: same steps, same stopping rule, same reports.
 
-The equilibrated matrix is A = D K D = 1 + Σ_e A_e. Each coupling of two nodes is kept by one element that has both; an
-element's 28 couplings and 8 node numbers stand beside those of seven others, so that eight are multiplied at once. That
-is 240 bytes an element where CSR takes 12 for each of 47 entries, and the numbers are those of the assembled matrix,
-boundary conditions included. As the diagonal is 1, the preconditioner is the identity.
+The equilibrated matrix is A = D K D = 1 + Σ_e A_e. Each coupling of two nodes is stored with one element that has both.
+An element's 28 couplings and 8 node numbers are stored beside those of seven others, so that eight elements are
+multiplied at once. This takes 240 bytes per element; CSR takes 12 for each of 47 entries. The numbers are those of the
+assembled matrix, boundary conditions included. As the diagonal is 1, the preconditioner is the identity.
 
 A step is two passes over the chunks of `renumber`. The first completes x and p of the step before, multiplies, and sums
 p·Ap; the second updates r and sums r·r. Sums are taken chunk by chunk, so any number of threads gives the same bits.
@@ -30,12 +30,12 @@ from fem_numba.threads import parallel
 
 _BLOCKS = CHUNK // LANES
 
-#: Node updates in one compiled call: some 0.05 s, after which Python may hear Ctrl-C.
+#: Node updates in one compiled call: about 0.05 s, after which Python can handle Ctrl-C.
 _UPDATES = 10_000_000
 
 
 def _vectorised(function: F) -> F:
-    """For loops whose sums may be taken in the width of the registers: the same for every thread, and faster."""
+    """For loops whose sums may be reordered for vector registers: the order is the same for every thread."""
     return numba.njit(error_model="numpy", fastmath={"contract", "reassoc"})(function)  # type: ignore[no-any-return]
 
 
@@ -52,7 +52,7 @@ def _multiply(v: Floats, at: Array, p: Floats, q: Floats, w: Floats, lanes: int)
     w : (16 LANES,)
         To work in.
     lanes : int
-        LANES: the compiler makes vectors of a loop only if it doesn't know that the loop is short.
+        LANES. As a variable: if the compiler knew that the loop is short, it would not vectorise it.
     """
     L = LANES
     for k in range(8 * L):
@@ -89,7 +89,7 @@ def _multiply_chunk(c: int, v: Floats, local: Array, p: Floats, q: Floats, lanes
 
 @_vectorised
 def _advance(α: float, β: float, x: Floats, r: Floats, p: Floats, q: Floats) -> None:
-    """x += α p of the last step; p = r + β p and q = p."""
+    """x += α p for the step before; then p = r + β p and q = p."""
     for i in range(r.size):
         x[i] += α * p[i]
         p[i] = r[i] + β * p[i]
@@ -113,7 +113,7 @@ def _dot(a: Floats, b: Floats) -> float:
 
 @_vectorised
 def _retreat(α: float, r: Floats, q: Floats) -> float:
-    """r -= α q; r·r."""
+    """r -= α q. Returns r·r."""
     total = 0.0
     for i in range(r.size):
         r[i] -= α * q[i]
@@ -136,7 +136,7 @@ def fill(values: Floats, entries: Ints, d: Floats, quad8: Ints, order: Ints, v: 
 
 @compiled(In[i8, 1], Out[i8, 1], parallel=True)
 def digest(words: Array, out: Array) -> None:
-    """64 bits for each part of an array, by multiplication and shifts (not proof against malice)."""
+    """64 bits for each part of an array, by multiplication and shifts (not cryptographic)."""
     parts = out.size
     for part in prange(parts):
         h = np.uint64(0x9E3779B97F4A7C15)
@@ -155,7 +155,7 @@ def take_steps(
     seam_starts: Ints, seam_to: Array, seam_from: Array,
     x: Floats, r: Floats, p: Floats, q: Floats, sums: Floats, state: Floats, lanes: int,
 ) -> int:  # fmt: skip
-    """At most `steps` steps, until √ρ < target, ρ isn't finite or p·Ap <= 0; how many were taken.
+    """At most `steps` steps, until √ρ < target, ρ isn't finite or p·Ap <= 0. Returns their number.
 
     Parameters
     ----------
@@ -223,9 +223,9 @@ def residual(
 
 
 class ConjugateGradients:
-    """`cg` on any system whose matrix couples nodes of the same element only, which is every assembled one.
+    """`cg` on systems whose matrix couples only nodes of the same element, as every assembled one does.
 
-    The layout is kept for a topology and pattern. The core's `cg` takes the other systems.
+    The last layout is kept, for its topology and pattern. The core's `cg` solves the other systems.
 
     Parameters
     ----------
@@ -256,7 +256,7 @@ class ConjugateGradients:
 
 @dataclass(frozen=True, eq=False)
 class _Prepared:
-    """The couplings of a matrix by element, and what is solved by the core: other couplings, loads on orphans."""
+    """The couplings of a matrix by element. The core solves systems with other couplings or loads on orphans."""
 
     layout: Layout
     v: Floats
@@ -278,7 +278,7 @@ class _Prepared:
 
 
 class _Iteration:
-    """The vectors of one right-hand side in the order of the layout; what `fem_core.solvers.cg.Iteration` asks for."""
+    """The `fem_core.solvers.cg.Iteration` of one right-hand side, in the order of the layout."""
 
     def __init__(self, at: Layout, v: Floats, b: Floats, threads: int) -> None:
         self._matrix = v, at.local, at.base, at.own, at.source, at.seam_starts, at.seam_to, at.seam_from
@@ -306,7 +306,7 @@ class _Iteration:
 
 
 def _digest(array: Array) -> object:
-    """What tells an array from a changed one."""
+    """A fingerprint of an array's content."""
     words = np.frombuffer(array, np.int64, count=array.nbytes // 8)
     out = np.empty(1 + len(words) // 65536, np.int64)
     digest(words, out)

@@ -1,7 +1,7 @@
-"""Ruge and Stüben's coarsening (1987) with the second pass, compiled: what the core asks pyamg for.
+"""Ruge and Stüben's coarsening (1987) with the second pass, compiled, in place of pyamg.
 
 Strength, splitting and interpolation are pyamg's, in its order, so that the levels are the core's up to rounding.
-Here S_i are the strong neighbours of i, and S_i^T those whose strong neighbour i is.
+S_i are the strong neighbours of i, and S_i^T the nodes that have i as a strong neighbour.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ from fem_numba.threads import parallel
 
 _TINY = np.finfo(np.float64).tiny
 
-#: In place of the number of a node on the coarser level, or of its weight.
+#: Marks in place of a node's number on the coarser level, or of its weight.
 FINE, COARSE, _NEXT = -1, -2, -3
 
 
@@ -40,7 +40,7 @@ def find_strong(indptr: Ints, indices: Array, data: Floats, θ: float, ends: Int
 
 @inlined
 def swap(nodes: Ints, order: Array, k: int, at: int) -> None:
-    """Node k changes places with the one at `at`."""
+    """Swap node k with the node at `at`."""
     place, other = nodes[k, 1], order[at]
     order[place], nodes[other, 1] = other, place
     order[at], nodes[k, 1] = k, at
@@ -50,17 +50,17 @@ def swap(nodes: Ints, order: Array, k: int, at: int) -> None:
 def split(
     starts: Ints, ends: Ints, S: Array, T_indptr: Ints, T: Array, nodes: Ints, order: Array, number: Ints
 ) -> None:  # fmt: skip
-    """The first pass. U are the undecided nodes, F the fine ones: of those of U with the largest weight
-    |S_i^T ∩ U| + 2 |S_i^T ∩ F| one becomes coarse, and what is left of S_i^T in U becomes fine.
+    """The first pass. U are the undecided nodes, F the fine ones. Again and again, a node i of U with the largest
+    weight |S_i^T ∩ U| + 2 |S_i^T ∩ F| becomes coarse, and the nodes of S_i^T in U become fine.
 
     Parameters
     ----------
     T_indptr, T : (n + 2,), as S
-        To work in: S^T in CSR. The former is zero.
+        Workspace: S^T in CSR. T_indptr is zero.
     nodes : int32 (n, 2)
-        To work in: weight, or what the node has become, and place in `order`.
+        Workspace: weight or mark, and place in `order`.
     order : uint32 (n,)
-        To work in: nodes by weight.
+        Workspace: nodes by weight.
     number : int32 (n,)
         COARSE or FINE.
     """
@@ -90,7 +90,7 @@ def split(
         next_[weight] += 1
         if not weight:
             nodes[i, 0] = FINE
-    for top in range(n - 1, -1, -1):  # what is above has been taken
+    for top in range(n - 1, -1, -1):  # the nodes above are decided
         i = order[top]
         if nodes[i, 0] < 0:
             continue
@@ -141,10 +141,10 @@ def interpolate(
     indptr: Ints, indices: Array, data: Floats, ends: Ints, S: Array, threads: int, number: Ints, alone: Bools,
     P_indptr: Ints, P_indices: Array, P_data: Floats,
 ) -> int:  # fmt: skip
-    """The second pass, and P; how many nodes are coarse.
+    """The second pass, and P. Returns the number of coarse nodes.
 
-    With C_i and F_i the coarse and fine ones of S_i, those of F_i left out that have no coarse neighbour in common with
-    i, and a⁻ = min(a, 0), a fine node has the weights (Henson and Yang 2002; De Sterck et al. 2008, eq. 9)
+    Let C_i be the coarse nodes of S_i, F_i the fine ones that share a coarse neighbour with i, and a⁻ = min(a, 0). Then
+    a fine node has the weights (Henson and Yang 2002; De Sterck et al. 2008, eq. 9)
 
         w_ij = - (a_ij + Σ_{k in F_i} a_ik a⁻_kj / Σ_{l in C_i} a⁻_kl) / (a_ii + Σ_{k not in C_i or F_i} a_ik) .
 
@@ -153,7 +153,7 @@ def interpolate(
     number : (n,)
         COARSE or FINE; then the column of each coarse node.
     alone : (n,)
-        To work in: fine nodes which the second pass has to look at.
+        Workspace: fine nodes for the second pass.
     """
     n = number.size
     for i in prange(n):
@@ -163,7 +163,7 @@ def interpolate(
                 j = S[s]
                 if number[j] == FINE and not alone[i]:
                     alone[i] = not meet(i, j, indptr, ends, S, number)
-    for i in range(n):  # whoever isn't alone stays so when others become coarse
+    for i in range(n):  # a node that isn't alone stays so when others become coarse
         if alone[i] and number[i] == FINE:
             tried = np.int64(-1)
             for s in range(np.uint64(indptr[i]), np.uint64(ends[i])):
@@ -186,7 +186,7 @@ def interpolate(
     for i in range(n):
         P_indptr[i + 1] += P_indptr[i]
     for thread in prange(threads):
-        place = np.full(n, -1, np.int32)  # of coarse nodes in P; those from `start` on are in C_i
+        place = np.full(n, -1, np.int32)  # of coarse nodes in P; places from `start` on are those of C_i
         for i in range(thread * n // threads, (thread + 1) * n // threads):
             start = P_indptr[i]
             if number[i] != FINE:

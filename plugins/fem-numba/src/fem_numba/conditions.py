@@ -11,7 +11,7 @@ from fem_numba.jit import In, Out, b1, compiled, f8, i4, inlined
 from fem_numba.memory import Recycled
 from fem_numba.threads import parallel
 
-_T, _W = tuple(q8.EDGE_DN[:, 1] / -2), tuple(q8.EDGE_WEIGHTS)  # points and weights: dN/dt of the mid-side is -2t
+_T, _W = tuple(q8.EDGE_DN[:, 1] / -2), tuple(q8.EDGE_WEIGHTS)  # points and weights; dN/dt of the mid-side node is -2t
 
 
 def apply(system: LinearSystem, mesh: Mesh, problem: Problem, threads: int, memory: Recycled) -> LinearSystem:
@@ -80,7 +80,7 @@ def add_robin(
 
 @compiled(In[i4, 1], In[i4, 1], In[f8, 1], In[f8, 1], Out[f8, 1], parallel=True)
 def subtract_product(indptr: Ints, indices: Ints, values: Floats, g: Floats, rhs: Floats) -> None:
-    """rhs - K g."""
+    """rhs -= K g."""
     for r in prange(rhs.size):
         total = 0.0
         for s in range(indptr[r], indptr[r + 1]):

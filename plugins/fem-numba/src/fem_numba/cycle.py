@@ -1,12 +1,12 @@
-"""The V-cycle of `fem_core.solvers.multigrid`, compiled: rows in parallel, each summed in its own order.
+"""The V-cycle of `fem_core.solvers.multigrid`, compiled: rows in parallel, each summed in order.
 
-On a level without lines a smoothing step of degree 2 is one pass. From x = 0 the first step is x = δ = α b, so that
-A δ is A b times α, and the second needs nothing else:
+On a level without lines, smoothing of degree 2 is one pass. From x = 0 the first step is x = δ = α b, so A δ = α A b,
+and the second step needs no other product:
 
     x_i = α b_i + δ_i ,   δ_i = α β' b_i + α' (b_i - α Σ_j a_ij b_j) .
 
-After the correction it is applied to r = b - A x. With lines it is applied to T⁻¹ b, and then corrected on the lines
-alone: there the bracket is b - α A T⁻¹ b with T⁻¹ before it.
+After the coarse correction it is applied to r = b - A x. With lines it is applied to T⁻¹ b, and then corrected on the
+lines only: there the bracket is T⁻¹ (b - α A T⁻¹ b).
 """
 
 import numpy as np
@@ -18,13 +18,13 @@ from scipy import sparse
 from fem_numba.jit import CSR, In, Out, compiled, f4, i8, inlined, u4
 from fem_numba.memory import zeros
 
-#: Rows in a piece of work for a thread.
+#: Rows that a thread takes at a time.
 ROWS = 2048
 
 
 @inlined
 def row(i: int, indptr: Ints, indices: Array, data: Array, x: Array) -> np.float32:
-    """Σ_j a_ij x_j. Unsigned, as what could be negative would be checked at each access."""
+    """Σ_j a_ij x_j. Indices are unsigned: Numba checks at each access whether a signed one is negative."""
     total = np.float32(0)
     for k in range(np.uint64(indptr[i]), np.uint64(indptr[i + 1])):
         total += data[k] * x[indices[k]]
@@ -44,7 +44,7 @@ def smooth(
     α2: np.float32,
     add: int,
 ) -> None:
-    """x = p(A) r, or x += p(A) r, with the polynomial of two steps; y = r - α A r, where y isn't empty."""
+    """x = p(A) r, or x += p(A) r, with the polynomial of two steps; y = r - α A r, if y isn't empty."""
     of_r = α + β * α
     for chunk in prange((r.size + ROWS - 1) // ROWS):
         for i in range(chunk * ROWS, min((chunk + 1) * ROWS, r.size)):
@@ -90,7 +90,7 @@ LINES = In[u4, 1], In[f4, 1], In[f4, 1], In[i8, 1]
 
 @compiled(*LINES, Out[f4, 1], Out[f4, 1], Out[f4, 1], parallel=True)
 def enter(nodes: Array, d: Array, l: Array, cuts: Array, kept: Array, z: Array, r: Array) -> None:
-    """r ← T⁻¹ r; on the lines r is kept."""
+    """r ← T⁻¹ r; r on the lines is saved in `kept`."""
     for piece in prange(cuts.size - 1):
         first, last = cuts[piece], cuts[piece + 1]
         for k in range(first, last):
@@ -104,7 +104,7 @@ def enter(nodes: Array, d: Array, l: Array, cuts: Array, kept: Array, z: Array, 
 def leave(
     nodes: Array, d: Array, l: Array, cuts: Array, kept: Array, z: Array, r: Array, y: Array, x: Array, α2: np.float32
 ) -> None:
-    """Put r back, and correct what `smooth` has done with T⁻¹ r and the identity on the lines."""
+    """Restore r, and correct x on the lines: `smooth` took the identity there in place of T⁻¹."""
     for piece in prange(cuts.size - 1):
         first, last = cuts[piece], cuts[piece + 1]
         for k in range(first, last):
@@ -117,7 +117,7 @@ def leave(
 
 
 def tridiagonal(lines: Lines | None) -> tuple[Array, Array, Array, Array]:
-    """T: nodes, inverse diagonal of D, lower diagonal of L, where threads divide the lines; empty for the identity."""
+    """T: nodes, inverse diagonal of D, lower diagonal of L, cuts between threads; empty for the identity."""
     if lines is None:
         return np.empty(0, np.uint32), np.empty(0, np.float32), np.empty(0, np.float32), np.zeros(1, np.int64)
     m = len(lines.nodes)
@@ -130,7 +130,7 @@ def tridiagonal(lines: Lines | None) -> tuple[Array, Array, Array, Array]:
 class _Level:
     """A level's arrays as the compiled functions take them, and its vectors.
 
-    `b` is what the level above wants solved, `x` the answer.
+    `b` is the right-hand side from the level above, `x` the solution.
     """
 
     def __init__(self, level: Level) -> None:
@@ -145,7 +145,7 @@ class _Level:
         self.y = zeros(n if m else 0, np.float32)
 
     def smooth(self, r: Array, add: int) -> None:
-        """x = p(T⁻¹A) T⁻¹ r, or x += it."""
+        """x = p(T⁻¹A) T⁻¹ r, or added to x."""
         if self.y.size:
             enter(*self.T, *self.on_lines, r)
         smooth(*self.A, r, self.x, self.y, *self.αβα, add)
@@ -154,7 +154,7 @@ class _Level:
 
 
 class Cycle:
-    """`Hierarchy.cycle`, compiled. `b` is filled by the caller, `run` leaves the answer in `x`."""
+    """`Hierarchy.cycle`, compiled: the caller fills `b`, and `run` puts the solution into `x`."""
 
     def __init__(self, hierarchy: Hierarchy) -> None:
         self._levels = [_Level(level) for level in hierarchy.levels]
@@ -181,6 +181,6 @@ class Cycle:
 
 
 def arrays(M: "sparse.csr_array") -> tuple[Array, Array, Array]:
-    """A CSR matrix for compiled functions."""
+    """The arrays of a CSR matrix, for compiled functions."""
     indptr, indices = np.asarray(M.indptr, dtype=np.int32), np.asarray(M.indices, dtype=np.int32)
     return indptr, indices.view(np.uint32), M.data

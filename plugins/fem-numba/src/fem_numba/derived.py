@@ -19,7 +19,7 @@ def derive(mesh: Mesh, problem: Problem, u: Floats, threads: int, progress: Prog
     """The fields of a potential (n_nodes,)."""
     n, fluid = mesh.n_elements, problem.fluid
     velocity, speed, pressure = np.empty((n, 2)), np.empty(n), np.empty(n)
-    u = np.ascontiguousarray(u)  # others may give a column of theirs
+    u = np.ascontiguousarray(u)  # another backend may give a strided array
     scratch = workspaces(threads, 27 * LANES)
     with parallel(threads):
         for first in range(0, n, _CHUNK):

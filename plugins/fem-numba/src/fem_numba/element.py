@@ -10,8 +10,8 @@ metric M = w k det J J⁻¹J⁻ᵀ only the nine moments Σ M ξᵃηᵇ (a, b =
 where T is `coefficients` again. That is some 580 operations for the 36 entries, and 9 divisions; a product of metrics
 with a table takes 2,500.
 
-Arrays are flat and their rows LANES long, which lets the compiler see that no two overlap. Blocks are always full: an
-element's operations don't depend on the elements beside it.
+Arrays are flat, with rows of LANES numbers, so the compiler sees that no two rows overlap. Blocks are always full, and
+an element's operations don't depend on the other elements of the block.
 """
 
 import math
@@ -25,7 +25,7 @@ LANES = 32
 
 S = math.sqrt(3 / 5)  # coordinate of the Gauss points
 W = (5 / 9, 8 / 9)  # weights of the outer points and the middle one
-# ∂/∂ξ' = S ∂/∂ξ in scaled coordinates: the metric's 1/S² is put into the weights
+# in scaled coordinates ∂/∂ξ' = S ∂/∂ξ; the weights contain the metric's 1/S²
 W00, W01, W11 = W[0] * W[0] / S**2, W[0] * W[1] / S**2, W[1] * W[1] / S**2
 
 # Coefficients c = scale · (sum of nodal values); A: ξ, η; B: ξ², ξη, η²; C: ξ²η, ξη².
@@ -88,7 +88,7 @@ def derivatives(c1: float, c2: float, c3: float, c4: float, c5: float, c6: float
 
 @inlined
 def metric(w: float, x_ξ: float, x_η: float, y_ξ: float, y_η: float) -> tuple[float, ...]:
-    """M11, M12 and M22 of w det J J⁻¹J⁻ᵀ, and det J."""
+    """M11, M12 and M22 of w det J J⁻¹J⁻ᵀ."""
     det = x_ξ * y_η - x_η * y_ξ
     g = w / det
     return g * (x_η * x_η + y_η * y_η), -(g * (x_ξ * x_η + y_ξ * y_η)), g * (x_ξ * x_ξ + y_ξ * y_ξ)
@@ -128,7 +128,7 @@ def stiffness(x: Floats, y: Floats, k: Floats, K: Floats) -> None:
     k : (LANES,)
         Conductivity.
     K : (64 LANES,)
-        To be filled: entry (i, j) of all elements from (8 i + j) LANES on.
+        Output: entry (i, j) of all elements from (8 i + j) LANES on.
     """
     for e in range(LANES):
         dx, dy = derivatives(*coefficients(x, e)), derivatives(*coefficients(y, e))
@@ -179,7 +179,7 @@ def stiffness(x: Floats, y: Floats, k: Floats, K: Floats) -> None:
 
 @inlined
 def load(x: Floats, y: Floats, s: Floats, f: Floats) -> None:
-    """fe = ∫ s N_i dΩ by 3x3 Gauss points, s interpolated from the nodes; all (8 LANES,), `f` is filled."""
+    """fe = ∫ s N_i dΩ by 3x3 Gauss points, s interpolated from the nodes; all (8 LANES,), `f` is the output."""
     L = LANES
     for e in range(L):
         a, b, c, d, g, h, i, j = at_nodes(s, e)
@@ -232,7 +232,7 @@ def gradient(x_ξ: float, x_η: float, y_ξ: float, y_η: float, u_ξ: float, u_
 
 @inlined
 def flow(x: Floats, y: Floats, u: Floats, v: Floats) -> None:
-    """-∇u in x and y, and |∇u|, each the mean over the 2x2 Gauss points; (8 LANES,), and `v` (3 LANES,) is filled."""
+    """-∇u in x and y, and |∇u|, each the mean over the 2x2 Gauss points; (8 LANES,), the output `v` (3 LANES,)."""
     L = LANES
     for e in range(L):
         dx, dy = corner_derivatives(*coefficients(x, e)), corner_derivatives(*coefficients(y, e))

@@ -1,4 +1,4 @@
-"""PᵀAP, its columns ascending; sums are taken in SciPy's order. Explicit zeros are kept."""
+"""PᵀAP with ascending columns, summed in SciPy's order. Explicit zeros are kept."""
 
 import numpy as np
 from fem_core.types import Array, Floats, Ints
@@ -24,15 +24,15 @@ def multiply(
     R_indptr: Ints, R_indices: Array, R_data: Floats, n: int, room: int, threads: int,
     indices: Array, data: Floats, indptr: Ints,
 ) -> bool:  # fmt: skip
-    """(R A) P; whether there was room.
+    """(R A) P. Returns whether there was enough room.
 
     Parameters
     ----------
     n : int
         Columns of P.
     room : int
-        Entries that a row may have, on average over a thread's: its first row r is written from r `room`, and closed
-        up in the end.
+        Entries per row, on average over a thread's rows. A thread with the first row r writes from r `room` on; the
+        gaps are closed at the end.
     """
     rows, middle = R_indptr.size - 1, A_indptr.size - 1
     for thread in prange(threads):
@@ -51,7 +51,7 @@ def multiply(
                         length_A += np.uint64(1)
                     else:
                         value_A[np.uint64(place_A[j])] += weight * A_data[s]
-            for m in range(np.int64(length_A) - 1, -1, -1):  # as SciPy does
+            for m in range(np.int64(length_A) - 1, -1, -1):  # SciPy's order
                 j, a = column_A[np.uint64(m)], value_A[np.uint64(m)]
                 place_A[j] = -1
                 for t in range(np.uint64(P_indptr[j]), np.uint64(P_indptr[j + 1])):
@@ -91,7 +91,7 @@ def galerkin(threads: int, A: "sparse.csr_array", P: "sparse.csr_array") -> "spa
     indptr, room = np.empty(n + 1, np.int32), 4 + 2 * A.nnz // A.shape[0]
     with parallel(threads):
         while True:
-            indices, data = empty(n * room, np.uint32), empty(n * room)  # what isn't touched takes no memory
+            indices, data = empty(n * room, np.uint32), empty(n * room)  # unused pages take no memory
             if multiply(*factors, n, room, threads, indices, data, indptr):
                 return csr(indptr, indices[: indptr[-1]], data[: indptr[-1]], n)
             room *= 2

@@ -1,4 +1,4 @@
-"""How functions are compiled: with the types of their arguments, all of them in the stage `compile`."""
+"""Compiling: each function for the types of its arguments, all in the stage `compile`."""
 
 import threading
 from collections.abc import Callable
@@ -15,14 +15,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 f8, i8, i4, u4, u2, b1 = types.float64, types.int64, types.int32, types.uint32, types.uint16, types.boolean
 f4 = types.float32
 
-#: Types of contiguous arrays: what is only read (`In[f8, 1]`) may be read-only.
+#: Types of contiguous arrays. An input (`In[f8, 1]`) may be read-only.
 In = {(t, d): types.Array(t, d, "C", readonly=True) for t in (f8, f4, i8, i4, u4, u2, b1) for d in (1, 2, 3)}
 Out = {(t, d): types.Array(t, d, "C") for t in (f8, f4, i8, i4, u4, u2, b1) for d in (1, 2, 3)}
 
-#: Types of a CSR matrix as `cycle.arrays` gives it, by that of its values.
+#: Types of `cycle.arrays` of a CSR matrix, by the type of its values.
 CSR = {t: (In[i4, 1], In[u4, 1], In[t, 1]) for t in (f4, f8)}
 
-# Multiply-adds are fused; nothing is reordered, so that sums are what the source says. Division by zero gives inf.
+# Multiply-adds are fused, but sums are not reordered. Division by zero gives inf.
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 
 #: The functions that Python calls, with the types of their arguments.
@@ -46,7 +46,7 @@ def added(sums: Any) -> float:
 
 
 def compiled(*arguments: Any, parallel: bool = False) -> Callable[[F], F]:
-    """For functions that Python calls with `arguments`; compiled by `compile_all` and not before."""
+    """For functions that Python calls with arguments of these types; `compile_all` compiles them."""
 
     def decorate(function: F) -> F:
         dispatcher = numba.njit(parallel=parallel, **_OPTIONS)(function)
@@ -58,7 +58,7 @@ def compiled(*arguments: Any, parallel: bool = False) -> Callable[[F], F]:
 
 
 def compile_all() -> None:
-    """Compile every function, or take it from the cache; other types are refused from now on."""
+    """Compile every function, or load it from the cache. Arguments of other types are errors from then on."""
     with _compiling:
         start()
         for dispatcher, arguments in _ENTRIES:
@@ -74,5 +74,5 @@ def most_threads() -> int:
 
 
 def switched_off() -> bool:
-    """Whether Numba was told not to compile."""
+    """Whether NUMBA_DISABLE_JIT is set."""
     return bool(numba.config.DISABLE_JIT)

@@ -20,7 +20,7 @@ def coefficients(
     indptr: Array, indices: Array, data: Array, nodes: Array, d: Array, l: Array, cuts: Array,
     on_lines: Array, r: Array, z: Array, p: Array, q: Array, sums: Floats, α: Floats, β: Floats,
 ) -> int:  # fmt: skip
-    """Fills α, and β with one number less; how many α there are. p, q and `sums` (pieces of ROWS rows) are zero."""
+    """Fills α and, with one number less, β. Returns the length of α. p, q and `sums` (pieces of ROWS rows) are zero."""
     a, b, rz = 0.0, 0.0, 0.0
     for step in range(α.size):
         for chunk in prange(sums.size):

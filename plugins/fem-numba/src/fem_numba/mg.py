@@ -1,6 +1,6 @@
-"""The core's `mg` with its loops compiled: the hierarchy, the steps and what is reported are the core's.
+"""The core's `mg` with compiled loops: hierarchy, steps and reports are the core's.
 
-Sums are taken in pieces of rows that don't depend on the threads, so any number of them gives the same bits.
+Sums are taken over pieces of rows that don't depend on the threads, so any number of threads gives the same bits.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def scale(d: Floats, r: Floats, norm_s: float, s: Array) -> None:
 
 @compiled(In[f8, 1], In[f4, 1], f8, In[f8, 1], In[f8, 1], Out[f8, 2], parallel=True)
 def products(d: Floats, x: Array, norm_s: float, r: Floats, q: Floats, sums: Floats) -> None:
-    """Of each piece r·z and q·z, z = ‖D r‖ D x."""
+    """r·z and q·z of each piece, z = ‖D r‖ D x."""
     for chunk in prange(sums.shape[0]):
         rz, qz = 0.0, 0.0
         for i in range(chunk * ROWS, min((chunk + 1) * ROWS, r.size)):
@@ -51,7 +51,7 @@ def turn(d: Floats, x: Array, norm_s: float, β: float, p: Floats) -> None:
 
 @compiled(*CSR[f8], In[f8, 1], Out[f8, 1], Out[f8, 2], parallel=True)
 def multiply(indptr: Ints, indices: Array, data: Floats, p: Floats, q: Floats, sums: Floats) -> None:
-    """q = K p, and of each piece p·q."""
+    """q = K p, and p·q of each piece."""
     for chunk in prange(sums.shape[0]):
         pq = 0.0
         for i in range(chunk * ROWS, min((chunk + 1) * ROWS, p.size)):
@@ -65,7 +65,7 @@ def multiply(indptr: Ints, indices: Array, data: Floats, p: Floats, q: Floats, s
 
 @compiled(f8, In[f8, 1], In[f8, 1], In[f8, 1], Out[f8, 1], Out[f8, 1], Out[f8, 2], parallel=True)
 def advance(α: float, d: Floats, p: Floats, q: Floats, w: Floats, r: Floats, sums: Floats) -> None:
-    """w += α p and r -= α q; of each piece ‖D r‖²."""
+    """w += α p and r -= α q, and ‖D r‖² of each piece."""
     for chunk in prange(sums.shape[0]):
         total = 0.0
         for i in range(chunk * ROWS, min((chunk + 1) * ROWS, p.size)):
@@ -76,7 +76,7 @@ def advance(α: float, d: Floats, p: Floats, q: Floats, w: Floats, r: Floats, su
 
 
 class _Iteration:
-    """The vectors of one right-hand side; what `fem_core.solvers.multigrid.solver.Iteration` asks for."""
+    """The `fem_core.solvers.multigrid.solver.Iteration` of one right-hand side."""
 
     def __init__(self, equilibrated: Equilibrated, cycle: Cycle, threads: int, rhs: Floats) -> None:
         K = equilibrated.K
@@ -116,7 +116,7 @@ class _Iteration:
 
 
 def multigrid(threads: int) -> Multigrid:
-    """`mg` on so many threads."""
+    """`mg` on `threads` threads."""
 
     def set_up(
         equilibrated: Equilibrated, mesh: Mesh, free: Bools, step: Callable[[], None]

@@ -1,9 +1,9 @@
-"""How the work is cut: each part owns rows of the matrix, and computes every element that touches them.
+"""How the work is divided: each part owns rows of the matrix and computes every element that touches them.
 
 Elements lie along a Morton curve through their first nodes, and are cut into parts of equal size. A node belongs to the
-first part that has it. Elements on the border between parts are computed in each of them: so threads never meet, no
-row has two writers, no contribution waits for another, and a row is summed in element order whoever does it and when.
-What a part writes stays in its core's cache meanwhile.
+first part that has it. Elements on the border of several parts are computed in each of them. So threads never write
+to the same row, no contribution waits for another, and each row is summed in element order by any thread at any time.
+Meanwhile the rows of a part stay in the cache of its core.
 """
 
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from numba import prange
 from fem_numba.jit import In, Out, b1, compiled, f8, i4, i8, inlined, u2, u4
 from fem_numba.memory import empty
 
-#: Elements in a part, without those that it shares.
+#: Elements in a part, without those of other parts on its border.
 PART = 1024
 
 #: In place of the row of a node that another part owns.
 NONE = 2**32 - 1
 
-#: Added to an entry's place in its row where it is the first, in element order, that goes there: it is stored, not
-#: added, so that nobody has to clear the values before.
+#: Added to a place if its contribution is the first one to the entry, in element order. The first one is stored
+#: instead of added, so the values needn't be zero before.
 FIRST = 2**15
 
 _BITS = 10  # of each coordinate on the Morton curve
@@ -31,14 +31,14 @@ _BITS = 10  # of each coordinate on the Morton curve
 
 @dataclass(frozen=True, eq=False)
 class Order:
-    """What belongs to whom; depends on the mesh alone.
+    """The nodes of each part; depends on the mesh alone.
 
     Parameters
     ----------
     owner : int32 (n_nodes,)
         The part that owns each node, -1 for orphans.
     bounds, nodes : int32 (n_parts + 1,), (n_used,)
-        The nodes of each part, ascending, one part's after the other's.
+        The nodes of each part, ascending, part after part.
     """
 
     owner: Ints
@@ -52,7 +52,7 @@ class Order:
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """The parts' elements, with those on borders repeated: what assembly reads, in the order in which it does.
+    """The elements of the parts, with those on borders repeated, in the order in which assembly reads them.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class Parts:
     rows : uint32 (m, 8)
         Where the row of each node begins in the CSR values; NONE for those of other parts.
     local : uint16 (m, 8, 8)
-        Place of entry (i, j) in the row of node i, FIRST added to the first that goes there.
+        Place of entry (i, j) in the row of node i, plus FIRST for the first contribution to it.
     """
 
     ends: Ints
@@ -100,7 +100,7 @@ def elements_of(mesh: Mesh, starts: Ints, incident: Ints, order: Order, threads:
 
 
 def parts(mesh: Mesh, order: Order, ends: Ints, elements: Ints, indptr: Ints, local: Array) -> Parts:
-    """The parts, once the places of entries in their rows, `local`, are known."""
+    """The parts, from the places `local` of entries in their rows."""
     nodes, rows = (empty((len(elements), 8), np.uint32) for _ in range(2))
     locate(mesh.quad8, order.owner, indptr, ends, elements, nodes, rows)
     return Parts(ends, elements, nodes, rows, local)
@@ -108,7 +108,7 @@ def parts(mesh: Mesh, order: Order, ends: Ints, elements: Ints, indptr: Ints, lo
 
 @inlined
 def spread(a: int) -> int:
-    """The bits of a < 1024 with a zero between each two."""
+    """The bits of a < 1024, with a zero between neighbouring bits."""
     a = (a | (a << 8)) & 0x00FF00FF
     a = (a | (a << 4)) & 0x0F0F0F0F
     a = (a | (a << 2)) & 0x33333333
@@ -147,7 +147,7 @@ def cut(quad8: Ints, x: Floats, y: Floats, part: Ints) -> None:
 
 @compiled(In[i4, 1], In[i4, 1], In[i4, 1], Out[i4, 1], Out[i4, 1], Out[i4, 1])
 def own(starts: Ints, incident: Ints, part: Ints, owner: Ints, bounds: Ints, nodes: Ints) -> None:
-    """Fills what `Order` has; `bounds` is one longer and zero."""
+    """Fills the arrays of `Order`; `bounds` is one longer and zero."""
     for r in range(owner.size):
         if starts[r] == starts[r + 1]:
             owner[r] = -1
@@ -207,7 +207,7 @@ def locate(quad8: Ints, owner: Ints, indptr: Ints, ends: Ints, elements: Ints, n
 def place(
     quad8: Ints, owner: Ints, indptr: Ints, slots: Ints, ends: Ints, elements: Ints, local: Array, taken: Bools
 ) -> None:
-    """The places of entries in their rows, where their slots are known; `taken` (nnz,) is false."""
+    """The places of entries in their rows, from the slots; `taken` (nnz,) is false."""
     for p in prange(ends.size - 1):
         for q in range(ends[p], ends[p + 1]):
             e = elements[q]

@@ -1,4 +1,4 @@
-"""Asking for memory before it is needed: LLVM's `prefetch`, a hint on processors that have it and nothing on others."""
+"""LLVM's `prefetch`: loads memory into the cache before it is used, on processors that can."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from numba.extending import intrinsic
 
 @intrinsic  # type: ignore[untyped-decorator]
 def prefetch(_: Any, array: Any, index: Any) -> Any:
-    """Fetch the line of array[index] to be read or written; nothing happens if there is none."""
+    """Fetch the cache line of array[index] for reading or writing; an invalid address does nothing."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)

@@ -1,9 +1,9 @@
-"""The order in which the solver goes through a mesh: elements along a curve, nodes as the elements come to them.
+"""The solver's order of a mesh: elements along a curve, nodes in the order of their first element.
 
-Meshes come badly numbered, and a matrix-vector product that jumps about in memory waits for it. Elements are taken
+Many meshes are badly numbered, and a matrix-vector product with distant accesses waits for memory. Elements are taken
 along Hilbert's curve through their centres and cut into chunks of `CHUNK`. A node belongs to the first chunk that has
-it. Each chunk has a segment of every vector: first its own nodes, in the order in which its elements come to them, then
-copies of the nodes of other chunks that it touches (its halo, some 5 % of the nodes). Threads that work on different
+it. Each chunk has a segment of every vector: first its own nodes, in the order of their first element, then copies of
+the nodes of other chunks that it touches (its halo, about 5 % of the nodes). Threads that work on different
 chunks write to different segments, and since the chunks don't depend on the threads, neither does any sum.
 """
 
@@ -18,10 +18,10 @@ from numba import prange
 from fem_numba.conditions import position
 from fem_numba.jit import In, Out, compiled, f8, i4, i8, u2, u4
 
-#: Elements in a block: as many as a wide register holds numbers, on the widest machines.
+#: Elements in a block: the float64 numbers of the widest vector registers.
 LANES = 8
 
-#: Elements in a chunk: its vectors fit into the second-level cache, and small meshes still make work for all threads.
+#: Elements in a chunk: its vectors fit into the second-level cache, and small meshes still have work for all threads.
 CHUNK = 1024
 
 _BITS = 16  # of each coordinate on the curve
@@ -54,7 +54,7 @@ def hilbert(quad8: Ints, x: Floats, y: Floats, key: Array) -> None:
 @compiled(In[i4, 2], In[i4, 1], Out[i4, 1], Out[i4, 1], Out[i4, 1], Out[u4, 1], Out[u2, 1])
 def number(quad8: Ints, order: Ints, home: Ints, base: Ints, own: Ints, source: Array, local: Array) -> None:
     """Segments and positions; see `Layout`. `home` must hold -1, `local` zeros, `source` room for 8 per element."""
-    seen = np.full(home.size, -1, np.int32)  # the last chunk that has come to a node
+    seen = np.full(home.size, -1, np.int32)  # the last chunk that had the node
     where = np.empty(home.size, np.int32)  # its place in that chunk's segment
     start = 0
     for c in range(own.size):
@@ -82,7 +82,7 @@ def number(quad8: Ints, order: Ints, home: Ints, base: Ints, own: Ints, source: 
 
 @compiled(In[i4, 2], In[i4, 1], In[i4, 1], In[i4, 1], Out[i4, 1], parallel=True)
 def locate(quad8: Ints, order: Ints, indptr: Ints, indices: Ints, entries: Ints) -> None:
-    """Where in the CSR values each coupling of two nodes of an element stands, -1 where the pattern doesn't have it."""
+    """The place in the CSR values of each coupling of two nodes of an element; -1 if the pattern doesn't have it."""
     for q in prange(order.size):
         k = 0
         for i in range(8):
@@ -97,7 +97,7 @@ def locate(quad8: Ints, order: Ints, indptr: Ints, indices: Ints, entries: Ints)
 
 @compiled(i8, Out[i4, 1])
 def claim(nnz: int, entries: Ints) -> int:
-    """Leave each coupling to the first element that has it (others get -1), and count them."""
+    """Keep each coupling in the first element that has it, with -1 in others. Returns their number."""
     taken = np.zeros(nnz, np.bool_)
     claimed = 0
     for k in range(entries.size):
@@ -113,26 +113,26 @@ def claim(nnz: int, entries: Ints) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Where nodes and couplings are, for one mesh topology and one pattern.
+    """The places of nodes and couplings, for one mesh topology and one pattern.
 
     Parameters
     ----------
     order : int32 (n_elements,)
         Elements along the curve.
     home : int32 (n_nodes,)
-        Position of each node in its chunk's segment; -1 for orphans, which have no place here.
+        Position of each node in the vectors; -1 for orphans, which have no place.
     base, own : int32 (n_chunks + 1,), (n_chunks,)
-        Where segments begin, and how many of their nodes are their own.
+        Start of each segment, and the number of its own nodes.
     source : uint32 (size,)
-        At the halo's positions: that of the node itself.
+        At positions in halos: the position of the node itself.
     local : uint16 (n_blocks * 8 * LANES,)
         Places in the segment of the nodes of each block of elements, node by node.
     entries : int32 (n_blocks * 28 * LANES,)
         Positions in the CSR values of the couplings that each element keeps, -1 for none: 01, 02, … 67.
     seam_starts, seam_to, seam_from : (n_chunks + 1,), uint32 (n_halo,)
-        What is to be added to the nodes of each chunk from the halos of others.
+        For each chunk, its positions to which values from other halos are added, and their positions there.
     complete : bool
-        Whether the elements have all couplings of the pattern.
+        Whether the elements contain all couplings of the pattern.
     """
 
     order: Ints
@@ -171,7 +171,7 @@ class Layout:
 
     @classmethod
     def of(cls, mesh: Mesh, indptr: Ints, indices: Ints) -> "Layout":
-        """That of a mesh and a pattern with a full diagonal. Calls parallel functions."""
+        """The layout of a mesh and a pattern with a full diagonal. Calls parallel functions."""
         n = mesh.n_elements
         n_chunks, n_blocks = -(-n // CHUNK), -(-n // LANES)
         key = np.empty(n, np.int64)

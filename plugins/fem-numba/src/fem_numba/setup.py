@@ -1,6 +1,6 @@
-"""The parts of building a multigrid hierarchy, compiled: what `fem_core.solvers.multigrid.Kernels` asks for.
+"""The functions of `fem_core.solvers.multigrid.Kernels`, compiled: they build a multigrid hierarchy.
 
-Products and sums are taken in the core's order, so that the first levels are the core's bit for bit. Below them
+Products and sums are taken in the core's order, so the first levels are the core's bit for bit. On lower levels
 multiply-adds are fused, and rounding differs.
 """
 
@@ -27,7 +27,7 @@ _LINKS = np.float32(-along.ACROSS), np.float32(-along.ALONG)
 
 
 def kernels(threads: int) -> Kernels:
-    """Those that work on so many threads."""
+    """The functions on `threads` threads."""
     return Kernels(
         to_corners,
         partial(galerkin, threads),
@@ -43,7 +43,7 @@ def kernels(threads: int) -> Kernels:
 def number_corners(
     quad8: Ints, free: Bools, number: Ints, columns: Ints, indptr: Ints, indices: Ints, data: Floats
 ) -> int:  # fmt: skip
-    """P in CSR, see `to_corners`; how many corners are free. `number` holds -1, `columns` (n, 2) is to work in."""
+    """P in CSR, see `to_corners`. Returns the number of free corners. `number` is -1, `columns` (n, 2) workspace."""
     for e in range(quad8.shape[0]):
         for i in range(4):
             number[quad8[e, i]] = 0
@@ -90,9 +90,9 @@ def stiffen(
     indptr: Ints, indices: Ints, data: Floats, corners: Ints, small: float, threads: int,
     c: Floats, d: Floats, M: Floats, lengths: Ints,
 ) -> None:  # fmt: skip
-    """The values of M in the pattern of K, 0 where they are lumped, and how many of a row are left.
+    """The values of M in the pattern of K, 0 where they are lumped, and the number of entries left in each row.
 
-    Rows are short: going through all of one, without branches, is quicker than looking for a place in it.
+    Rows are short: a loop over a whole row without branches is faster than a search.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def stiffen(
 def drop_zeros(
     indptr: Ints, indices: Array, data: Floats, new_indptr: Ints, new_indices: Array, new_data: Floats
 ) -> None:
-    """The entries that aren't zero, in as many places."""
+    """Copy the entries that aren't zero."""
     for r in prange(indptr.size - 1):
         to = new_indptr[r]
         for k in range(indptr[r], indptr[r + 1]):
@@ -198,12 +198,12 @@ def find_links(
     indptr: Ints, indices: Array, data: Array, quad8: Ints, across: np.float32, along_edge: np.float32,
     edge: Ints, bounds: Ints, i: Ints, j: Ints, link: Floats, ends: Ints, count: int,
 ) -> None:  # fmt: skip
-    """The links of each piece of rows: how many, in bounds[piece + 1], or themselves, from bounds[piece].
+    """Per piece of rows: with `count` the number of links, in bounds[piece + 1]; else its links, from bounds[piece].
 
     Parameters
     ----------
     edge : int32 (n, 2)
-        To work in: the ends of the edge that a mid-side is on, the smaller one first; -1 at corners.
+        Workspace: the ends of each mid-side's edge, the smaller one first; -1 at corners.
     """
     if count:
         for e in prange(quad8.shape[0]):

@@ -1,7 +1,7 @@
-"""The symbolic half: the pattern of the matrix through node-to-element adjacency, without sorting its entries.
+"""Symbolic assembly: the pattern of the matrix from node-to-element adjacency, without sorting its entries.
 
-A row's columns are the nodes of the elements around its node. Each element's nodes are sorted once; a row is then the
-merge of the few sorted lists of its elements, which says at the same time where in the row each element's entries go.
+A row's columns are the nodes of the elements around its node. Each element's nodes are sorted once. A row is then
+the merge of the few sorted lists of its elements. The merge also gives the place of each element's entries in the row.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Pattern:
     parts : Parts
     n_elements : int
     threads : int
-        On which `to_host` runs.
+        Threads of `to_host`.
     """
 
     indptr: Ints
@@ -73,7 +73,7 @@ def compute_pattern(mesh: Mesh, threads: int, progress: Progress) -> Pattern:
             starts, incident.view(np.uint32), keys.reshape(-1), cut.bounds, cut.nodes.view(np.uint32), ends, elements,
             local.reshape(-1), indptr[1:], threads,
         )  # fmt: skip
-        del incident, keys  # their memory serves what follows
+        del incident, keys  # frees their memory for the following arrays
         _require_room(mesh, indptr[1:])
         progress.check()
         np.cumsum(indptr, out=indptr)
@@ -86,7 +86,7 @@ def compute_pattern(mesh: Mesh, threads: int, progress: Progress) -> Pattern:
 
 
 def pattern_of(sparsity: Sparsity, mesh: Mesh, threads: int) -> Pattern:
-    """A pattern that somebody else has computed, cut into parts."""
+    """The parts of a pattern from another backend."""
     _require_room(mesh, np.diff(sparsity.indptr))
     with parallel(threads):
         starts, incident = _adjacency(mesh, threads)
@@ -107,7 +107,7 @@ def _adjacency(mesh: Mesh, threads: int) -> tuple[Ints, Ints]:
 
 
 def _require_room(mesh: Mesh, lengths: Ints) -> None:
-    """Raises BackendError where places in a row or in the values don't fit their types."""
+    """Raises BackendError if places in a row or in the values don't fit their types."""
     if (longest := lengths.max()) > FIRST:
         raise BackendError(
             f"{mesh.source}: node {lengths.argmax()} shares elements with {longest:,} nodes; "
@@ -121,12 +121,12 @@ def _require_room(mesh: Mesh, lengths: Ints) -> None:
 def adjacency(quad8: Ints, starts: Ints, incident: Ints, threads: int) -> None:
     """The elements around each node, ascending: 8 e + i for node r at starts[r] … starts[r + 1].
 
-    Every thread goes through all elements and keeps what belongs to its own nodes.
+    Every thread goes through all elements and stores the entries of its own nodes.
 
     Parameters
     ----------
     starts : (n_nodes + 2,)
-        Zero; the last is of no use afterwards.
+        Zero at the start; the last entry is workspace.
     incident : (8 n_elements,)
     """
     n_nodes = starts.size - 2
@@ -195,7 +195,7 @@ def merge(
 ) -> None:  # fmt: skip
     """Place of each entry in its row, as in `Parts` but flat, and the rows' lengths, (n_nodes,).
 
-    The rows are taken part by part: rows of neighbours need the same elements.
+    The rows are taken part by part, because neighbouring rows need the same elements.
     """
     most, n_parts = 0, bounds.size - 1
     for r in range(lengths.size):
@@ -225,7 +225,7 @@ def merge(
                     if node == _END >> 3:
                         break
                     first = np.uint32(FIRST)
-                    for m in range(lists):  # without branches: what is written for no reason is written again
+                    for m in range(lists):  # without branches: a value written too early is overwritten
                         place[to[m]] = length | first
                         hit = np.uint32(head[m] == node)
                         first &= hit - 1  # 0 from the first hit on
@@ -253,7 +253,7 @@ def fill(nodes: Array, rows: Array, local: Array, indices: Ints) -> None:
 
 @compiled(In[i4, 1], In[u4, 2], In[u2, 3], Out[i4, 3], parallel=True)
 def fill_slots(elements: Ints, rows: Array, local: Array, slots: Ints) -> None:
-    """The slots of each element's entries: each row of them is in the part that owns it."""
+    """The slots of each element's entries: the part that owns a row has those of the row."""
     for q in prange(elements.size):
         for i in range(8):
             if rows[q, i] != NONE:

@@ -1,4 +1,4 @@
-"""Threads of compiled functions: how many, and one caller at a time."""
+"""The threads of compiled functions: their number, and one caller at a time."""
 
 import os
 import threading
@@ -11,7 +11,7 @@ from fem_core import BackendError
 #: The workqueue layer ends the process when two threads call it at once; the others gain nothing from it.
 _alone = threading.RLock()
 
-if hasattr(os, "register_at_fork"):  # a copy of this process has none of the threads that may hold it
+if hasattr(os, "register_at_fork"):  # a forked process doesn't have the thread that may hold the lock
 
     def _free() -> None:
         global _alone
@@ -21,16 +21,15 @@ if hasattr(os, "register_at_fork"):  # a copy of this process has none of the th
 
 _started_in: int | None = None  # the process in which threads were first started
 
-#: Rounds for which a thread of libgomp waits awake: about 0.02 ms instead of some milliseconds. When anything else runs
-#: on the machine, two threads come to lie on one core, and one that waits keeps the other from its work until the
-#: system's time slice ends.
+#: Rounds of libgomp's busy waiting: about 0.02 ms instead of some milliseconds. If the machine runs anything else, two
+#: threads may share a core, and a busy waiting one would stop the other until the system's time slice ends.
 _ROUNDS = "1000"
 
 
 def start() -> None:
-    """Load Numba's threads. Raises ValueError if NUMBA_THREADING_LAYER names some that aren't installed.
+    """Load Numba's threads. Raises ValueError if NUMBA_THREADING_LAYER names threads that aren't installed.
 
-    libgomp reads its variables when it is loaded; what the user has set stays.
+    libgomp reads its variables when it is loaded. Variables that the user has set are kept.
     """
     mine = not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys()
     if mine:
@@ -46,8 +45,8 @@ def start() -> None:
 def parallel(threads: int) -> Iterator[None]:
     """Compiled functions called from this thread may use `threads` threads.
 
-    Raises BackendError in the copy of a process in which OpenMP's threads were running: they are missing here,
-    and libgomp would end the process.
+    Raises BackendError in a process forked from one with running OpenMP threads: the fork doesn't have them, and
+    libgomp would end the process.
     """
     global _started_in
     with _alone:

@@ -1,4 +1,4 @@
-"""Batches of elements on a pool of threads: what `fem backends` shows of it."""
+"""Batches of elements on a pool of threads: the entry in `fem backends`."""
 
 from fem_core.backends import worker_options
 from fem_core.plugins import BackendInfo

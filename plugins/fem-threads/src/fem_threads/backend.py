@@ -1,4 +1,4 @@
-"""Threads: a batch reaches a worker by reference, and its result is where it belongs as soon as it is computed."""
+"""Threads: a worker gets a batch by reference, and writes its result in place."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ R = TypeVar("R")
 
 
 class ThreadExecutor(PlannedExecutor):
-    """Tasks on `concurrent.futures`' threads, merged as they complete."""
+    """Tasks on the threads of `concurrent.futures`."""
 
     def __init__(self, batching: Batching | None = None) -> None:
         super().__init__(batching)
@@ -82,14 +82,14 @@ class ThreadExecutor(PlannedExecutor):
         self._pool, self._size = None, 0
 
     def _started(self, workers: int) -> ThreadPoolExecutor:
-        """The pool, with room for `workers`."""
+        """The pool, with at least `workers` threads."""
         if self._pool is None or self._size < workers:
             self.close()
             self._pool, self._size = ThreadPoolExecutor(workers, thread_name_prefix="fem-threads"), workers
         return self._pool
 
     def _one_thread_each(self) -> AbstractContextManager[object]:
-        """BLAS and OpenMP with one thread, for the time of a `with`: the pool's threads are the only ones."""
+        """Limits BLAS and OpenMP to one thread each in a `with`: only the pool's threads compute."""
         if self._libraries is None:
             self._libraries = ThreadpoolController()
         limit: AbstractContextManager[object] = self._libraries.limit(limits=1)
@@ -104,7 +104,7 @@ class Threads(BatchedBackend):
 
 
 def _finish(jobs: "list[Future[R]]") -> None:
-    """Begin none of the jobs that haven't begun, and wait until nobody writes to the results any more."""
+    """Cancel jobs that haven't started, and wait for the others: they still write to the results."""
     for job in jobs:
         job.cancel()
     wait(jobs)

@@ -1,7 +1,7 @@
 """p-multigrid for 8-node quadrilaterals: the hierarchy, and the pieces that it is made of.
 
-A backend that brings its own cycle takes the `Hierarchy` from `build_hierarchy` and replaces
-`Hierarchy.cycle`; everything it needs are plain arrays of the levels. See docs/solvers.md.
+A backend with its own cycle takes the `Hierarchy` from `build_hierarchy` and replaces
+`Hierarchy.cycle`; all it needs are the plain arrays of the levels. See docs/solvers.md.
 """
 
 from fem_core.solvers.multigrid.hierarchy import Hierarchy, Kernels, Level, build_hierarchy

@@ -1,4 +1,4 @@
-"""What stands below the quad4 level by algebraic multigrid."""
+"""The levels below quad4, by algebraic multigrid."""
 
 import importlib.util
 from collections.abc import Callable, Iterator
@@ -14,9 +14,9 @@ Galerkin: TypeAlias = Callable[["sparse.csr_array", "sparse.csr_array"], "sparse
 #: M → P.
 Interpolation: TypeAlias = Callable[["sparse.csr_array"], "sparse.csr_array | None"]
 
-#: The coarsest level has at most about so many unknowns.
+#: About the largest number of unknowns of the coarsest level.
 COARSEST = 300
-#: Strong is what has at least this part of the largest entry beside the diagonal.
+#: A coupling is strong if it has at least this part of the row's largest off-diagonal entry.
 THETA = 0.25
 
 
@@ -33,14 +33,14 @@ def galerkin(A: "sparse.csr_array", P: "sparse.csr_array") -> "sparse.csr_array"
 
 
 def interpolation(M: "sparse.csr_array") -> "sparse.csr_array | None":
-    """P from the next coarser level by Ruge and Stüben (1987), None where all nodes or none would be on it.
+    """P from the next coarser level by Ruge and Stüben (1987); None if all nodes or none would be on it.
 
-    With the second pass, without which interpolation misses strong neighbours: where the contrast from
-    element to element is 1e6, five times as many iterations were needed.
+    With the second pass: without it interpolation misses strong neighbours. With a contrast of 1e6 from
+    element to element, five times as many iterations were needed.
     """
     import pyamg
 
-    A = sparse.csr_matrix((M.data, M.indices, M.indptr), shape=M.shape)  # what older versions know
+    A = sparse.csr_matrix((M.data, M.indices, M.indptr), shape=M.shape)  # for older versions of pyamg
     strong = pyamg.strength.classical_strength_of_connection(A, theta=THETA)
     splitting: Array = pyamg.classical.split.RS(strong, second_pass=True)
     if splitting.all() or not splitting.any():

@@ -1,4 +1,4 @@
-"""The hierarchy: quad8, quad4 at the corners, and what algebraic multigrid makes of that.
+"""The hierarchy: quad8, quad4 on the corners, and levels of algebraic multigrid below.
 
 Each level is scaled to a unit diagonal, A = D K D, and its transfers to D⁻¹ P D' accordingly, so that
 the cycle is the same on every level, in single precision too.
@@ -25,7 +25,7 @@ from fem_core.solvers.multigrid.smoother import Smoother, lanczos, largest_eigen
 from fem_core.solvers.multigrid.transfer import to_corners
 from fem_core.types import Array, Bools, Floats, Ints
 
-#: Up to so many corners factorising the quad4 level is as quick as coarsening it further.
+#: Up to this number of corners, factorising the quad4 level is as fast as coarsening it further.
 DIRECT = 20_000
 
 #: left_i M_ij right_j in single precision, which takes half the time; CG converges to the same.
@@ -41,7 +41,7 @@ class Level:
     smoother : Smoother
         With the level's matrix A (n, n), of unit diagonal.
     P : csr_array (n, m)
-        From the coarser level; its transpose leads there.
+        Interpolation from the coarser level; its transpose restricts to it.
     """
 
     smoother: Smoother
@@ -59,7 +59,7 @@ class Hierarchy:
     coarsest : function
         Solves on the level below the last one, in double precision.
     note : str
-        What it is made of, for the report.
+        The sizes of the levels, for the report.
     warnings : tuple of str
         For the report, too.
     """
@@ -89,9 +89,9 @@ class Hierarchy:
 
 @dataclass(frozen=True)
 class Kernels:
-    """The heavy parts of building a hierarchy. A backend may bring its own: same arguments, same results.
+    """The expensive functions that build a hierarchy. A backend may replace them by its own, with equal results.
 
-    What `scaled` returns has the precision of the cycle: single.
+    `scaled` returns single precision, as the cycle works in it.
     """
 
     to_corners: Callable[[Mesh, Bools], tuple["sparse.csr_array", Ints]] = to_corners
@@ -104,7 +104,7 @@ class Kernels:
 
     @property
     def can_coarsen(self) -> bool:
-        """Whether `interpolation` has what it needs: the core's needs pyamg."""
+        """Whether `interpolation` can be used: the core's needs pyamg."""
         return self.interpolation is not interpolation or amg_available()
 
 
@@ -132,13 +132,13 @@ def build_hierarchy(
         With a positive diagonal, and a pattern that holds all pairs of nodes of an element.
     free : bool (n_nodes,)
     d : float64 (n_nodes,), optional
-        diag(K)^-½, where that is known.
+        diag(K)^-½, if it is known.
     step : function
         Called between the parts of the work; it may raise to stop it.
     threads : int
-        With two or more the smoothers are made beside the coarser levels; the result is the same.
+        With two or more, the smoothers are made in a second thread; the result is the same.
     direct : int, optional
-        Up to so many corners the quad4 level is factorised; DIRECT by default.
+        Up to this number of corners the quad4 level is factorised; DIRECT by default.
     kernels : Kernels
         By NumPy and SciPy, or a backend's.
     """

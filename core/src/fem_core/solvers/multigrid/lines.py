@@ -1,10 +1,10 @@
 """Lines of strongly coupled nodes, and the tridiagonal systems along them.
 
 Where elements are stretched, nodes are coupled across the short way almost as strongly as to themselves:
-mid-sides of long edges to those opposite, and corners to the mid-sides of short edges. What varies slowly
-along such a line and fast from line to line is nothing that corners could represent, and a pointwise
-smoother needs as many steps for it as the aspect ratio squared. Solved along the lines, what remains is
-well conditioned whatever the stretching.
+mid-sides of long edges to those opposite, and corners to the mid-sides of short edges. Corners can't
+represent an error that varies slowly along such a line and fast from line to line, and a pointwise
+smoother needs as many steps for it as the aspect ratio squared. If the lines are solved exactly, the
+rest is well conditioned for any aspect ratio.
 """
 
 from collections.abc import Callable
@@ -93,9 +93,9 @@ def strong_lines(
 ) -> Lines | None:
     """The lines of a matrix with unit diagonal; None where no element is stretched.
 
-    Each node keeps two links, if they are strong at all; what they join are paths and cycles, which are cut
-    somewhere. Along edges the corners are coupled to each other, too: positively, and that is lumped, as T
-    would not be positive definite without it.
+    Each node keeps at most two strong links. They form paths and cycles; each cycle is cut at one link. The
+    corners of an edge are coupled positively. This coupling is lumped, because T would not be positive
+    definite with it.
     """
     i, j, link, ends = strong_links(A, quad8)
     strong = np.flatnonzero(_two_each(i, j, link))
@@ -128,7 +128,7 @@ def strong_lines(
 
 
 def _two_each(i: Ints, j: Ints, link: Floats) -> Bools:
-    """Which links are kept so that no node has more than two: those among the strongest of both their ends."""
+    """Which links are kept so that no node has more than two: those among the two strongest of both ends."""
     degree = np.bincount(np.concatenate([i, j]), minlength=1)
     kept = np.ones(len(i), dtype=bool)
     crowded = np.flatnonzero((degree[i] > 2) | (degree[j] > 2))

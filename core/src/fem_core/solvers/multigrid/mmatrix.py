@@ -1,10 +1,11 @@
 """The quad4 matrix as an M-matrix, for algebraic multigrid to coarsen.
 
 On a stretched rectangle the bilinear element couples the ends of its long edges positively, and its
-diagonals as strongly as a quarter of the short edges. Measures of strength take that for what it isn't,
-and coarsen in the wrong direction. The energy of the hourglass mode h = (1, -1, 1, -1), which smooth
-functions hardly have, undoes it: on rectangles what is left are the edges, the five-point stencil of
-finite differences, whose strengths are right at any stretching and any contrast.
+diagonals as strongly as a quarter of the short edges. Measures of strength misjudge these couplings, so
+coarsening goes in the wrong direction. The energy of the hourglass mode h = (1, -1, 1, -1), added to
+the matrix, removes them; smooth functions have little of this mode. On rectangles only the couplings
+along edges are left, the five-point stencil of finite differences. Their strengths are right for any
+stretching and any contrast.
 """
 
 import numpy as np
@@ -17,7 +18,7 @@ SMALL = 1e-10
 
 
 def m_matrix(K: "sparse.csr_array", corners: Ints) -> "sparse.csr_array":
-    """M = K + Σ_e c_e h_e h_eᵀ, with what is still positive beside the diagonal lumped.
+    """M = K + Σ_e c_e h_e h_eᵀ; couplings that are still positive are lumped.
 
     c_e = -max(K_02, K_13) of the element's corners 0-3, but at least 0: the smaller diagonal coupling
     vanishes. Each term is positive semi-definite and has no row sums. On rectangles K <= M <= 3 K.

@@ -15,10 +15,10 @@ from fem_core.solvers.base import dot
 from fem_core.solvers.multigrid.lines import Lines
 from fem_core.types import Array
 
-#: Steps of Lanczos for the largest eigenvalue, and what is added for what they miss.
+#: Steps of Lanczos for the largest eigenvalue, and the factor for what they underestimate.
 _STEPS, _MARGIN = 8, 1.1
-#: The polynomial is small on [λ/_SPAN, λ]; what lies below is left to the coarser level. From 4 to 8 it makes a
-#: difference of one iteration in ten: more on near-square elements, fewer on stretched ones.
+#: The polynomial is small on [λ/_SPAN, λ]; the coarser level reduces the rest. From 4 to 8 the number of iterations
+#: changes by a tenth: it rises on near-square elements and falls on stretched ones.
 _SPAN = 6.0
 
 
@@ -54,7 +54,7 @@ class Smoother:
         return steps
 
     def smooth(self, r: Array, *, residual: bool = True) -> tuple[Array, Array]:
-        """The correction for the residual r, and the residual that it leaves if that is wanted; r is overwritten."""
+        """The correction for the residual r, and with `residual` the new residual; r is overwritten."""
         (α, _), *further = self.steps()
         δ = α * self._over(r)
         x = δ.copy()
@@ -73,7 +73,7 @@ class Smoother:
 
 
 def lanczos(A: "sparse.csr_array", lines: Lines | None, steps: int) -> tuple[list[float], list[float]]:
-    """α and β, one less, of so many steps of CG on A, preconditioned by T; fewer where the residual vanishes."""
+    """α and β of `steps` steps of CG on A, preconditioned by T; one β less. Fewer steps if the residual vanishes."""
     over: Callable[[Array], Array] = lines.solve if lines else lambda r: r
     r = start(A.shape[0]).astype(A.dtype, copy=False)
     z = over(r)
@@ -96,7 +96,7 @@ def lanczos(A: "sparse.csr_array", lines: Lines | None, steps: int) -> tuple[lis
 
 
 def start(n: int) -> Array:
-    """Numbers of every frequency, in single precision."""
+    """A start vector with all frequencies, in single precision."""
     return np.random.default_rng(0).random(n, np.float32) - np.float32(0.5)
 
 

@@ -31,29 +31,28 @@ from fem_core.support.progress import Progress
 from fem_core.support.wording import count
 from fem_core.types import Bools, Floats
 
-#: After so many iterations …
+#: After _PATIENCE iterations a factorisation takes over, if more than _HOPELESS would be needed in all.
 _PATIENCE = 40
-#: … one that would need more than so many in all is given up for a factorisation, …
 _HOPELESS = 120
-#: … up to so many nodes, by SuperLU and by others: beyond them it would take even longer.
+#: On more nodes, by SuperLU or the others, a factorisation would take even longer.
 _LARGEST = {SUPERLU.name: 400_000}
 _LARGEST_ELSE = 3_000_000
 
 
 class Iteration(Protocol):
-    """The vectors of conjugate gradients on K w = f with M⁻¹ = D B D, B the cycle, and what is done with them."""
+    """The vectors of conjugate gradients on K w = f with M⁻¹ = D B D, B the cycle, and the operations on them."""
 
     @property
     def w(self) -> Floats: ...
 
     def precondition(self, norm_s: float) -> tuple[float, float]:
-        """z = M⁻¹ r; r·z and q·z. Given is ‖D r‖."""
+        """z = M⁻¹ r. Returns r·z and q·z; `norm_s` is ‖D r‖."""
 
     def turn(self, β: float) -> float:
-        """p = z + β p and q = K p; p·q."""
+        """p = z + β p and q = K p. Returns p·q."""
 
     def advance(self, α: float) -> float:
-        """w += α p and r -= α q; ‖D r‖."""
+        """w += α p and r -= α q. Returns ‖D r‖."""
 
     def residual(self) -> float:
         """‖D (f - K w)‖."""
@@ -95,7 +94,7 @@ Start: TypeAlias = Callable[[Floats], Iteration]
 def set_up(
     equilibrated: Equilibrated, mesh: Mesh, free: Bools, step: Callable[[], None]
 ) -> tuple[Hierarchy, Start] | None:
-    """What depends on the matrix alone; None if no corner is free. `step` is called between the parts of the work."""
+    """The setup of a matrix; None if no corner is free. `step` is called between the parts of the work."""
     hierarchy = build_hierarchy(equilibrated.K, mesh, free, d=equilibrated.d, step=step)
     if hierarchy is None:
         return None
@@ -108,13 +107,13 @@ SetUp: TypeAlias = Callable[[Equilibrated, Mesh, Bools, Callable[[], None]], tup
 class Multigrid:
     """`mg`: stops as `cg` does, on the same equilibrated system.
 
-    The hierarchy is built by the first solve, so that it can be watched and cancelled, and kept. Where
+    The hierarchy is built by the first solve, so that it can be watched and cancelled, and kept. If
     it can't be built, or doesn't help, a factorisation takes over with a warning.
 
     Parameters
     ----------
     set_up : function, optional
-        Takes the place of `set_up` above; a backend's own builds the same hierarchy, and brings its loops.
+        Replaces `set_up` above: a backend's own builds the same hierarchy with its own loops.
     """
 
     name = "mg"
@@ -145,15 +144,15 @@ class Multigrid:
 
 @dataclass(eq=False)
 class _PreparedMG:
-    """A hierarchy, or what takes its place; built by the first solve.
+    """A hierarchy, or a factorisation instead; made by the first solve.
 
     Parameters
     ----------
     equilibrated : Equilibrated
     build : function
-        Builds the hierarchy; given what is to be called between its parts.
+        Builds the hierarchy; calls its argument between the parts of the work.
     direct : function
-        A factorisation of the same system, prepared.
+        Prepares a factorisation of the same system.
     """
 
     equilibrated: Equilibrated
@@ -178,7 +177,7 @@ class _PreparedMG:
         return result
 
     def set_up(self, progress: Progress) -> None:
-        """Build the hierarchy, or what takes its place."""
+        """Build the hierarchy, or make the factorisation instead."""
         start = time.perf_counter()
         try:
             built = self.build(lambda: progress.solve(0, 1.0, None))
@@ -199,7 +198,7 @@ class _PreparedMG:
         self.hierarchy = self.start = None
         try:
             self.instead = self.direct(factoriser)
-        except SolveError:  # of the faster ones, which ask for a positive definite matrix
+        except SolveError:  # CHOLMOD and PARDISO need a positive definite matrix
             factoriser = SUPERLU
             self.instead = self.direct(factoriser)
         self.remarks.append((f"mg: {why}; {factoriser.library} factorises the matrix instead", True))
@@ -207,7 +206,7 @@ class _PreparedMG:
     def _iterate(
         self, at: Iteration, rhs: Floats, options: SolverOptions, progress: Progress
     ) -> SolveResult | None:  # fmt: skip
-        """Conjugate gradients; None after giving up."""
+        """Conjugate gradients; None if a factorisation has taken over."""
         norm_b = norm_s = norm(self.equilibrated.d * rhs)
         target = max(options.rtol * norm_b, options.atol)
         remaining = RemainingTime(target / norm_b if norm_b else 1.0)
@@ -223,7 +222,7 @@ class _PreparedMG:
             if iteration >= options.maxiter:
                 reason = StopReason.MAXITER
                 break
-            if iteration:  # each, as they are few; the true one at the monitor's interval
+            if iteration:  # every iteration: they are few; the true residual at the monitor's interval
                 residual = at.residual() if iteration % options.monitor == 0 else norm_s
                 history.append((iteration, residual / norm_b))
             if iteration == _PATIENCE and self._is_hopeless(iteration, math.log(norm_s / norm_b), target / norm_b):
@@ -244,7 +243,7 @@ class _PreparedMG:
         return self.equilibrated.result(at.w, rhs, "mg", iteration, reason, options, history)
 
     def _is_hopeless(self, iteration: int, fallen: float, target: float) -> bool:
-        """Whether a factorisation would be quicker, which has then been made."""
+        """Whether a factorisation would be faster; if so, it has been made."""
         needed = iteration * math.log(target) / fallen if fallen < 0 else math.inf
         if needed <= _HOPELESS or len(self.equilibrated.d) > _LARGEST.get(best().name, _LARGEST_ELSE):
             return False

@@ -1,4 +1,4 @@
-"""Element matrices and vectors, and their sums: each entry of the matrix gathers what belongs to it.
+"""Element matrices and vectors, and their sums: each entry of the matrix gathers its terms.
 
 Bytes moved, for M elements, N nodes and nnz entries (x, y and gathered numbers counted once):
     element_stiffness   328 M + 16 N            quad8, x, y → Ke
@@ -29,7 +29,7 @@ def moments(f: Any) -> Any:
 def moments_in_eta(m: Any) -> Any:
     """Moments F[p][q] = Σ f ξᵖηᵠ from the moments in ξ of each row of points (constant η).
 
-    In two steps, to keep registers few: each row becomes its moments when it is known.
+    In two steps, to need few registers: the moments of a row are taken as soon as it is known.
     """
     return (
         moments((m[0][0], m[1][0], m[2][0])),

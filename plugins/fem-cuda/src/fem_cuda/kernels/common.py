@@ -1,6 +1,6 @@
-"""What several stages share: which item is whose, sums of several threads, finding an entry.
+"""Functions for several stages: the items of a thread, sums over threads, the place of an entry.
 
-Floating-point numbers are always added in an order that is fixed: the same bits on every run.
+Floating-point numbers are always added in a fixed order: every run gives the same bits.
 """
 
 import numpy as np
@@ -9,15 +9,15 @@ from numba import cuda, types
 from fem_cuda.jit import SIMULATED, Float, Floats, Int, Ints, device
 
 BLOCK = 128  # threads in a block
-LANES = 1 if SIMULATED else 4  # threads that take a row of a matrix together
+LANES = 1 if SIMULATED else 4  # threads for one row of a matrix
 WARP = 1 if SIMULATED else 32
-CHUNK = 256  # values that an item of sum_chunks, scan_chunks and dot_chunks goes through
+CHUNK = 256  # values of an item of sum_chunks, scan_chunks and dot_chunks
 
 ALL = 0xFFFFFFFF  # the lanes of a warp
 
 
 if SIMULATED:
-    # Threads of the simulator are dear: a few go round all items, and it has no shuffles.
+    # The simulator's threads are slow: a few loop over all items. It has no shuffles.
 
     @device
     def thread() -> Int:
@@ -36,13 +36,13 @@ if SIMULATED:
 
     @device
     def shared_items(n: Int, width: Int) -> range:
-        """The items that `width` threads take together. All threads go round equally often: some beyond n."""
+        """The items that `width` threads take together. All threads loop equally often, some beyond n."""
         together = threads() // width
         return range(thread() // width, (n + together - 1) // together * together, together)
 
     @device
     def sum_lanes(a: Float, width: Int) -> Float:
-        """Sum over `width` neighbouring threads, in all of them. All threads of the block must come here."""
+        """Sum over `width` neighbouring threads, in all of them. All threads of the block must call it."""
         if width == 1:
             return a
         sums = cuda.shared.array(BLOCK, types.float64)
@@ -81,13 +81,13 @@ else:
 
     @device
     def shared_items(n: Int, width: Int) -> range:
-        """The item that `width` threads take together; it may be beyond n, as all threads of a warp must meet."""
+        """The item that `width` threads take together; it may be beyond n, because all threads of a warp must meet."""
         i = thread() // np.int32(width)
         return range(i, i + np.int32(1))
 
     @device
     def sum_lanes(a: Float, width: Int) -> Float:
-        """Sum over `width` neighbouring threads, in all of them. All threads of the warp must come here."""
+        """Sum over `width` neighbouring threads, in all of them. All threads of the warp must call it."""
         step = width // 2
         while step > 0:
             a += cuda.shfl_xor_sync(ALL, a, step)
@@ -96,7 +96,7 @@ else:
 
     @device
     def once(values: Floats, s: Int) -> Float:
-        """An entry that is read once: its cache line may go first."""
+        """An entry that is read once: its cache line may be evicted first."""
         return cuda.ldcs(values, s)
 
 
@@ -110,8 +110,8 @@ def term(s: Int, end: Int, indices: Ints, values: Floats, x: Floats, zero: Float
 def row_product(i: Int, n: Int, indptr: Ints, indices: Ints, values: Floats, x: Floats, zero: Float) -> Float:
     """Row i of a CSR matrix times x, in all of the LANES threads that take a row together; 0 beyond the n rows.
 
-    A thread asks for 6 entries before it uses the first: most rows are not longer than 6 LANES, and their memory is
-    waited for once. The matrix is read once: its cache lines may go first and leave the L2 cache to x.
+    A thread loads 6 entries before it uses the first: most rows have at most 6 LANES entries, so they wait for memory
+    once. The matrix is read once: its cache lines may be evicted first and leave the L2 cache to x.
     """
     total = zero
     if i < n:

@@ -5,7 +5,7 @@ basis cheap. Its coefficients are sums and differences of the values. And with �
 coordinate S, the points lie at -1, (0) and 1, where ξ³ = ξ and ξ⁴ = ξ²: a few moments Σ f ξᵖηᵠ are all that is
 needed of a function f at the points.
 
-Everything is tuples with constant indices, so that all of it is registers.
+All values are tuples with constant indices, so they stay in registers.
 """
 
 from typing import Any

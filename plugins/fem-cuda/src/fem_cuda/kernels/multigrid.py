@@ -1,4 +1,4 @@
-"""The multigrid cycle, in single precision but for what passes between it and the solver around it."""
+"""The multigrid cycle in single precision. `narrow` and `widen` convert from and to the solver's double precision."""
 
 import numpy as np
 from numba import cuda
@@ -27,7 +27,7 @@ def subtract_product_f4(n: Int, indptr: Ints, indices: Ints, values: Floats32, x
 
 @kernel
 def chebyshev(n: Int, alpha: Float, beta: Float, z: Floats32, delta: Floats32, x: Floats32) -> None:
-    """δ = β δ + α z, x += δ; where β is 0, δ isn't read: it may hold anything."""
+    """δ = β δ + α z, x += δ; if β is 0, δ isn't read: it may be undefined."""
     for i in items(n):
         step = np.float32(alpha) * z[i]
         if beta != 0:

@@ -102,16 +102,16 @@ def dot_chunks(n: Int, length: Int, a: Floats, b: Floats, sums: Floats) -> None:
             sums[t] = total
 
 
-# ---- conjugate gradients: one grid, all of whose blocks run at the same time, goes through many steps
+# ---- conjugate gradients: one grid takes many steps, and all its blocks run at the same time
 
-# What `state` holds, and its status.
+# The entries of `state`, and the values of its status.
 RR, BEFORE, PAP, TARGET, ITERATION, LIMIT, STATUS = range(7)
 RUNNING, CONVERGED, NOT_FINITE, LIMIT_REACHED, INDEFINITE = range(5)
 
 
 @device
 def check(rr: Float, target: Float, iteration: Float, limit: Float) -> Int:
-    """The status before each step: SciPy's stopping rule, then what else ends the iteration."""
+    """The status before each step: SciPy's stopping rule, then the other reasons to stop."""
     if math.sqrt(rr) < target:
         return CONVERGED
     if not math.isfinite(rr):
@@ -139,9 +139,9 @@ def sum_block(a: Float, sums: Any) -> Float:
 
 @device
 def sum_grid(a: Float, shared: Any, sums: Floats, half: Int) -> Float:
-    """Sum over all threads of the grid, in all of them; two that follow each other take different halves of `sums`.
+    """Sum over all threads of the grid, in all of them. Consecutive sums use different halves of `sums`.
 
-    Each block leaves its sum; when all have, each adds them up, always in the same order.
+    Each block writes its sum. After all have, each block adds them up, always in the same order.
     """
     first = half * cuda.gridDim.x
     a = sum_block(a, shared)
@@ -166,7 +166,7 @@ def cg_product(n: Int, indptr: Ints, indices: Ints, A: Floats, p: Floats, q: Flo
     """q = A p, and this thread's part of p·q."""
     pq = 0.0
     together = cuda.blockDim.x // LANES
-    # All threads of a block go round equally often: they meet in row_product.
+    # All threads of a block loop equally often, because they meet in row_product.
     for first in range(cuda.blockIdx.x * together, n, cuda.gridDim.x * together):
         i = first + cuda.threadIdx.x // LANES
         total = row_product(i, n, indptr, indices, A, p, 0.0)
@@ -181,7 +181,7 @@ def cg_step(n: Int, alpha: Float, p: Floats, q: Floats, x: Floats, r: Floats) ->
     """x += α p, r -= α q with α = ‖r‖² / p·q, and this thread's part of ‖r‖²."""
     rr = 0.0
     for i in range(thread(), n, threads()):
-        there, rest = x[i] + alpha * p[i], r[i] - alpha * q[i]  # all is asked for before the first is written
+        there, rest = x[i] + alpha * p[i], r[i] - alpha * q[i]  # all values are loaded before the first is written
         x[i], r[i] = there, rest
         rr += rest * rest
     return rr
@@ -203,13 +203,13 @@ def conjugate_gradients(
 ) -> None:
     """Up to `steps` steps, launched cooperatively; sums has two numbers a block. n = N.
 
-    All threads know where the iteration stands, and the first one writes it down at the end.
+    All threads have the state of the iteration. The first one writes it at the end.
     """
     grid = cuda.cg.this_grid()
     shared = cuda.shared.array(BLOCK, types.float64)
     rr, before, pq = state[RR], state[BEFORE], state[PAP]
     target, iteration, limit, status = state[TARGET], state[ITERATION], state[LIMIT], int(state[STATUS])
-    grid.sync()  # all have read `state` before it is written
+    grid.sync()  # all threads have read `state` before it is written
     if status == RUNNING:
         status = check(rr, target, iteration, limit)
     step = 0

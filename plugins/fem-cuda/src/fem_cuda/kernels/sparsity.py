@@ -1,7 +1,7 @@
 """The pattern of the matrix, and for each of its entries where its contributions are among the element matrices.
 
 A *place* t = 8 e + a is node a of element e. The places of each node are listed (counting sort), and a row's columns
-are the nodes of the elements around its node. Done once per topology; nothing here is sensitive to time.
+are the nodes of the elements around its node. This runs once per topology, so its speed matters little.
 """
 
 from numba import cuda
@@ -42,7 +42,7 @@ def count_places(n: Int, quad8: Ints, count: Counters) -> None:
 
 @kernel
 def list_places(n: Int, quad8: Ints, start: Ints, cursor: Counters, place: Ints) -> None:
-    """place[start[v] + cursor[v]++] = t for v = quad8[t], in the order of chance. n = 8 M."""
+    """place[start[v] + cursor[v]++] = t for v = quad8[t], in any order. n = 8 M."""
     for t in items(n):
         v = quad8[t]
         place[start[v] + cuda.atomic.add(cursor, v, 1)] = t
@@ -50,7 +50,7 @@ def list_places(n: Int, quad8: Ints, start: Ints, cursor: Counters, place: Ints)
 
 @kernel
 def sort_places(n: Int, start: Ints, place: Ints) -> None:
-    """The places of each node ascending, whatever order they were listed in. n = N."""
+    """Sort the places of each node, ascending. n = N."""
     for i in items(n):
         first = start[i]
         for length in range(start[i + 1] - first):
@@ -86,7 +86,7 @@ def pack_columns(n: Int, start: Ints, room: Ints, indptr: Ints, indices: Ints) -
 def count_sources(n: Int, start: Ints, place: Ints, quad8: Ints, indptr: Ints, indices: Ints, count: Ints) -> None:
     """For each place 8 e + a of node i and each b: count[s] += 1, s where (i, node b of e) is. n = N.
 
-    A row is one thread's, so that nothing is atomic.
+    Each row belongs to one thread, so nothing is atomic.
     """
     for i in items(n):
         for s in range(start[i], start[i + 1]):
@@ -109,7 +109,7 @@ def list_sources(
 ) -> None:
     """As count_sources: source[source_start[s] + cursor[s]++] = where (a, b) of e is in Ke. n = N.
 
-    The places ascend, so do the elements of each entry.
+    The places ascend, so the elements of each entry do, too.
     """
     for i in items(n):
         for t in range(start[i], start[i + 1]):
@@ -147,7 +147,7 @@ def scan_chunks(n: Int, length: Int, values: Ints, offsets: Ints, starts: Ints) 
             total += values[s]
 
 
-# coo_to_csr, which fem-cupy leaves to cupyx: the entries of each row are its places, listed by the kernels above
+# For coo_to_csr; fem-cupy uses cupyx. The entries of a row are its places, listed by the kernels above.
 
 
 @device

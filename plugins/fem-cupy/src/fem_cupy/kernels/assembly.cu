@@ -1,4 +1,4 @@
-// Element matrices and vectors, and their sums: each entry of the matrix gathers what belongs to it.
+// Element matrices and vectors, and their sums: each entry of the matrix gathers its terms.
 //
 // Bytes moved, for M elements, N nodes and nnz entries (x, y and gathered numbers counted once):
 //     element_stiffness   328 M + 16 N          quad8, x, y → Ke
@@ -14,8 +14,8 @@ __device__ constexpr double weight(int i, int j)
     return (i == 1 ? 8. / 9 : 5. / 9) * (j == 1 ? 8. / 9 : 5. / 9);
 }
 
-// Moments Σ f ξᵖηᵠ, p and q = 0, 1, 2, of f at the points ξ, η = -1, 0, 1. In two steps, to keep registers few: each
-// row of points (constant η) becomes its moments in ξ when it is known, and they the moments in both at the end.
+// Moments Σ f ξᵖηᵠ, p and q = 0, 1, 2, of f at the points ξ, η = -1, 0, 1. In two steps, to need few registers: the
+// moments in ξ of a row of points (constant η) are taken as soon as it is known, and the moments in η at the end.
 __device__ inline void moments(const double f[3], double m[3])
 {
     m[2] = f[0] + f[2];

@@ -1,7 +1,7 @@
-// What several stages share. A kernel is launched with n items and as many threads as these take: an item is one
-// thread's, LANES threads' or a warp's (see source.py, from where BLOCK and LANES come too).
+// Functions for several stages. A kernel is launched with the threads of its n items: one thread, LANES threads or a
+// warp for each item (see source.py, which also defines BLOCK and LANES).
 //
-// Floating-point numbers are always added in an order that is fixed: the same bits on every run.
+// Floating-point numbers are always added in a fixed order: every run gives the same bits.
 #pragma once
 
 #ifndef UNROLL
@@ -9,7 +9,7 @@
 #endif
 
 constexpr int WARP = 32;
-constexpr int CHUNK = 256; // values that an item of sum_chunks, scan_chunks and dot_chunks goes through
+constexpr int CHUNK = 256; // values of an item of sum_chunks, scan_chunks and dot_chunks
 
 // Number of this thread in the grid.
 __device__ inline int thread()
@@ -17,7 +17,7 @@ __device__ inline int thread()
     return blockIdx.x * blockDim.x + threadIdx.x;
 }
 
-// Sum over WIDTH neighbouring threads, in all of them. All threads of the warp must come here.
+// Sum over WIDTH neighbouring threads, in all of them. All threads of the warp must call it.
 template <int WIDTH, class Real>
 __device__ inline Real sum_lanes(Real a)
 {
@@ -28,8 +28,8 @@ __device__ inline Real sum_lanes(Real a)
 
 // Row i of a CSR matrix times x, in all of the LANES threads that take a row together; 0 beyond the n rows.
 //
-// A thread asks for AHEAD entries before it uses the first: most rows are shorter than LANES * AHEAD, and their memory
-// is waited for once. The matrix is read once: its cache lines may go first and leave the L2 cache to x.
+// A thread loads AHEAD entries before it uses the first: most rows are shorter than LANES * AHEAD, so they wait for
+// memory once. The matrix is read once: its cache lines may be evicted first and leave the L2 cache to x.
 template <class Real>
 __device__ inline Real row_product(int i, int n, const int *indptr, const int *indices, const Real *values,
                                    const Real *x)

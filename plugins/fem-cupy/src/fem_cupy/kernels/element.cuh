@@ -5,14 +5,14 @@
 // coordinate S, the points lie at -1, (0) and 1, where ξ³ = ξ and ξ⁴ = ξ²: a few moments Σ f ξᵖηᵠ are all that is
 // needed of a function f at the points.
 //
-// Loops are unrolled and their indices constants, so that all arrays are registers.
+// Loops are unrolled and their indices are constants, so all arrays stay in registers.
 #pragma once
 
 // φ_m = ξ^P[m] η^Q[m].
 __device__ constexpr int P[8] = {0, 1, 0, 2, 1, 0, 2, 1};
 __device__ constexpr int Q[8] = {0, 0, 1, 0, 1, 2, 1, 2};
 
-// What the sums of to_basis are to be multiplied by, in coordinates scaled by S.
+// Factors of the sums in to_basis, in coordinates scaled by S.
 __device__ constexpr double scale(int m, double S)
 {
     const int degree = P[m] + Q[m];

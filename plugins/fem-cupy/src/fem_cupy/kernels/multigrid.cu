@@ -1,4 +1,4 @@
-// The multigrid cycle, in single precision but for what passes between it and the solver around it.
+// The multigrid cycle in single precision. narrow and widen convert from and to the solver's double precision.
 #include "common.cuh"
 
 // out = M x, M of n rows.
@@ -21,7 +21,7 @@ extern "C" __global__ void subtract_product_f4(int n, const int *indptr, const i
         r[i] -= sum;
 }
 
-// δ = β δ + α z, x += δ; where β is 0, δ isn't read: it may hold anything.
+// δ = β δ + α z, x += δ; if β is 0, δ isn't read: it may be undefined.
 extern "C" __global__ void chebyshev(int n, double alpha, double beta, const float *z, float *delta, float *x)
 {
     const int i = thread();

@@ -91,13 +91,13 @@ extern "C" __global__ void dot_chunks(int n, int length, const double *a, const 
         sums[t] = sum;
 }
 
-// ---- conjugate gradients: a grid of any number of blocks goes through the n rows
+// ---- conjugate gradients: a grid of any number of blocks loops over the n rows
 
-// What `state` holds, and its status.
+// The entries of `state`, and the values of its status.
 enum { RR, BEFORE, PAP, TARGET, ITERATION, LIMIT, STATUS };
 enum { RUNNING, CONVERGED, NOT_FINITE, LIMIT_REACHED, INDEFINITE };
 
-// Before each step: SciPy's stopping rule, then what else ends the iteration.
+// Before each step: SciPy's stopping rule, then the other reasons to stop.
 __device__ inline void check(double *state)
 {
     if (sqrt(state[RR]) < state[TARGET])
@@ -123,8 +123,8 @@ __device__ inline double sum_block(double a)
     return total;
 }
 
-// Sum over all threads of the grid, in the first thread of the block that comes here last, which alone gets true:
-// each block leaves its sum, the last one adds them up, always in the same order.
+// Sum over all threads of the grid. Each block writes its sum. The block that finishes last adds them up, always in the
+// same order; its first thread has the sum, and only this block gets true.
 __device__ inline bool sum_grid(double a, double *sums, unsigned *ticket, double *total)
 {
     __shared__ bool last;
@@ -138,7 +138,7 @@ __device__ inline bool sum_grid(double a, double *sums, unsigned *ticket, double
     if (!last)
         return false;
     __threadfence(); // the ticket is seen before the others' sums
-    constexpr int AHEAD = 8; // asked for before the first is used: the others of the grid are done, this is waiting
+    constexpr int AHEAD = 8; // loaded before the first is used: the other blocks are done, so this only waits
     double mine = 0;
     for (int first = threadIdx.x; first < int(gridDim.x); first += AHEAD * BLOCK) {
         double found[AHEAD];
@@ -180,7 +180,7 @@ extern "C" __global__ void cg_product(int n, const int *__restrict__ indptr, con
     if (state[STATUS] != RUNNING)
         return;
     double pq = 0;
-    // All threads of a block go round equally often: they meet in row_product.
+    // All threads of a block loop equally often, because they meet in row_product.
     for (int first = blockIdx.x * (BLOCK / LANES); first < n; first += gridDim.x * (BLOCK / LANES)) {
         const int i = first + threadIdx.x / LANES;
         const double sum = row_product(i, n, indptr, indices, A, p);
@@ -205,7 +205,7 @@ extern "C" __global__ void cg_step(int n, const double *p, const double *q, doub
     const double alpha = state[RR] / state[PAP];
     double rr = 0;
     for (int i = thread(); i < n; i += gridDim.x * BLOCK) {
-        const double there = x[i] + alpha * p[i], rest = r[i] - alpha * q[i]; // all is asked for before the
+        const double there = x[i] + alpha * p[i], rest = r[i] - alpha * q[i]; // both are loaded before the
         x[i] = there;                                                         // first is written
         r[i] = rest;
         rr += rest * rest;

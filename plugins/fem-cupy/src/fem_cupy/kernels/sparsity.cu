@@ -1,7 +1,7 @@
 // The pattern of the matrix, and for each of its entries where its contributions are among the element matrices.
 //
 // A *place* t = 8 e + a is node a of element e. The places of each node are listed (counting sort), and a row's
-// columns are the nodes of the elements around its node. Done once per topology; nothing here is sensitive to time.
+// columns are the nodes of the elements around its node. It runs once per topology.
 #include "common.cuh"
 
 // Insert a value into list[0 … length - 1], ascending, unless it is there; the new length.
@@ -26,7 +26,7 @@ extern "C" __global__ void count_places(int n, const int *quad8, int *count)
         atomicAdd(&count[quad8[t]], 1);
 }
 
-// place[start[v] + cursor[v]++] = t for v = quad8[t], in the order of chance. n = 8 M.
+// place[start[v] + cursor[v]++] = t for v = quad8[t], in any order. n = 8 M.
 extern "C" __global__ void list_places(int n, const int *quad8, const int *start, int *cursor, int *place)
 {
     const int t = thread();
@@ -36,7 +36,7 @@ extern "C" __global__ void list_places(int n, const int *quad8, const int *start
     place[start[v] + atomicAdd(&cursor[v], 1)] = t;
 }
 
-// The places of each node ascending, whatever order they were listed in. n = N.
+// Sort the places of each node, ascending. n = N.
 extern "C" __global__ void sort_places(int n, const int *start, int *place)
 {
     const int i = thread();
@@ -77,7 +77,7 @@ extern "C" __global__ void pack_columns(int n, const int *start, const int *room
 }
 
 // For each place 8 e + a of node i and each b: count[s] += 1, s where (i, node b of e) is. n = N.
-// A row is one thread's, so that nothing is atomic.
+// Each row belongs to one thread, so nothing is atomic.
 extern "C" __global__ void count_sources(int n, const int *start, const int *place, const int *quad8,
                                          const int *indptr, const int *indices, int *count)
 {
@@ -90,7 +90,7 @@ extern "C" __global__ void count_sources(int n, const int *start, const int *pla
 }
 
 // As count_sources: source[source_start[s] + cursor[s]++] = where (a, b) of e is in Ke. n = N.
-// The places ascend, so do the elements of each entry.
+// The places ascend, so the elements of each entry do, too.
 extern "C" __global__ void list_sources(int n, const int *start, const int *place, const int *quad8,
                                         const int *indptr, const int *indices, const int *source_start, int *cursor,
                                         int *source, int M)
