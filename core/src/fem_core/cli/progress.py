@@ -3,7 +3,7 @@
 import logging
 import math
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fem_core.cli.console import console, settings
 from fem_core.plugins.hookspecs import hookimpl
@@ -37,14 +37,14 @@ class Logged:
 
 
 class Bars:
-    """An observer that shows each stage with a bar while the block runs.
+    """An observer that shows a bar for each stage while the block runs.
 
-    Silent unless stderr is a terminal, and with -v, whose lines say the same.
+    It shows nothing if stderr is no terminal, or with -v, which logs the same as lines.
 
     Parameters
     ----------
     rtol : float
-        Where the residual has to go; the bar of the solver is by its logarithm.
+        The tolerance of the solver: its bar goes by the logarithm of the residual.
     """
 
     def __init__(self, rtol: float = 1e-8) -> None:
@@ -73,23 +73,23 @@ class Bars:
             self._progress = None
 
     def begin(self, stage: str, provider: str = "") -> None:
-        """Go on to a stage, which isn't known to have steps."""
+        """Go on to the next stage; its number of steps is not known yet."""
         if self._progress is not None:
             self.end()
             self._task = self._progress.add_task(f"{stage:<17}", total=None, detail=provider)
 
     def end(self, detail: str | None = None) -> None:
-        """The stage is over."""
-        if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, total=1, completed=1)
-            if detail is not None:
-                self._progress.update(self._task, detail=detail)
-            self._task = None
+        """End the bar of the stage."""
+        self._update(total=1, completed=1, **({} if detail is None else {"detail": detail}))
+        self._task = None
 
     def show(self, completed: float, total: float | None, detail: str) -> None:
-        """How far the stage is."""
+        """Show how far the stage is."""
+        self._update(completed=completed, total=total, detail=detail)
+
+    def _update(self, **fields: Any) -> None:
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=completed, total=total, detail=detail)
+            self._progress.update(self._task, **fields)
 
     @hookimpl
     def fem_stage_start(self, stage: str, provider: str) -> None:
@@ -103,9 +103,7 @@ class Bars:
     def fem_assembly_progress(self, current: int, total: int) -> None:
         self.show(current, total, f"{current:,} of {total:,} elements")
 
-    @hookimpl
-    def fem_derived_progress(self, current: int, total: int) -> None:
-        self.show(current, total, f"{current:,} of {total:,} elements")
+    fem_derived_progress = fem_assembly_progress
 
     @hookimpl
     def fem_solve_progress(self, iteration: int, residual: float, etr: float | None) -> None:
@@ -114,7 +112,7 @@ class Bars:
 
 
 def _left(seconds: float | None) -> str:
-    """`, about 12 s left`; nothing where nobody knows."""
+    """`, about 12 s left`; empty if the time is not known."""
     if seconds is None or not math.isfinite(seconds):
         return ""
     if seconds < 90:

@@ -1,7 +1,6 @@
 """The Y-tube: a straight stem that splits into two arms."""
 
 import math
-from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
@@ -49,31 +48,15 @@ def y_tube(
         ─────────────B╱   ╱
     """
     name = "y-tube"
-    shape = _Shape.of(stem_width, arm_width, stem_length, arm_length, spread, angle, crotch)
+    shape = _Shape(stem_width, arm_width, stem_length, arm_length, spread, angle, crotch)
     wanted = wanted_size(name, nodes, nw=nw, ns=ns, na=na)
     return shape.mesh(*(wanted if isinstance(wanted, tuple) else shape.counts(wanted)))
 
 
-@dataclass(frozen=True)
 class _Shape:
     """The curves of the upper half; the lower half mirrors them."""
 
-    outer: Path
-    """Outer wall, from the inlet."""
-    inner: Path
-    """Inner wall, from the crotch N."""
-    outer_knots: Floats
-    inner_knots: Floats
-    """Arc lengths that face each other: at the junction (T, N), around the second bend, at the outlet."""
-    centre: float
-    """x of C, in metres."""
-    ρ: float
-    """The distance of C from T and from N, in metres."""
-    widths: tuple[float, float]
-    """Stem and arm, in metres."""
-
-    @classmethod
-    def of(cls, w: float, a: float, stem: float, arm: float, spread: float, β: float, r: float) -> "_Shape":
+    def __init__(self, w: float, a: float, stem: float, arm: float, spread: float, β: float, r: float) -> None:
         """The curves for widths `w` and `a`, lengths `stem` and `arm`, and crotch radius `r`.
 
         Both bends have the radius R, measured at the wall on their inside. The outer wall rises by
@@ -86,6 +69,7 @@ class _Shape:
             (spread - a)/2 = r cos β + ℓ' sin β + R (1 - cos β)
         """
         name = "y-tube"
+        self.w, self.a = w, a
         s, c = math.sin(β), math.cos(β)
         within(name, "arm_width", a, 0.4 * w, 1.25 * w, "0.4 to 1.25 times stem_width")
         within(name, "angle", β, math.pi / 9, math.pi / 3, "20° to 60°, in radians")
@@ -103,33 +87,29 @@ class _Shape:
         straight_inner = ((spread - a) / 2 - R * (1 - c) - r * c) / s
         nose = stem + bend - R * s - straight_inner * c - r * (1 - s)
 
-        ρ, foot = _junction(nose - stem, w / 2, R, β)
-        before = max(0.0, stem - nose + ρ) + w
+        self.ρ, foot = _junction(nose - stem, w / 2, R, β)
+        before = max(0.0, stem - nose + self.ρ) + w
         why = "for the junction, and up to 20 widths more"
         within(name, "stem_length", stem, before, before + 20 * w, why)
 
-        outer = Path(0.0, w / 2).line(stem).arc(R, β).line(straight).arc(R + a, -β).line(tail)
-        inner = Path(nose, 0.0, math.pi / 2).arc(r, β - math.pi / 2).line(straight_inner).arc(R, -β).line(tail)
-        outer_knots = np.concatenate([[stem + foot], outer.ends[-3:]])
-        inner_knots = np.concatenate([[0.0], inner.ends[-3:]])
-        return cls(outer, inner, outer_knots, inner_knots, nose - ρ, ρ, (w, a))
-
-    @property
-    def knots(self) -> Floats:
-        """The arms' parameter at the knots: the mean arc length from the junction, in metres."""
-        mean: Floats = 0.5 * (self.outer_knots - self.outer_knots[0] + self.inner_knots)
-        return mean
+        self.outer = Path(0.0, w / 2).line(stem).arc(R, β).line(straight).arc(R + a, -β).line(tail)
+        self.inner = Path(nose, 0.0, math.pi / 2).arc(r, β - math.pi / 2).line(straight_inner).arc(R, -β).line(tail)
+        # Arc lengths that face each other: at the junction (T, N), around the second bend, at the outlet.
+        self.outer_knots = np.concatenate([[stem + foot], self.outer.ends[-3:]])
+        self.inner_knots = np.concatenate([[0.0], self.inner.ends[-3:]])
+        self.centre = nose - self.ρ  # x of C, in metres
+        # The arms' parameter at the knots: the mean arc length from the junction.
+        self.knots: Floats = 0.5 * (self.outer_knots - self.outer_knots[0] + self.inner_knots)
 
     def counts(self, nodes: int) -> tuple[int, ...]:
         """Counts (nw, ns, na) for near-square elements and about `nodes` nodes."""
-        w, a = self.widths
+        w, a = self.w, self.a
         mean = w if w == a else (w - a) / math.log(w / a)
         lengths = 1.0, 2 * self.centre / mean, 2 * self.knots[-1] / a
         return fitted("y-tube", nodes, lengths, lambda nw, ns, na: (6 * nw + 2) * (ns + 2 * na) + 6 * nw + 1, (1, 1, 2))
 
     def mesh(self, nw: int, ns: int, na: int) -> Mesh:
-        w, a = self.widths
-        stem, arm = stations(0.0, self.centre, ns, a / w), stations(0.0, self.knots[-1], na)
+        stem, arm = stations(0.0, self.centre, ns, self.a / self.w), stations(0.0, self.knots[-1], na)
         up = stations(0.0, 1.0, nw)
         axis, wall, middle, outer, inner = self.axis, self.wall, self.arm_middle, self.arm_outer, self.arm_inner
         blocks = [
@@ -151,16 +131,15 @@ class _Shape:
 
     def wall(self, s: Floats) -> Points:
         """Across from the axis; in the last part, as long as the stem is wide, drawn towards T."""
-        w = self.widths[0]
-        knot = max(0.5 * self.centre, self.centre - w)
+        knot = max(0.5 * self.centre, self.centre - self.w)
         knots, values = np.array([0.0, knot, self.centre]), np.array([0.0, knot, self.outer_knots[0]])
-        return self.outer.at(eased(s, knots, values, w / 2))
+        return self.outer.at(eased(s, knots, values, self.w / 2))
 
     def arm_outer(self, s: Floats) -> Points:
-        return self.outer.at(eased(s, self.knots, self.outer_knots, self.widths[1] / 2))
+        return self.outer.at(eased(s, self.knots, self.outer_knots, self.a / 2))
 
     def arm_inner(self, s: Floats) -> Points:
-        return self.inner.at(eased(s, self.knots, self.inner_knots, self.widths[1] / 2))
+        return self.inner.at(eased(s, self.knots, self.inner_knots, self.a / 2))
 
     def arm_middle(self, s: Floats) -> Points:
         """Half-way between the walls, drawn towards C near the junction: by (1 - s/2ρ)² there."""

@@ -1,13 +1,18 @@
-"""What all pictures share: a figure that belongs to no window, and how axes and colour bars look."""
+"""What all pictures share: the figure, the box that they show, and the look of axes and colour bars."""
 
 from typing import Any
+
+import numpy as np
+
+from fem_core.mesh.mesh import Mesh
+from fem_core.types import Floats
 
 DPI = 150
 INK, PALE = "#222222", "#666666"
 
 
 def new_figure(width: float, height: float, layout: Any) -> Any:
-    """A Matplotlib figure of so many inches."""
+    """A Matplotlib figure without a window; width and height in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -16,16 +21,31 @@ def new_figure(width: float, height: float, layout: Any) -> Any:
     return figure
 
 
-def dress(axis: Any) -> None:
-    """Metres on both axes, no frame."""
-    axis.set_xlabel("x in m", fontsize=8, color=PALE)
-    axis.set_ylabel("y in m", fontsize=8, color=PALE)
+def bounds(mesh: Mesh) -> tuple[Floats, Floats]:
+    """The lower left and the upper right corner of the box around the elements, in metres; (0, 0), (1, 1) for none."""
+    if not mesh.n_elements:
+        return np.zeros(2), np.ones(2)
+    points = np.stack([mesh.x, mesh.y], axis=1)[mesh.used_nodes]
+    return points.min(axis=0), points.max(axis=0)
+
+
+def show_box(axis: Any, low: Floats, high: Floats, margin: float) -> None:
+    """Show the box between two corners, with a margin in parts of its longer side."""
+    room = margin * (high - low).max()
+    axis.set_xlim(low[0] - room, high[0] + room)
+    axis.set_ylim(low[1] - room, high[1] + room)
+
+
+def dress(axis: Any, x: str = "x in m", y: str = "y in m") -> None:
+    """Names on both axes, no frame."""
+    axis.set_xlabel(x, fontsize=8, color=PALE)
+    axis.set_ylabel(y, fontsize=8, color=PALE)
     axis.tick_params(labelsize=8, colors=PALE)
     for side in axis.spines.values():
         side.set_visible(False)
 
 
 def dress_bar(bar: Any) -> None:
-    """A colour bar as quiet as the axes."""
+    """Make a colour bar look like the axes."""
     bar.ax.tick_params(labelsize=8, colors=PALE)
     bar.outline.set_visible(False)

@@ -2,13 +2,12 @@
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fem_core.plot import flow
-from fem_core.plot.axes import DPI, INK, PALE, dress, dress_bar, new_figure
+from fem_core.plot.axes import DPI, INK, bounds, dress, dress_bar, new_figure, show_box
 from fem_core.plot.outline import element_sides, outline
 from fem_core.plot.raster import Raster, Triangles
 from fem_core.problem import condition_text
@@ -40,16 +39,15 @@ def draw(solution: Fields, fields: Sequence[str]) -> Any:
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     mesh = solution.mesh
-    used = mesh.used_nodes
-    box = Box(*(float(f(a[used])) for a in (mesh.x, mesh.y) for f in (np.min, np.max)))
-    columns, width, height = layout(box.aspect, len(fields))
+    low, high = bounds(mesh)
+    columns, width, height = layout(np.divide(*(high - low)), len(fields))
     rows = -(-len(fields) // columns)
     size = max(columns * max(width + _BESIDE, _PANEL), _NARROW), rows * (height + _ABOVE) + _TITLE
     engine = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08, wspace=0.02, hspace=0.03)
     figure = new_figure(*size, engine)
     grid = figure.add_gridspec(rows, columns)
     narrow = width < 2 * _PANEL
-    picture = _Picture(solution, box, width, narrow) if set(fields) != {"convergence"} else None
+    picture = _Picture(solution, low, high, width, narrow) if set(fields) != {"convergence"} else None
     for number, name in enumerate(fields):
         row, column = divmod(number, columns)
         if name == "convergence":
@@ -72,32 +70,17 @@ def layout(aspect: float, panels: int) -> tuple[int, float, float]:
     return -best[1], best[2], best[3]
 
 
-@dataclass(frozen=True)
-class Box:
-    """The box around the mesh, in metres."""
-
-    left: float
-    right: float
-    low: float
-    high: float
-
-    @property
-    def aspect(self) -> float:
-        return (self.right - self.left) / (self.high - self.low)
-
-
 class _Picture:
-    """What the panels of one mesh share."""
+    """What the panels of one mesh share; `low` and `high` are the corners of the box around it, in metres."""
 
-    def __init__(self, solution: Fields, box: Box, width: float, narrow: bool) -> None:
-        self._solution, self._box, self._narrow = solution, box, narrow
+    def __init__(self, solution: Fields, low: Floats, high: Floats, width: float, narrow: bool) -> None:
+        self._solution, self._low, self._high, self._narrow = solution, low, high, narrow
         mesh = solution.mesh
         self._triangles = Triangles(mesh)
         columns = max(2, round(width * DPI))
-        rows = max(2, round(columns / box.aspect))
+        rows = max(2, round(columns / np.divide(*(high - low))))
         self._raster = Raster(self._triangles, columns, rows)
-        self._pixel = np.array([(box.right - box.left) / columns, (box.high - box.low) / rows])
-        self._corner = np.array([box.left, box.low])
+        self._pixel = (high - low) / [columns, rows]
         self._outline = outline(mesh, float(self._pixel.min()))
         self._sides = element_sides(mesh) if mesh.n_elements <= _MESH_SHOWN else None
         self._bar = 0.13 / width  # of an axis' width
@@ -109,12 +92,9 @@ class _Picture:
         edge = PathPatch(self._outline, facecolor="none", edgecolor=INK, linewidth=0.9, joinstyle="round", zorder=3)
         axis.add_patch(edge)
         if name == "potential":
-            values, image = (
-                solution.u[solution.mesh.used_nodes],
-                self._raster.pointwise(self._triangles.nodal(solution.u)),
-            )
-            ends = float(values.min()), float(values.max())
-            low, high, extend = *ends, "neither"
+            values = solution.u[solution.mesh.used_nodes]
+            image = self._raster.pointwise(self._triangles.nodal(solution.u))
+            low, high, extend = float(values.min()), float(values.max()), "neither"
             title += self._contours(axis, image, low, high, edge)
         else:
             values = solution.pressure - solution.problem.fluid.p0 if name == "pressure" else solution.speed
@@ -125,8 +105,8 @@ class _Picture:
         if name == "pressure":
             title += f", less p₀ = {solution.problem.fluid.p0:,.1f}"
         shown = axis.imshow(
-            image, extent=tuple(vars(self._box).values()), origin="lower", cmap=colours, vmin=low, vmax=high,
-            aspect="equal", zorder=0.4,
+            image, extent=np.stack([self._low, self._high], axis=1).ravel(), origin="lower", cmap=colours,
+            vmin=low, vmax=high, aspect="equal", zorder=0.4,
         )  # fmt: skip
         shown.set_clip_path(edge)
         if name == "speed":
@@ -136,10 +116,7 @@ class _Picture:
         self._frame(axis, title, shown, extend)
 
     def _frame(self, axis: Any, title: str, shown: Any, extend: str) -> None:
-        box = self._box
-        margin = 0.012 * max(box.right - box.left, box.high - box.low)
-        axis.set_xlim(box.left - margin, box.right + margin)
-        axis.set_ylim(box.low - margin, box.high + margin)
+        show_box(axis, self._low, self._high, 0.012)
         axis.set_anchor("W")
         if self._narrow:
             title = title.replace(", ", "\n", 1)
@@ -159,7 +136,7 @@ class _Picture:
         rows, columns = (np.append(np.arange(0, n - 1, min(stride, n // 2)), n - 1) for n in image.shape)
         x, y = (
             start + (np.concatenate([[0], some[1:-1] + 0.5, [some[-1] + 1]])) * size  # to the very sides
-            for start, some, size in zip(self._corner, (columns, rows), self._pixel, strict=True)
+            for start, some, size in zip(self._low, (columns, rows), self._pixel, strict=True)
         )
         lines = axis.contour(
             x, y, image[np.ix_(rows, columns)],
@@ -177,7 +154,7 @@ class _Picture:
         qx, qy = (-k * self._raster.pointwise(part) for part in self._triangles.gradient(self._solution.u))
         if not (np.isfinite(qx) & np.isfinite(qy)).all():  # a run that diverged
             return ""
-        lines = flow.Streamlines(self._raster, qx, qy, self._corner, self._pixel).through(mesh, problem)
+        lines = flow.Streamlines(self._raster, qx, qy, self._low, self._pixel).through(mesh, problem)
         if not lines:
             return ""
         around = [Stroke(linewidth=1.7, foreground=INK, alpha=0.5), Normal()]
@@ -234,12 +211,8 @@ def _draw_convergence(axis: Any, solution: Fields, narrow: bool) -> None:
         iterations, [points[i] for i in iterations], color="#31688e", linewidth=1.4,
         marker="o" if len(points) < 30 else "", markersize=4,
     )  # fmt: skip
-    axis.set_xlabel("iteration", fontsize=8, color=PALE)
-    axis.set_ylabel("‖b - Ax‖ / ‖b‖", fontsize=8, color=PALE)
-    axis.tick_params(labelsize=8, colors=PALE)
+    dress(axis, "iteration", "‖b - Ax‖ / ‖b‖")
     axis.grid(color="#dddddd", linewidth=0.6)
-    for side in axis.spines.values():
-        side.set_visible(False)
 
 
 def _title(solution: Fields, letters: int) -> str:

@@ -15,7 +15,7 @@ from fem_core.mesh import quad8 as q8
 from fem_core.mesh.geometry import edges_among
 from fem_core.mesh.quality import LIMITS
 from fem_core.plot import check_plot, save
-from fem_core.plot.axes import INK, dress, dress_bar, new_figure
+from fem_core.plot.axes import INK, bounds, dress, dress_bar, new_figure, show_box
 from fem_core.plot.outline import polylines
 from fem_core.plot.raster import greatest
 from fem_core.support.wording import count
@@ -63,8 +63,7 @@ def _figure(found: "MeshCheck") -> Any:
     from matplotlib.colors import LinearSegmentedColormap, Normalize
 
     mesh = found.mesh
-    points = np.stack([mesh.x, mesh.y], axis=1)[mesh.used_nodes] if mesh.n_elements else np.array([(0.0, 0.0), (1, 1)])
-    low, high = points.min(axis=0), points.max(axis=0)
+    low, high = bounds(mesh)
     width, height = np.maximum(high - low, 1e-9 * (high - low).max())
     near = mesh.n_elements > _NEAR
     tall = float(np.clip((_WIDTH - 1.5) * height / width, 2.5, 9.0))
@@ -76,9 +75,7 @@ def _figure(found: "MeshCheck") -> Any:
     _draw_elements(axis, found, colours, low, high)
     _draw_boundaries(axis, found, 2.0)
     _draw_faulty_nodes(axis, found)
-    margin = 0.03 * max(width, height)
-    axis.set_xlim(low[0] - margin, high[0] + margin)
-    axis.set_ylim(low[1] - margin, high[1] + margin)
+    show_box(axis, low, high, 0.03)
     marked = _spread(found, max(width, height))
     for measure, element, value, x, y in marked:
         axis.plot(

@@ -27,11 +27,6 @@ def _nothing() -> None:
     """Nothing is missing, and nothing is to be done."""
 
 
-def _no_caches() -> Iterable[Path]:
-    """Nothing is kept."""
-    return ()
-
-
 def halves(cores: int) -> tuple[int, ...]:
     """Half the cores, half of that, and so on to 1: candidates for a number of threads or workers."""
     return tuple(cores >> k for k in range(1, cores.bit_length()))
@@ -124,7 +119,7 @@ class BackendInfo:
     rank: int = 10
     available: Callable[[], str | None] = _nothing
     pending: Callable[[], str | None] = _nothing
-    caches: Callable[[], Iterable[Path]] = _no_caches
+    caches: Callable[[], Iterable[Path]] = tuple
     api_version: int = API_VERSION
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The hooks of one run: the one provider of a stage, called inside the wrappers of observers and plugins."""
+"""The hooks of one run: calls the provider of a stage inside the wrappers of observers and plugins."""
 
 import functools
 import inspect
@@ -14,10 +14,10 @@ _log = logging.getLogger(__name__)
 
 
 class Hooks:
-    """The hooks of one run: its one provider of each stage, and whoever observes and wraps.
+    """The hooks of one run: the provider of each stage, and the observers and plugins that listen and wrap.
 
-    An observer or always-on plugin that fails is switched off with one warning: nothing that it does
-    in a wrapper changes what the provider returned or raised.
+    An observer or always-on plugin that fails is switched off, with one warning. A wrapper can't change what the
+    provider returned or raised.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Hooks:
             self._register(observer, f"observer {number} ({describe(observer)})")
 
     def call(self, name: str, provider: str, **arguments: Any) -> Any:
-        """The result of `provider`'s compute hook of this name, called inside the wrappers and alone."""
+        """Call the compute hook of this name of `provider`, and of no other backend, inside the wrappers."""
         function = getattr(self._providers[provider], name)
         accepted = inspect.signature(function).parameters
 
@@ -53,7 +53,7 @@ class Hooks:
             self.manager.unregister(plugin)
 
     def switch_off(self, name: str, hook: str, error: BaseException) -> None:
-        """Let no further event reach the observer or plugin of this name, and warn of it once."""
+        """Send no more events to the observer or plugin of this name; warn once."""
         if name not in self.silenced:
             self.silenced.add(name)
             self.warnings.append(f"{name} failed in {hook} and was switched off: {type(error).__name__}: {error}")
@@ -66,7 +66,7 @@ class Hooks:
         self.manager.register(_Plugin(hooks), name)
 
     def _guarded(self, wrapper: Callable[..., Any], hook: str, name: str) -> Callable[..., Any]:
-        """`wrapper`, with whatever the provider returned or raised coming out of it unchanged."""
+        """`wrapper`, made so that it can't change what the provider returned or raised."""
 
         @functools.wraps(wrapper)
         def guarded(*arguments: Any) -> Generator[None, Any, Any]:
@@ -78,35 +78,32 @@ class Hooks:
             except Exception as error:  # StopIteration too: a wrapper that didn't come to its `yield`
                 self.switch_off(name, hook, error)
                 return (yield)
+            result: Any = None
+            raised: BaseException | None = None
             try:
                 result = yield
             except BaseException as error:
-                self._finish(functools.partial(inner.throw, error), error, hook, name)
-                raise
-            self._finish(functools.partial(inner.send, result), None, hook, name)
+                raised = error
+            try:
+                inner.throw(raised) if raised else inner.send(result)
+                self.switch_off(name, hook, RuntimeError("a wrapper has one `yield`, not two"))
+            except StopIteration:
+                pass
+            except Exception as error:
+                if error is not raised:
+                    self.switch_off(name, hook, error)
+            except BaseException as error:
+                if error is not raised:
+                    raise
+            if raised:
+                raise raised
             return result
 
         return guarded
 
-    def _finish(self, step: Callable[[], object], raised: BaseException | None, hook: str, name: str) -> None:
-        """The part of a wrapper after its `yield`."""
-        try:
-            step()
-        except StopIteration:
-            return
-        except Exception as error:
-            if error is not raised:
-                self.switch_off(name, hook, error)
-            return
-        except BaseException as error:
-            if error is not raised:
-                raise
-            return
-        self.switch_off(name, hook, RuntimeError("a wrapper has one `yield`, not two"))
-
 
 class _Plugin:
-    """Hooks under one identity: pluggy compares plugins by ==, and an observer may well be a dataclass."""
+    """Hooks as an object of its own: pluggy compares plugins by ==, so two equal dataclasses would be one plugin."""
 
     def __init__(self, hooks: dict[str, Callable[..., Any]]) -> None:
         vars(self).update(hooks)

@@ -47,12 +47,10 @@ def available_memory() -> int | None:
 
 def _machine_memory() -> int | None:
     """Bytes that could be had without swapping: Linux says it, Windows and others say what is free."""
-    try:
+    with suppress(OSError, ValueError, IndexError):
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
-    except (OSError, ValueError, IndexError):
-        pass
     if sys.platform == "win32":
         return _windows_memory()
     else:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,22 @@ def check(
     return add
 
 
+def check_on_cases(
+    name: str, stage: Stage | None = None
+) -> Callable[[Callable[[Target, Case], None]], Callable[[Target], None]]:
+    """Add a function to the kit that is called with drawn cases, and with a large one."""
+
+    def add(run: Callable[[Target, Case], None]) -> Callable[[Target], None]:
+        def run_all(target: Target) -> None:
+            target.for_all(cases(), partial(run, target))
+            run(target, target.large_case())
+
+        run_all.__doc__ = run.__doc__
+        return check(name, stage)(run_all)
+
+    return add
+
+
 def assert_close(actual: Array, expected: Array, allowed: Array | float, what: str) -> None:
     """|actual - expected| <= allowed in every entry; otherwise names the worst one."""
     assert actual.shape == expected.shape, f"{what}: shape {actual.shape} instead of {expected.shape}"
@@ -82,49 +99,32 @@ def assert_close(actual: Array, expected: Array, allowed: Array | float, what: s
         )
 
 
-def _cases(target: Target, body: Callable[[Case], None]) -> None:
-    target.for_all(cases(), body)
-    body(target.large_case())
-
-
 # the numbers, stage by stage
 
 
-@check("sparsity", "compute_sparsity")
-def check_sparsity(target: Target) -> None:
+@check_on_cases("sparsity", "compute_sparsity")
+def check_sparsity(target: Target, case: Case) -> None:
     """The pattern and the slots are those of the core, diagonals of orphan nodes included."""
-
-    def body(case: Case) -> None:
-        mine, theirs = sparsity(target.session, case.mesh), sparsity(target.baseline, case.mesh)
-        for name in ("indptr", "indices", "slots"):
-            found, wanted = getattr(mine, name), getattr(theirs, name)
-            assert np.array_equal(found, wanted), f"{name} differs from the core's on {case.mesh}"
-
-    _cases(target, body)
+    mine, theirs = sparsity(target.session, case.mesh), sparsity(target.baseline, case.mesh)
+    for name in ("indptr", "indices", "slots"):
+        found, wanted = getattr(mine, name), getattr(theirs, name)
+        assert np.array_equal(found, wanted), f"{name} differs from the core's on {case.mesh}"
 
 
-@check("matrix", "assemble_system")
-def check_matrix(target: Target) -> None:
+@check_on_cases("matrix", "assemble_system")
+def check_matrix(target: Target, case: Case) -> None:
     """K equals the baseline's entry by entry, in relation to the sum of absolute contributions."""
-
-    def body(case: Case) -> None:
-        mine = assembled(target.session, case.mesh, case.problem)
-        theirs = assembled(target.baseline, case.mesh, case.problem)
-        _assert_same_matrix(mine, theirs, case, sparsity(target.baseline, case.mesh))
-
-    _cases(target, body)
+    mine = assembled(target.session, case.mesh, case.problem)
+    theirs = assembled(target.baseline, case.mesh, case.problem)
+    _assert_same_matrix(mine, theirs, case, sparsity(target.baseline, case.mesh))
 
 
-@check("load", "assemble_system")
-def check_load(target: Target) -> None:
+@check_on_cases("load", "assemble_system")
+def check_load(target: Target, case: Case) -> None:
     """f equals the baseline's, for sources of every kind."""
-
-    def body(case: Case) -> None:
-        mine = assembled(target.session, case.mesh, case.problem)
-        theirs = assembled(target.baseline, case.mesh, case.problem)
-        assert_close(mine.rhs, theirs.rhs, tolerance.load(case.mesh, case.problem), "load vector")
-
-    _cases(target, body)
+    mine = assembled(target.session, case.mesh, case.problem)
+    theirs = assembled(target.baseline, case.mesh, case.problem)
+    assert_close(mine.rhs, theirs.rhs, tolerance.load(case.mesh, case.problem), "load vector")
 
 
 @check("geometry", "assemble_system")
@@ -147,10 +147,10 @@ def check_geometry(target: Target) -> None:
         assert_close(system.matrix.data, wanted.matrix.data, allowed, "CSR values of K for det J < 0")
 
 
-@check("boundary_conditions", "apply_bc")
-def check_boundary_conditions(target: Target) -> None:
+@check_on_cases("boundary_conditions", "apply_bc")
+def check_boundary_conditions(target: Target, case: Case) -> None:
     """Robin terms, lifted Dirichlet values, penalty and elimination, orphan nodes: as in the core, entry by entry."""
-    _cases(target, lambda case: _compare_conditions(target, case))
+    _compare_conditions(target, case)
 
 
 @check("large_dirichlet_values", "apply_bc")
@@ -182,18 +182,14 @@ def _compare_conditions(target: Target, case: Case) -> None:
     assert_close(mine.rhs, theirs.rhs, allowed, "right-hand side")
 
 
-@check("solution", "solve_system")
-def check_solution(target: Target) -> None:
+@check_on_cases("solution", "solve_system")
+def check_solution(target: Target, case: Case) -> None:
     """The residual of u, evaluated here, meets the tolerance that the solver claims, and u is as near as it can be."""
-
-    def body(case: Case) -> None:
-        system = _system(case)
-        for options in methods(target.session):
-            result = solved(target.session, system, case.mesh, case.problem, options)
-            assert result.converged, f"{options.method} did not converge: {result.stop_reason}"
-            _assert_solves(system, result.u, options)
-
-    _cases(target, body)
+    system = _system(case)
+    for options in methods(target.session):
+        result = solved(target.session, system, case.mesh, case.problem, options)
+        assert result.converged, f"{options.method} did not converge: {result.stop_reason}"
+        _assert_solves(system, result.u, options)
 
 
 def _system(case: Case) -> LinearSystem:
@@ -308,11 +304,10 @@ def _needs_cg(target: Target) -> None:
         raise NotApplicable("the backend has no cg of its own")
 
 
-@check("derived", "compute_derived")
-def check_derived(target: Target) -> None:
+@check_on_cases("derived", "compute_derived")
+def check_derived(target: Target, case: Case) -> None:
     """Velocity, speed (the mean of the magnitudes) and pressure equal the baseline's for any potential."""
-
-    _cases(target, lambda case: _compare_derived(target.session, target.baseline, case))
+    _compare_derived(target.session, target.baseline, case)
 
 
 def _compare_derived(session: Session, reference: Session, case: Case) -> None:
@@ -341,16 +336,12 @@ def _assert_same_matrix(mine: LinearSystem, theirs: LinearSystem, case: Case, pa
 # the run as a whole
 
 
-@check("pipeline")
-def check_pipeline(target: Target) -> None:
+@check_on_cases("pipeline")
+def check_pipeline(target: Target, case: Case) -> None:
     """From mesh to fields in one run: u solves the baseline's system, the fields are those of u."""
-
-    def body(case: Case) -> None:
-        solution = target.session.solve(case.mesh, case.problem, solver="cg", rtol=1e-10)
-        assert solution.report.converged, f"not converged: {solution.report.solver['stop_reason']}"
-        _assert_solution(target, solution, rtol=1.1e-10)
-
-    _cases(target, body)
+    solution = target.session.solve(case.mesh, case.problem, solver="cg", rtol=1e-10)
+    assert solution.report.converged, f"not converged: {solution.report.solver['stop_reason']}"
+    _assert_solution(target, solution, rtol=1.1e-10)
 
 
 def _assert_solution(target: Target, solution: Solution, rtol: float) -> None:

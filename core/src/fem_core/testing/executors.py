@@ -113,11 +113,8 @@ def check_close(make: Callable[[], Executor]) -> None:
 
 
 EXECUTOR_CHECKS: dict[str, Callable[[Callable[[], Executor]], None]] = {
-    "map_ranges": check_map_ranges,
-    "progress": check_progress,
-    "exceptions": check_exceptions,
-    "map_items": check_map_items,
-    "close": check_close,
+    run.__name__.removeprefix("check_"): run
+    for run in (check_map_ranges, check_progress, check_exceptions, check_map_items, check_close)
 }
 
 

@@ -26,9 +26,6 @@ class Case:
     mesh: Mesh
     problem: Problem
 
-    def __repr__(self) -> str:
-        return f"Case({self.mesh!r}, {self.problem!r})"
-
 
 @st.composite
 def meshes(draw: st.DrawFn, max_side: int = 6) -> Mesh:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -24,6 +25,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
+@dataclass(eq=False)
 class Target:
     """A backend to certify; a context manager that keeps a session of it and a session of the baseline open.
 
@@ -41,18 +43,12 @@ class Target:
         The largest number of elements of a mesh, for slow backends such as a GPU's simulator.
     """
 
-    def __init__(
-        self,
-        backend: str | BackendInfo,
-        options: Mapping[str, Any] | None = None,
-        examples: int = 25,
-        shrink: bool = True,
-        elements: int | None = None,
-    ) -> None:
-        self.backend, self.options, self.examples = backend, dict(options or {}), examples
-        self._elements = elements
-        self._phases = [Phase.explicit, Phase.generate] + [Phase.shrink] * shrink
-        self._opened = ExitStack()
+    backend: str | BackendInfo
+    options: Mapping[str, Any] | None = None
+    examples: int = 25
+    shrink: bool = True
+    elements: int | None = None
+    _opened: ExitStack = field(default_factory=ExitStack, init=False)
 
     def __enter__(self) -> "Target":
         return self
@@ -66,7 +62,7 @@ class Target:
 
     def most(self, elements: int) -> int:
         """`elements`, or the largest number allowed here if that is less."""
-        return min(elements, self._elements or elements)
+        return min(elements, self.elements or elements)
 
     def large_case(self) -> Case:
         """The case of `strategies.large_case`, if a mesh may be so large here."""
@@ -74,11 +70,11 @@ class Target:
 
     def open(self, **options: Any) -> Session:
         """Another session of the backend, for the caller to close."""
-        return open_backend(self.backend, tuned=False, **{**self.options, **options})
+        return open_backend(self.backend, tuned=False, **{**(self.options or {}), **options})
 
     def unopened(self) -> list[tuple[BackendInfo, Backend]]:
         """The backends, created but not opened."""
-        return create_backends(self.backend, self.options)
+        return create_backends(self.backend, self.options or {})
 
     @cached_property
     def session(self) -> Session:
@@ -103,7 +99,7 @@ class Target:
             derandomize=True,
             database=None,
             print_blob=False,
-            phases=self._phases,
+            phases=[Phase.explicit, Phase.generate] + [Phase.shrink] * self.shrink,
             report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
         )
