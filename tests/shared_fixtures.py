@@ -25,8 +25,9 @@ os.environ["FEM_TUNE"] = "off"
 _todo = opening.todo
 
 REAL_MESHES = Path(os.environ.get("FEM_MESHES") or ROOT.parent / "shared" / "meshes")
+CASES = Path(os.environ.get("FEM_CASES") or ROOT.parent / "shared" / "cases")
 
-__all__ = ["auto_is_the_same_everywhere", "real_mesh"]
+__all__ = ["auto_is_the_same_everywhere", "case", "real_mesh"]
 
 
 @pytest.fixture
@@ -40,6 +41,18 @@ def real_mesh() -> Callable[[str], Mesh]:
         return read_mesh(path)
 
     return read
+
+
+@pytest.fixture
+def case() -> Callable[[str], Path]:
+    """The path of a small input that a user's report led to; skips where they aren't there (set FEM_CASES)."""
+
+    def find(name: str) -> Path:
+        if not (CASES / name).is_file():
+            pytest.skip(f"the input {name} isn't here; set FEM_CASES to its folder")
+        return CASES / name
+
+    return find
 
 
 @pytest.fixture(autouse=True)
