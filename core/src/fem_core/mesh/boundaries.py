@@ -69,7 +69,7 @@ def complete(mesh: Mesh, tolerance: float = SAME_PLACE, by_position: bool = Fals
                     f"a boundary tolerance of {needed:.1e} includes them"
                 )
     if "walls" in missing:
-        others = np.concatenate([boundary.edges for boundary in named.values()])
+        others = np.concatenate([np.empty((0, 3), dtype=np.int32), *(boundary.edges for boundary in named.values())])
         named["walls"] = Boundary.from_edges(edges[~edges_among(edges, others)])
     by_rule = tuple(name for name in missing if name != "walls")
     detected = replace(mesh, boundaries=named, warnings=tuple(warnings), by_position=(*mesh.by_position, *by_rule))
