@@ -119,7 +119,22 @@ def test_case_of_a_node_set_from_an_element_set(case):
 
 @pytest.mark.parametrize(
     "kind",
-    "S8 s8r S8R5 S8RT DS8 CPS8T CPE8H CPE8RHT CPE8RP CPEG8 M3D8R SFM3D8 AC2D8 DC2D8E".split(),
+    [
+        "S8",
+        "s8r",
+        "S8R5",
+        "S8RT",
+        "DS8",
+        "CPS8T",
+        "CPE8H",
+        "CPE8RHT",
+        "CPE8RP",
+        "CPEG8",
+        "M3D8R",
+        "SFM3D8",
+        "AC2D8",
+        "DC2D8E",
+    ],
 )
 def test_plane_types(put, kind):
     assert largest(put(text(kind=kind))) == pytest.approx(5)
@@ -807,3 +822,13 @@ def test_the_same_file_very_often(put):
     assert "*INCLUDE: more than 100 files or 1 GiB are included" in refused(
         put("*INCLUDE, INPUT=long.inp\n" * 101 + text())
     )
+
+
+def test_what_is_refused_in_a_part_that_is_not_used(put):
+    # Neither its elements nor its keywords matter, but those of a part that is used do.
+    other = "*PART, NAME=Q\n*NODE\n1, 0, 0, 3\n*ELEMENT, TYPE=C3D4\n1, 1, 1, 1, 1\n*TIE\na, b\n*END PART\n"
+    path = put(other + parts("I"))
+    assert largest(path) == pytest.approx(5)
+    assert mesh_notes(read_mesh(path)) == ("no instance uses the part 'Q': left out",)
+    used = parts("I", assembly="*INSTANCE, NAME=J, PART=Q\n*END INSTANCE\n")
+    assert "line 4: *ELEMENT: elements of type C3D4; only plane 8-node" in refused(put(other + used))

@@ -299,7 +299,7 @@ def _boundaries(mesh: Mesh, given: Mesh) -> Iterator[BoundaryFound]:
 def _warnings(mesh: Mesh, numbers: Ints, problem: Problem, quality: Quality) -> Iterator[str]:
     """What a person should know who solves on `mesh`, beside what is in its own warnings."""
     exterior = mesh.matched_edges.exterior
-    named = np.concatenate([boundary.edges for boundary in mesh.boundaries.values()])
+    named = np.concatenate([np.empty((0, 3), dtype=np.int32), *(one.edges for one in mesh.boundaries.values())])
     if len(bare := exterior[~edges_among(exterior, named)]):
         number = count(len(bare), "exterior edge", "are")
         yield f"{number} in no boundary, such as {tuple(bare[0].tolist())}: no flow passes through"

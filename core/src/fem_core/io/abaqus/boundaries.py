@@ -19,7 +19,7 @@ from fem_core.mesh.geometry import edges_among
 from fem_core.mesh.mesh import Boundary
 from fem_core.mesh.quad8 import EDGES
 from fem_core.support.wording import name_some
-from fem_core.types import Array, Bools, Ints
+from fem_core.types import Array, Ints
 
 _NEEDED = ("inlet", "outlet")  # of the default problem: that one of these is no boundary is always said
 
@@ -92,9 +92,10 @@ class Boundaries:
         middle = self.quad8[:, 4:]
         element, side = np.nonzero(np.bincount(middle.ravel())[middle] == 1)  # mid-sides of one element
         self.exterior = self.quad8[element[:, None], EDGES[side]]
-        self.outer, self.used = (np.zeros(self.n_nodes, dtype=bool) for _ in range(2))
+        self.outer, self.used, self.holds = (np.zeros(self.n_nodes, dtype=bool) for _ in range(3))
         self.outer[self.exterior] = True
         self.used[self.quad8] = True
+        self.n_used = int(np.count_nonzero(self.used))
 
     def _find_lines(self) -> None:
         """The line elements as edges (a, mid, b), in the direction of an element that has them."""
@@ -200,29 +201,32 @@ class Boundaries:
         nodes = np.concatenate([np.empty(0, dtype=np.int32), *found])
         if not len(nodes):
             return
-        holds = np.zeros(self.n_nodes, dtype=bool)
-        holds[nodes] = True
-        inside = np.flatnonzero(holds & ~self.outer)
-        if holds[self.used].all() and not into.has_sides:
+        self.holds[nodes] = True
+        self._node_set(nodes, into)
+        self.holds[nodes] = False
+
+    def _node_set(self, nodes: Ints, into: _Named) -> None:
+        """A set of nodes, which `holds` says of each node."""
+        if len(nodes) >= self.n_used and self.holds[self.used].all() and not into.has_sides:
             into.ordinary = "it holds all nodes of the mesh"
-        elif not len(inside):
+        elif not len(inside := nodes[~self.outer[nodes]]):
             into.nodes.append(nodes)
             if not into.has_sides:
-                into.edges.append(self.exterior[holds[self.exterior].all(axis=1)])
+                into.edges.append(self.exterior[self.holds[self.exterior].all(axis=1)])
         else:
-            is_inner = self.used[inside]
-            example = self._label(inside[is_inner][0] if is_inner.any() else inside[0])
-            why = f"node {example} {'is inside the mesh' if is_inner.any() else 'belongs to no element'}"
-            if not (holds & self.outer).any() or self._are_areas(holds):
+            inner = inside[self.used[inside]]
+            where = "is inside the mesh" if len(inner) else "belongs to no element"
+            why = f"node {self._label((inner if len(inner) else inside).min())} {where}"
+            if len(inside) == len(nodes) or self._are_areas(nodes):
                 into.ordinary = why
             else:
                 into.reasons.append(why)
 
-    def _are_areas(self, holds: Bools) -> bool:
+    def _are_areas(self, nodes: Ints) -> bool:
         """Whether all these nodes belong to elements of which all nodes are among them."""
-        rest = holds & self.used
-        rest[self.quad8[holds[self.quad8].all(axis=1)]] = False
-        return not rest.any()
+        covered = np.zeros(self.n_nodes, dtype=bool)
+        covered[self.quad8[self.holds[self.quad8].all(axis=1)]] = True
+        return bool((covered | ~self.used)[nodes].all())
 
     def _label(self, node: int) -> str:
         """The number of a node in the file, with its instance if there are several."""

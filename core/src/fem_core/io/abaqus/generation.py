@@ -62,7 +62,7 @@ def _arc(block: Block, a: Floats, b: Floats, centre: Floats, t: Floats) -> Float
     r = math.hypot(*p)
     if not (r > 0 and abs(math.hypot(*q) - r) <= 1e-6 * r):
         raise block.fail("the ends of an arc aren't at the same distance from its centre")
-    c = max(-1.0, min(1.0, float(p @ q) / r**2))
+    c = max(-1.0, min(1.0, float(p @ q) / (r * r)))
     if c < -1 + SAME_PLACE or c == 1:
         raise block.fail("the ends of an arc coincide or are opposite, so that its direction isn't known")
     angle = math.acos(c)

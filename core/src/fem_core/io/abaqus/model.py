@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fem_core.errors import MeshError
 from fem_core.io.abaqus import elements, frames, generation
 from fem_core.io.abaqus.frames import Frame
 from fem_core.io.abaqus.keywords import concerns_mesh
@@ -39,21 +40,27 @@ class Model:
         self.top = Scope()
         self.parts: Names[Scope] = Names()
         self.instances: Names[Instance] = Names()
+        self.whole: Names[Scope] = Names()  # the instances with what their parts have, once all is read
         self.scope = self.top
         self.opened: Block | None = None  # the *PART or *INSTANCE that isn't closed yet
         self.in_step = False
 
     def take(self, block: Block) -> None:
         """Take what `block` holds of a mesh. Raises MeshError for what can't be done."""
-        if block.key in ("STEP", "ENDSTEP"):
-            self.in_step = block.key == "STEP"
-        elif concerns_mesh(block, self.in_step):
-            _DO[block.key](self, block)
+        try:
+            if block.key in ("STEP", "ENDSTEP"):
+                self.in_step = block.key == "STEP"
+            elif concerns_mesh(block, self.in_step):
+                _DO[block.key](self, block)
+        except MeshError as error:
+            if not self.opened or self.opened.key != "PART" or block.key in ("PART", "INSTANCE", "ASSEMBLY"):
+                raise
+            self.scope.fault = self.scope.fault or error
         block.extents.clear()  # the text isn't needed any more
 
-    def lookup(self) -> Lookup:
-        """For sets above, of the scope that is open."""
-        return Lookup(self.top, Names(), self.budget, is_final=False)
+    def lookup(self, *, is_final: bool = False) -> Lookup:
+        """For sets that are defined so far; in the end also for those of instances."""
+        return Lookup(self.top, self.whole, self.budget, is_final=is_final)
 
     # nodes and elements
 
@@ -115,7 +122,7 @@ class Model:
 
     def surface(self, block: Block) -> None:
         word = block.name("NAME")
-        surface = self.scope.surfaces.join(word, Surface(spelling(word)))
+        surface = self.scope.surfaces.join(Names.key(word), Surface(spelling(word)))
         surface.internal |= "INTERNAL" in block.parameters
         kind = block.parameters.get("TYPE", "ELEMENT").upper()
         if special := [f"TYPE={kind}"] * (kind != "ELEMENT") or [
@@ -155,7 +162,7 @@ class Model:
         word = block.name("NAME")
         if self.parts.find(word) is not None:
             raise block.fail(f"the part {spelling(word)[:80]!r} is there twice")
-        self.scope = self.parts.join(word, Scope(spelling(word)))
+        self.scope = self.parts.join(Names.key(word), Scope(spelling(word)))
 
     def instance(self, block: Block) -> None:
         self._open(block, self.top)
@@ -165,7 +172,7 @@ class Model:
         rows = list(block.lines())
         new = Instance(spelling(word), block, block.name("PART"), Scope(spelling(word)))
         new.frame = frames.placed(block, rows) if rows else None
-        self.scope = self.instances.join(word, new).own
+        self.scope = self.instances.join(Names.key(word), new).own
 
     def _open(self, block: Block, scope: Scope) -> None:
         if self.opened:
@@ -190,18 +197,22 @@ class Model:
             raise self.opened.fail(f"there is no *END {self.opened.keyword} below it")
         found: list[tuple[Scope, Frame | None]] = []
         used = set()
-        for instance in self.instances:
+        for key, instance in self.instances.by_key.items():
             part = self.parts.find(instance.part)
             if part is None:
                 raise instance.block.fail(f"there is no part {spelling(instance.part)[:80]!r}")
+            if part.fault:
+                raise part.fault
             if part in used:
                 size = sum(len(numbers) for _, numbers, _ in part.nodes) + sum(len(rows) for _, rows in part.areas)
                 self.budget.make(instance.block, size)
             used.add(part)
-            found.append((part.joined(instance.own, instance.name), instance.frame))
+            found.append((self.whole.join(key, part.joined(instance.own, instance.name)), instance.frame))
         left = [part.name for part in self.parts if part not in used]
         if not self.instances and len(self.parts) == 1:
             (only,) = self.parts
+            if only.fault:
+                raise only.fault
             return [(only, None), (self.top, None)], [
                 f"no instance uses the part {only.name!r}, which is taken as it is"
             ]

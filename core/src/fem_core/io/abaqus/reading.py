@@ -8,14 +8,14 @@ from fem_core.errors import MeshError
 from fem_core.io.abaqus.boundaries import Boundaries, Piece
 from fem_core.io.abaqus.frames import in_space
 from fem_core.io.abaqus.model import Model
-from fem_core.io.abaqus.scopes import Names, Scope
-from fem_core.io.abaqus.sets import Lookup
+from fem_core.io.abaqus.scopes import Scope
 from fem_core.io.abaqus.text import Source, blocks
 from fem_core.io.abaqus.writing import END, HEAD
 from fem_core.io.checks import check_plane
 from fem_core.mesh.mesh import Mesh
 
 
+@np.errstate(over="ignore", invalid="ignore")  # validation refuses coordinates that are too large
 def read(path: Path) -> Mesh:
     """The mesh in an input file. Raises MeshError naming the file, the line and the keyword."""
     model = _model(path)
@@ -35,10 +35,7 @@ def read(path: Path) -> Mesh:
         raise MeshError(f"{path}: there are no plane 8-node elements{left}")
     quads = [piece.scope.quad8 + np.int32(piece.node) if piece.node else piece.scope.quad8 for piece in pieces]
     quad8 = quads[0] if len(quads) == 1 else np.concatenate(quads)
-    instances: Names[Scope] = Names()
-    for piece in pieces[:-1]:
-        instances.join(piece.scope.name, piece.scope)
-    found = Boundaries(pieces, quad8, len(joined), Lookup(model.top, instances, model.budget, is_final=True))
+    found = Boundaries(pieces, quad8, len(joined), model.lookup(is_final=True))
     notes += found.notes
     return Mesh(joined[:, 0], joined[:, 1], quad8, found.named, path.name, notes=tuple(notes), lost=found.lost)
 

@@ -11,6 +11,7 @@ from typing import Generic, Literal, TypeVar
 
 import numpy as np
 
+from fem_core.errors import MeshError
 from fem_core.io.abaqus.frames import Frame, in_space
 from fem_core.io.abaqus.text import Block
 from fem_core.io.checks import Numbering
@@ -31,6 +32,7 @@ class Names(Generic[T]):
 
     def __init__(self) -> None:
         self.by_key: dict[str, T] = {}
+        self.by_any_case: dict[str, list[T]] = {}
 
     def __iter__(self) -> Iterator[T]:
         return iter(self.by_key.values())
@@ -46,12 +48,15 @@ class Names(Generic[T]):
         """What has this name; if none has it exactly, what has it ignoring case, if that is only one."""
         if (found := self.by_key.get(self.key(word))) is not None:
             return found
-        same = [one for key, one in self.by_key.items() if key.upper() == spelling(word).upper()]
+        same = self.by_any_case.get(spelling(word).upper(), [])
         return same[0] if len(same) == 1 else None
 
-    def join(self, word: str, new: T) -> T:
-        """What has this very name, which `new` is if there was none."""
-        return self.by_key.setdefault(self.key(word), new)
+    def join(self, key: str, new: T) -> T:
+        """What has this very key, which `new` is if there was none."""
+        if key not in self.by_key:
+            self.by_key[key] = new
+            self.by_any_case.setdefault(key.upper(), []).append(new)
+        return self.by_key[key]
 
 
 @dataclass(eq=False)
@@ -89,6 +94,7 @@ class Scope:
     """A part, an instance, or what is in neither: the whole of a file without parts."""
 
     name: str = ""
+    fault: MeshError | None = None  # of a part: it matters only if the part is used
     system: Frame | None = None  # of the last *SYSTEM
     nodes: list[tuple[Block, Array, Floats]] = field(default_factory=list)  # numbers; x, y and perhaps z
     areas: list[tuple[Block, Array]] = field(default_factory=list)  # rows of a number and 8 nodes
@@ -106,7 +112,7 @@ class Scope:
             self.places.add(block, numbers, points)
 
     def add_to_set(self, kind: Kind, word: str, entry: Entry) -> None:
-        one = self.sets[kind].join(word, Set(spelling(word)))
+        one = self.sets[kind].join(Names.key(word), Set(spelling(word)))
         if one.is_copied:
             raise entry.block.fail(f"the set {one.name!r} is copied above; put all that it holds above that")
         one.entries.append(entry)
@@ -125,10 +131,10 @@ class Scope:
             both.reflected += one.reflected
             for kind, sets in one.sets.items():
                 for key, found in sets.by_key.items():
-                    mine = both.sets[kind].by_key.setdefault(key, Set(found.name, internal=found.internal))
+                    mine = both.sets[kind].join(key, Set(found.name, internal=found.internal))
                     mine.entries += found.entries
             for key, surface in one.surfaces.by_key.items():
-                mine_too = both.surfaces.by_key.setdefault(key, Surface(surface.name, [], surface.internal))
+                mine_too = both.surfaces.join(key, Surface(surface.name, [], surface.internal))
                 mine_too.faces += surface.faces
                 mine_too.reason = mine_too.reason or surface.reason
         return both

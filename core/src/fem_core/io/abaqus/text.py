@@ -21,6 +21,8 @@ _NOT_LISTED = re.compile(rb"[^0-9,\s]|[0-9][ \t]+[0-9]|[0-9]{19}")
 _PIECE = 1 << 18  # bytes of text that are turned into numbers at once
 _NO_SEPARATORS = bytes(set(range(256)) - set(b",\n"))
 
+_LARGEST_NUMBER = 1e75  # as validation has it
+
 #: How deep files may include each other, how many there may be, and how many bytes they may have together.
 _DEEPEST, _MOST, _LARGEST = 5, 100, 1 << 30
 
@@ -151,7 +153,10 @@ class Block:
         """A line of data of `least` to `most` numbers, an empty one being 0; `what` says what they are."""
         if not least <= len(fields) <= most:
             raise self.fail(f"{what} were expected, not {', '.join(fields)[:80]!r}")
-        return [self._number(text, float) for text in fields]
+        found = [self._number(text, float) for text in fields]
+        if not all(abs(number) <= _LARGEST_NUMBER for number in found):
+            raise self.fail(f"numbers of an ordinary size were expected, not {', '.join(fields)[:80]!r}")
+        return found
 
     def whole_row(self, fields: Sequence[str], defaults: Sequence[int | None], what: str) -> list[int]:
         """A line of whole numbers; None in `defaults` stands for one that must be there."""
