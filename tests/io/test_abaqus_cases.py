@@ -552,7 +552,7 @@ def test_an_arc_that_is_made(put):
         ("*NGEN, LINE=C, SYSTEM=C\n1, 9, 1, , 1., 0.\n", "*NGEN: only SYSTEM=RC is done"),
         ("*NGEN, LINE=C\n1, 9, 1, , 1., 0., 0., 0., 0., 1.\n", "arcs of 180° or more aren't done"),
         ("*NGEN\n1, 999999999\n", "*NGEN: more than 1,048,576 nodes and elements are to be made"),
-        ("*NGEN\n1, 9\n*NGEN\n1, 9\n", "*NGEN: a node is defined twice"),
+        ("*NGEN\n1, 9\n*NGEN\n1, 9\n", "*NGEN: nodes 2, 3, 4, 5, 6, … (7 in all) are defined twice"),
         ("*NFILL\na, b, 2\n", "*NFILL: there is no set of nodes 'a' above"),
         ("*NSET, NSET=a\n1\n*NSET, NSET=b\n9, 409\n*NFILL\na, b, 2\n", "*NFILL: the sets have 1 and 2 nodes"),
         ("*NSET, NSET=a\n1\n*NSET, NSET=b\n9\n*NFILL\na, b, 0\n", "*NFILL: 0 intervals with a step of 1"),

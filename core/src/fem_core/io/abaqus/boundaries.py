@@ -94,6 +94,8 @@ class Boundaries:
         self.exterior = self.quad8[element[:, None], EDGES[side]]
         self.outer, self.used, self.holds = (np.zeros(self.n_nodes, dtype=bool) for _ in range(3))
         self.outer[self.exterior] = True
+        self.edge_of = np.full(self.n_nodes, -1, dtype=np.int32)  # of exterior mid-sides
+        self.edge_of[self.exterior[:, 1]] = np.arange(len(self.exterior))
         self.used[self.quad8] = True
         self.n_used = int(np.count_nonzero(self.used))
 
@@ -197,7 +199,13 @@ class Boundaries:
         if members.reason:
             into.reasons.append(members.reason)
             return
-        found = [of.nodes_at(block, numbers) + self.piece[of].node for block, of, numbers in members.parts]
+        of_block: dict[tuple[Block, Scope], list[Array]] = {}
+        for block, scope, numbers in members.parts:
+            of_block.setdefault((block, scope), []).append(numbers)
+        found = [
+            scope.nodes_at(block, numbers[0] if len(numbers) == 1 else np.concatenate(numbers)) + self.piece[scope].node
+            for (block, scope), numbers in of_block.items()
+        ]
         nodes = np.concatenate([np.empty(0, dtype=np.int32), *found])
         if not len(nodes):
             return
@@ -212,7 +220,9 @@ class Boundaries:
         elif not len(inside := nodes[~self.outer[nodes]]):
             into.nodes.append(nodes)
             if not into.has_sides:
-                into.edges.append(self.exterior[self.holds[self.exterior].all(axis=1)])
+                middle = self.edge_of[nodes]
+                edges = self.exterior[np.unique(middle[middle >= 0])]
+                into.edges.append(edges[self.holds[edges].all(axis=1)])
         else:
             inner = inside[self.used[inside]]
             where = "is inside the mesh" if len(inner) else "belongs to no element"
@@ -274,5 +284,8 @@ class Boundaries:
 
 
 def _by_scope(members: Members) -> Iterator[tuple[Scope, Array]]:
-    for scope in dict.fromkeys(of for _, of, _ in members.parts):
-        yield scope, np.concatenate([numbers for _, of, numbers in members.parts if of is scope])
+    found: dict[Scope, list[Array]] = {}
+    for _, scope, numbers in members.parts:
+        found.setdefault(scope, []).append(numbers)
+    for scope, parts in found.items():
+        yield scope, np.concatenate(parts)

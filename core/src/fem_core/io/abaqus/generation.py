@@ -116,14 +116,18 @@ def elgen(scope: Scope, block: Block, budget: Budget) -> None:
     for fields in block.lines():
         what = "an element and up to three times a number, a step of nodes and a step of elements"
         master, *counts = block.whole_row(fields, [None, 1, 1, 1, 1, 1, 1, 1, 1, 1], what)
-        new = _rows_of(scope, block, np.array([master]))
+        areas, missing = scope.tables[0].find(np.array([master]))
+        lines, missing = scope.tables[1].find(missing)
+        _refuse_missing(block, missing)
+        new = areas if len(areas) else lines
         for number, nodes, elements in zip(counts[::3], counts[1::3], counts[2::3], strict=True):
             if number < 1:
                 raise block.fail(f"{number} elements can't be made")
             budget.make(block, (number - 1) * len(new))
             steps = np.arange(number)[:, None, None] * np.array([elements, *[nodes] * (new.shape[1] - 1)])
             new = (new + steps).reshape(-1, new.shape[1])
-        _add_elements(scope, block, new[1:])
+        if len(new) > 1:
+            scope.add_elements(block, new[1:])
         _put(scope, block, "element", "ELSET", new[:, 0])
 
 
@@ -133,31 +137,20 @@ def elcopy(scope: Scope, block: Block, lookup: Lookup) -> None:
     numbers = _copied(scope, block, lookup, "element", block.name("OLDSET"))
     lookup.budget.make(block, len(numbers))
     _put(scope, block, "element", "NEWSET", numbers + shift)
-    for width in (9, 4):
-        chosen = [
-            rows[np.isin(rows[:, 0], numbers)] for _, rows in [*scope.areas, *scope.lines] if rows.shape[1] == width
-        ]
-        old = np.concatenate([np.empty((0, width), dtype=np.int64), *chosen])
-        numbers = np.setdiff1d(numbers, old[:, 0])
-        new = old + np.array([shift, *[of_nodes] * (width - 1)])
-        if "REFLECT" in block.parameters and width == 9:
+    for table in scope.tables:
+        old, numbers = table.find(numbers)
+        new = old + np.array([shift, *[of_nodes] * (old.shape[1] - 1)])
+        if "REFLECT" in block.parameters and table is scope.tables[0]:
             new[:, 1:] = new[:, 1:][:, REVERSED]
             scope.reflected.append(new[:, 0])
-        _add_elements(scope, block, new)
+        if len(new):
+            scope.add_elements(block, new)
+    _refuse_missing(block, numbers)
+
+
+def _refuse_missing(block: Block, numbers: Array) -> None:
     if len(numbers):
         raise block.fail(f"element {numbers[0]} isn't defined above, or is left aside")
-
-
-def _rows_of(scope: Scope, block: Block, numbers: Array) -> Array:
-    for _, rows in [*scope.areas, *scope.lines]:
-        if len(found := rows[np.isin(rows[:, 0], numbers)]):
-            return found
-    raise block.fail(f"element {numbers[0]} isn't defined above, or is left aside")
-
-
-def _add_elements(scope: Scope, block: Block, rows: Array) -> None:
-    if len(rows):
-        (scope.areas if rows.shape[1] == 9 else scope.lines).append((block, rows))
 
 
 def _copied(scope: Scope, block: Block, lookup: Lookup, kind: Kind, word: str) -> Array:

@@ -88,16 +88,18 @@ class Model:
             if elements.is_link(kind):
                 self.scope.links.append(rows)
         elif elements.is_area(kind):
-            rows = block.table(int, 9, 9)
-            self.scope.areas.append((block, rows))
-            numbers = rows[:, 0]
+            numbers = self._add_elements(block, 9)
         elif elements.is_line(kind):
-            rows = block.table(int, 4, 4)
-            self.scope.lines.append((block, rows))
-            numbers = rows[:, 0]
+            numbers = self._add_elements(block, 4)
         else:
             raise block.fail(elements.refusal(kind))
         self.add_to_set(block, "element", "ELSET", numbers)
+
+    def _add_elements(self, block: Block, width: int) -> Array:
+        rows = block.table(int, width, width)
+        self.scope.add_elements(block, rows)
+        numbers: Array = rows[:, 0]
+        return numbers
 
     def add_to_set(self, block: Block, kind: Kind, parameter: str, numbers: Array) -> None:
         """Put `numbers` into the set that the parameter names, if it is there."""

@@ -109,7 +109,13 @@ class Scope:
     def add_nodes(self, block: Block, numbers: Array, points: Floats) -> None:
         self.nodes.append((block, numbers, points))
         if "places" in self.__dict__:
-            self.places.add(block, numbers, points)
+            self.places.add(block, numbers, in_space(points))
+
+    def add_elements(self, block: Block, rows: Array) -> None:
+        """Areas or lines: rows of a number and of 8 or 3 nodes."""
+        (self.areas if rows.shape[1] == 9 else self.lines).append((block, rows))
+        if "tables" in self.__dict__:
+            self.tables[rows.shape[1] == 4].add(block, rows[:, 0], rows)
 
     def add_to_set(self, kind: Kind, word: str, entry: Entry) -> None:
         one = self.sets[kind].join(Names.key(word), Set(spelling(word)))
@@ -139,15 +145,24 @@ class Scope:
                 mine_too.reason = mine_too.reason or surface.reason
         return both
 
-    # What follows holds once all is read.
+    @cached_property
+    def places(self) -> "Table":
+        """Where the nodes are that are defined so far."""
+        places = Table("node", 3, np.float64)
+        for block, numbers, points in self.nodes:
+            places.add(block, numbers, in_space(points))
+        return places
 
     @cached_property
-    def places(self) -> "Places":
-        """Where the nodes are that are defined so far."""
-        places = Places()
-        for node in self.nodes:
-            places.add(*node)
-        return places
+    def tables(self) -> tuple["Table", "Table"]:
+        """The areas and the lines that are defined so far."""
+        both = Table("element", 9, np.int64), Table("element", 4, np.int64)
+        for table, elements in zip(both, (self.areas, self.lines), strict=True):
+            for block, rows in elements:
+                table.add(block, rows[:, 0], rows)
+        return both
+
+    # What follows holds once all is read.
 
     @cached_property
     def node_numbers(self) -> Array:
@@ -211,30 +226,40 @@ class Scope:
             seen |= set(twice)
 
 
-class Places:
-    """Coordinates by the number of the node, for what is made from nodes above."""
+class Table:
+    """Rows by their numbers: coordinates of nodes or elements, for what is made from those above."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str, width: int, dtype: type) -> None:
+        self.what = what
         self.row: dict[int, int] = {}
-        self.points = np.empty((1024, 3))
+        self.values: Array = np.empty((1024, width), dtype=dtype)
 
-    def add(self, block: Block, numbers: Array, points: Floats) -> None:
-        before = len(self.row)
-        after = before + len(numbers)
-        self.row.update(zip(numbers.tolist(), range(before, after), strict=True))
-        if len(self.row) < after:
-            raise block.fail("a node is defined twice: it has one of the numbers of the nodes above")
-        if after > len(self.points):
-            self.points = np.concatenate([self.points[:before], np.empty((after, 3))])
-        self.points[before:after] = in_space(points)
+    def add(self, block: Block, numbers: Array, values: Array) -> None:
+        before, listed = len(self.row), numbers.tolist()
+        after = before + len(listed)
+        new = set(listed)
+        if len(new) < len(listed) or not new.isdisjoint(self.row):
+            counts = Counter([*listed, *(number for number in new if number in self.row)])
+            repeated = np.array(sorted(number for number, times in counts.items() if times > 1))
+            raise block.fail(f"{name_some(repeated, self.what, 'are')} defined twice")
+        self.row.update(zip(listed, range(before, after), strict=True))
+        if after > len(self.values):
+            self.values = np.concatenate(
+                [self.values[:before], np.empty_like(self.values, shape=(after, values.shape[1]))]
+            )
+        self.values[before:after] = values
 
-    def at(self, block: Block, numbers: Array) -> Floats:
-        """The coordinates of nodes that are defined above."""
-        rows = [self.row.get(number, -1) for number in numbers.tolist()]
-        if min(rows, default=0) < 0:
-            missing = np.unique([number for number, row in zip(numbers.tolist(), rows, strict=True) if row < 0])
-            raise block.fail(f"{name_some(missing, 'node', 'are')} not defined above")
-        return self.points[rows]
+    def find(self, numbers: Array) -> tuple[Array, Array]:
+        """The rows of those of `numbers` that are there, and the others."""
+        rows = np.array([self.row.get(number, -1) for number in numbers.tolist()], dtype=np.int64)
+        return self.values[rows[rows >= 0]], numbers[rows < 0]
+
+    def at(self, block: Block, numbers: Array) -> Array:
+        """The rows of `numbers`, all of which must be there."""
+        found, missing = self.find(numbers)
+        if len(missing):
+            raise block.fail(f"{name_some(np.unique(missing), self.what, 'are')} not defined above")
+        return found
 
 
 def _joined(arrays: list[Array], width: int = 0) -> Array:
