@@ -20,6 +20,26 @@ SUFFIXES = (".h5", ".npz", ".msh", ".vtu", ".inp", ".xlsx")
 PARTS = {".npz": "x.npy", ".xlsx": "xl/worksheets/sheet1.xml"}
 
 
+#: What our own Abaqus files lack: nodes and elements that are made from others, parts, systems and kinds of sets.
+ABAQUS = (
+    b"*NODE\n1, 0, 0\n5, 2, 0\n201, 0, 1\n205, 2, 1\n900, 1, -9.5\n*NGEN, NSET=b\n1, 5\n*NGEN, LINE=C, NSET=t\n"
+    b"201, 205, 1, 900\n*NFILL, NSET=n\nb, t, 2, 100\n*ELEMENT, TYPE=S8\n1, 1, 3, 203, 201, 2, 103, 202, 101\n"
+    b"*ELGEN, ELSET=e\n1, 2, 2, 1\n*NCOPY, CHANGE NUMBER=1000, OLD SET=n, NEW SET=m, SHIFT\n0, 3, 0\n"
+    b"0, 0, 0, 0, 0, 1, 180.\n*ELCOPY, OLD SET=e, NEW SET=f, ELEMENT SHIFT=10, SHIFT NODES=1000\n"
+    b"*NSET, NSET=inlet, GENERATE\n1, 201, 100\n*NSET, NSET=x, ELSET=f, UNSORTED\n"
+    b"*SURFACE, NAME=outlet\ne, S2\n1, S1\n",
+    b"*PART, NAME=P\n*SYSTEM\n0, 0, 0, 0, 1, 0\n1, 1, 0\n*NODE, SYSTEM=C, NSET=n\n"
+    b"1, 1, 0\n2, 2, 0\n3, 2, 40.\n4, 1, 40.\n"
+    b"5, 1.5, 0\n6, 2, 20\n7, 1.5, 40, 0\n8, 1, 20., , 1\n*ELEMENT, TYPE=CPE8H, ELSET=e\n1, 1, 2, 3, 4,\n5, 6, 7, 8\n"
+    b'*ELEMENT, TYPE=T3D3, ELSET=l\n7, 1, 8, 4\n*ELEMENT, TYPE=MASS, ELSET=m\n9, 1\n*NSET, NSET="a b"\nc, 5\n'
+    b"*NSET, NSET=c\n1, 2\n*END PART\n*ASSEMBLY, NAME=A\n*INSTANCE, NAME=I-1, PART=P\n5, 5\n*END INSTANCE\n"
+    b"*INSTANCE, NAME=J, PART=P\n1, 0, 0\n0, 0, 0, 0, 0, 1, 90\n*NSET, NSET=own\n1, 5, 2\n*END INSTANCE\n"
+    b"*NSET, NSET=inlet, INSTANCE=J, INTERNAL\n1, 5, 2\n*ELSET, ELSET=s\nI-1.1, J.e\n"
+    b"*SURFACE, NAME=w\ns, S3\nI-1.1, SPOS\n"
+    b"*END ASSEMBLY\n*MATERIAL, NAME=s\n*ELASTIC\n1, 0.3\n*INCLUDE, INPUT=none.inp\n*STEP\n*STATIC\n*END STEP\n",
+)
+
+
 def good_files(suffix: str) -> list[bytes]:
     import fem_core as fem
     import foreign
@@ -28,7 +48,8 @@ def good_files(suffix: str) -> list[bytes]:
     with tempfile.TemporaryDirectory() as folder:
         ours = fem.write_mesh(mesh, Path(folder) / f"mesh{suffix}").read_bytes()
         others = [path.read_bytes() for path in foreign.samples(Path(folder)) if path.suffix == suffix]
-    return [ours, *others, *(path.read_bytes() for path in sorted((Path(__file__).parent / "data").glob(f"*{suffix}")))]
+    data = [path.read_bytes() for path in sorted((Path(__file__).parent / "data").glob(f"*{suffix}"))]
+    return [ours, *others, *data, *(ABAQUS if suffix == ".inp" else ())]
 
 
 def fuzz(suffix: str, seconds: int, faults: Path) -> None:

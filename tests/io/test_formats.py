@@ -416,14 +416,20 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path, source, old, new, said):
             "*NODE\n1,0,0\n*ELEMENT, TYPE=CPS8\n1,2,3,4,5,6,7,8,9\n",
             "nodes 2, 3, 4, 5, 6, … (8 in all) are referred to but",
         ),
-        ("*NODE\n1,0,0\n*INCLUDE, INPUT=/etc/passwd\n", "line 3: *INCLUDE: included files are not read"),
+        (
+            "*NODE\n1,0,0\n*INCLUDE, INPUT=/etc/passwd\n",
+            "line 3: *INCLUDE: '/etc/passwd' isn't read; put the file into this folder",
+        ),
         (
             "*NSET, NSET=a, GENERATE\n1, 999999999\n",
             "line 1: *NSET: the sets are far larger than the file, so the file is refused",
         ),
-        ("*NSET, NSET=a\nb\n", "line 1: *NSET: neither a number nor a set above it: 'b'"),
-        ("*INSTANCE, NAME=a\n0, 1\n", "line 1: *INSTANCE: parts that are used twice or moved"),
-        ("*SURFACE, NAME=a\n1, S5\n", "line 1: *SURFACE: an element or a set and its side (S1 to S4)"),
+        (
+            f"*NODE\n{NODES}*ELEMENT, TYPE=S8\n{ELEMENTS}*NSET, NSET=a\nb\n",
+            "*NSET: neither a number nor a set of nodes: 'b'",
+        ),
+        ("*INSTANCE, NAME=a\n0, 1\n", "line 1: *INSTANCE: PART= is missing"),
+        ("*SURFACE, NAME=a\n1, S7\n", "line 1: *SURFACE: an element or a set and its side (S1 to S4)"),
     ],
 )
 def test_what_is_wrong_with_an_abaqus_file_is_said(tmp_path, text, said):

@@ -123,23 +123,46 @@ def node_labels(path: Path, column: Floats) -> Array:
     return column.astype(np.int64)
 
 
+class Numbering:
+    """Where each number of a file stands, such as those of its nodes."""
+
+    def __init__(self, numbers: Array) -> None:
+        self.in_a_row = bool((np.diff(numbers) == 1).all())
+        self.order = np.empty(0, dtype=np.int64) if self.in_a_row else np.argsort(numbers, kind="stable")
+        self.ordered = numbers if self.in_a_row else numbers[self.order]
+
+    @property
+    def repeated(self) -> Array:
+        """The numbers that are there more than once."""
+        same: Array = self.ordered[1:][self.ordered[1:] == self.ordered[:-1]]
+        return same
+
+    def find(self, wanted: Array) -> Array:
+        """Where each of `wanted` stands, -1 for those that aren't there: int32 of the shape of `wanted`."""
+        found = np.empty(wanted.shape, dtype=np.int32)
+        ordered = self.ordered
+        if not len(ordered):
+            found[...] = -1
+            return found
+        for start in range(0, len(wanted), _ROWS):  # piece by piece, for the sake of memory
+            piece = wanted[start : start + _ROWS].astype(np.int64)
+            place = piece - ordered[0] if self.in_a_row else np.searchsorted(ordered, piece)
+            place = np.clip(place, 0, len(ordered) - 1)
+            known = ordered[place] == piece
+            place = place if self.in_a_row else self.order[place]
+            found[start : start + _ROWS] = place if known.all() else np.where(known, place, -1)
+        return found
+
+
 def positions(path: Path, numbers: Array, wanted: Array) -> Array:
     """Where each of `wanted` stands in `numbers`, the node numbers of a file: int32 of the shape of `wanted`."""
-    in_a_row = bool((np.diff(numbers) == 1).all())
-    order = np.empty(0, dtype=np.int64) if in_a_row else np.argsort(numbers, kind="stable")
-    ordered = numbers if in_a_row else numbers[order]
-    if len(twice := ordered[1:][ordered[1:] == ordered[:-1]]):
+    numbering = Numbering(numbers)
+    if len(twice := numbering.repeated):
         raise MeshError(f"{path}: {name_some(twice, 'node', 'are')} defined twice")
-    found = np.empty(wanted.shape, dtype=np.int32)
-    for start in range(0, len(wanted), _ROWS):  # piece by piece, for the sake of memory
-        piece = wanted[start : start + _ROWS].astype(np.int64)
-        place = piece - ordered[0] if in_a_row and len(ordered) else np.searchsorted(ordered, piece)
-        place = np.clip(place, 0, max(0, len(ordered) - 1))
-        known = ordered[place] == piece if len(ordered) else np.zeros(piece.shape, dtype=bool)
-        if not known.all():
-            lost = name_some(np.unique(piece[~known]), "node", "are")
-            raise MeshError(f"{path}: {lost} referred to but not defined")
-        found[start : start + _ROWS] = place if in_a_row else order[place]
+    found = numbering.find(wanted)
+    if (found < 0).any():
+        lost = name_some(np.unique(wanted[found < 0]), "node", "are")
+        raise MeshError(f"{path}: {lost} referred to but not defined")
     return found
 
 

@@ -1,0 +1,291 @@
+"""Which sets and surfaces of an Abaqus input file are boundaries, which are none, and why.
+
+Most sets are about something else: materials, output, whole parts. A set of nodes is one of these if it holds all
+nodes of the mesh, or only whole elements, or nothing of the exterior. If some of its nodes are exterior and others
+aren't, it looks like a boundary that a wrong number damaged: then it is lost, which the mesh tells.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fem_core.io.abaqus.scopes import Scope, Set, Surface
+from fem_core.io.abaqus.sets import Lookup, Members
+from fem_core.io.abaqus.text import Block
+from fem_core.io.checks import as_elements_have
+from fem_core.mesh.geometry import edges_among
+from fem_core.mesh.mesh import Boundary
+from fem_core.mesh.quad8 import EDGES
+from fem_core.support.wording import name_some
+from fem_core.types import Array, Ints
+
+_NEEDED = ("inlet", "outlet")  # of the default problem: that one of these is no boundary is always said
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """An instance, or what is in none, in the mesh: where its nodes and elements begin there."""
+
+    scope: Scope
+    node: int
+    element: int
+    line: int
+    prefix: str  # of the numbers of its nodes in messages
+
+    @property
+    def labels(self) -> Array:
+        """The numbers of its nodes, as messages name them."""
+        numbers = self.scope.node_numbers
+        return np.char.add(self.prefix, numbers.astype(str)) if self.prefix else numbers
+
+
+@dataclass(eq=False)
+class _Named:
+    """What one name stands for: of its sets and surfaces, what makes a boundary, and what doesn't."""
+
+    name: str
+    internal: bool = True
+    edges: list[Array] = field(default_factory=list)
+    nodes: list[Array] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)  # why something looks like a boundary but is none
+    has_sides: bool = False  # whether a surface or lines say which edges it has
+    ordinary: str = ""  # why something is no boundary, and doesn't look like one
+
+    @property
+    def is_boundary(self) -> bool:
+        return bool(self.edges or self.nodes)
+
+    @property
+    def lost(self) -> str:
+        """Why it is no boundary, if that is to be said."""
+        needed = self.name.casefold() in _NEEDED
+        if self.is_boundary or (self.internal and not needed):
+            return ""
+        if self.reasons:
+            return self.reasons[0]
+        return (self.ordinary if needed else "") if self.ordinary else "it is empty"
+
+    def boundary(self) -> Boundary:
+        own = np.concatenate([np.empty((0, 3), dtype=np.int32), *self.edges])
+        return Boundary(own, np.concatenate([own.ravel(), *self.nodes]).astype(np.int32))
+
+
+class Boundaries:
+    """The boundaries of a mesh by name, the lost names with their reasons, and notes."""
+
+    def __init__(self, pieces: list[Piece], quad8: Ints, n_nodes: int, lookup: Lookup) -> None:
+        self.quad8, self.n_nodes, self.lookup = quad8, n_nodes, lookup
+        self.pieces = pieces
+        self.piece = {piece.scope: piece for piece in pieces}
+        self.sides = quad8[:, EDGES]
+        self.named: dict[str, Boundary] = {}
+        self.lost: dict[str, str] = {}
+        self.notes: list[str] = []
+        self._find_exterior()
+        self._find_lines()
+        self._give_names([(piece.scope, self._names_of(piece.scope)) for piece in pieces])
+        self._note_elements()
+
+    def _find_exterior(self) -> None:
+        middle = self.quad8[:, 4:]
+        element, side = np.nonzero(np.bincount(middle.ravel())[middle] == 1)  # mid-sides of one element
+        self.exterior = self.quad8[element[:, None], EDGES[side]]
+        self.outer, self.used, self.holds = (np.zeros(self.n_nodes, dtype=bool) for _ in range(3))
+        self.outer[self.exterior] = True
+        self.edge_of = np.full(self.n_nodes, -1, dtype=np.int32)  # of exterior mid-sides
+        self.edge_of[self.exterior[:, 1]] = np.arange(len(self.exterior))
+        self.used[self.quad8] = True
+        self.n_used = int(np.count_nonzero(self.used))
+
+    def _find_lines(self) -> None:
+        """The line elements as edges (a, mid, b), in the direction of an element that has them."""
+        found = [piece.scope.edges + piece.node for piece in self.pieces]
+        lines = np.concatenate([np.empty((0, 3), dtype=np.int32), *found])
+        is_middle = np.zeros(self.n_nodes, dtype=bool)
+        is_middle[self.quad8[:, 4:]] = True
+        second = is_middle[lines[:, 1]]  # Abaqus' own order is end, middle, end; some programs write the middle last
+        lines = np.where(second[:, None], lines, lines[:, [0, 2, 1]])
+        self.lines = as_elements_have(lines, self.quad8) if len(lines) else lines
+        self.is_side = edges_among(self.lines, self.sides.reshape(-1, 3)) if len(lines) else np.empty(0, dtype=bool)
+        self.is_needed = np.zeros(len(lines), dtype=bool)
+
+    # what each name stands for
+
+    def _names_of(self, scope: Scope) -> dict[str, _Named]:
+        found: dict[str, _Named] = {}
+        keys: dict[str, str] = {}  # by the name: it may be in quotes once and not another time
+
+        def into(key: str, one: Surface | Set) -> _Named:
+            named = found.setdefault(keys.setdefault(one.name, key) if key not in found else key, _Named(one.name))
+            named.internal &= one.internal
+            return named
+
+        for key, surface in scope.surfaces.by_key.items():
+            self._surface(scope, surface, into(key, surface))
+        for key, one in scope.sets["element"].by_key.items():
+            self._elements(self.lookup.members(scope, "element", one), into(key, one))
+        for key, one in scope.sets["node"].by_key.items():
+            self._nodes(self.lookup.members(scope, "node", one), into(key, one))
+        return found
+
+    def _surface(self, scope: Scope, surface: Surface, into: _Named) -> None:
+        edges, reason = [], surface.reason
+        into.has_sides = not reason
+        for block, elements, sides in surface.faces:
+            if isinstance(elements, str):
+                members = self.lookup.named(scope, block, "element", elements)
+            else:
+                members = Members([(block, scope, elements)])
+            reason = reason or members.reason
+            for _, of, numbers in members.parts:
+                at = of.area_numbering.find(numbers)
+                if (at < 0).any():
+                    reason = reason or self._not_areas(block, surface, of, numbers[at < 0])
+                elif np.isin(numbers, np.concatenate([[], *of.reflected])).any():
+                    reason = reason or "the sides of elements of *ELCOPY, REFLECT aren't known; use a node set"
+                else:
+                    edges.append(self.sides[at + self.piece[of].element, sides])
+        if reason:
+            into.reasons.append(reason)
+        else:
+            into.edges += edges
+
+    def _not_areas(self, block: Block, surface: Surface, scope: Scope, numbers: Array) -> str:
+        others = np.concatenate([scope.line_numbers, *scope.aside_numbers])
+        if len(unknown := numbers[~np.isin(numbers, others)]):
+            raise block.fail(
+                f"the surface {surface.name!r} refers to {name_some(unknown, 'element')}, not found in the file"
+            )
+        return f"{name_some(numbers, 'element', 'are')} no area"
+
+    def _elements(self, members: Members, into: _Named) -> None:
+        edges = []
+        for scope, numbers in _by_scope(members):
+            begin = self.piece[scope].line
+            chosen = begin + np.flatnonzero(np.isin(scope.line_numbers, numbers))
+            if len(bad := chosen[~self.is_side[chosen]]):
+                lines = scope.line_numbers[bad - begin]
+                into.reasons.append(f"{name_some(lines, 'line element', 'are')} no side of an element")
+            elif len(chosen):
+                if unknown := self._undefined(scope, numbers):
+                    into.reasons.append(unknown)
+                self.is_needed[chosen] = True
+                edges.append(self.lines[chosen])
+            elif self._are_links(scope, numbers):
+                into.reasons.append("its lines have no mid-side nodes; use lines of 3 nodes, or a node set")
+            elif (scope.area_numbering.find(numbers) < 0).all() and (unknown := self._undefined(scope, numbers)):
+                into.reasons.append(unknown)
+            else:
+                into.ordinary = "it is a set of elements; name their sides in a *SURFACE, or a set of nodes"
+        if not into.reasons:
+            into.edges += edges
+            into.has_sides |= bool(edges)
+
+    def _undefined(self, scope: Scope, numbers: Array) -> str:
+        known = np.concatenate([scope.line_numbers, *scope.aside_numbers])
+        unknown = numbers[(scope.area_numbering.find(numbers) < 0) & ~np.isin(numbers, known)]
+        return f"{name_some(np.unique(unknown), 'element', 'are')} not defined" if len(unknown) else ""
+
+    def _are_links(self, scope: Scope, numbers: Array) -> bool:
+        """Whether these are lines of 2 nodes that are on the boundary."""
+        chosen = [rows[np.isin(rows[:, 0], numbers)] for rows in scope.links]
+        ends = np.concatenate([np.empty((0, 3), dtype=np.int64), *chosen])[:, 1:]
+        at = scope.node_numbering.find(ends)
+        return bool(len(at) == len(numbers) and (at >= 0).all() and self.outer[at + self.piece[scope].node].all())
+
+    def _nodes(self, members: Members, into: _Named) -> None:
+        if members.reason:
+            into.reasons.append(members.reason)
+            return
+        of_block: dict[tuple[Block, Scope], list[Array]] = {}
+        for block, scope, numbers in members.parts:
+            of_block.setdefault((block, scope), []).append(numbers)
+        found = [
+            scope.nodes_at(block, numbers[0] if len(numbers) == 1 else np.concatenate(numbers)) + self.piece[scope].node
+            for (block, scope), numbers in of_block.items()
+        ]
+        nodes = np.concatenate([np.empty(0, dtype=np.int32), *found])
+        if not len(nodes):
+            return
+        self.holds[nodes] = True
+        self._node_set(nodes, into)
+        self.holds[nodes] = False
+
+    def _node_set(self, nodes: Ints, into: _Named) -> None:
+        """A set of nodes, which `holds` says of each node."""
+        if len(nodes) >= self.n_used and self.holds[self.used].all() and not into.has_sides:
+            into.ordinary = "it holds all nodes of the mesh"
+        elif not len(inside := nodes[~self.outer[nodes]]):
+            into.nodes.append(nodes)
+            if not into.has_sides:
+                middle = self.edge_of[nodes]
+                edges = self.exterior[np.unique(middle[middle >= 0])]
+                into.edges.append(edges[self.holds[edges].all(axis=1)])
+        else:
+            inner = inside[self.used[inside]]
+            where = "is inside the mesh" if len(inner) else "belongs to no element"
+            why = f"node {self._label((inner if len(inner) else inside).min())} {where}"
+            if len(inside) == len(nodes) or self._are_areas(nodes):
+                into.ordinary = why
+            else:
+                into.reasons.append(why)
+
+    def _are_areas(self, nodes: Ints) -> bool:
+        """Whether all these nodes belong to elements of which all nodes are among them."""
+        covered = np.zeros(self.n_nodes, dtype=bool)
+        covered[self.quad8[self.holds[self.quad8].all(axis=1)]] = True
+        return bool((covered | ~self.used)[nodes].all())
+
+    def _label(self, node: int) -> str:
+        """The number of a node in the file, with its instance if there are several."""
+        piece = next(piece for piece in reversed(self.pieces) if piece.node <= node)
+        return f"{piece.prefix}{piece.scope.node_numbers[node - piece.node]}"
+
+    # which name each gets
+
+    def _give_names(self, found: list[tuple[Scope, dict[str, _Named]]]) -> None:
+        """Sets of the assembly keep their names; so do those of an instance, if no other one has the name."""
+        several = Counter(key for _, names in found for key in names)
+        shared: dict[str, list[str]] = {}
+        for scope, names in found:
+            for key, one in names.items():
+                name = one.name
+                if scope is not self.lookup.top and several[key] > 1:
+                    name = f"{scope.name}.{one.name}"
+                    if one.is_boundary or one.lost:
+                        shared.setdefault(one.name, []).append(name)
+                self._give(one, name)
+        for plain, names_of_it in shared.items():
+            if plain not in self.named and plain not in self.lost:
+                listed = ", ".join(map(repr, names_of_it[:5])) + (", …" if len(names_of_it) > 5 else "")
+                self.lost[plain] = f"several instances have it: {listed}; take these, or join them in the assembly"
+
+    def _give(self, one: _Named, name: str) -> None:
+        if one.is_boundary and ("/" in name or name in ("", ".", "..")):
+            self.lost[name] = "a boundary can't have this name; it must not contain /"
+        elif one.is_boundary:
+            self.named[name] = one.boundary()
+            if one.reasons:
+                self.notes.append(
+                    f"{name!r}: one of its sets and surfaces isn't part of the boundary: {one.reasons[0]}"
+                )
+        elif one.lost:
+            self.lost[name] = one.lost
+
+    def _note_elements(self) -> None:
+        aside = sum((piece.scope.aside for piece in self.pieces), Counter[str]())
+        kinds = [f"{number:,} {kind}" for kind, number in aside.items() if number]
+        if lines := np.count_nonzero(~self.is_needed):
+            kinds.append(f"{lines:,} with 3 nodes on a line")
+        if kinds:
+            self.notes.append(f"elements left aside, because no boundary needs them: {', '.join(kinds)}")
+
+
+def _by_scope(members: Members) -> Iterator[tuple[Scope, Array]]:
+    found: dict[Scope, list[Array]] = {}
+    for _, scope, numbers in members.parts:
+        found.setdefault(scope, []).append(numbers)
+    for scope, parts in found.items():
+        yield scope, np.concatenate(parts)
