@@ -160,6 +160,8 @@ def test_a_nan_that_signals():
     (fault,) = mesh_faults(replace(mesh, x=x))
     assert fault.text == "node 4 has NaN or infinite coordinates"
     assert np.isnan(edge_lengths(replace(mesh, x=x), mesh.quad8[1:2, [1, 5, 2]])).all()
+    x[4] = -1.7e308
+    assert not np.isfinite(edge_lengths(replace(mesh, x=x), mesh.quad8[1:2, [0, 4, 1]])).all()
 
 
 @pytest.mark.parametrize(

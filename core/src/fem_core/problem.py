@@ -292,7 +292,7 @@ def boundary_names(mesh: Mesh, wanted: Sequence[str]) -> list[str]:
             found.append(best)
     if missing:
         named = {name.casefold(): name for name in mesh.boundaries}
-        near = next(filter(None, (nearest(one.casefold(), named, cutoff=0.5) for one in missing)), None)
+        near = next(filter(None, (nearest(one.casefold(), named) for one in missing)), None)
         known = f"boundaries: {', '.join(map(repr, mesh.boundaries)) or 'none: call fem_core.with_boundaries(mesh)'}"
         meant = f" (did you mean {named[near]!r}?)" if near else ""
         way = ""

@@ -53,7 +53,7 @@ def _det_blocks(mesh: Mesh) -> Iterator[Floats]:
 
 def edge_lengths(mesh: Mesh, edges: Ints) -> Floats:
     """The length in metres of each of `edges` (a, mid, b), by 3 Gauss points: (n,)."""
-    with np.errstate(over="ignore", invalid="ignore"):  # also of meshes that validation refuses
+    with np.errstate(over="ignore", invalid="ignore"):  # of nodes without a place, or too far away
         x, y = mesh.x[edges] @ q8.EDGE_DN.T, mesh.y[edges] @ q8.EDGE_DN.T
         lengths: Floats = np.hypot(x, y) @ q8.EDGE_WEIGHTS
     return lengths
