@@ -93,11 +93,8 @@ class Fem(Names):
         placed = {name for names in SECTIONS.values() for name in names}
         others = tuple(name for name in self.list_commands(ctx) if name not in placed)
         for title, names in {**SECTIONS, "From plugins": others}.items():
-            rows = []
-            for name in names:
-                command = self.get_command(ctx, name)
-                if command is not None and not command.hidden:
-                    rows.append((name, command.get_short_help_str(limit=64)))
+            found = [(name, self.get_command(ctx, name)) for name in names]
+            rows = [(name, one.get_short_help_str(limit=64)) for name, one in found if one and not one.hidden]
             if rows:
                 with formatter.section(title):
                     formatter.write_dl(rows)

@@ -76,9 +76,7 @@ class Number(Parameter):
 
     unit: ClassVar[str] = ""
 
-    @property
-    def type(self) -> str:
-        return "float"
+    type = "float"
 
     @property
     def help(self) -> str:
@@ -124,13 +122,7 @@ class Angle(Number):
 class Count(Parameter):
     """A number of something, or None; `wanted_size` looks at all of them together."""
 
-    @property
-    def type(self) -> str:
-        return "int, optional"
-
-    @property
-    def help(self) -> str:
-        return f"Number of {self.what}."
+    type = "int, optional"
 
 
 @dataclass(frozen=True)
@@ -152,7 +144,7 @@ def elements(where: str, *others: str) -> Count:
     """The number of elements somewhere; `others` are the counts that belong to it."""
     *some, last = ["it", *others]
     together = f"{', '.join(some)} and {last}" if some else last
-    return Count(f"elements {where}; give {together} instead of nodes")
+    return Count(f"Number of elements {where}; give {together} instead of nodes")
 
 
 def grading_over(where: str) -> Number:
@@ -161,7 +153,7 @@ def grading_over(where: str) -> Number:
 
 
 def _nodes(unless: str) -> Count:
-    return Count(f"nodes to aim at ({DEFAULT_NODES:,} if {unless} given either), with near-square elements")
+    return Count(f"Number of nodes to aim at ({DEFAULT_NODES:,} if {unless} given either), with near-square elements")
 
 
 #: Parameters of many shapes: the number of nodes, where there is the count `across` or are others, and two more.

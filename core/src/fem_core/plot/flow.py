@@ -80,8 +80,7 @@ class Streamlines:
         q = np.stack([ndimage.map_coordinates(part, at.T[::-1], order=1, mode="nearest") for part in self._q], axis=1)
         size = np.hypot(*q.T)[:, None]
         unit = np.divide(q, size, out=np.zeros_like(q), where=size > self._least)
-        step: Floats = unit * (self._pixel.min() / self._pixel)
-        return step
+        return np.asarray(unit * (self._pixel.min() / self._pixel))
 
     def _from(self, starts: Floats, sign: int) -> list[Floats]:
         """Lines from points of the picture, all in pixels, to the boundary or where the flow stands: midpoint rule."""

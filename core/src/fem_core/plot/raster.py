@@ -63,8 +63,7 @@ class Triangles:
 
     def elements(self, triangles: Array) -> Array:
         """The elements of the triangles of these numbers."""
-        of_triangles: Array = self.corners[triangles, 0] // self.points
-        return of_triangles
+        return np.asarray(self.corners[triangles, 0] // self.points)
 
     def at_lattice(self, columns: int, rows: int) -> tuple[Array, Array, Floats]:
         """The pairs of a point and a triangle that holds it, for the middles of a grid of cells over the whole box.
@@ -126,13 +125,11 @@ class Raster:
 
     def pointwise(self, values: Floats) -> Floats:
         """A field given at the points of the triangles: (rows, columns)."""
-        image: Floats = np.einsum("ijk,ijk->ij", values[self._corners], self._weights)
-        return image
+        return np.asarray(np.einsum("ijk,ijk->ij", values[self._corners], self._weights))
 
     def elemental(self, values: Floats) -> Floats:
         """A field with a value per element: (rows, columns)."""
-        image: Floats = values[self._corners[..., 0] // self._triangles.points]
-        return image
+        return np.asarray(values[self._corners[..., 0] // self._triangles.points])
 
 
 def greatest(mesh: Mesh, values: Floats, low: Floats, pixel: float, columns: int, rows: int) -> Floats:

@@ -125,18 +125,15 @@ class BackendInfo:
     def __post_init__(self) -> None:
         if self.name in ("core", "auto") or not self.name or set(self.name) & set(", "):
             raise BackendError(f"{self.name!r} is not a valid name of a backend")
-        if unknown := set(self.stages) - set(STAGES):
-            raise BackendError(
-                f"backend {self.name!r} lists unknown stages {sorted(unknown)}; stages: {', '.join(STAGES)}"
-            )
-        if taken := [option.name for option in self.options if option.name in RESERVED]:
-            raise BackendError(
-                f"backend {self.name!r} can't have an option {taken[0]!r}: this is a parameter of open_backend"
-            )
+        fault = ""
         if ("solve_system" in self.stages) != bool(self.solver_methods):
-            raise BackendError(
-                f"backend {self.name!r} must list solver_methods if and only if it provides solve_system"
-            )
+            fault = "must list solver_methods if and only if it provides solve_system"
+        if taken := [option.name for option in self.options if option.name in RESERVED]:
+            fault = f"can't have an option {taken[0]!r}: this is a parameter of open_backend"
+        if unknown := set(self.stages) - set(STAGES):
+            fault = f"lists unknown stages {sorted(unknown)}; stages: {', '.join(STAGES)}"
+        if fault:
+            raise BackendError(f"backend {self.name!r} {fault}")
 
     def parse_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Typed keyword arguments of the factory. Raises OptionError naming the accepted options."""

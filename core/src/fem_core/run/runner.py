@@ -221,9 +221,8 @@ def tell_failure(
     on_event: Callable[[Event], object] | None = None,
 ) -> None:
     """Tell observers of a run that failed before there was a session to run on."""
-    Observers(Hooks({}, _listening(observers, on_event), REGISTRY.plugins())).emit(
-        "fem_error", stage=stage, error=error
-    )
+    hooks = Hooks({}, _listening(observers, on_event), REGISTRY.plugins())
+    Observers(hooks).emit("fem_error", stage=stage, error=error)
 
 
 def _listening(observers: Iterable[object], on_event: Callable[[Event], object] | None) -> list[object]:

@@ -12,6 +12,7 @@ from fem_core.assembly.sparsity import Sparsity
 from fem_core.assembly.system import LinearSystem, apply_conditions
 from fem_core.backends.baseline import Baseline
 from fem_core.plugins.events import Event
+from fem_core.plugins.stages import APPLY_BC, SOLVE_SYSTEM
 from fem_core.problem import Problem
 from fem_core.results import SolverOptions, StopReason
 from fem_core.run.api import assemble_system
@@ -21,7 +22,7 @@ from fem_core.solution import Solution
 from fem_core.solvers import Equilibrated
 from fem_core.testing import tolerance
 from fem_core.testing.strategies import Case, cases, many_elements
-from fem_core.testing.target import Target, conditioned, derived, methods, solved, sparsity
+from fem_core.testing.target import Target, derived, methods, performed, sparsity
 from fem_core.tools.bench import assembled
 from fem_core.types import Array, Floats, Stage
 
@@ -166,7 +167,7 @@ def check_large_dirichlet_values(target: Target) -> None:
 def _compare_conditions(target: Target, case: Case) -> None:
     mesh, problem = case.mesh, case.problem
     before = assembled(target.baseline, mesh, problem)
-    mine = conditioned(target.session, before, mesh, problem)
+    mine = performed(target.session, APPLY_BC, mesh, problem=problem, system=before)
     theirs = apply_conditions(before, mesh, problem)
     assert np.array_equal(mine.fixed, theirs.fixed), "the fixed nodes differ from the core's"
     assert mine.lift is not None and theirs.lift is not None, "the lift is missing"
@@ -187,7 +188,8 @@ def check_solution(target: Target, case: Case) -> None:
     """The residual of u, evaluated here, meets the tolerance that the solver claims, and u is as near as it can be."""
     system = _system(case)
     for options in methods(target.session):
-        result = solved(target.session, system, case.mesh, case.problem, options)
+        values = {"problem": case.problem, "system": system, "options": options}
+        result = performed(target.session, SOLVE_SYSTEM, case.mesh, **values)
         assert result.converged, f"{options.method} did not converge: {result.stop_reason}"
         _assert_solves(system, result.u, options)
 
@@ -411,7 +413,6 @@ def check_determinism(target: Target) -> None:
         with target.open(**variant) as session:
             for _ in range(2):
                 found = assembled(session, case.mesh, case.problem)
-                assert np.array_equal(found.matrix.data, wanted.matrix.data), (
-                    f"the matrix changes with {variant or 'time'}"
-                )
-                assert np.array_equal(found.rhs, wanted.rhs), f"the right-hand side changes with {variant or 'time'}"
+                by = variant or "time"
+                assert np.array_equal(found.matrix.data, wanted.matrix.data), f"the matrix changes with {by}"
+                assert np.array_equal(found.rhs, wanted.rhs), f"the right-hand side changes with {by}"

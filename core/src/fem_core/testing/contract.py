@@ -63,7 +63,8 @@ def check_events(target: Target) -> None:
         stages = [event.data["stage"] for event in heard if event.name == name]
         opening = [stage for stage in stages if stage in ("open_backend", "compile")]  # of a session's first run
         assert stages == opening + order, f"{name}: wrong order, {stages}"
-    for stage, name in (("assemble_system", "fem:assemblyProgress"), ("compute_derived", "fem:derivedProgress")):
+    stage_of = {"fem:assemblyProgress": "assemble_system", "fem:derivedProgress": "compute_derived"}
+    for name, stage in stage_of.items():
         values = [event.data["current"] for event in heard if event.name == name]
         assert values and values[-1] == mesh.n_elements, f"{stage} does not report its last element ({name})"
         assert values == sorted(values), f"{name} goes back"
@@ -73,8 +74,7 @@ def check_events(target: Target) -> None:
     for event in heard:
         if event.name == "fem:stageStart":
             inside = event.data["stage"]
-        expected = {"fem:assemblyProgress": "assemble_system", "fem:derivedProgress": "compute_derived"}
-        assert expected.get(event.name, inside) == inside, f"{event.name} in {inside}"
+        assert stage_of.get(event.name, inside) == inside, f"{event.name} in {inside}"
     steps = [event.data["iteration"] for event in heard if event.name == "fem:solveProgress"]
     assert steps and all(step % 50 == 0 for step in steps), f"solve progress at iterations {steps}, not every 50th"
 

@@ -240,13 +240,11 @@ _CALLS: dict[str, Callable[[World], Call]] = {
     "sort_places": _sort_places,
     "list_columns": lambda at: Call(at.n, [at.start, at.place, at.quad8, _ints(64 * at.m, -1), _ints(at.n + 1)]),
     "pack_columns": _pack_columns,
-    "count_sources": lambda at: Call(
-        at.n, [at.start, at.place, at.quad8, *at.pattern, _ints(at.sparsity.nnz + 1)]),
+    "count_sources": lambda at: Call(at.n, [at.start, at.place, at.quad8, *at.pattern, _ints(at.sparsity.nnz + 1)]),
     "list_sources": _list_sources,
     "find_slots": lambda at: Call(64 * at.m, [at.quad8, *at.pattern, _ints(64 * at.m, -1)]),
     "sum_chunks": lambda at: Call(_chunks(at), [at.n, at.small(at.n, 9), _ints(_chunks(at), -1)]),
-    "scan_chunks": lambda at: Call(
-        _chunks(at), [at.n, at.small(at.n, 9), at.small(_chunks(at), 99), _ints(at.n, -1)]),
+    "scan_chunks": lambda at: Call(_chunks(at), [at.n, at.small(at.n, 9), at.small(_chunks(at), 99), _ints(at.n, -1)]),
     # assembly
     "element_stiffness": _element_stiffness,
     "sum_entries": _sum_entries,
@@ -261,8 +259,7 @@ _CALLS: dict[str, Callable[[World], Call]] = {
     "eliminate": _eliminate,
     # solve
     "inverse_root_diagonal": _inverse_root_diagonal,
-    "scale_matrix": lambda at: Call(
-        at.n, [*at.pattern, at.values(), at.positive(at.n), _unset(at.sparsity.nnz)]),
+    "scale_matrix": lambda at: Call(at.n, [*at.pattern, at.values(), at.positive(at.n), _unset(at.sparsity.nnz)]),
     "product": lambda at: Call(at.n, [at.normal(at.n), at.normal(at.n), _unset(at.n)]),
     "residual": lambda at: Call(
         at.n, [*at.pattern, at.values(), at.normal(at.n), at.normal(at.n), _unset(at.n)], negated=[2]),

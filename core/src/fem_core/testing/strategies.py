@@ -124,13 +124,11 @@ def _values(mesh: Mesh, rng: np.random.Generator, positive: bool = False) -> st.
 
 
 def _wave(x: Floats, y: Floats) -> Floats:
-    wave: Floats = np.sin(x + 2 * y) + 0.3
-    return wave
+    return np.asarray(np.sin(x + 2 * y) + 0.3)
 
 
 def _ripple(x: Floats, y: Floats) -> Floats:
-    ripple: Floats = 1.5 + 0.5 * np.sin(x + 2 * y)
-    return ripple
+    return np.asarray(1.5 + 0.5 * np.sin(x + 2 * y))
 
 
 def _grid(nx: int, ny: int, grading: float) -> Mesh:

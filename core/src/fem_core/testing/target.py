@@ -10,10 +10,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from fem_core.assembly.sparsity import Sparsity
-from fem_core.assembly.system import LinearSystem
 from fem_core.mesh.mesh import Mesh
 from fem_core.plugins.backend import Backend, BackendInfo
-from fem_core.plugins.stages import APPLY_BC, COMPUTE_DERIVED, COMPUTE_SPARSITY, SOLVE_SYSTEM, ComputeStage
+from fem_core.plugins.stages import COMPUTE_DERIVED, COMPUTE_SPARSITY, ComputeStage
 from fem_core.problem import Problem
 from fem_core.results import DerivedFields, SolveResult, SolverOptions, StopReason
 from fem_core.run.opening import create_backends, open_backend
@@ -110,31 +109,21 @@ class Target:
         property_holds()
 
 
-def _performed(session: Session, stage: ComputeStage[R], mesh: Mesh, **values: Any) -> R:
-    """The result of a stage, on the host."""
+def performed(session: Session, stage: ComputeStage[R], mesh: Mesh, **values: Any) -> R:
+    """The session's result of a stage, on the host; the `values` that the stage takes are on the host too."""
     stages = session.stages()
     return stages.to_host(stages.perform(stage, mesh, **values), stage, mesh)
 
 
 def sparsity(session: Session, mesh: Mesh) -> Sparsity:
     """The session's pattern of `mesh`, on the host."""
-    return _performed(session, COMPUTE_SPARSITY, mesh)
-
-
-def conditioned(session: Session, system: LinearSystem, mesh: Mesh, problem: Problem) -> LinearSystem:
-    """The system after the session's boundary conditions, on the host."""
-    return _performed(session, APPLY_BC, mesh, problem=problem, system=system)
+    return performed(session, COMPUTE_SPARSITY, mesh)
 
 
 def derived(session: Session, mesh: Mesh, problem: Problem, u: Any) -> DerivedFields:
     """The session's post-processing of a potential given on the host, on the host."""
     result = SolveResult(u, "given", 0, StopReason.CONVERGED, 0.0, 0.0)
-    return _performed(session, COMPUTE_DERIVED, mesh, problem=problem, result=result)
-
-
-def solved(session: Session, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions) -> SolveResult:
-    """The session's solution of a system given on the host, on the host."""
-    return _performed(session, SOLVE_SYSTEM, mesh, problem=problem, system=system, options=options)
+    return performed(session, COMPUTE_DERIVED, mesh, problem=problem, result=result)
 
 
 def methods(session: Session) -> list[SolverOptions]:

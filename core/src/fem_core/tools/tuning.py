@@ -34,6 +34,9 @@ EQUAL_FIELDS = 1e-6
 #: Told the candidate, as in `workers=1`, the mesh and the number of each round, up to 0 while warming up.
 OnRound: TypeAlias = Callable[[str, Mesh, int], object]
 
+#: Of the default, the candidate and the default's twin.
+Sessions: TypeAlias = tuple[Session, Session, Session]
+
 
 @dataclass
 class Trial:
@@ -109,7 +112,7 @@ def tune(listing: Listing, meshes: Sequence[Mesh], *, repeats: int = 5, on_round
             raise BackendError(f"backend {listing.name!r} failed in candidates of {option.name!r}: {what}") from error
         if values:
             tried = [Trial(option.name, value) for value in values]
-            _run(listing, taken, tried, meshes, repeats, on_round or (lambda *round_: None))
+            _run(listing.name, taken, tried, meshes, repeats, on_round or (lambda *round_: None))
             if best := choose(tried):
                 taken[option.name] = best.value
             trials += tried
@@ -126,15 +129,10 @@ def choose(trials: Iterable[Trial]) -> Trial | None:
 
 
 def _run(
-    listing: Listing,
-    taken: Mapping[str, Any],
-    trials: Iterable[Trial],
-    meshes: Iterable[Mesh],
-    repeats: int,
-    on_round: OnRound,
+    name: str, taken: Mapping[str, Any], trials: list[Trial], meshes: Sequence[Mesh], repeats: int, on_round: OnRound
 ) -> None:
     """Fill the trials of one option, one after the other: with many cores each session has many workers."""
-    opened = partial(open_backend, listing.name, tuned=False, **taken)
+    opened = partial(open_backend, name, tuned=False, **taken)
     with opened() as default, opened() as twin:
         for trial in trials:
             try:
@@ -144,39 +142,33 @@ def _run(
                 continue
             told = partial(on_round, f"{trial.option}={trial.value}")
             with session:
-                _fill(trial, default, session, twin, listing, meshes, repeats, told)
+                _fill(trial, (default, session, twin), meshes, repeats, told)
 
 
 def _fill(
-    trial: Trial,
-    default: Session,
-    session: Session,
-    twin: Session,
-    listing: Listing,
-    meshes: Iterable[Mesh],
-    repeats: int,
-    on_round: Callable[[Mesh, int], object],
+    trial: Trial, sessions: Sessions, meshes: Iterable[Mesh], repeats: int, on_round: Callable[[Mesh, int], object]
 ) -> None:
     """Time a candidate beside the default and its twin, round by round, until it is slower somewhere."""
+    default, session, twin = sessions
     for mesh in meshes:
         problem = Problem.potential_flow(mesh)
-        wanted = _results(default, listing, mesh, problem)
+        wanted = _results(default, mesh, problem)
         try:
-            trial.refused = _difference(_results(session, listing, mesh, problem), wanted)
+            trial.refused = _difference(_results(session, mesh, problem), wanted)
         except (FemError, MemoryError) as error:
             trial.refused = str(error) or "not enough memory"
         if trial.refused:
             return
         for again in (False, True):
-            cases = {one: partial(_seconds, one, listing, mesh, problem, again) for one in (default, session, twin)}
+            cases = {one: partial(_seconds, one, mesh, problem, again) for one in sessions}
             times = in_turn(cases, repeats, 3 if again else 1, partial(on_round, mesh))
             trial.add(times[session], times[default], times[twin])
             if trial.slower():
                 return
 
 
-def _results(session: Session, listing: Listing, mesh: Mesh, problem: Problem) -> tuple[LinearSystem, Solution]:
-    return assembled(session, mesh, problem), _solve(session, listing, mesh, problem)
+def _results(session: Session, mesh: Mesh, problem: Problem) -> tuple[LinearSystem, Solution]:
+    return assembled(session, mesh, problem), _solve(session, mesh, problem)
 
 
 def _difference(found: tuple[LinearSystem, Solution], wanted: tuple[LinearSystem, Solution]) -> str:
@@ -190,17 +182,18 @@ def _difference(found: tuple[LinearSystem, Solution], wanted: tuple[LinearSystem
     return ""
 
 
-def _seconds(session: Session, listing: Listing, mesh: Mesh, problem: Problem, again: bool) -> float:
+def _seconds(session: Session, mesh: Mesh, problem: Problem, again: bool) -> float:
     """What the stages that are the backend's own take in one run: a first one on the mesh, or `again`."""
     if not again:
         session.forget()
-    report = _solve(session, listing, mesh, problem).report
-    return sum(took for stage, took in report.seconds.items() if report.providers.get(stage) == listing.name)
+    report = _solve(session, mesh, problem).report
+    return sum(took for stage, took in report.seconds.items() if report.providers.get(stage) == session.name)
 
 
-def _solve(session: Session, listing: Listing, mesh: Mesh, problem: Problem) -> Solution:
+def _solve(session: Session, mesh: Mesh, problem: Problem) -> Solution:
     """As `fem solve` does; a solver that isn't the backend's own is stopped at once."""
-    if listing.info and listing.info.solver_methods:
+    ((info, _),) = session.backends
+    if info.solver_methods:
         return session.solve(mesh, problem, solver="auto")
     return session.solve(mesh, problem, solver="cg", maxiter=1)
 

@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 import sysconfig
+from bisect import bisect_right
 from pathlib import Path
 from typing import Any
 
@@ -63,13 +64,14 @@ def largest_meshes(memory: float) -> dict[str, int]:
     for name, solver in DefaultBackend(REGISTRY.extensions("fem_linear_solvers")).solvers.items():
         if not hasattr(solver, "cost"):
             continue
-        low, high = 1, 100_000_000  # beyond it numbers of entries don't fit 32 bits
-        while low < high:
-            nodes = (low + high + 1) // 2
+
+        def needed(nodes: int, solver: Any = solver) -> float:
             side = (nodes / 3) ** 0.5
             work = Work(nodes, 0, nodes // 3, 47 * nodes // 3, side, side, 1e-6, 1e-6)
-            low, high = (nodes, high) if solver.cost(work).memory <= memory else (low, nodes - 1)
-        largest[name] = low
+            return float(solver.cost(work).memory)
+
+        # The numbers of entries of a larger mesh don't fit 32 bits.
+        largest[name] = 1 + bisect_right(range(2, 100_000_001), memory, key=needed)
     return largest
 
 
