@@ -125,7 +125,7 @@ def test_warnings_about_boundaries():
     named = replace(mesh, boundaries={"inlet": inside, "outlet": outlet, "walls": inlet})
     said = "\n".join(check_mesh(named).warnings)
     assert "8 exterior edges are in no boundary" in said
-    assert "1 edge of the boundary inlet lies inside the mesh" in said
+    assert "1 edge of the boundary 'inlet' lies inside the mesh" in said
     ring = fem.generate.annulus(nodes=500, angle=1.0)
     point = check_mesh(replace(ring, boundaries={}))
     assert any("of the outlet is on none of its edges" in line for line in point.warnings)

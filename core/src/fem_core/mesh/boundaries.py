@@ -124,7 +124,12 @@ def mesh_doubts(mesh: Mesh, names: Iterable[str]) -> Iterator[str]:
         number = f"{count(len(pairs), 'pair')} of nodes nearly {verb(len(pairs), 'coincide')}"
         yield f"{number}, such as {a} and {b}: elements there aren't connected; fem check --fix merges them"
     for name in dict.fromkeys(names):
-        if name in mesh.boundaries and len(half := half_edges(mesh, name)):
+        if name not in mesh.boundaries:
+            continue
+        if inside := int(np.count_nonzero(~edges_among(mesh.boundaries[name].edges, mesh.matched_edges.exterior))):
+            number = f"{count(inside, 'edge')} of the boundary {name!r} {verb(inside, 'lie')}"
+            yield f"{number} inside the mesh, where fluid passes on both sides"
+        if len(half := half_edges(mesh, name)):
             yield (
                 f"the condition on {name!r} holds in part: {half_text(half)}; "
                 f"fem check --fix adds {'it' if len(half) == 1 else 'them'}"

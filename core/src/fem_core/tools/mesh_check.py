@@ -314,9 +314,6 @@ def _warnings(mesh: Mesh, numbers: Ints, problem: Problem, quality: Quality) -> 
         yield f"{number} in no boundary, such as {tuple(bare[0].tolist())}: no flow passes through"
     for name in {one.boundary: None for one in problem.conditions if one.boundary in mesh.boundaries}:
         boundary = mesh.boundaries[name]
-        if inside := int(np.count_nonzero(~edges_among(boundary.edges, exterior))):
-            number = f"{count(inside, 'edge')} of the boundary {name} {verb(inside, 'lie')}"
-            yield f"{number} inside the mesh, where fluid passes on both sides"
         if name in mesh.by_position and len(loose := np.setdiff1d(boundary.nodes, boundary.edges)):
             yield (
                 f"{name_some(loose, 'node')} of the {name} {verb(len(loose), 'are')} on none of its edges: u is fixed "
