@@ -4,13 +4,11 @@ New nodes lie on the curves of the old cells. A quadrilateral of 8 nodes is spli
 in the serendipity space, and so is the map of each quarter. A curved triangle changes its shape inside only.
 """
 
-from dataclasses import replace
-
 import numpy as np
 
 from fem_core.mesh import quad8 as q8
-from fem_core.mesh.cells import KINDS, Cells, as_mesh, boundary_edges
-from fem_core.mesh.mesh import Mesh
+from fem_core.mesh.cells import KINDS, Cells, boundary_edges, compact
+from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.types import Array, Floats
 
 #: The quadratic edge (a, mid, b) at a quarter of its length from a.
@@ -19,8 +17,8 @@ _QUARTER = np.array([0.375, 0.75, -0.125])
 
 def _triangle6(l1: float, l2: float) -> Floats:
     """Shape functions of the 6-node triangle at area coordinates: L(2L - 1) at corners, 4 L L' at mid-sides."""
-    l = np.array([l1, l2, 1 - l1 - l2])  # noqa: E741
-    return np.concatenate([l * (2 * l - 1), 4 * l * np.roll(l, -1)])
+    area = np.array([l1, l2, 1 - l1 - l2])
+    return np.concatenate([area * (2 * area - 1), 4 * area * np.roll(area, -1)])
 
 
 def _quad9(ξ: float, η: float) -> Floats:
@@ -36,7 +34,7 @@ def _quad9(ξ: float, η: float) -> Floats:
 #: At the middle of a cell, and half-way between it and each mid-side: (1 + corners, nodes with mid-sides).
 _INNER = {
     "triangle": np.stack(
-        [_triangle6(*l) for l in ((1 / 3, 1 / 3), (5 / 12, 5 / 12), (1 / 6, 5 / 12), (5 / 12, 1 / 6))]  # noqa: E741
+        [_triangle6(*at) for at in ((1 / 3, 1 / 3), (5 / 12, 5 / 12), (1 / 6, 5 / 12), (5 / 12, 1 / 6))]
     ),
     "quad": np.stack([q8.shape(*ξη) for ξη in ((0, 0), (0, -0.5), (0.5, 0), (0, 0.5), (-0.5, 0))]),
     "quad9": np.stack([_quad9(*ξη) for ξη in ((0, 0), (0, -0.5), (0.5, 0), (0, 0.5), (-0.5, 0))]),
@@ -84,21 +82,33 @@ def split(cells: Cells) -> Mesh:
             j = i - 1
             quads.append(
                 np.stack(
-                    [corner[:, i], middle[:, i], centre, middle[:, j], after[:, i], inner[:, i], inner[:, j], before[:, j]],
+                    [
+                        corner[:, i],
+                        middle[:, i],
+                        centre,
+                        middle[:, j],
+                        after[:, i],
+                        inner[:, i],
+                        inner[:, j],
+                        before[:, j],
+                    ],
                     axis=1,
                 )
             )
-    lines = {}
-    points = {}
+    boundaries = {}
     for name in dict.fromkeys([*cells.lines, *cells.points]):
         own = boundary_edges(cells, name)
-        lines[name] = (_halved(own, edges.find(own[:, [0, 2]]), edges.ends, quarter),)
+        halves = _halved(own, edges.find(own[:, [0, 2]]), edges.ends, quarter)
         among = np.zeros(total, dtype=bool)
         among[cells.points.get(name, [])] = True
         among[quarter[among[along].all(axis=1)]] = True  # a set of nodes keeps whole edges
-        points[name] = np.flatnonzero(among)
-    whole = Cells(np.concatenate(x), np.concatenate(y), {"quad8": np.concatenate(quads)}, lines, points)
-    return as_mesh(replace(whole, source=cells.source, warnings=cells.warnings, notes=cells.notes, lost=cells.lost))
+        boundaries[name] = Boundary(halves, np.concatenate([halves.ravel(), np.flatnonzero(among)]))
+    return compact(
+        Mesh(
+            np.concatenate(x), np.concatenate(y), np.concatenate(quads), boundaries, cells.source,
+            cells.warnings, cells.notes, cells.lost,
+        )
+    )  # fmt: skip
 
 
 def _halved(lines: Array, place: Array, ends: Array, quarter: Array) -> Array:
