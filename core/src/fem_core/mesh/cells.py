@@ -1,4 +1,4 @@
-"""Planar meshes of triangles and quadrilaterals of any usual order, and the mesh of 8-node quadrilaterals made of one."""
+"""Planar meshes of triangles and quadrilaterals of any usual order, and how they become 8-node quadrilaterals."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -8,7 +8,6 @@ from types import MappingProxyType
 import numpy as np
 
 from fem_core.errors import MeshError
-from fem_core.mesh import quad8 as q8
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.support.wording import count, name_some
 from fem_core.types import Array, Floats, Ints
@@ -23,7 +22,7 @@ class Kind:
     name: str
 
 
-#: The kinds that can be converted. Nodes: corners, then mid-sides, then the node in the middle; as VTK, gmsh and Abaqus.
+#: The kinds that can be converted. Nodes: corners, mid-sides, the node in the middle; as in VTK, gmsh and Abaqus.
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         "triangle3": Kind(3, 3, "3-node triangle"),
@@ -215,6 +214,3 @@ def compact(mesh: Mesh) -> Mesh:
         edges = number[boundary.edges]
         boundaries[name] = Boundary(edges[(edges >= 0).all(axis=1)], nodes[nodes >= 0])
     return replace(mesh, x=mesh.x[used], y=mesh.y[used], quad8=number[mesh.quad8], boundaries=boundaries)
-
-
-assert KINDS["quad8"].nodes == len(q8.NODES)

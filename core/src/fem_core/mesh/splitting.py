@@ -1,7 +1,7 @@
 """Uniform splitting: a triangle into three quadrilaterals, a quadrilateral into four.
 
-New nodes lie on the curves of the old cells. A quadrilateral of 8 nodes is split without any change of shape: its map is
-in the serendipity space, and so is the map of each quarter. A curved triangle changes its shape inside only.
+New nodes lie on the curves of the old cells. A quadrilateral of 8 nodes is split without any change of shape: its map
+is in the serendipity space, and so is the map of each quarter. A curved triangle changes its shape inside only.
 """
 
 import numpy as np
