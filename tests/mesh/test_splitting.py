@@ -1,0 +1,129 @@
+"""Cells of any usual kind become 8-node quadrilaterals, and meshes are refined, on the curves that were there."""
+
+from dataclasses import replace
+
+import fem_core as fem
+import numpy as np
+import pytest
+from fem_core.mesh import quad8 as q8
+from fem_core.mesh.cells import Cells, as_mesh
+from fem_core.mesh.geometry import det_jacobian, edge_lengths, validate_mesh
+from fem_core.mesh.mesh import Boundary, Mesh
+from fem_core.mesh.splitting import refine, split
+from meshes import squares
+
+SHAPES = {
+    "duct": fem.generate.duct(length=2.0, height=1.0, nx=4, ny=3),
+    "cylinder": fem.generate.cylinder(nodes=800),
+    "y-tube": fem.generate.y_tube(nodes=800),
+    "venturi": fem.generate.venturi(nodes=600),
+}
+
+
+def area(mesh: Mesh) -> float:
+    return float((det_jacobian(mesh)[:, :9] @ q8.WEIGHTS_3X3).sum())
+
+
+def lengths(mesh: Mesh) -> dict[str, float]:
+    return {name: float(edge_lengths(mesh, one.edges).sum()) for name, one in mesh.boundaries.items()}
+
+
+def corners_of(mesh: Mesh, kind: str, *, curved: bool = False) -> Cells:
+    """The cells of another kind at the corners of `mesh`: triangles are halves of its quadrilaterals."""
+    quad = mesh.quad8
+    x, y = mesh.x, mesh.y
+    lines = {name: (one.edges if curved else one.edges[:, [0, 2]],) for name, one in mesh.boundaries.items()}
+    if kind == "quad4":
+        return Cells(x, y, {"quad4": quad[:, :4]}, lines)
+    centre = len(x) + np.arange(len(quad))
+    at = q8.shape(0.0, 0.0)
+    x, y = np.append(x, x[quad] @ at), np.append(y, y[quad] @ at)
+    if kind == "quad9":
+        return Cells(x, y, {"quad9": np.column_stack([quad, centre])}, lines)
+    if kind == "triangle6":  # the diagonal's middle is that of the quadrilateral
+        a, b, c, d, ab, bc, cd, da = quad.T
+        halves = [np.stack([a, b, c, ab, bc, centre], axis=1), np.stack([a, c, d, centre, cd, da], axis=1)]
+        return Cells(x, y, {"triangle6": np.concatenate(halves)}, lines)
+    halves = [quad[:, [0, 1, 2]], quad[:, [0, 2, 3]]]
+    return Cells(x, y, {"triangle3": np.concatenate(halves)}, lines)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_refining_changes_no_shape(name):
+    mesh = SHAPES[name]
+    fine = validate_mesh(refine(mesh))
+    assert fine.n_elements == 4 * mesh.n_elements
+    assert len(fine.orphan_nodes) == 0
+    assert area(fine) == pytest.approx(area(mesh), rel=1e-13)
+    assert lengths(fine) == pytest.approx(lengths(mesh), rel=1e-6)  # curved edges: by Gauss points
+    assert np.array_equal(fine.x[: mesh.n_nodes], mesh.x)
+    assert set(fine.boundaries) == set(mesh.boundaries)
+    for name, boundary in mesh.boundaries.items():
+        assert len(fine.boundaries[name].edges) == 2 * len(boundary.edges)
+        assert np.array_equal(fine.boundaries[name].nodes, np.unique(fine.boundaries[name].edges))
+
+
+def test_the_solution_converges_under_refinement():
+    # Flow round a cylinder: u max of three meshes, the changes fall by more than four.
+    mesh = SHAPES["cylinder"]
+    coarse, middle, fine = (fem.solve(refine(mesh, n), backend="numpy", solver="direct").u.max() for n in range(3))
+    assert abs(fine - middle) < abs(middle - coarse) / 4
+
+
+@pytest.mark.parametrize("kind", ["quad4", "quad9", "triangle3", "triangle6"])
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_kind_becomes_a_mesh(name, kind):
+    mesh = SHAPES[name]
+    cells = corners_of(mesh, kind, curved=kind in ("quad9", "triangle6"))
+    found = validate_mesh(split(cells) if cells.has_triangles else as_mesh(cells))
+    if kind == "quad9":
+        assert np.array_equal(found.quad8, mesh.quad8)
+        assert np.array_equal(found.x, mesh.x)
+    if kind in ("quad9", "triangle6"):
+        assert lengths(found) == pytest.approx(lengths(mesh), rel=1e-6)
+        assert area(found) == pytest.approx(area(mesh), rel=2e-4)
+    assert set(found.boundaries) == set(mesh.boundaries)
+    exterior = np.sort(found.exterior_edges, axis=1)
+    named = np.sort(np.concatenate([one.edges for one in found.boundaries.values()]), axis=1)
+    assert np.array_equal(np.unique(exterior, axis=0), np.unique(named, axis=0))  # nothing of the boundary is lost
+    expected = fem.solve(mesh, backend="numpy", solver="direct").u.max()
+    assert fem.solve(found, backend="numpy", solver="direct").u.max() == pytest.approx(expected, rel=0.03)
+
+
+def test_quadrilaterals_of_different_kinds_share_the_nodes_between_them():
+    mesh = SHAPES["y-tube"]
+    half = mesh.n_elements // 2
+    lines = {name: (one.edges,) for name, one in mesh.boundaries.items()}
+    curved = np.isin(mesh.quad8, np.concatenate([one.edges.ravel() for one in mesh.boundaries.values()])).any(axis=1)
+    order = np.argsort(~curved, kind="stable")
+    quads = mesh.quad8[order]
+    eight = max(half, int(curved.sum()))
+    found = validate_mesh(as_mesh(Cells(mesh.x, mesh.y, {"quad8": quads[:eight], "quad4": quads[eight:, :4]}, lines)))
+    assert found.n_nodes == mesh.n_nodes
+    assert area(found) == pytest.approx(area(mesh), rel=1e-12)
+
+
+def test_a_node_set_keeps_its_edges():
+    mesh = SHAPES["duct"]
+    outlet = mesh.boundaries["outlet"]
+    fine = refine(replace(mesh, boundaries={"outlet": Boundary([], outlet.nodes), "pin": Boundary([], [0])}))
+    assert np.allclose(fine.x[fine.boundaries["outlet"].nodes], 2.0)
+    assert len(fine.boundaries["outlet"].nodes) == 4 * 3 + 1
+    assert fine.boundaries["pin"].nodes.tolist() == [0]
+
+
+def test_lines_that_are_no_edges_are_refused():
+    mesh = squares(2)
+    cells = Cells(mesh.x, mesh.y, {"quad4": mesh.quad8[:, :4]}, {"cut": (mesh.quad8[:1, [0, 2]],)})
+    with pytest.raises(fem.MeshError, match="boundary 'cut' has 1 line that no element has as an edge"):
+        as_mesh(cells)
+
+
+def test_torn_edges_are_refused():
+    mesh = squares(2)
+    quad = mesh.quad8.copy()
+    extra = len(mesh.x)
+    quad[0, 5] = extra
+    cells = Cells(np.append(mesh.x, 0.5), np.append(mesh.y, 0.25), {"quad8": quad})
+    with pytest.raises(fem.MeshError, match="share the corners of an edge but not its mid-side node"):
+        split(cells)
