@@ -5,10 +5,12 @@ from dataclasses import replace
 import fem_core as fem
 import numpy as np
 import pytest
+from fem_core.io.checks import sides_between
 from fem_core.mesh import quad8 as q8
 from fem_core.mesh.cells import Cells, as_mesh
 from fem_core.mesh.geometry import det_jacobian, edge_lengths, validate_mesh
 from fem_core.mesh.mesh import Boundary, Mesh
+from fem_core.mesh.repair import compact
 from fem_core.mesh.splitting import refine, split
 from meshes import squares
 
@@ -28,24 +30,27 @@ def lengths(mesh: Mesh) -> dict[str, float]:
     return {name: float(edge_lengths(mesh, one.edges).sum()) for name, one in mesh.boundaries.items()}
 
 
-def corners_of(mesh: Mesh, kind: str, *, curved: bool = False) -> Cells:
+def of_kind(mesh: Mesh, kind: str) -> Cells:
     """The cells of another kind at the corners of `mesh`: triangles are halves of its quadrilaterals."""
     quad = mesh.quad8
     x, y = mesh.x, mesh.y
-    lines = {name: (one.edges if curved else one.edges[:, [0, 2]],) for name, one in mesh.boundaries.items()}
-    if kind == "quad4":
-        return Cells(x, y, {"quad4": quad[:, :4]}, lines)
     centre = len(x) + np.arange(len(quad))
     at = q8.shape(0.0, 0.0)
     x, y = np.append(x, x[quad] @ at), np.append(y, y[quad] @ at)
-    if kind == "quad9":
-        return Cells(x, y, {"quad9": np.column_stack([quad, centre])}, lines)
-    if kind == "triangle6":  # the diagonal's middle is that of the quadrilateral
-        a, b, c, d, ab, bc, cd, da = quad.T
-        halves = [np.stack([a, b, c, ab, bc, centre], axis=1), np.stack([a, c, d, centre, cd, da], axis=1)]
-        return Cells(x, y, {"triangle6": np.concatenate(halves)}, lines)
-    halves = [quad[:, [0, 1, 2]], quad[:, [0, 2, 3]]]
-    return Cells(x, y, {"triangle3": np.concatenate(halves)}, lines)
+    a, b, c, d, ab, bc, cd, da = quad.T
+    blocks = {
+        "quad4": [quad[:, :4]],
+        "quad9": [np.column_stack([quad, centre])],
+        "triangle3": [quad[:, [0, 1, 2]], quad[:, [0, 2, 3]]],  # the diagonal's middle is that of the quadrilateral
+        "triangle6": [np.stack([a, b, c, ab, bc, centre], axis=1), np.stack([a, c, d, centre, cd, da], axis=1)],
+    }
+    cells = Cells(x, y, {kind: np.concatenate(blocks[kind])})
+    boundaries = {}
+    for name, one in mesh.boundaries.items():
+        edges, fits = sides_between(one.edges[:, [0, 2]], cells.outline)
+        assert fits.all()
+        boundaries[name] = Boundary.from_edges(edges)
+    return replace(cells, boundaries=boundaries)
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -74,8 +79,8 @@ def test_the_solution_converges_under_refinement():
 @pytest.mark.parametrize("name", SHAPES)
 def test_every_kind_becomes_a_mesh(name, kind):
     mesh = SHAPES[name]
-    cells = corners_of(mesh, kind, curved=kind in ("quad9", "triangle6"))
-    found = validate_mesh(split(cells) if cells.has_triangles else as_mesh(cells))
+    cells = of_kind(mesh, kind)
+    found = validate_mesh(split(cells) if cells.has_triangles else compact(as_mesh(cells)))
     if kind == "quad9":
         assert np.array_equal(found.quad8, mesh.quad8)
         assert np.array_equal(found.x, mesh.x)
@@ -93,12 +98,11 @@ def test_every_kind_becomes_a_mesh(name, kind):
 def test_quadrilaterals_of_different_kinds_share_the_nodes_between_them():
     mesh = SHAPES["y-tube"]
     half = mesh.n_elements // 2
-    lines = {name: (one.edges,) for name, one in mesh.boundaries.items()}
     curved = np.isin(mesh.quad8, np.concatenate([one.edges.ravel() for one in mesh.boundaries.values()])).any(axis=1)
-    order = np.argsort(~curved, kind="stable")
-    quads = mesh.quad8[order]
+    quads = mesh.quad8[np.argsort(~curved, kind="stable")]
     eight = max(half, int(curved.sum()))
-    found = validate_mesh(as_mesh(Cells(mesh.x, mesh.y, {"quad8": quads[:eight], "quad4": quads[eight:, :4]}, lines)))
+    blocks = {"quad8": quads[:eight], "quad4": quads[eight:, :4]}
+    found = validate_mesh(compact(as_mesh(Cells(mesh.x, mesh.y, blocks, mesh.boundaries))))
     assert found.n_nodes == mesh.n_nodes
     assert area(found) == pytest.approx(area(mesh), rel=1e-12)
 
@@ -114,9 +118,9 @@ def test_a_node_set_keeps_its_edges():
 
 def test_lines_that_are_no_edges_are_refused():
     mesh = squares(2)
-    cells = Cells(mesh.x, mesh.y, {"quad4": mesh.quad8[:, :4]}, {"cut": (mesh.quad8[:1, [0, 2]],)})
-    with pytest.raises(fem.MeshError, match="boundary 'cut' has 1 line that no element has as an edge"):
-        as_mesh(cells)
+    cut = Boundary.from_edges(mesh.quad8[:1, [0, 5, 2]])
+    with pytest.raises(fem.MeshError, match="boundary 'cut' has 1 edge that no element has"):
+        refine(replace(mesh, boundaries={"cut": cut}))
 
 
 def test_torn_edges_are_refused():

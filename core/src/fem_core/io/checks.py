@@ -2,6 +2,7 @@
 
 import codecs
 import importlib.util
+import shlex
 import warnings
 from collections.abc import Iterable, Sequence
 from itertools import islice
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fem_core.errors import MeshError
+from fem_core.mesh.cells import Cells, as_mesh
 from fem_core.mesh.geometry import find_edges
 from fem_core.mesh.mesh import SAME_PLACE, Mesh
 from fem_core.mesh.quad8 import EDGES
@@ -177,6 +179,17 @@ def as_elements_have(edges: Array, quad8: Array) -> Array:
     turned: Array = edges.copy()
     turned[found] = known[place[found]]
     return turned
+
+
+def solvable(path: Path, cells: Cells, way_out: str = "") -> Mesh:
+    """The mesh of cells that are all 8-node quadrilaterals. Raises MeshError for others, naming the ways out."""
+    if cells.others:
+        file, quads = shlex.quote(str(path)), shlex.quote(f"{path.stem}-quads.h5")
+        raise MeshError(
+            f"{path}: {cells.others}, but only 8-node quadrilaterals are solved; convert the mesh: fem convert {file} "
+            f"-o {quads}" + (f"; or {way_out}" if way_out else "")
+        )
+    return as_mesh(cells)
 
 
 def sides_between(ends: Array, quad8: Array) -> tuple[Array, Array]:

@@ -1,8 +1,9 @@
 """Gmsh meshes (.msh, formats 2.2 and 4.1, text and binary); physical groups become boundaries.
 
-8-node quadrilaterals (type 16) are the elements. Lines in physical groups are the edges of boundaries: those of
-3 nodes (type 8), or of 2 (type 1) where they are the ends of a side of an element; points in physical groups are
-further nodes. Points and lines in no group are left aside. Everything else is refused.
+8-node quadrilaterals (type 16) are the elements; other quadrilaterals and triangles can be converted. Lines in
+physical groups are the edges of boundaries: those of 3 nodes (type 8), or of 2 (type 1) where they are the ends of a
+side of an element; points in physical groups are further nodes. Points and lines in no group are left aside.
+Everything else is refused.
 """
 
 import warnings
@@ -11,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from fem_core.errors import MeshError
-from fem_core.io.checks import as_elements_have, check_names, check_plane, left_aside, sides_between
-from fem_core.io.msh_sections import LINE_2, LINE_3, POINT, QUAD, WAY_OUT, Sections
+from fem_core.io.checks import as_elements_have, check_names, check_plane, left_aside, sides_between, solvable
+from fem_core.io.msh_sections import AREAS, LINE_2, LINE_3, POINT, QUAD, WAY_OUT, Sections
+from fem_core.mesh.cells import Cells
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.support.wording import count, verb
 from fem_core.types import Array
@@ -20,30 +22,44 @@ from fem_core.types import Array
 
 def read(path: Path) -> Mesh:
     """The mesh in a file of gmsh's. Raises MeshError naming the file and what was found."""
+    return solvable(path, read_cells(path), WAY_OUT)
+
+
+def read_cells(path: Path) -> Cells:
+    """The cells in a file of gmsh's, of any kind that can be converted. Raises MeshError as `read`."""
     with path.open("rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # what NumPy gives before 2.3 where the text isn't a number
         sections = Sections(file, path)
         sections.read()
-    return _mesh(sections)
+    return _cells(sections)
 
 
-def _mesh(file: Sections) -> Mesh:
-    """The mesh of what was found."""
-    quads = [np.concatenate(nodes) for (kind, _), nodes in file.found.items() if kind == QUAD]
-    if not quads:
+def _cells(file: Sections) -> Cells:
+    """The cells of what was found."""
+    found: dict[str, list[Array]] = {}
+    for (kind, _), parts in file.found.items():
+        if kind in AREAS:
+            found.setdefault(AREAS[kind], []).append(np.concatenate(parts))
+    if not found:
         raise MeshError(f"{file.path}: there are no 8-node quadrilaterals{_why_no_quads(file)}")
-    quad8 = np.concatenate(quads)
-    if len(quads) > 1:  # format 2.2 repeats an element for each physical group that it is in
-        quad8 = quad8[np.sort(np.unique(quad8, axis=0, return_index=True)[1])]
-    notes = check_plane(file.path, file.points, file.tags, quad8)
-    boundaries, lost = _boundaries(file, quad8)
-    x, y = file.points[:, 0], file.points[:, 1]
+    blocks = {kind: _once(parts) for kind, parts in found.items()}
+    cells = Cells(file.points[:, 0], file.points[:, 1], blocks, source=file.path.name)
+    notes = check_plane(file.path, file.points, file.tags, cells.used_nodes)
+    boundaries, lost = _boundaries(file, cells.outline)
     points, lines = (
         sum(len(part) for (kind, tag), parts in file.found.items() if kind in kinds and not tag for part in parts)
         for kinds in ((POINT,), (LINE_2, LINE_3))
     )
     notes = (*notes, *left_aside(points, lines, "in no physical group"), *file.notes)
-    return Mesh(x, y, quad8, boundaries, file.path.name, tuple(file.warnings), notes, lost)
+    return cells.having(boundaries=boundaries, warnings=tuple(file.warnings), notes=notes, lost=lost)
+
+
+def _once(parts: list[Array]) -> Array:
+    """Elements, each once: format 2.2 repeats an element for each physical group that it is in."""
+    if len(parts) == 1:
+        return parts[0]
+    nodes = np.concatenate(parts)
+    return nodes[np.sort(np.unique(nodes, axis=0, return_index=True)[1])]
 
 
 def _why_no_quads(file: Sections) -> str:
@@ -63,7 +79,7 @@ def _boundaries(file: Sections, quad8: Array) -> tuple[dict[str, Boundary], dict
     nodes: dict[str, list[Array]] = {}
     lost: dict[str, str] = {}
     for (kind, tag), parts in file.found.items():
-        if not tag or kind == QUAD:
+        if not tag or kind in AREAS:
             continue
         found = np.concatenate(parts)
         if kind == POINT:

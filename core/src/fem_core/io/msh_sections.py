@@ -12,18 +12,15 @@ import numpy as np
 
 from fem_core.errors import MeshError
 from fem_core.io.checks import node_labels, numbers, positions, without_bom
+from fem_core.mesh.cells import KINDS
 from fem_core.support import wording
 from fem_core.types import Array
 
 POINT, LINE_2, LINE_3, QUAD = 15, 1, 8, 16
-_NODES = {POINT: 1, LINE_2: 2, LINE_3: 3, QUAD: 8}
-_REFUSED = {
-    2: "3-node triangles",
-    3: "4-node quadrilaterals",
-    9: "6-node triangles",
-    10: "9-node quadrilaterals",
-    **dict.fromkeys((4, 5, 6, 7, 11, 12, 13, 14, 17, 18, 19), "volumes"),
-}
+#: Types of elements with an area, by the kinds of `fem_core.mesh.cells`; their nodes have the same order.
+AREAS = {2: "triangle3", 3: "quad4", 9: "triangle6", 10: "quad9", QUAD: "quad8"}
+_NODES = {POINT: 1, LINE_2: 2, LINE_3: 3, **{kind: KINDS[name].nodes for kind, name in AREAS.items()}}
+_VOLUMES = {4, 5, 6, 7, 11, 12, 13, 14, 17, 18, 19}
 WAY_OUT = (
     "before meshing, set Mesh.ElementOrder=2, Mesh.SecondOrderIncomplete=1 and Mesh.RecombineAll=1, "
     "and Mesh.SubdivisionAlgorithm=1 if triangles remain"
@@ -224,10 +221,10 @@ class Sections:
             (n,) = self.ints("u", 1)
             width = 1 + _NODES[self.known(kind)]
             rows = self.take("u", n * width).reshape(n, width)
-            if kind == QUAD and not self.partitions.take_entity(dimension, entity):
+            if kind in AREAS and not self.partitions.take_entity(dimension, entity):
                 continue
             nodes = positions(self.path, self.tags, rows[:, 1:])
-            groups = self.groups.get((dimension, entity), []) if kind != QUAD else []
+            groups = self.groups.get((dimension, entity), []) if kind not in AREAS else []
             for tag in groups or [0]:
                 self.found.setdefault((kind, abs(tag)), []).append(nodes)
 
@@ -250,7 +247,7 @@ class Sections:
         while left:
             for kind, tags, nodes in self.rows_binary(left) if self.binary else self.rows_text(min(left, _LINES)):
                 left -= len(nodes)
-                if kind == QUAD and tags.shape[1] > 3:
+                if kind in AREAS and tags.shape[1] > 3:
                     self.partitions.take_tags(tags[:, 3:])
                 group = np.abs(tags[:, 0]) if tags.shape[1] else np.zeros(len(nodes), dtype=np.int64)
                 for tag in np.unique(group):
@@ -303,10 +300,11 @@ class Sections:
 
     def known(self, kind: int) -> int:
         if kind not in _NODES:
-            what = _REFUSED.get(kind, "elements")
-            way_out = "mesh in two dimensions (gmsh -2)" if what == "volumes" else WAY_OUT
+            is_volume = kind in _VOLUMES
+            way_out = "mesh in two dimensions (gmsh -2)" if is_volume else WAY_OUT
             raise MeshError(
-                f"{self.path}: {what} (gmsh type {kind}), but only 8-node quadrilaterals are solved: {way_out}"
+                f"{self.path}: {'volumes' if is_volume else 'elements'} (gmsh type {kind}), but only 8-node "
+                f"quadrilaterals are solved: {way_out}"
             )
         return kind
 

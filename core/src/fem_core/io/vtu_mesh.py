@@ -13,9 +13,18 @@ import numpy as np
 
 from fem_core.errors import MeshError
 from fem_core.io import vtk
-from fem_core.io.checks import as_elements_have, check_names, check_plane, left_aside, result_warning, sides_between
+from fem_core.io.checks import (
+    as_elements_have,
+    check_names,
+    check_plane,
+    left_aside,
+    result_warning,
+    sides_between,
+    solvable,
+)
 from fem_core.io.vtu import BOUNDARY, SLITS, edges_of_sides, nodes_of_boundaries, slits, write_grid
 from fem_core.io.vtu_grid import Grid, is_whole
+from fem_core.mesh.cells import KINDS, Cells
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.support.wording import count, verb
 from fem_core.types import Array
@@ -23,11 +32,10 @@ from fem_core.types import Array
 _VERTEX, _LINE, _EDGE, _QUAD = 1, 3, 21, 23
 #: Points and lines of any number of nodes, which can't be sides of elements.
 _OTHER_POINTS, _OTHER_LINES = (2,), (4, 35, 68)
+#: Types of cells with an area, by the kinds of `fem_core.mesh.cells`; their nodes have the same order.
+_AREAS = {_QUAD: "quad8", 9: "quad4", 28: "quad9", 5: "triangle3", 22: "triangle6"}
 _REFUSED = {
-    5: "triangles",
-    9: "4-node quadrilaterals",
-    22: "6-node triangles",
-    28: "9-node quadrilaterals",
+    7: "polygons",
     70: "Lagrange quadrilaterals",
     **dict.fromkeys((10, 11, 12, 13, 14, 24, 25, 26, 27, 29, 71, 72, 73), "volumes"),
 }
@@ -45,11 +53,16 @@ _Found = tuple[dict[str, Boundary], dict[str, str]]
 
 def read(path: Path) -> Mesh:
     """The mesh in a VTU file: text, base64, or appended; zlib and lzma. Raises MeshError naming the file."""
+    return solvable(path, read_cells(path))
+
+
+def read_cells(path: Path) -> Cells:
+    """The cells in a VTU file, of any kind that can be converted. Raises MeshError as `read`."""
     grid = Grid(path, _wanted)
     n = grid.count("NumberOfPoints")
     points = grid.array("Points", "", 3 * n).reshape(n, 3)
-    cells = _Cells(grid, n)
-    notes = check_plane(path, points, np.arange(n), cells.quad8)
+    cells = _Cells(grid, points)
+    notes = check_plane(path, points, np.arange(n), cells.areas.used_nodes)
     _refuse_ghosts(grid, cells)
     is_marked = any(name.startswith(BOUNDARY) for _, name in grid.arrays)
     boundaries, lost = (_marked if is_marked else _tagged)(grid, cells)
@@ -58,7 +71,7 @@ def read(path: Path) -> Mesh:
     is_result = {("PointData", "u"), ("CellData", "velocity")} <= set(grid.arrays)
     warnings = (result_warning(path),) if is_result else ()
     slits = ("FieldData", SLITS) in grid.arrays
-    return Mesh(points[:, 0], points[:, 1], cells.quad8, boundaries, path.name, warnings, notes, lost, slits=slits)
+    return cells.areas.having(boundaries=boundaries, warnings=warnings, notes=notes, lost=lost, slits=slits)
 
 
 def _wanted(section: str, name: str, attributes: dict[str, str]) -> bool:
@@ -71,13 +84,14 @@ class _Cells:
     Attributes
     ----------
     total : number of all cells
-    quad8 : nodes of the elements (n, 8); quads_at is where they stand among all cells (n,)
+    areas : the cells with an area; outline is that of them (n, 8), areas_at where they stand among all cells (n,)
     edges : lines as sides of elements (n, 3); is_side is False for those that are none (n,); lines_at
     points : nodes of vertices (n,), -1 for those of several nodes; points_at
     used : whether a boundary has the cell (total,)
     """
 
-    def __init__(self, grid: Grid, n: int) -> None:
+    def __init__(self, grid: Grid, points: Array) -> None:
+        n = len(points)
         m = self.total = grid.count("NumberOfCells")
         types = grid.array("Cells", "types", m)
         ends = np.concatenate([[0], grid.array("Cells", "offsets", m).astype(np.int64)])
@@ -87,7 +101,7 @@ class _Cells:
         nodes = grid.array("Cells", "connectivity", int(ends[-1]))
         if len(nodes) and not 0 <= nodes.min() <= nodes.max() < n:
             raise MeshError(f"{grid.path}: cells refer to points outside 0…{n - 1} (found {nodes.min()}…{nodes.max()})")
-        known = {_VERTEX, _LINE, _EDGE, _QUAD, *_OTHER_POINTS, *_OTHER_LINES}
+        known = {_VERTEX, _LINE, _EDGE, *_AREAS, *_OTHER_POINTS, *_OTHER_LINES}
         if unknown := set(np.unique(types).tolist()) - known:
             what = _REFUSED.get(min(unknown), "cells")
             raise MeshError(
@@ -103,11 +117,16 @@ class _Cells:
                 )
             return chosen, nodes[ends[chosen][:, None] + np.arange(width)].astype(np.int64)
 
-        self.quads_at, self.quad8 = cells(_QUAD, 8)
+        areas = {name: cells(kind, KINDS[name].nodes) for kind, name in _AREAS.items()}
+        there = {name: (at, found) for name, (at, found) in areas.items() if len(at) or name == "quad8"}
+        self.areas_at = np.concatenate([at for at, _ in there.values()])
+        blocks = {name: found for name, (_, found) in there.items()}
+        self.areas = Cells(points[:, 0], points[:, 1], blocks, source=grid.path.name)
+        self.outline = self.areas.outline
         edges_at, edges = cells(_EDGE, 3)
-        edges = as_elements_have(edges[:, [0, 2, 1]], self.quad8)
+        edges = as_elements_have(edges[:, [0, 2, 1]], self.outline)
         straight_at, straight = cells(_LINE, 2)
-        sides, fits = sides_between(straight, self.quad8)
+        sides, fits = sides_between(straight, self.outline)
         others_at = np.flatnonzero(np.isin(types, _OTHER_LINES))
         self.lines_at = np.concatenate([edges_at, straight_at, others_at])
         self.edges = np.concatenate([edges, sides, np.zeros((len(others_at), 3), dtype=np.int64)])
@@ -128,7 +147,7 @@ class _Cells:
 
 def _refuse_ghosts(grid: Grid, cells: _Cells) -> None:
     for name in set(_GHOSTS).intersection(grid.numbers("CellData")):
-        marks = grid.array("CellData", name, cells.total)[cells.quads_at]
+        marks = grid.array("CellData", name, cells.total)[cells.areas_at]
         if ghosts := int(np.count_nonzero(marks.astype(np.int64) & _GHOSTS[name])):
             raise MeshError(
                 f"{grid.path}: {count(ghosts, 'cell')} {verb(ghosts, 'are')} hidden, or a copy of another piece's "
@@ -149,7 +168,7 @@ def _marked(grid: Grid, cells: _Cells) -> _Found:
             if why := cells.lack(chosen):
                 lost[name] = why
                 continue
-            sides = edges_of_sides(grid.path, array, marks[cells.quads_at], cells.quad8)
+            sides = edges_of_sides(grid.path, array, marks[cells.areas_at], cells.outline)
             own = np.concatenate([cells.edges[chosen], sides])
         if ("PointData", array) in grid.arrays:
             further = np.flatnonzero(grid.array("PointData", array, grid.count("NumberOfPoints")))

@@ -149,7 +149,7 @@ def _joined(mesh: Mesh, done: list[str], pairs: Ints) -> Mesh:
                 lost[name] = "it lies inside the mesh, where nodes were merged"
                 continue
         boundaries[name] = Boundary(edges[~inside], nodes)
-    return _compact(replace(joined, boundaries=boundaries, lost=lost))
+    return compact(replace(joined, boundaries=boundaries, lost=lost))
 
 
 def _without_duplicates(mesh: Mesh, done: list[str]) -> Mesh:
@@ -188,10 +188,10 @@ def _without_orphans(mesh: Mesh, done: list[str]) -> Mesh:
         return mesh
     n = len(mesh.orphan_nodes)
     done.append(f"removed {count(n, 'node')} that {verb(n, 'belong')} to no element")
-    return _compact(mesh)
+    return compact(mesh)
 
 
-def _compact(mesh: Mesh) -> Mesh:
+def compact(mesh: Mesh) -> Mesh:
     """The mesh without its orphan nodes; the others keep their order."""
     used = mesh.used_nodes
     number = np.full(mesh.n_nodes, -1, dtype=np.int32)

@@ -6,9 +6,12 @@ is in the serendipity space, and so is the map of each quarter. A curved triangl
 
 import numpy as np
 
+from fem_core.errors import MeshError
 from fem_core.mesh import quad8 as q8
-from fem_core.mesh.cells import KINDS, Cells, boundary_edges, compact
+from fem_core.mesh.cells import KINDS, Cells
 from fem_core.mesh.mesh import Boundary, Mesh
+from fem_core.mesh.repair import compact
+from fem_core.support.wording import count
 from fem_core.types import Array, Floats
 
 #: The quadratic edge (a, mid, b) at a quarter of its length from a.
@@ -96,17 +99,22 @@ def split(cells: Cells) -> Mesh:
                 )
             )
     boundaries = {}
-    for name in dict.fromkeys([*cells.lines, *cells.points]):
-        own = boundary_edges(cells, name)
-        halves = _halved(own, edges.find(own[:, [0, 2]]), edges.ends, quarter)
+    for name, boundary in cells.boundaries.items():
+        place = edges.find(boundary.edges)
+        if len(lost := boundary.edges[place < 0]):
+            raise MeshError(
+                f"{cells.source}: boundary {name!r} has {count(len(lost), 'edge')} that no element has, such as "
+                f"{tuple(lost[0].tolist())}"
+            )
+        halves = _halved(boundary.edges, place, edges.ends, quarter)
         among = np.zeros(total, dtype=bool)
-        among[cells.points.get(name, [])] = True
+        among[boundary.nodes] = True
         among[quarter[among[along].all(axis=1)]] = True  # a set of nodes keeps whole edges
         boundaries[name] = Boundary(halves, np.concatenate([halves.ravel(), np.flatnonzero(among)]))
     return compact(
         Mesh(
             np.concatenate(x), np.concatenate(y), np.concatenate(quads), boundaries, cells.source,
-            cells.warnings, cells.notes, cells.lost,
+            cells.warnings, cells.notes, cells.lost, slits=cells.slits,
         )
     )  # fmt: skip
 
