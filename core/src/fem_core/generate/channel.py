@@ -73,8 +73,7 @@ def channel(
 
 def _least(turns: Floats) -> Ints:
     """The least numbers of elements for these turns."""
-    counts: Ints = np.maximum(1, np.ceil(turns / _WIDEST - 1e-9)).astype(np.int32)
-    return counts
+    return np.asarray(np.maximum(1, np.ceil(turns / _WIDEST - 1e-9)), np.int32)
 
 
 def _apart(at: Floats, join: float) -> list[int]:
@@ -89,8 +88,7 @@ def _apart(at: Floats, join: float) -> list[int]:
 def _whole(at: Floats, least: Ints) -> Ints:
     """`at` in whole numbers, `least` of them (cumulative) at least in each piece."""
     spare = np.rint(at).astype(np.int32) - least
-    knots: Ints = np.minimum(np.maximum.accumulate(spare), spare[-1]) + least
-    return knots
+    return np.asarray(np.minimum(np.maximum.accumulate(spare), spare[-1]) + least)
 
 
 def along_path(source: str, path: Path, width: float, nodes: int | None, across: int | None, grading: float) -> Mesh:

@@ -54,12 +54,7 @@ def cylinder(
     ] = 0.0,
     upstream: Annotated[
         float,
-        Length(
-            "Distance from the inlet to the axis of the cylinder",
-            limits=_lengths,
-            why=_WHY,
-            told=": 0.25 height + 0.5 diameter to 10,000 heights",
-        ),
+        Length("Distance from the inlet to the axis of the cylinder", limits=_lengths, why=_WHY, told=f": {_WHY}"),
     ] = 4.0,
     downstream: Annotated[
         float,

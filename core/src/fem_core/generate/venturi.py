@@ -28,8 +28,7 @@ def venturi(
         float, Length("Length of the straight throat", 0.01, 10_000, "throat", told=": 0.01 to 10,000 times its width")
     ] = 0.5,
     convergence: Annotated[
-        float,
-        Angle("Angle between each wall and the axis before the throat", 0.02, 1),
+        float, Angle("Angle between each wall and the axis before the throat", 0.02, 1)
     ] = math.radians(10.5),
     divergence: Annotated[
         float, Angle("Angle between each wall and the axis after the throat", 0.02, 1)

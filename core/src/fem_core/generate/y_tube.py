@@ -47,9 +47,8 @@ def y_tube(
           stem, lower  ╱ arm, outer
         ─────────────B╱   ╱
     """
-    name = "y-tube"
     shape = _Shape(stem_width, arm_width, stem_length, arm_length, spread, angle, crotch)
-    wanted = wanted_size(name, nodes, nw=nw, ns=ns, na=na)
+    wanted = wanted_size("y-tube", nodes, nw=nw, ns=ns, na=na)
     return shape.mesh(*(wanted if isinstance(wanted, tuple) else shape.counts(wanted)))
 
 

@@ -88,11 +88,12 @@ class Registry:
         origin = " and ".join(sorted({_distribution(point) for point in points})) or "registered in this process"
         if name in _disabled():
             return Listing(name, State.DISABLED, "switched off by FEM_DISABLE", origin)
-        if registered:
-            return judge(name, registered, origin)
         if len(points) > 1:
             return Listing(name, State.CONFLICT, f"{origin} both provide this backend; uninstall one of them", origin)
-        return _load(points[0], origin)
+        try:
+            return judge(name, registered or points[0].load(), origin)
+        except (Exception, SystemExit) as error:
+            return Listing(name, State.FAILED, _text(error), origin)
 
     def _names(self) -> set[str]:
         return {point.name for point in _entry_points(BACKENDS)} | set(self._registered)
@@ -190,14 +191,6 @@ def _distribution(point: metadata.EntryPoint) -> str:
 
 def _text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-
-
-def _load(point: metadata.EntryPoint, origin: str) -> Listing:
-    try:
-        info = point.load()
-    except (Exception, SystemExit) as error:
-        return Listing(point.name, State.FAILED, _text(error), origin)
-    return judge(point.name, info, origin)
 
 
 def judge(name: str, info: object, origin: str) -> Listing:

@@ -165,9 +165,14 @@ def todo(listing: Listing) -> str | None:
         return None
 
 
+def tunable(listing: Listing) -> bool:
+    """Whether a backend has options that `fem tune` may choose."""
+    return bool(listing.info and any(option.candidates for option in listing.info.options))
+
+
 def tuning_of(listing: Listing) -> "Tuned | None":
     """What `fem tune` found for a backend on this machine, if anything."""
-    if listing.info is None or not any(option.candidates for option in listing.info.options):
+    if not tunable(listing):
         return None
     from fem_core.run.tuned_options import load
 

@@ -4,6 +4,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -48,20 +49,13 @@ class Opened:
 
 @dataclass
 class Account:
-    """What has been done and said in a run, or in one attempt at its stages."""
+    """What a run has done so far, and its warnings and notes."""
 
     providers: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     host_copies: int = 0
-
-    def add(self, other: "Account") -> None:
-        self.providers |= other.providers
-        self.seconds |= other.seconds
-        self.warnings += other.warnings
-        self.notes += other.notes
-        self.host_copies += other.host_copies
 
 
 class Run:
@@ -95,13 +89,13 @@ class Run:
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Stages that may have to be done again: what is said in the block counts only if it succeeds."""
-        before, self.account = self.account, Account()
+        """Forget what was done and said in the block if it fails: its stages may be done again."""
+        before = deepcopy(self.account)
         try:
             yield
-            before.add(self.account)
-        finally:
+        except BaseException:
             self.account = before
+            raise
 
     @contextmanager
     def stage(self, name: Stage, provider: str = "core") -> Iterator[None]:

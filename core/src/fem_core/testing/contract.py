@@ -38,8 +38,7 @@ def check_providers(target: Target) -> None:
     for info, _ in target.session.backends:
         for method in info.solver_methods or ("cg",):
             providers = target.session.solve(mesh, solver=method).report.providers
-            listed = [stage for stage in info.stages if len(target.session.backends) == 1]
-            for stage in listed:
+            for stage in info.stages if len(target.session.backends) == 1 else ():
                 assert providers[stage] == info.name, f"{stage} was done by {providers[stage]}"
 
 

@@ -17,10 +17,7 @@ from fem_core.support.wording import pip_install
 
 def _own() -> metadata.Distribution | None:
     """The distribution that this very module belongs to, not a stranger's of the same name."""
-    for one in _named_fem_core():
-        if one.version == fem_core.__version__:
-            return one
-    return None
+    return next((one for one in _named_fem_core() if one.version == fem_core.__version__), None)
 
 
 def _named_fem_core() -> list[metadata.Distribution]:
