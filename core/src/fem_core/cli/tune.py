@@ -146,7 +146,7 @@ def _find(one: Listing, meshes: "Sequence[Mesh]", repeats: int) -> "Tuning":
 
 
 def _plain(tuning: "Tuning") -> dict[str, Any]:
-    """As an object of `fem tune --json`; lists go by mesh, a first run on it and one that comes again."""
+    """As an object of `fem tune --json`; lists have two values per mesh: first run, run on a known pattern."""
     trials = [
         {
             "option": one.option,
@@ -196,7 +196,7 @@ def _print(name: str, tuning: "Tuning", sizes: Sequence[int]) -> None:
 
 
 def _filled(cells: list[str], width: int) -> list[str]:
-    """With blanks for the situations that were left out."""
+    """`cells`, with blanks for the situations that weren't timed."""
     return cells + [""] * (width - len(cells))
 
 

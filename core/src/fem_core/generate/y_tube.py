@@ -129,7 +129,7 @@ class _Shape:
         return s, np.zeros_like(s)
 
     def wall(self, s: Floats) -> Points:
-        """Across from the axis; in the last part, as long as the stem is wide, drawn towards T."""
+        """The stem's wall. Its points are opposite to those of the axis; in the last part they move towards T."""
         knot = max(0.5 * self.centre, self.centre - self.w)
         knots, values = np.array([0.0, knot, self.centre]), np.array([0.0, knot, self.outer_knots[0]])
         return self.outer.at(eased(s, knots, values, self.w / 2))

@@ -36,5 +36,5 @@ class LinearSolver(Protocol):
         ...
 
     def prepare(self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions) -> Prepared:
-        """Whatever depends on the matrix alone. Raises SolveError if the method can't take it."""
+        """Do the work that depends only on the matrix. Raises SolveError if the method can't take it."""
         ...

@@ -1,4 +1,4 @@
-"""A run: it has each stage done by its provider, announces and times it, and accepts only sound results."""
+"""A run: calls the provider of each stage, announces and times the stage, and checks the result."""
 
 import time
 import weakref
@@ -27,12 +27,12 @@ R = TypeVar("R")
 
 @dataclass
 class Opened:
-    """What the opening of a session took and said, for the reports of all its runs.
+    """The time and the notes of the opening of a session, for the reports of its runs.
 
     Parameters
     ----------
     notes, warnings : tuple of str
-        What `auto` chose, and what it passed over.
+        What `auto` chose, and what it skipped.
     distributions : tuple of str
         The distributions whose versions the reports list.
     seconds : dict of stage to seconds
@@ -80,7 +80,7 @@ class Run:
 
     @contextmanager
     def told(self) -> Iterator[None]:
-        """Tell the observers if the block fails, and in which stage."""
+        """Tell the observers if the block fails, with the stage."""
         try:
             yield
         except BaseException as error:
@@ -119,19 +119,19 @@ class Run:
                 self.observers.emit("fem_stage_complete", stage=name, provider=self.chain.name, duration=duration)
 
     def remark(self, text: str, *, warning: bool = False) -> None:
-        """What the provider of the current stage wants the user to read in the report."""
+        """Add a note or a warning of the current stage's provider to the report."""
         text = f"{self.account.providers.get(self.current, 'core')}: {text}"
         remarks = self.account.warnings if warning else self.account.notes
         if text not in remarks:
             remarks.append(text)
 
     def perform(self, stage: ComputeStage[R], mesh: Mesh, *, disposable: bool = False, **values: Any) -> R:
-        """The result of a compute stage, by whoever provides it: the host's kind, or a backend's own.
+        """Let the provider of a compute stage do it. The result has the host's type or one of the backend's own.
 
         Parameters
         ----------
         disposable : bool
-            Whether the next stage may overwrite the result: the caller wants it for nothing else.
+            Whether the next stage may overwrite the result, because the caller doesn't need it afterwards.
         **values
             The hook's other arguments: `problem`, `options`, and what an earlier stage returned.
         """
@@ -165,7 +165,7 @@ class Run:
         if type(host) is not made_in.result:
             raise self._wrong(made_in, f"its to_host() is a {type(host).__name__}")
         known = self._on_host.get(made_in.name)
-        if known is None or known() is not host:  # a value that keeps its copy may be asked for it again
+        if known is None or known() is not host:  # a device value may keep its copy and return it again
             self._check(host, made_in, mesh)
             self._on_host[made_in.name] = weakref.ref(host)
             self.account.host_copies += 1
@@ -178,14 +178,14 @@ class Run:
                 write_result(fields, Path(path))
 
     def go_on_without(self, error: DeviceError) -> None:
-        """Leave out the backend of a device that failed; raises the error where no fallback is allowed."""
+        """Leave out the backend whose device failed. Raises the error if fallback isn't allowed."""
         if error.provider is None or not self.chain.fallback:
             raise error
         self.without.add(error.provider)
         self.account.warnings.append(f"{error}; the run was repeated without this backend")
 
     def _hand_over(self, value: Any, made_in: ComputeStage[Any], taker: str, mesh: Mesh) -> Any:
-        """`value` as `taker` accepts it: its own kind as it is, everything else on the host."""
+        """`value` as `taker` accepts it: unchanged if `taker` made it, else on the host."""
         maker = self.account.providers.get(made_in.name)
         if maker == taker or (maker is None and taker != "core"):
             return value

@@ -1,4 +1,4 @@
-"""The GPUs of this machine, asked of the driver alone: no CUDA library is imported.
+"""The GPUs of this machine, as the driver reports them; no CUDA library is imported.
 
 The driver is asked in a process of its own (`python -m fem_core.support.gpus`), as a broken one may crash or hang.
 """

@@ -31,7 +31,7 @@ RunOnCase: TypeAlias = Callable[[Target, Case], None]
 
 
 class NotApplicable(Exception):
-    """Raised by a check that has nothing to look at in this backend; the text says why."""
+    """Raised by a check that doesn't apply to this backend; the text gives the reason."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class Check:
     ----------
     name, summary : str
     run : function of a Target
-        Raises AssertionError with what was found.
+        Raises AssertionError with the difference.
     stage : str or None
         The check is skipped for backends that don't provide this stage.
     deterministic : bool
-        Whether the outcome is the same every time, so that an expected failure must fail.
+        Whether the outcome is always the same; an expected failure must then fail.
     """
 
     name: str
