@@ -81,10 +81,8 @@ class Registry:
         registered = self._registered.get(name)
         points = [] if registered else [point for point in _entry_points(BACKENDS) if point.name == name]
         if not registered and not points:
-            known = ", ".join(sorted(self._names()))
-            raise BackendUnavailable(
-                f"there is no backend {name!r}; installed: {known}; plugins add others (see the README)"
-            )
+            known = f"installed: {', '.join(sorted(self._names()))}; plugins add others (see the README)"
+            raise BackendUnavailable(f"there is no backend {name!r}; {known}")
         origin = " and ".join(sorted({_distribution(point) for point in points})) or "registered in this process"
         if name in _disabled():
             return Listing(name, State.DISABLED, "switched off by FEM_DISABLE", origin)
