@@ -100,8 +100,8 @@ def main() -> None:
     try:
         fem.main(sys.argv[1:])
     except SystemExit as end:
-        gc.freeze()  # at the end the interpreter would go through all that was imported, several times
-        if any(thread.name == READER for thread in threading.enumerate()):  # nobody wants that mesh any more
+        gc.freeze()  # saves the garbage collections over all modules at the interpreter's end
+        if any(thread.name == READER for thread in threading.enumerate()):  # its mesh isn't needed any more
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(end.code if isinstance(end.code, int) else int(end.code is not None))

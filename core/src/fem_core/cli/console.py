@@ -24,8 +24,7 @@ class Settings:
 def settings() -> Settings:
     """The settings of the running command."""
     context = click.get_current_context(silent=True)
-    found = context.find_object(Settings) if context else None
-    return found or Settings()
+    return (context and context.find_object(Settings)) or Settings()
 
 
 def console(*, err: bool = False) -> "Console":

@@ -105,7 +105,7 @@ def _print_next(result: Path, folder: Path, method: str) -> None:
 
 
 def program() -> str:
-    """What to type to run this very `fem` again."""
+    """The command that runs this `fem` again."""
     started = sys.argv[0]
     if Path(started).parts[-2:] == ("fem_core", "__main__.py"):
         return f"{shlex.quote(sys.executable)} -m fem_core"

@@ -14,13 +14,13 @@ class Status(IntEnum):
     DONE = 0
     """Solved, or done."""
     FAILED = 1
-    """A check of `fem verify` failed, or something failed that nobody foresaw."""
+    """A check of `fem verify` failed, or an unexpected error occurred."""
     USAGE = 2
     """Bad input or usage, a file that can't be written, not enough memory."""
     BACKEND = 3
     """A backend is unavailable, failed or was lost."""
     NOT_CONVERGED = 4
-    """The solver stopped early; the result is written all the same, flagged."""
+    """The solver stopped early; the result is still written, and flagged."""
     CANCELLED = 130
     """Ctrl-C, or the run's token."""
 

@@ -4,7 +4,6 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -48,25 +47,18 @@ class Names(click.Group):
 class Fem(Names):
     """A group that ends with the exit statuses of `Status` and never lets a plugin break its help."""
 
-    def main(
-        self,
-        args: Sequence[str] | None = None,
-        prog_name: str | None = None,
-        complete_var: str | None = None,
-        standalone_mode: bool = True,
-        **extra: Any,
-    ) -> Any:
+    def main(self, args: Any = None, *, standalone_mode: bool = True, **extra: Any) -> Any:  # type: ignore[override]
         """Run and end the process: errors are one line on stderr, a traceback comes with --debug only."""
-        prog_name = prog_name or "fem"
+        extra["prog_name"] = extra.get("prog_name") or "fem"
         if not standalone_mode:
-            return super().main(args, prog_name, complete_var, False, **extra)
+            return super().main(args, standalone_mode=False, **extra)
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="replace")  # a ‖ in a message must not fail in an ASCII terminal
         settings = extra.setdefault("obj", Settings())
         with logging_to_stderr(settings):
             try:
-                status = super().main(args, prog_name, complete_var, False, **extra)
+                status = super().main(args, standalone_mode=False, **extra)
                 if sys.stdout is not None:
                     sys.stdout.flush()
             except SystemExit:

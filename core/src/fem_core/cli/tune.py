@@ -115,14 +115,16 @@ def tune(
 
 def _chosen(backends: Sequence[str]) -> list[Listing]:
     """The backends that are named, or all that are ready and have something to tune; refuses others by name."""
+    from fem_core.run.opening import tunable
+
     named = [REGISTRY.find(name) for name in dict.fromkeys(backends)]
     for one in named:
         if one.state is not State.READY:
             raise BackendUnavailable(f"backend {one.name!r} is {one.state}: {one.reason}")
-        if not _tunable(one):
-            others = ", ".join(other.name for other in REGISTRY.listings() if _tunable(other)) or "none"
+        if not tunable(one):
+            others = ", ".join(other.name for other in REGISTRY.listings() if tunable(other)) or "none"
             raise FemError(f"backend {one.name!r} has no option to tune; backends that have one: {others}")
-    chosen = named or [one for one in REGISTRY.listings() if one.state is State.READY and _tunable(one)]
+    chosen = named or [one for one in REGISTRY.listings() if one.state is State.READY and tunable(one)]
     if not chosen:
         raise FemError("no ready backend has an option to tune; `fem backends` lists the backends")
     return chosen
@@ -143,12 +145,8 @@ def _find(one: Listing, meshes: "Sequence[Mesh]", repeats: int) -> "Tuning":
         return find(one, meshes, repeats=repeats, on_round=on_round)
 
 
-def _tunable(one: Listing) -> bool:
-    return bool(one.info and any(option.candidates for option in one.info.options))
-
-
 def _plain(tuning: "Tuning") -> dict[str, Any]:
-    """As an object of `fem tune --json`; lists go by mesh, a first run on it and one that comes again."""
+    """As an object of `fem tune --json`; lists have two values per mesh: first run, run on a known pattern."""
     trials = [
         {
             "option": one.option,
@@ -198,7 +196,7 @@ def _print(name: str, tuning: "Tuning", sizes: Sequence[int]) -> None:
 
 
 def _filled(cells: list[str], width: int) -> list[str]:
-    """With blanks for the situations that were left out."""
+    """`cells`, with blanks for the situations that weren't timed."""
     return cells + [""] * (width - len(cells))
 
 

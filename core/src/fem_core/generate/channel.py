@@ -38,11 +38,11 @@ def channel(
     plane : (s, t) -> (x, y)
         s runs along the channel, t from 0 at the wall on the right to 1 at that on the left.
     ends : float64 (n_pieces + 1,)
-        The s at which smooth pieces begin and end: elements do too.
+        The s at which smooth pieces begin and end; elements begin and end there too.
     turns : float64 (n_pieces,)
         The angle by which the walls of each piece turn, in radians.
     size : s -> float64
-        How much of s is as long as the channel is wide.
+        The length along s that equals the width of the channel.
     nodes, across : int or None
         The number of nodes to aim at, or the number of elements across.
     grading : float
@@ -73,12 +73,11 @@ def channel(
 
 def _least(turns: Floats) -> Ints:
     """The least numbers of elements for these turns."""
-    counts: Ints = np.maximum(1, np.ceil(turns / _WIDEST - 1e-9)).astype(np.int32)
-    return counts
+    return np.asarray(np.maximum(1, np.ceil(turns / _WIDEST - 1e-9)), np.int32)
 
 
 def _apart(at: Floats, join: float) -> list[int]:
-    """Those of `at`, the numbers of elements up to the ends of pieces, that are `join` apart from each other."""
+    """Indices of the ends of pieces that are `join` elements apart; `at` counts the elements up to each end."""
     kept = [0]
     for k in range(1, len(at) - 1):
         if min(at[k] - at[kept[-1]], at[-1] - at[k]) >= join:
@@ -87,10 +86,9 @@ def _apart(at: Floats, join: float) -> list[int]:
 
 
 def _whole(at: Floats, least: Ints) -> Ints:
-    """`at` in whole numbers, `least` of them (cumulative) at least in each piece."""
+    """`at` in whole numbers, with at least as many in each piece as `least` (cumulative) has."""
     spare = np.rint(at).astype(np.int32) - least
-    knots: Ints = np.minimum(np.maximum.accumulate(spare), spare[-1]) + least
-    return knots
+    return np.asarray(np.minimum(np.maximum.accumulate(spare), spare[-1]) + least)
 
 
 def along_path(source: str, path: Path, width: float, nodes: int | None, across: int | None, grading: float) -> Mesh:

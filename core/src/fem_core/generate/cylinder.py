@@ -27,12 +27,12 @@ _WHY = "0.25 height + 0.5 diameter to 10,000 heights"
 
 
 def _lengths(given: Mapping[str, float]) -> tuple[float, float]:
-    """Of the channel before and after the cylinder's axis."""
+    """Limits of the lengths before and after the cylinder's axis."""
     return given["height"] / 4 + given["diameter"] / 2, 10_000 * given["height"]
 
 
 def _offsets(given: Mapping[str, float]) -> tuple[float, float]:
-    """Of the cylinder, either way."""
+    """Limits of the cylinder's offset."""
     most = min(given["height"] / 4, given["height"] / 2 - 0.75 * given["diameter"])
     return -most, most
 
@@ -54,12 +54,7 @@ def cylinder(
     ] = 0.0,
     upstream: Annotated[
         float,
-        Length(
-            "Distance from the inlet to the axis of the cylinder",
-            limits=_lengths,
-            why=_WHY,
-            told=": 0.25 height + 0.5 diameter to 10,000 heights",
-        ),
+        Length("Distance from the inlet to the axis of the cylinder", limits=_lengths, why=_WHY, told=f": {_WHY}"),
     ] = 4.0,
     downstream: Annotated[
         float,

@@ -1,8 +1,8 @@
-"""What the parameters of shapes are: their units, the values they accept, and how a mistake is told.
+"""What the parameters of shapes are: their units, the accepted values, and the messages for other values.
 
 A shape's function declares each of its parameters once, in the signature, as in
-`width: Annotated[float, Length("Distance between the walls")]`. `fem_core.generate.shape` checks by that and writes the
-docstring's section; `fem mesh` makes its options of it.
+`width: Annotated[float, Length("Distance between the walls")]`. `fem_core.generate.shape` checks the values by it and
+writes the docstring's section; `fem mesh` makes its options from it.
 """
 
 import math
@@ -52,17 +52,17 @@ class Number(Parameter):
     least, most : float, optional
         The limits.
     of : str, optional
-        The parameter of which the limits are multiples.
+        A parameter; the limits are multiples of it.
     limits : Limits, optional
-        Limits that follow from others in another way.
+        A function that computes the limits from other parameters.
     why : str, optional
         Where the limits come from, for errors.
     told : str, optional
-        What the help says of the limits, after the unit.
+        The help's text about the limits, after the unit.
     positive : bool
-        Whether a number that isn't positive is refused as such, before the limits are looked at.
+        Whether a number that isn't positive has a message of its own, before the limits are checked.
     or_zero : bool
-        Whether 0 is accepted beside what is within the limits.
+        Whether 0 is accepted too, outside of the limits.
     """
 
     least: float = 0.0
@@ -148,7 +148,7 @@ def elements(where: str, *others: str) -> Count:
 
 
 def grading_over(where: str) -> Number:
-    """How much larger elements are somewhere than somewhere else."""
+    """The ratio of the element sizes at two places."""
     return Number(f"Size of the elements {where}", 0.01, 100, told=", 0.01 to 100; 1 gives equal sizes")
 
 
@@ -156,7 +156,7 @@ def _nodes(unless: str) -> Count:
     return Count(f"Number of nodes to aim at ({DEFAULT_NODES:,} if {unless} given either), with near-square elements")
 
 
-#: Parameters of many shapes: the number of nodes, where there is the count `across` or are others, and two more.
+#: Parameters of many shapes: the number of nodes (for shapes with the count `across`, or with others), and more.
 NodesOrAcross: TypeAlias = Annotated[int | None, _nodes("across isn't")]
 NodesOrCounts: TypeAlias = Annotated[int | None, _nodes("no counts are")]
 AcrossChannel: TypeAlias = Annotated[int | None, elements("across the channel")]
@@ -180,7 +180,7 @@ def refuse(shape: str, name: str, value: object, accepted: str) -> MeshError:
 
 
 def _is(kind: type, value: object) -> bool:
-    """Whether `value` is such a number; True and False aren't."""
+    """Whether `value` is a number of this kind; True and False aren't."""
     return isinstance(value, kind) and not isinstance(value, bool)
 
 

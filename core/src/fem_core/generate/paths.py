@@ -51,7 +51,7 @@ class Path:
         return self.arc(radius, turn).line(straight).arc(radius, -turn)
 
     def _and(self, length: float, curvature: float) -> "Path":
-        """The path with one more piece; without it, if it has no length."""
+        """The path with one more piece, unless its length is 0."""
         pieces = (*self.pieces, (length, curvature)) if length > 0 else self.pieces
         return Path(self.x, self.y, self.heading, pieces)
 

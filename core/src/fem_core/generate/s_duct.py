@@ -15,13 +15,13 @@ from fem_core.types import Floats
 
 
 def _lengths(given: Mapping[str, float]) -> tuple[float, float]:
-    """Of the curved part."""
+    """Limits of the length of the curved part."""
     widest = max(given["inlet_width"], given["outlet_width"])
     return widest / 2, 1000 * widest
 
 
 def _offsets(given: Mapping[str, float]) -> tuple[float, float]:
-    """Of the outlet, either way."""
+    """Limits of the outlet's offset."""
     length, widest = given["length"], max(given["inlet_width"], given["outlet_width"])
     most = min(0.7 * length, 0.3 * length**2 / widest)
     return -most, most

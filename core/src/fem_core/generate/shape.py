@@ -1,4 +1,4 @@
-"""What makes a function a shape: its parameters are checked and explained as it declares them."""
+"""The decorator of shapes: checks and documents the parameters as the function declares them."""
 
 import inspect
 from collections.abc import Callable, Mapping

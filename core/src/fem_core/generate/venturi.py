@@ -12,7 +12,7 @@ from fem_core.mesh.mesh import Mesh
 
 
 def _radii(given: Mapping[str, float]) -> tuple[float, float]:
-    """Of the corners, up to those that leave no straight wall between them."""
+    """Limits of the corners' radius; the largest leaves no straight wall between two corners."""
     steepest = max(given["convergence"], given["divergence"])
     return 0.0, fullest((given["width"] - given["throat"]) / 2, steepest)
 
@@ -28,8 +28,7 @@ def venturi(
         float, Length("Length of the straight throat", 0.01, 10_000, "throat", told=": 0.01 to 10,000 times its width")
     ] = 0.5,
     convergence: Annotated[
-        float,
-        Angle("Angle between each wall and the axis before the throat", 0.02, 1),
+        float, Angle("Angle between each wall and the axis before the throat", 0.02, 1)
     ] = math.radians(10.5),
     divergence: Annotated[
         float, Angle("Angle between each wall and the axis after the throat", 0.02, 1)

@@ -47,9 +47,8 @@ def y_tube(
           stem, lower  ╱ arm, outer
         ─────────────B╱   ╱
     """
-    name = "y-tube"
     shape = _Shape(stem_width, arm_width, stem_length, arm_length, spread, angle, crotch)
-    wanted = wanted_size(name, nodes, nw=nw, ns=ns, na=na)
+    wanted = wanted_size("y-tube", nodes, nw=nw, ns=ns, na=na)
     return shape.mesh(*(wanted if isinstance(wanted, tuple) else shape.counts(wanted)))
 
 
@@ -130,7 +129,7 @@ class _Shape:
         return s, np.zeros_like(s)
 
     def wall(self, s: Floats) -> Points:
-        """Across from the axis; in the last part, as long as the stem is wide, drawn towards T."""
+        """The stem's wall. Its points are opposite to those of the axis; in the last part they move towards T."""
         knot = max(0.5 * self.centre, self.centre - self.w)
         knots, values = np.array([0.0, knot, self.centre]), np.array([0.0, knot, self.outer_knots[0]])
         return self.outer.at(eased(s, knots, values, self.w / 2))

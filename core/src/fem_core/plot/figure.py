@@ -178,7 +178,7 @@ class _Picture:
 
 
 def scale(values: Floats) -> tuple[float, float, str]:
-    """Ends of the colour scale of a field with a value per element, and which of them values lie beyond."""
+    """The ends of the colour scale of an element field, and which of them some values exceed."""
     finite = values[np.isfinite(values)]
     if not len(finite):
         return -1.0, 1.0, "neither"
@@ -187,7 +187,7 @@ def scale(values: Floats) -> tuple[float, float, str]:
     below = inner_low - low > 0.05 * (inner_high - inner_low)
     above = high - inner_high > 0.05 * (inner_high - inner_low)
     low, high = float(inner_low) if below else low, float(inner_high) if above else high
-    if high - low <= 1e-9 * max(abs(high), abs(low)):  # a constant field: no noise of the last digits
+    if high - low <= 1e-9 * max(abs(high), abs(low)):  # a constant field: rounding errors aren't shown
         spread = 1e-3 * max(abs(high), abs(low)) or 1.0
         return low - spread, high + spread, "neither"
     return low, high, {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[below, above]

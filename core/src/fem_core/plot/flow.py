@@ -44,7 +44,7 @@ class Streamlines:
             return []
         a, b = _ends(mesh, edges)
         width = float(np.hypot(*(b - a)[flux > 0].T).sum())
-        # An even number, so that none is on the line along which a symmetrical flow parts.
+        # An even number: no line is on the axis, where a symmetrical flow divides.
         number = 2 * int(np.clip(round(0.5 * width / (_APART * mesh.extent)), _LEAST // 2, _MOST // 2))
         total = np.cumsum(flux)
         at = (np.arange(number) + 0.5) / number * total[-1]
@@ -85,7 +85,7 @@ class Streamlines:
     def _from(self, starts: Floats, sign: int) -> list[Floats]:
         """Lines from points of the picture, all in pixels, to the boundary or where the flow stands: midpoint rule."""
         rows, columns = self._inside.shape
-        # A start is on the boundary itself, and so in no pixel of the mesh: a few steps are free.
+        # A start is on the boundary, so its pixel may be outside of the mesh: the first steps aren't checked.
         at, heading, going = starts.copy(), sign * self._direction(starts), np.arange(len(starts))
         steps = [starts]
         for step in range(8 * (rows + columns)):
@@ -127,7 +127,7 @@ def heads(lines: list[Floats], size: float) -> tuple[Floats, Floats]:
 
 
 def thinned(line: Floats, tolerance: float) -> Floats:
-    """A line without the points that it doesn't need to be right up to `tolerance`."""
+    """A line with as few points as an error of `tolerance` allows."""
     return np.asarray(line[kept(line, tolerance)])
 
 

@@ -24,7 +24,7 @@ from fem_core.types import Array, Floats
 if TYPE_CHECKING:
     from fem_core.tools.mesh_check import MeshCheck
 
-#: Colours of the boundaries everybody has; the others take those of _OTHERS in turn.
+#: Colours of the usual boundaries; other boundaries take the colours of _OTHERS in turn.
 _COLOURS: Mapping[str, str] = MappingProxyType({"inlet": "#1f5fd0", "outlet": "#00875a", "walls": "#222222"})
 _OTHERS = ("#8e24aa", "#b7791f", "#0097a7", "#c2185b", "#5d4037", "#607d8b")
 _BARE = "#ff00c8"  # edges in no boundary
@@ -172,7 +172,7 @@ def _draw_faulty_nodes(axis: Any, found: "MeshCheck") -> None:
 
 
 def _spread(found: "MeshCheck", size: float) -> Iterator[tuple[str, int, float, float, float]]:
-    """The worst elements by each measure, unless they are good, as far as there is room for what is written there."""
+    """The worst elements of each measure that aren't good and whose labels don't overlap."""
     taken = np.empty((0, 2))
     for measure in LIMITS:
         number = 0

@@ -19,7 +19,7 @@ def bezier(mesh: Mesh, edges: Ints) -> tuple[Floats, Floats]:
 
 
 def polylines(mesh: Mesh, edges: Ints, parts: int) -> Floats:
-    """Edges (…, 3) as lines of points, (…, parts + 1, 2), where curves are more than a picture can hold."""
+    """Edges (…, 3) as lines of points, (…, parts + 1, 2), for pictures with too many curves."""
     t = np.linspace(-1, 1, parts + 1)
     N = np.stack([0.5 * t * (t - 1), 1 - t**2, 0.5 * t * (t + 1)])
     return np.stack([mesh.x[edges] @ N, mesh.y[edges] @ N], axis=-1)
@@ -80,7 +80,7 @@ def chains(edges: Ints) -> list[list[int]]:
 
 
 def _thinned(path: Any, pixel: float) -> Any:
-    """`path` by straight lines, without the points between which it is straight up to `_FINE` of a pixel."""
+    """`path` as straight lines, with as few points as an error of `_FINE` pixels allows."""
     from matplotlib.path import Path
 
     tolerance = _FINE * pixel

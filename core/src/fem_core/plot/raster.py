@@ -52,7 +52,7 @@ class Triangles:
     def gradient(self, values: Floats) -> tuple[Floats, Floats]:
         """∂/∂x and ∂/∂y of a field with a value per node, at the points.
 
-        0 where an element is folded, as it may be beyond its Gauss points, a little.
+        0 where det J <= 0: outside of its Gauss points an element may be folded a little.
         """
         d_ξ, d_η = self._dN[:, 0].T, self._dN[:, 1].T
         x, y, u = (a[self._quad8] for a in (self._mesh.x, self._mesh.y, values))

@@ -19,7 +19,7 @@ from fem_core.types import Stage
 #: Version of the contract between core and backends; a backend states the one it was written for.
 API_VERSION = 1
 
-#: Options can't be called so: they are `open_backend`'s own.
+#: Names that an option can't have: they are parameters of `open_backend`.
 RESERVED = ("fallback", "tuned")
 
 

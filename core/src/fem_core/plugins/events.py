@@ -1,4 +1,4 @@
-"""Delivering events: to each observer by itself, throttled, and never at the run's expense."""
+"""Sends events to each observer separately, and limits the time that progress events take."""
 
 import time
 from collections.abc import Callable
@@ -9,9 +9,9 @@ from fem_core.plugins.hook_calls import Hooks
 from fem_core.plugins.hookspecs import EventHooks, hookimpl, names
 from fem_core.results import Report, to_json
 
-#: Progress is passed on to an observer at most this often, in seconds …
+#: The least time between two progress events of one kind to an observer, in seconds.
 _INTERVAL = 0.05
-#: … and to a slow one so rarely that it takes less than this part of the run.
+#: The largest part of the run's time that a slow observer of progress may take.
 _SHARE = 0.1
 
 _PROGRESS = ("fem_assembly_progress", "fem_solve_progress", "fem_derived_progress")
@@ -33,7 +33,7 @@ class Observers:
         self._due: dict[tuple[str, str], float] = {}
 
     def emit(self, hook: str, final: bool = True, **payload: Any) -> None:
-        """Call the observers of `hook`; progress that isn't `final` only those who are due."""
+        """Call the observers of `hook`; for progress that isn't `final`, only those whose waiting time is over."""
         throttled = hook in _PROGRESS
         for implementation in self._implementations[hook]:
             name = implementation.plugin_name

@@ -96,7 +96,10 @@ class Hooks:
                 if error is not raised:
                     raise
             if raised:
-                raise raised
+                try:
+                    raise raised
+                finally:
+                    del raised  # its traceback holds this frame, and with it the arguments
             return result
 
         return guarded

@@ -1,7 +1,7 @@
 """What is installed: backends (entry points `fem.backends`) and always-on plugins (`fem.plugins`).
 
-One per process. Nothing is imported before it is asked for, and nothing that is broken keeps anything
-else from working: every entry point ends in a state that the user can read.
+There is one registry per process. It imports a backend or a plugin only when it is needed. A broken one
+doesn't affect the others: every backend has a state, with a reason that the user can read.
 """
 
 import logging
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 BACKENDS, PLUGINS = "fem.backends", "fem.plugins"
 
-#: The core's own formats and solvers: a plugin like any other, but the first, and there whatever is installed.
+#: The core's own formats and solvers: a plugin that is always there and comes first.
 CORE_PLUGIN = "fem_core.backends.core_plugin"
 
 
@@ -72,7 +72,7 @@ class Registry:
     # backends
 
     def listings(self) -> list[Listing]:
-        """Every backend there is, whatever its state, the core's first, then by name."""
+        """All backends, in any state: those of the core first, then by name."""
         listings = [self.find(name) for name in self._names()]
         return sorted(listings, key=lambda one: (not one.distribution.startswith("fem-core "), one.name))
 
@@ -81,24 +81,23 @@ class Registry:
         registered = self._registered.get(name)
         points = [] if registered else [point for point in _entry_points(BACKENDS) if point.name == name]
         if not registered and not points:
-            known = ", ".join(sorted(self._names()))
-            raise BackendUnavailable(
-                f"there is no backend {name!r}; installed: {known}; plugins add others (see the README)"
-            )
+            known = f"installed: {', '.join(sorted(self._names()))}; plugins add others (see the README)"
+            raise BackendUnavailable(f"there is no backend {name!r}; {known}")
         origin = " and ".join(sorted({_distribution(point) for point in points})) or "registered in this process"
         if name in _disabled():
             return Listing(name, State.DISABLED, "switched off by FEM_DISABLE", origin)
-        if registered:
-            return judge(name, registered, origin)
         if len(points) > 1:
             return Listing(name, State.CONFLICT, f"{origin} both provide this backend; uninstall one of them", origin)
-        return _load(points[0], origin)
+        try:
+            return judge(name, registered or points[0].load(), origin)
+        except (Exception, SystemExit) as error:
+            return Listing(name, State.FAILED, _text(error), origin)
 
     def _names(self) -> set[str]:
         return {point.name for point in _entry_points(BACKENDS)} | set(self._registered)
 
     def register_backend(self, info: BackendInfo) -> None:
-        """Make a backend known in this process, without an entry point; takes the place of one of its name."""
+        """Make a backend known in this process, without an entry point; it replaces a backend of the same name."""
         self._registered[info.name] = info
 
     def create(self, listing: Listing, options: dict[str, Any]) -> tuple[BackendInfo, Backend]:
@@ -137,7 +136,7 @@ class Registry:
         """The always-on plugins that work, by name; those that don't are in `plugin_failures`."""
         with self._lock:
             if not self._plugins_loaded:
-                self._plugins_loaded = True  # also for a plugin that asks while it is imported
+                self._plugins_loaded = True  # set first: a plugin may ask for the plugins while it is imported
                 self.register_plugin(import_module(CORE_PLUGIN), CORE_PLUGIN)
                 for point in _entry_points(PLUGINS):
                     if point.name in _disabled():
@@ -153,7 +152,7 @@ class Registry:
         """What the core and then the always-on plugins add through an extension hook; one that fails is left out."""
         self.plugins()
         items: list[Any] = []
-        found = getattr(self._manager.hook, hook).get_hookimpls()  # whose marks could ask to be before the core's
+        found = getattr(self._manager.hook, hook).get_hookimpls()  # a mark may ask to be called before the core
         for implementation in sorted(found, key=lambda one: one.plugin_name != CORE_PLUGIN):
             try:
                 items += [_sound(item, hook) for item in implementation.function()]
@@ -192,16 +191,8 @@ def _text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-def _load(point: metadata.EntryPoint, origin: str) -> Listing:
-    try:
-        info = point.load()
-    except (Exception, SystemExit) as error:
-        return Listing(point.name, State.FAILED, _text(error), origin)
-    return judge(point.name, info, origin)
-
-
 def judge(name: str, info: object, origin: str) -> Listing:
-    """The state of a backend whose information is at hand, known as `name` and coming from `origin`."""
+    """The state of the backend `name` from `origin`, by its information."""
     if not isinstance(info, BackendInfo):
         return Listing(name, State.FAILED, f"its entry point is a {type(info).__name__}, not a BackendInfo", origin)
     if info.name != name:

@@ -33,4 +33,4 @@ class LinearSolver(Protocol):
         """One line for `fem solve --help`."""
 
     def prepare(self, system: LinearSystem, mesh: Mesh, problem: Problem, options: SolverOptions) -> Prepared:
-        """Whatever depends on the matrix alone. Raises SolveError if the method can't take it."""
+        """Do the work that depends only on the matrix. Raises SolveError if the method can't take it."""

@@ -40,7 +40,7 @@ class ComputeStage(Generic[R]):
     kept: bool = False
 
     def fault_in(self, value: Any, mesh: Mesh) -> str | None:
-        """What is wrong with a result; device values are looked at once they are on the host."""
+        """What is wrong with a result; device values are checked later, on the host."""
         if isinstance(value, self.result):
             return self.check(value, mesh)
         if callable(getattr(value, "to_host", None)) and type(value) not in (one.result for one in STAGES.values()):

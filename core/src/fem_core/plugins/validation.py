@@ -1,4 +1,4 @@
-"""Who may implement what: each plugin's hooks are checked before any is called."""
+"""Checks the hooks of a plugin before any of them is called."""
 
 import inspect
 from typing import Any, Literal, TypeAlias
@@ -29,8 +29,8 @@ def implementations(plugin: object) -> dict[str, dict[str, Any]]:
     ------
     FemError
         For a `fem_*` callable that isn't a hook, isn't marked, or whose parameters aren't plain names
-        of the hook's arguments, and for a marked function of another name. Each of these would
-        otherwise be ignored, or called in another's place, without a word.
+        of the hook's arguments, and for a marked function of another name. pluggy would ignore these,
+        or call them for another hook, without a message.
     """
     found = {}
     who = describe(plugin)

@@ -1,9 +1,10 @@
-"""A run: it has each stage done by its provider, announces and times it, and accepts only sound results."""
+"""A run: calls the provider of each stage, announces and times the stage, and checks the result."""
 
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,12 +27,12 @@ R = TypeVar("R")
 
 @dataclass
 class Opened:
-    """What the opening of a session took and said, for the reports of all its runs.
+    """The time and the notes of the opening of a session, for the reports of its runs.
 
     Parameters
     ----------
     notes, warnings : tuple of str
-        What `auto` chose, and what it passed over.
+        What `auto` chose, and what it skipped.
     distributions : tuple of str
         The distributions whose versions the reports list.
     seconds : dict of stage to seconds
@@ -48,20 +49,13 @@ class Opened:
 
 @dataclass
 class Account:
-    """What has been done and said in a run, or in one attempt at its stages."""
+    """What a run has done so far, and its warnings and notes."""
 
     providers: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     host_copies: int = 0
-
-    def add(self, other: "Account") -> None:
-        self.providers |= other.providers
-        self.seconds |= other.seconds
-        self.warnings += other.warnings
-        self.notes += other.notes
-        self.host_copies += other.host_copies
 
 
 class Run:
@@ -86,7 +80,7 @@ class Run:
 
     @contextmanager
     def told(self) -> Iterator[None]:
-        """Tell the observers if the block fails, and in which stage."""
+        """Tell the observers if the block fails, with the stage."""
         try:
             yield
         except BaseException as error:
@@ -95,13 +89,13 @@ class Run:
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Stages that may have to be done again: what is said in the block counts only if it succeeds."""
-        before, self.account = self.account, Account()
+        """Forget what was done and said in the block if it fails: its stages may be done again."""
+        before = deepcopy(self.account)
         try:
             yield
-            before.add(self.account)
-        finally:
+        except BaseException:
             self.account = before
+            raise
 
     @contextmanager
     def stage(self, name: Stage, provider: str = "core") -> Iterator[None]:
@@ -125,19 +119,19 @@ class Run:
                 self.observers.emit("fem_stage_complete", stage=name, provider=self.chain.name, duration=duration)
 
     def remark(self, text: str, *, warning: bool = False) -> None:
-        """What the provider of the current stage wants the user to read in the report."""
+        """Add a note or a warning of the current stage's provider to the report."""
         text = f"{self.account.providers.get(self.current, 'core')}: {text}"
         remarks = self.account.warnings if warning else self.account.notes
         if text not in remarks:
             remarks.append(text)
 
     def perform(self, stage: ComputeStage[R], mesh: Mesh, *, disposable: bool = False, **values: Any) -> R:
-        """The result of a compute stage, by whoever provides it: the host's kind, or a backend's own.
+        """Let the provider of a compute stage do it. The result has the host's type or one of the backend's own.
 
         Parameters
         ----------
         disposable : bool
-            Whether the next stage may overwrite the result: the caller wants it for nothing else.
+            Whether the next stage may overwrite the result, because the caller doesn't need it afterwards.
         **values
             The hook's other arguments: `problem`, `options`, and what an earlier stage returned.
         """
@@ -171,7 +165,7 @@ class Run:
         if type(host) is not made_in.result:
             raise self._wrong(made_in, f"its to_host() is a {type(host).__name__}")
         known = self._on_host.get(made_in.name)
-        if known is None or known() is not host:  # a value that keeps its copy may be asked for it again
+        if known is None or known() is not host:  # a device value may keep its copy and return it again
             self._check(host, made_in, mesh)
             self._on_host[made_in.name] = weakref.ref(host)
             self.account.host_copies += 1
@@ -184,14 +178,14 @@ class Run:
                 write_result(fields, Path(path))
 
     def go_on_without(self, error: DeviceError) -> None:
-        """Leave out the backend of a device that failed; raises the error where no fallback is allowed."""
+        """Leave out the backend whose device failed. Raises the error if fallback isn't allowed."""
         if error.provider is None or not self.chain.fallback:
             raise error
         self.without.add(error.provider)
         self.account.warnings.append(f"{error}; the run was repeated without this backend")
 
     def _hand_over(self, value: Any, made_in: ComputeStage[Any], taker: str, mesh: Mesh) -> Any:
-        """`value` as `taker` accepts it: its own kind as it is, everything else on the host."""
+        """`value` as `taker` accepts it: unchanged if `taker` made it, else on the host."""
         maker = self.account.providers.get(made_in.name)
         if maker == taker or (maker is None and taker != "core"):
             return value

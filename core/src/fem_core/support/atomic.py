@@ -1,4 +1,4 @@
-"""Files that are either the old one or the new one, never a torn one."""
+"""Replaces a file as a whole: a reader finds the old file or the new one, never a part of it."""
 
 import os
 import secrets

@@ -1,4 +1,4 @@
-"""Where things are kept from one process to the next."""
+"""The folder of the caches."""
 
 from pathlib import Path
 

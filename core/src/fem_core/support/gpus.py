@@ -1,11 +1,10 @@
-"""The GPUs of this machine, asked of the driver alone: no CUDA library is imported.
+"""The GPUs of this machine, as the driver reports them; no CUDA library is imported.
 
 The driver is asked in a process of its own (`python -m fem_core.support.gpus`), as a broken one may crash or hang.
 """
 
 import ctypes
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,9 +22,7 @@ def find_gpus() -> dict[str, Any]:
     A device has `name`, `memory` in bytes and `compute_capability`.
     """
     found = ask([sys.executable, "-P", "-m", __name__], json.loads) or {"reason": "the driver doesn't answer"}
-    driver = None
-    if shutil.which("nvidia-smi"):
-        driver = ask(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"], lambda out: out.split()[0])
+    driver = ask(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"], lambda out: out.split()[0])
     return {"driver": driver, "cuda": None, "devices": [], "reason": ""} | found
 
 

@@ -1,4 +1,4 @@
-"""What machine a run happened on: cores that may be used, and versions."""
+"""The machine of a run: cores, memory and processor; and the versions."""
 
 import math
 import os
@@ -38,15 +38,15 @@ def cgroup_quota() -> float:
 def available_memory() -> int | None:
     """Bytes that this process and its children may still take; None where the system doesn't tell.
 
-    The least of what the machine has left and what the cgroups, whose limit holds for all processes in
-    them together, leave of their limit. File pages that can be dropped count as free.
+    The smaller one of the machine's free memory and the rest of the cgroups' limits, each of which holds for
+    all processes of its cgroup together. File pages that can be dropped count as free.
     """
     known = [free for free in (_machine_memory(), *_cgroup_memory()) if free is not None]
     return max(0, min(known)) if known else None
 
 
 def _machine_memory() -> int | None:
-    """Bytes that could be had without swapping: Linux says it, Windows and others say what is free."""
+    """Bytes that are free without swapping."""
     with suppress(OSError, ValueError, IndexError):
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):

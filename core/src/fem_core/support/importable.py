@@ -1,4 +1,4 @@
-"""What can reach a worker process: functions that it can import, from a script that it can import again."""
+"""Checks that worker processes can import a function, and the main script."""
 
 import ast
 import sys
@@ -55,7 +55,7 @@ def require_guarded_main() -> None:
     try:
         tree = ast.parse(Path(path).read_text(encoding="utf-8"))
     except (OSError, SyntaxError, ValueError):
-        return  # not a script, and so nothing that a worker would run
+        return  # no script that a worker could run
     if not any(node.lineno <= line <= (node.end_lineno or 0) for node in tree.body if _is_guard(node)):
         raise BackendError(
             f"{path}, line {line}, starts worker processes, and each worker would run it again; put the "

@@ -1,4 +1,4 @@
-"""How a running stage reports how far it is, and hears that it should stop."""
+"""How a stage reports its progress, and is told to stop."""
 
 import threading
 from collections.abc import Callable
@@ -29,17 +29,17 @@ class CancelToken:
 
 
 def _silent(hook: str, final: bool, **payload: object) -> None:
-    """Nobody listens."""
+    """Ignores events."""
 
 
 class Remark(Protocol):
-    """Takes what a user should read in the run's report: a note, or a warning."""
+    """Adds a note or a warning to the run's report."""
 
     def __call__(self, text: str, *, warning: bool = False) -> None: ...
 
 
 def unheard(text: str, *, warning: bool = False) -> None:
-    """A remark that goes nowhere."""
+    """Ignores a remark."""
 
 
 class Progress:

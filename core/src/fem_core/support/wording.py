@@ -1,4 +1,4 @@
-"""How messages speak: of one thing or of several, of bytes, of what was meant, of what to install."""
+"""Parts of messages: singular and plural, numbers of bytes, spelling suggestions, install commands."""
 
 import difflib
 import shlex
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from fem_core.types import Array
 
-#: How many items a message names.
+#: The largest number of items that a message names.
 _NAMED = 5
 
 
@@ -24,7 +24,7 @@ def name_some(items: Array, what: str = "", do: str = "") -> str:
 
 
 def verb(number: int, plural: str) -> str:
-    """`is` or `are`, `has` or `have`, `names` or `name`: what so many do.
+    """The verb for a number of things: `is` or `are`, `has` or `have`, `names` or `name`.
 
     >>> f"{count(1, 'edge')} of the inlet {verb(1, 'lie')} inside"
     '1 edge of the inlet lies inside'
@@ -46,13 +46,12 @@ def byte_size(count: float) -> str:
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The known name that may have been meant by another one."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
-    return near[0] if near else None
+    """The known name that is most like `name`, or None."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)
 
 
 def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """To follow a name that isn't known: ` (did you mean NAME?)`, or nothing.
+    """The suggestion after an unknown name: ` (did you mean NAME?)`, or nothing.
 
     >>> did_you_mean("wrokers", ["workers", "batch_size"])
     ' (did you mean workers?)'

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -26,9 +26,12 @@ from fem_core.testing.target import Target, derived, methods, performed, sparsit
 from fem_core.tools.bench import assembled
 from fem_core.types import Array, Floats, Stage
 
+Run: TypeAlias = Callable[[Target], None]
+RunOnCase: TypeAlias = Callable[[Target, Case], None]
+
 
 class NotApplicable(Exception):
-    """Raised by a check that has nothing to look at in this backend; the text says why."""
+    """Raised by a check that doesn't apply to this backend; the text gives the reason."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +42,15 @@ class Check:
     ----------
     name, summary : str
     run : function of a Target
-        Raises AssertionError with what was found.
+        Raises AssertionError with the difference.
     stage : str or None
         The check is skipped for backends that don't provide this stage.
     deterministic : bool
-        Whether the outcome is the same every time, so that an expected failure must fail.
+        Whether the outcome is always the same; an expected failure must then fail.
     """
 
     name: str
-    run: Callable[[Target], None]
+    run: Run
     stage: Stage | None = None
     deterministic: bool = True
 
@@ -59,24 +62,20 @@ class Check:
 CHECKS: dict[str, Check] = {}
 
 
-def check(
-    name: str, stage: Stage | None = None, deterministic: bool = True
-) -> Callable[[Callable[[Target], None]], Callable[[Target], None]]:
+def check(name: str, stage: Stage | None = None, deterministic: bool = True) -> Callable[[Run], Run]:
     """Add a function to the kit under `name`."""
 
-    def add(run: Callable[[Target], None]) -> Callable[[Target], None]:
+    def add(run: Run) -> Run:
         CHECKS[name] = Check(name, run, stage, deterministic)
         return run
 
     return add
 
 
-def check_on_cases(
-    name: str, stage: Stage | None = None
-) -> Callable[[Callable[[Target, Case], None]], Callable[[Target], None]]:
+def check_on_cases(name: str, stage: Stage | None = None) -> Callable[[RunOnCase], Run]:
     """Add a function to the kit that is called with drawn cases, and with a large one."""
 
-    def add(run: Callable[[Target, Case], None]) -> Callable[[Target], None]:
+    def add(run: RunOnCase) -> Run:
         def run_all(target: Target) -> None:
             target.for_all(cases(), partial(run, target))
             run(target, target.large_case())

@@ -38,8 +38,7 @@ def check_providers(target: Target) -> None:
     for info, _ in target.session.backends:
         for method in info.solver_methods or ("cg",):
             providers = target.session.solve(mesh, solver=method).report.providers
-            listed = [stage for stage in info.stages if len(target.session.backends) == 1]
-            for stage in listed:
+            for stage in info.stages if len(target.session.backends) == 1 else ():
                 assert providers[stage] == info.name, f"{stage} was done by {providers[stage]}"
 
 
@@ -165,7 +164,7 @@ def check_cleanup(target: Target) -> None:
 
 
 def _lasting(before: set[str], seconds: float) -> set[str]:
-    """What there is now, wasn't `before`, and is still there after so many seconds; nothing of other programs."""
+    """Resources that weren't there `before` and still are after `seconds`, without those of other programs."""
     deadline = time.monotonic() + seconds
     left = _resources() - before - _of_other_programs()
     while left and time.monotonic() < deadline:
@@ -192,7 +191,7 @@ def _resources() -> set[str]:
 
 
 def _of_other_programs() -> set[str]:
-    """The segments in /dev/shm that a process has open or mapped which is neither this one nor descends from it."""
+    """The segments in /dev/shm that other processes use, which are not descendants of this one."""
     parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # it has ended

@@ -16,7 +16,7 @@ Outcome: TypeAlias = Literal["passed", "failed", "skipped", "expected failure"]
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What came of a check; `detail` says why, where it didn't just pass."""
+    """The outcome of a check; `detail` gives the reason if it didn't pass."""
 
     name: str
     outcome: Outcome
@@ -29,7 +29,7 @@ class CheckResult:
 
 
 def run_check(check: Check, target: Target, expected_failures: Mapping[str, str] | None = None) -> CheckResult:
-    """Run one check; never raises but for KeyboardInterrupt and the like."""
+    """Run one check. Only an exception such as KeyboardInterrupt gets out."""
     start = time.perf_counter()
     reason = (expected_failures or {}).get(check.name)
     outcome: Outcome = "passed"
@@ -118,7 +118,7 @@ def parametrize_with_checks(
 
 
 def report(result: CheckResult) -> None:
-    """Tell pytest what came of a check."""
+    """Tell pytest the outcome of a check."""
     import pytest
 
     if result.outcome == "failed":

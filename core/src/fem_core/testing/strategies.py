@@ -15,7 +15,7 @@ from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.problem import Dirichlet, Fluid, Problem, Robin
 from fem_core.types import Array, Floats, Value
 
-#: The least det J of an element, relative to its largest, that distortion may lead to.
+#: The least ratio of the smallest to the largest det J of a distorted element.
 _LEAST_RATIO = 0.1
 
 

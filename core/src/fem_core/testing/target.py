@@ -20,7 +20,6 @@ from fem_core.run.session import Session
 from fem_core.testing.strategies import Case, large_case
 from fem_core.types import Stage
 
-R = TypeVar("R")
 T = TypeVar("T")
 
 
@@ -109,7 +108,7 @@ class Target:
         property_holds()
 
 
-def performed(session: Session, stage: ComputeStage[R], mesh: Mesh, **values: Any) -> R:
+def performed(session: Session, stage: ComputeStage[T], mesh: Mesh, **values: Any) -> T:
     """The session's result of a stage, on the host; the `values` that the stage takes are on the host too."""
     stages = session.stages()
     return stages.to_host(stages.perform(stage, mesh, **values), stage, mesh)

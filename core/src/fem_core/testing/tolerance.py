@@ -78,5 +78,4 @@ def derived(mesh: Mesh, u: Floats) -> Floats:
     """Allowed difference of each element's velocity components and speed, (n_elements,)."""
     gradient, _, loss = _jacobian(mesh, q8.DN_2X2)
     terms = np.einsum("nqdi,ni->nqd", np.abs(gradient), np.abs(u[mesh.quad8])).sum(axis=2) * loss
-    total: Floats = terms.mean(axis=1)
-    return C * EPS * total
+    return np.asarray(C * EPS * terms.mean(axis=1))

@@ -1,7 +1,7 @@
-"""Does a backend really run here? A tiny problem solved in a process of its own, with a time limit.
+"""Tests whether a backend runs here: it solves a small problem in a separate process, with a time limit.
 
-What `available()` answers from metadata, a probe finds out: it opens the backend, starts its pool or
-device, and compares a solution with the exact one. A crash or a hang ends the process, not the caller.
+`available()` only reads metadata. A probe opens the backend, starts its pool or device, and compares a
+solution with the exact one. A crash or a hang ends the separate process, not the caller.
 """
 
 import json
@@ -45,7 +45,7 @@ def probe(name: str, timeout: float = 60.0) -> str | None:
 
 
 def _verdict(status: int, out: str, err: str) -> str | None:
-    """What the process found out; backends may print other things before it."""
+    """The answer of the process, its last line of JSON; backends may print other lines."""
     for line in reversed(out.splitlines()):
         with suppress(ValueError, TypeError, KeyError):
             reason = json.loads(line)["reason"]

@@ -64,7 +64,7 @@ def in_turn(
     warmup: int = 1,
     on_round: Callable[[int], object] | None = None,
 ) -> dict[K, list[T]]:
-    """What each case answers, called once per round: of `repeats` rounds after `warmup` ones that don't count."""
+    """Call each case once per round. Returns its answers of `repeats` rounds; `warmup` rounds before don't count."""
     answers: dict[K, list[T]] = {name: [] for name in cases}
     for round_ in range(1 - warmup, repeats + 1):
         if on_round:
@@ -109,7 +109,7 @@ def peak_memory(program: str, *arguments: str, env: Mapping[str, str] | None = N
 
 
 def machine() -> dict[str, Any]:
-    """What the figures belong to."""
+    """The hardware, versions and numbers of threads of a measurement."""
     threads = {name: os.environ[name] for name in ONE_THREAD if name in os.environ}
     return {"hardware": hardware(), "versions": versions(), "threads": threads}
 

@@ -24,8 +24,8 @@ from fem_core.solution import Solution
 from fem_core.support.hardware import available_cores
 from fem_core.tools.bench import EQUAL, assembled, in_turn, matrix_difference
 
-#: Less than this part of the time is no reason to differ from the defaults; nor is less than what the default and its
-#: twin, which is the same, differ by from round to round.
+#: A gain counts if it is more than this part of the time, and more than the difference between the default and its
+#: twin, a second session with the same options.
 MARGIN = 0.1
 
 #: Fields that differ by less, relative to the largest value, are the same: a solver stops at 1e-8.
@@ -40,16 +40,16 @@ Sessions: TypeAlias = tuple[Session, Session, Session]
 
 @dataclass
 class Trial:
-    """A candidate, and in each situation (a first run on each mesh, and one on a pattern that comes again) its times.
+    """A candidate and its times in each situation: a first run on each mesh, and a run on a known pattern.
 
     Parameters
     ----------
     seconds, default : list of float
-        Medians of the candidate and of what it would replace; fewer than there are situations if it was given up.
+        Medians of the candidate and of the default; a candidate that is too slow isn't timed in all situations.
     ratios : list of float
         Medians of candidate / default in the same round.
     limits : list of float
-        How far from 1 a ratio has to be to say anything.
+        How far a ratio must be from 1 to count.
     refused : str
         Why it wasn't timed.
     """
@@ -63,18 +63,18 @@ class Trial:
     refused: str = ""
 
     def add(self, candidate: Sequence[float], default: Sequence[float], twin: Sequence[float]) -> None:
-        """The seconds of a situation, by round; those of the default's twin say what is noise."""
+        """Add the seconds of a situation, by round; the default's twin shows the noise."""
         self.seconds.append(statistics.median(candidate))
         self.default.append(statistics.median(default))
         self.ratios.append(statistics.median(_ratios(candidate, default)))
         self.limits.append(max(MARGIN, statistics.median(abs(ratio - 1) for ratio in _ratios(twin, default))))
 
     def slower(self, than: "Trial | None" = None) -> bool:
-        """Somewhere, than another or the default."""
+        """Whether it is slower in some situation than the default, or than another trial."""
         return any(ratio > 1 + limit for ratio, limit in self._beside(than))
 
     def better(self, than: "Trial | None" = None) -> bool:
-        """Quicker somewhere and slower nowhere."""
+        """Whether it is faster in some situation and slower in none."""
         return any(ratio < 1 - limit for ratio, limit in self._beside(than)) and not self.slower(than)
 
     def _beside(self, other: "Trial | None") -> Iterable[tuple[float, float]]:
@@ -84,7 +84,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Tuning:
-    """What came out for a backend: the options that are better than their defaults, and everything that was tried."""
+    """The result for a backend: the options that are better than their defaults, and all trials."""
 
     options: Mapping[str, Any]
     trials: Sequence[Trial]
@@ -131,7 +131,7 @@ def choose(trials: Iterable[Trial]) -> Trial | None:
 def _run(
     name: str, taken: Mapping[str, Any], trials: list[Trial], meshes: Sequence[Mesh], repeats: int, on_round: OnRound
 ) -> None:
-    """Fill the trials of one option, one after the other: with many cores each session has many workers."""
+    """Time the candidates of one option, one at a time: on many cores each session has many workers."""
     opened = partial(open_backend, name, tuned=False, **taken)
     with opened() as default, opened() as twin:
         for trial in trials:
@@ -172,7 +172,7 @@ def _results(session: Session, mesh: Mesh, problem: Problem) -> tuple[LinearSyst
 
 
 def _difference(found: tuple[LinearSystem, Solution], wanted: tuple[LinearSystem, Solution]) -> str:
-    """What isn't the same; empty if all is."""
+    """What differs; empty if nothing does."""
     if not (difference := matrix_difference(found[0], wanted[0])) < EQUAL:
         return f"it builds a different matrix (difference {difference:.1e})"
     for name in ("u", "speed"):
@@ -183,7 +183,7 @@ def _difference(found: tuple[LinearSystem, Solution], wanted: tuple[LinearSystem
 
 
 def _seconds(session: Session, mesh: Mesh, problem: Problem, again: bool) -> float:
-    """What the stages that are the backend's own take in one run: a first one on the mesh, or `again`."""
+    """The seconds of the backend's own stages in one run: the first one on the mesh, or one `again`."""
     if not again:
         session.forget()
     report = _solve(session, mesh, problem).report

@@ -1,4 +1,4 @@
-"""What is installed: this project's distributions, what they can make use of, and strangers of the same name."""
+"""What is installed: this project's distributions, what they can use, and other projects of the same name."""
 
 import json
 import re
@@ -16,11 +16,8 @@ from fem_core.support.wording import pip_install
 
 
 def _own() -> metadata.Distribution | None:
-    """The distribution that this very module belongs to, not a stranger's of the same name."""
-    for one in _named_fem_core():
-        if one.version == fem_core.__version__:
-            return one
-    return None
+    """The distribution of this module, not another project's of the same name."""
+    return next((one for one in _named_fem_core() if one.version == fem_core.__version__), None)
 
 
 def _named_fem_core() -> list[metadata.Distribution]:
@@ -38,7 +35,7 @@ def _requirements() -> Iterator[tuple[str, str, str]]:
 
 
 def version(name: str) -> str | None:
-    """That of an installed distribution."""
+    """The version of a distribution; None if it isn't installed."""
     with suppress(metadata.PackageNotFoundError):
         return metadata.version(name)
     return None
@@ -54,7 +51,7 @@ def versions() -> dict[str, str | None]:
 
 
 def missing_extras() -> dict[str, list[str]]:
-    """Extras of which something isn't installed, and what, with its versions."""
+    """The requirements that aren't installed, with their versions, by extra."""
     missing: dict[str, list[str]] = {}
     for name, requirement, extra in _requirements():
         if extra and version(name) is None:
