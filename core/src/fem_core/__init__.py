@@ -20,6 +20,7 @@ from fem_core.errors import (
     ProblemError,
     SolveError,
 )
+from fem_core.io.convert import convert_mesh
 from fem_core.io.files import read_mesh, write_mesh
 from fem_core.mesh.boundaries import with_boundaries
 from fem_core.mesh.geometry import validate_mesh
@@ -73,6 +74,7 @@ __all__ = [
     "check_mesh",
     "compute_derived",
     "compute_sparsity",
+    "convert_mesh",
     "element_quality",
     "execution",
     "generate",

@@ -17,8 +17,12 @@ def fem_mesh_readers() -> list[MeshFormat]:
             _HDF5, "HDF5 with x, y, quad8 and named boundaries", hdf5.read, hdf5.write_mesh, problem=hdf5.read_problem
         ),
         MeshFormat((".npz",), "NumPy: x, y, quad8 and named boundaries", npz.read, npz.write),
-        MeshFormat((".msh",), "gmsh 2.2 and 4.1: physical groups are boundaries", msh.read, msh.write),
-        MeshFormat((".vtu",), "VTU: for ParaView, PyVista and meshio", vtu_mesh.read, vtu_mesh.write),
+        MeshFormat(
+            (".msh",), "gmsh 2.2 and 4.1: physical groups are boundaries", msh.read, msh.write, cells=msh.read_cells
+        ),
+        MeshFormat(
+            (".vtu",), "VTU: for ParaView, PyVista and meshio", vtu_mesh.read, vtu_mesh.write, cells=vtu_mesh.read_cells
+        ),
         MeshFormat((".inp",), "Abaqus: sets and surfaces are boundaries", abaqus.read, abaqus.write),
         MeshFormat(
             (".xlsx",), "Excel: sheets coord (in mm) and conec (the extra xlsx)", xlsx.read, xlsx.write, unit=xlsx.UNIT

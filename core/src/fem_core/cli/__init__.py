@@ -14,6 +14,7 @@ import click
 from fem_core.cli.backends import backends
 from fem_core.cli.bench import bench
 from fem_core.cli.check import check
+from fem_core.cli.convert import convert
 from fem_core.cli.demo import demo
 from fem_core.cli.doctor import doctor
 from fem_core.cli.group import Fem
@@ -64,6 +65,11 @@ def fem(context: click.Context) -> None:
       fem solve tube.h5 --backend numpy --solver mg
 
     \b
+    Make 8-node quadrilaterals of a mesh with triangles; refine a mesh
+      fem convert triangles.msh -o quads.h5
+      fem convert tube.h5 --refine 1 -o fine.h5
+
+    \b
     Check a mesh; check the installation and this machine
       fem check tube.h5 --plot tube-mesh.png
       fem doctor
@@ -91,7 +97,7 @@ def fem(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (demo, solve, plot, mesh, check, backends, doctor, verify, bench, tune):
+for _command in (demo, solve, plot, mesh, convert, check, backends, doctor, verify, bench, tune):
     fem.add_command(_command)
 
 

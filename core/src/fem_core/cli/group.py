@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 #: Headings of `fem --help`; a command that isn't here is a plugin's.
 SECTIONS = {
     "Solving": ("demo", "solve", "plot"),
-    "Meshes": ("mesh", "check"),
+    "Meshes": ("mesh", "convert", "check"),
     "Backends": ("backends", "doctor", "verify", "bench", "tune"),
 }
 

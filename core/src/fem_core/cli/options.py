@@ -95,6 +95,19 @@ def backend_options(default: str | None, metavar: str = "NAME[,NAME]|auto") -> C
     return add
 
 
+scale_option = click.option(
+    "--scale",
+    type=float,
+    help="Coordinates in MESH x this = metres.  [default: 0.001 (millimetres) for Excel, 1 for other files]",
+)
+
+slits_option = click.option(
+    "--slits",
+    type=click.Choice(["keep", "merge"]),
+    help="If edges coincide: keep a plate of no thickness, a wall on both sides, or merge the nodes.",
+)
+
+
 def mesh_options(command: F) -> F:
     """How MESH is to be understood: the keyword arguments of `ReadOptions`."""
     tolerance = click.option(
@@ -109,17 +122,7 @@ def mesh_options(command: F) -> F:
         is_flag=True,
         help="Find a missing inlet or outlet by position, although the mesh names other boundaries.",
     )
-    scale = click.option(
-        "--scale",
-        type=float,
-        help="Coordinates in MESH x this = metres.  [default: 0.001 (millimetres) for Excel, 1 for other files]",
-    )
-    slits = click.option(
-        "--slits",
-        type=click.Choice(["keep", "merge"]),
-        help="If edges coincide: keep a plate of no thickness, a wall on both sides, or merge the nodes.",
-    )
-    return tolerance(by_position(scale(slits(command))))
+    return tolerance(by_position(scale_option(slits_option(command))))
 
 
 def field_option(command: F) -> F:

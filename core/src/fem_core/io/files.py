@@ -13,7 +13,9 @@ from typing import Any, TypedDict, TypeVar, Unpack
 import numpy as np
 
 from fem_core.errors import FemError, MeshError, OptionError
+from fem_core.io import others
 from fem_core.mesh.boundaries import with_boundaries
+from fem_core.mesh.cells import Cells
 from fem_core.mesh.geometry import validate_mesh
 from fem_core.mesh.mesh import SAME_PLACE, Mesh
 from fem_core.mesh.repair import Slits, with_slits
@@ -26,6 +28,7 @@ from fem_core.support.wording import nearest
 
 T = TypeVar("T")
 F = TypeVar("F", bound=MeshFormat | ResultWriter)
+M = TypeVar("M", Mesh, Cells)
 
 
 def mesh_formats() -> list[MeshFormat]:
@@ -101,7 +104,7 @@ def check_scale(scale: float) -> None:
         raise OptionError(f"scale must be a finite number above 0, not {scale!r:.40}")
 
 
-def _scaled(mesh: Mesh, scale: float) -> Mesh:
+def _scaled(mesh: M, scale: float) -> M:
     """`mesh` with coordinates x `scale`; divided by 1 / scale if this is whole: 1 mm is exactly what 0.001 m is."""
     whole = (1 / scale).is_integer()
     with np.errstate(all="ignore"):  # what isn't finite is for the validation to say
@@ -140,20 +143,42 @@ def read_unvalidated(path: Path, scale: float | None = None) -> Mesh:
     """The mesh as the file has it, in metres; it may not be valid. Raises MeshError where there is none."""
     reader = _format(path, mesh_formats(), MeshError, "mesh")
     if scale is not None:
-        check_scale(scale)
-        if read_problem(path):
-            raise OptionError(f"{path}: a result is in metres, as is the problem that is stored in it; leave scale out")
+        _check_scale_of(path, scale)
     with _reading(path, MeshError, "fem mesh"):
         mesh = reader.read(path)
     if not isinstance(mesh, Mesh):
         raise MeshError(f"{path}: the reader for {path.suffix} returned a {type(mesh).__name__}, not a Mesh")
-    unit = reader.unit if scale is None else float(scale)
-    if unit == 1:
+    return _in_metres(mesh, reader.unit, scale)
+
+
+def read_cells(path: Path, scale: float | None = None) -> Cells:
+    """All cells in a file, of any kind that can be converted, in metres: by our readers, else by meshio."""
+    ours = tuple(suffix for known in mesh_formats() for suffix in known.suffixes)
+    if path.is_file() and not path.name.lower().endswith(ours):
+        if scale is not None:
+            check_scale(scale)
+        with _reading(path, MeshError, "fem mesh"):
+            return _in_metres(others.read_cells(path), 1.0, scale)
+    reader = _format(path, mesh_formats(), MeshError, "mesh")
+    if scale is not None:
+        _check_scale_of(path, scale)
+    with _reading(path, MeshError, "fem mesh"):
+        cells = reader.cells(path) if reader.cells else Cells.of(reader.read(path))
+    return _in_metres(cells, reader.unit, scale)
+
+
+def _check_scale_of(path: Path, scale: float) -> None:
+    check_scale(scale)
+    if read_problem(path):
+        raise OptionError(f"{path}: a result is in metres, as is the problem that is stored in it; leave scale out")
+
+
+def _in_metres(mesh: M, unit: float, scale: float | None) -> M:
+    """`mesh` with coordinates in metres: in the unit of its format, or as `scale` says. A note tells what was assumed."""
+    if (factor := unit if scale is None else float(scale)) == 1:
         return mesh
-    unsaid = (
-        () if scale is not None else (f"coordinates read as {UNITS.get(unit, f'{unit:g} m')} (--scale 1 for metres)",)
-    )
-    return replace(_scaled(mesh, unit), notes=(*mesh.notes, *unsaid))
+    assumed = f"coordinates read as {UNITS.get(factor, f'{factor:g} m')} (--scale 1 for metres)"
+    return replace(_scaled(mesh, factor), notes=(*mesh.notes, *([assumed] if scale is None else [])))
 
 
 def _format(path: Path, formats: Sequence[F], kind: type[FemError], what: str) -> F:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fem_core.mesh.cells import Cells
 from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.results import Fields
@@ -25,6 +26,8 @@ class MeshFormat:
         Is given the mesh with coordinates in the unit of the file.
     problem : function of a path, optional
         Returns the problem that is stored with the mesh; None if the file is only a mesh.
+    cells : function of a path, optional
+        Returns all cells of a file, also those that `read` refuses, for `fem convert`.
     unit : float
         The unit of the coordinates in the file, in metres. `scale` (`--scale`) replaces it for one reading.
     """
@@ -34,6 +37,7 @@ class MeshFormat:
     read: Callable[[Path], Mesh]
     write: Callable[[Mesh, Path], None] | None = None
     problem: Callable[[Path], Problem | None] | None = None
+    cells: Callable[[Path], Cells] | None = None
     unit: float = 1.0
 
 

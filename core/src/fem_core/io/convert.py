@@ -1,0 +1,72 @@
+"""Any planar mesh as one of 8-node quadrilaterals."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from fem_core.errors import OptionError
+from fem_core.io.files import read_cells
+from fem_core.mesh.cells import KINDS, Cells, as_mesh
+from fem_core.mesh.geometry import turn_clockwise, validate_mesh
+from fem_core.mesh.mesh import Mesh
+from fem_core.mesh.repair import Slits, compact, with_slits
+from fem_core.mesh.splitting import split
+from fem_core.support.wording import count, verb
+
+#: Nodes of a mesh, at most.
+MOST = 500_000_000
+
+
+def convert_mesh(
+    source: Mesh | str | Path, *, refine: int = 0, scale: float | None = None, slits: Slits = None
+) -> Mesh:
+    """A valid mesh of 8-node quadrilaterals made of any planar mesh, with its boundaries and their names.
+
+    9-node quadrilaterals lose the node in the middle; 4-node ones get nodes in the middle of their sides. A mesh with
+    triangles is split as a whole: a triangle into three quadrilaterals, a quadrilateral into four. New nodes lie on
+    the curves of the old elements. Elements that are clockwise are reversed.
+
+    Parameters
+    ----------
+    source : Mesh or path
+        A path of any mesh format of fem-core, or of any that meshio reads (the extra `convert`).
+    refine : int
+        How many times each element of the result is split into four.
+    scale, slits
+        As in `read_mesh`.
+
+    Raises
+    ------
+    MeshError
+        For what can't be converted, such as volumes, polygons and cubic elements, and for faults of the mesh.
+    OptionError
+        If `refine` isn't a whole number from 0 on.
+
+    >>> import fem_core as fem
+    >>> fine = fem.convert_mesh(fem.generate.duct(nx=4, ny=2), refine=1)
+    >>> fine.n_elements, {name: len(one.edges) for name, one in fine.boundaries.items()}
+    (32, {'inlet': 4, 'outlet': 4, 'walls': 16})
+    """
+    if isinstance(refine, bool) or not isinstance(refine, int) or refine < 0:
+        raise OptionError(f"refine must be a whole number from 0 on, not {refine!r:.40}")
+    if isinstance(source, Mesh) and scale is not None:
+        raise OptionError("scale is for a mesh file; a Mesh is in metres already; leave scale out")
+    return converted(Cells.of(source) if isinstance(source, Mesh) else read_cells(Path(source), scale), refine, slits)
+
+
+def converted(cells: Cells, refine: int = 0, slits: Slits = None) -> Mesh:
+    """The mesh that `convert_mesh` makes of cells."""
+    elements = 4**refine * sum(
+        len(nodes) * (KINDS[kind].corners if cells.has_triangles else 1) for kind, nodes in cells.blocks.items()
+    )
+    if 3 * elements > MOST:
+        raise OptionError(f"refine={refine} would make {elements:,} elements; a mesh has at most {MOST:,} nodes")
+    mesh = split(cells) if cells.has_triangles else compact(as_mesh(cells))
+    mesh, turned = turn_clockwise(with_slits(mesh, slits))
+    if turned:
+        mesh = replace(
+            mesh, notes=(*mesh.notes, f"{count(turned, 'clockwise element')} {verb(turned, 'were')} reversed")
+        )
+    mesh = validate_mesh(mesh)
+    for _ in range(refine):
+        mesh = split(Cells.of(mesh))
+    return mesh
