@@ -1,6 +1,7 @@
 """Reading and writing files by their ending."""
 
 import os
+import shlex
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -174,11 +175,14 @@ def _check_scale_of(path: Path, scale: float) -> None:
 
 
 def _in_metres(mesh: M, unit: float, scale: float | None) -> M:
-    """`mesh` with coordinates in metres: in the unit of its format, or as `scale` says. A note tells what was assumed."""
-    if (factor := unit if scale is None else float(scale)) == 1:
+    """`mesh` with coordinates in metres: in the unit of its format, which a note tells, or as `scale` says."""
+    factor = unit if scale is None else float(scale)
+    if factor == 1:
         return mesh
-    assumed = f"coordinates read as {UNITS.get(factor, f'{factor:g} m')} (--scale 1 for metres)"
-    return replace(_scaled(mesh, factor), notes=(*mesh.notes, *([assumed] if scale is None else [])))
+    notes = mesh.notes
+    if scale is None:
+        notes = (*notes, f"coordinates read as {UNITS.get(factor, f'{factor:g} m')} (--scale 1 for metres)")
+    return replace(_scaled(mesh, factor), notes=notes)
 
 
 def _format(path: Path, formats: Sequence[F], kind: type[FemError], what: str) -> F:
@@ -202,7 +206,13 @@ def _format(path: Path, formats: Sequence[F], kind: type[FemError], what: str) -
     name = path.name.lower()
     if what == "mesh" and name.endswith(".csv") and not name.endswith(endings):
         raise kind(f"{path}: a table of results contains no mesh; mesh files end in {', '.join(endings)}")
-    return choose(formats, path, kind)
+    try:
+        return choose(formats, path, kind)
+    except FemError as error:
+        if what == "mesh" and path.suffix.lower() in others.endings():
+            file, quads = shlex.quote(str(path)), shlex.quote(f"{path.stem}-quads.h5")
+            raise kind(f"{path}: this format can only be converted: fem convert {file} -o {quads}") from error
+        raise
 
 
 def _files(folder: Path, endings: tuple[str, ...]) -> list[str]:

@@ -59,8 +59,8 @@ def _cells(path: Path, found: Any) -> Cells:
             blocks.setdefault(_AREAS[block.type], []).append(np.asarray(block.data, dtype=np.int64))
         elif block.type not in (*_LINES, _POINT):
             raise MeshError(
-                f"{path}: {count(len(block.data), 'cell')} of the type {block.type!r} can't be converted; the kinds that "
-                f"can are {', '.join(kind.name + 's' for kind in KINDS.values())}"
+                f"{path}: {count(len(block.data), 'cell')} of the type {block.type!r} can't be converted; the kinds "
+                f"that can are {', '.join(kind.name + 's' for kind in KINDS.values())}"
             )
     if not blocks:
         raise MeshError(f"{path}: there are no triangles and no quadrilaterals")
