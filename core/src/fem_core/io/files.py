@@ -88,7 +88,7 @@ def read_problem(path: str | Path) -> Problem | None:
     path = Path(path)
     if not path.is_file():
         return None  # reading the mesh says so
-    stored = choose(mesh_formats(), path, MeshError).problem
+    stored = _format(path, mesh_formats(), MeshError, "mesh").problem
     if stored is None:
         return None
     with _reading(path, FemError, "fem mesh"):
@@ -179,10 +179,10 @@ def _in_metres(mesh: M, unit: float, scale: float | None) -> M:
     factor = unit if scale is None else float(scale)
     if factor == 1:
         return mesh
-    notes = mesh.notes
     if scale is None:
-        notes = (*notes, f"coordinates read as {UNITS.get(factor, f'{factor:g} m')} (--scale 1 for metres)")
-    return replace(_scaled(mesh, factor), notes=notes)
+        assumed = f"coordinates read as {UNITS.get(factor, f'{factor:g} m')} (--scale 1 for metres)"
+        mesh = replace(mesh, notes=(*mesh.notes, assumed))
+    return _scaled(mesh, factor)
 
 
 def _format(path: Path, formats: Sequence[F], kind: type[FemError], what: str) -> F:

@@ -20,7 +20,13 @@ POINT, LINE_2, LINE_3, QUAD = 15, 1, 8, 16
 #: Types of elements with an area, by the kinds of `fem_core.mesh.cells`; their nodes have the same order.
 AREAS = {2: "triangle3", 3: "quad4", 9: "triangle6", 10: "quad9", QUAD: "quad8"}
 _NODES = {POINT: 1, LINE_2: 2, LINE_3: 3, **{kind: KINDS[name].nodes for kind, name in AREAS.items()}}
-_VOLUMES = {4, 5, 6, 7, 11, 12, 13, 14, 17, 18, 19}
+_REFUSED = {
+    20: "9-node triangles",
+    21: "10-node triangles",
+    36: "16-node quadrilaterals",
+    39: "12-node quadrilaterals",
+    **dict.fromkeys((4, 5, 6, 7, 11, 12, 13, 14, 17, 18, 19), "volumes"),
+}
 WAY_OUT = (
     "before meshing, set Mesh.ElementOrder=2, Mesh.SecondOrderIncomplete=1 and Mesh.RecombineAll=1, "
     "and Mesh.SubdivisionAlgorithm=1 if triangles remain"
@@ -300,11 +306,10 @@ class Sections:
 
     def known(self, kind: int) -> int:
         if kind not in _NODES:
-            is_volume = kind in _VOLUMES
-            way_out = "mesh in two dimensions (gmsh -2)" if is_volume else WAY_OUT
+            what = _REFUSED.get(kind, "elements")
+            way_out = "mesh in two dimensions (gmsh -2)" if what == "volumes" else WAY_OUT
             raise MeshError(
-                f"{self.path}: {'volumes' if is_volume else 'elements'} (gmsh type {kind}), but only 8-node "
-                f"quadrilaterals are solved: {way_out}"
+                f"{self.path}: {what} (gmsh type {kind}), but only 8-node quadrilaterals are solved: {way_out}"
             )
         return kind
 

@@ -1,0 +1,143 @@
+"""`fem convert`: meshes of gmsh, VTU, Abaqus and other programs become 8-node quadrilaterals, boundaries included."""
+
+import shlex
+
+import fem_core as fem
+import numpy as np
+import pytest
+from commands import run
+from fem_core.mesh.mesh import Mesh
+
+DUCT = fem.generate.duct(length=2.0, height=1.0, nx=4, ny=3)
+KINDS = ("triangle", "triangle6", "quad", "quad9", "mixed")
+
+
+def foreign(kind: str, mesh: Mesh = DUCT, *, quadratic_lines: bool = True):
+    """The duct as meshio has it, in cells of another kind; inlet and outlet by tags with names."""
+    meshio = pytest.importorskip("meshio")
+    quad = mesh.quad8.astype(int)
+    a, b, c, d, ab, bc, cd, da = quad.T
+    middle = len(mesh.x) + np.arange(len(quad))
+    points = np.column_stack([mesh.x, mesh.y, np.zeros(len(mesh.x))])
+    centres = points[quad[:, :4]].mean(axis=1)
+    halves = [np.stack(corners, axis=1) for corners in ((a, b, c), (a, c, d))]
+    cells = {
+        "triangle": [("triangle", np.concatenate(halves))],
+        "triangle6": [
+            ("triangle6", np.stack([a, b, c, ab, bc, middle], axis=1)),
+            ("triangle6", np.stack([a, c, d, middle, cd, da], axis=1)),
+        ],
+        "quad": [("quad", quad[:, :4])],
+        "quad9": [("quad9", np.column_stack([quad, middle]))],
+        "mixed": [("triangle", halves[0][:5]), ("triangle", halves[1][:5]), ("quad", quad[5:, :4])],
+    }[kind]
+    straight = kind in ("triangle", "quad", "mixed")
+    edges = [mesh.boundaries[name].edges.astype(int) for name in ("inlet", "outlet")]
+    for own in edges:
+        cells = [*cells, ("line", own[:, [0, 2]]) if straight else ("line3", own[:, [0, 2, 1]])]
+    tags = [np.zeros(len(nodes), dtype=int) for _, nodes in cells]
+    tags[-2][:], tags[-1][:] = 7, 8
+    names = {"inlet": np.array([7, 1]), "outlet": np.array([8, 1])}
+    data = {"gmsh:physical": tags, "gmsh:geometrical": tags}
+    return meshio.Mesh(np.concatenate([points, centres]), cells, cell_data=data, field_data=names)
+
+
+@pytest.fixture(params=KINDS)
+def kind(request) -> str:
+    return request.param
+
+
+@pytest.mark.parametrize("suffix", [".msh", ".vtu", ".vtk", ".mesh"])
+def test_every_kind_of_cell_solves_the_duct(tmp_path, kind, suffix):
+    # By our own readers of gmsh and VTU, and by meshio. u = 2.5 (2 - x) is exact on any mesh with straight sides.
+    path, out = tmp_path / f"duct{suffix}", tmp_path / "quads.h5"
+    given = foreign(kind)
+    if suffix == ".mesh":
+        if kind in ("triangle6", "quad9"):
+            pytest.skip("Medit's format has no such cells")
+        given.cell_data = {"medit:ref": given.cell_data["gmsh:physical"]}
+    if suffix != ".msh":
+        given.field_data = {}
+    given.write(path, **({"file_format": "gmsh22", "binary": False} if suffix == ".msh" else {}))
+    done = run("convert", path, "-o", out)
+    assert done.exit_code == 0, done.stderr
+    assert f"fem solve {shlex.quote(str(out))}" in done.stdout
+    mesh = fem.read_mesh(out)
+    inlet, outlet = ("inlet", "outlet") if suffix == ".msh" else ("7", "8")
+    problem = fem.Problem((fem.Robin(inlet, 2.5), fem.Dirichlet(outlet)))
+    solution = fem.solve(mesh, problem, backend="numpy", solver="direct")
+    assert np.allclose(solution.u, 2.5 * (2 - mesh.x))
+    assert mesh.n_elements == {"triangle": 72, "triangle6": 72, "quad": 12, "quad9": 12, "mixed": 58}[kind]
+    assert len(mesh.orphan_nodes) == 0
+    assert fem.check_mesh(out).faults == () or suffix != ".msh"
+
+
+@pytest.mark.parametrize("suffix", [".msh", ".vtu"])
+def test_a_solve_names_the_command_with_the_file(tmp_path, kind, suffix):
+    path = tmp_path / f"my duct{suffix}"
+    given = foreign(kind)
+    if suffix == ".vtu":
+        given.field_data = {}
+    given.write(path, **({"file_format": "gmsh22", "binary": False} if suffix == ".msh" else {}))
+    for command in ("solve", "check"):
+        done = run(command, path)
+        assert done.exit_code == 2
+        assert "only 8-node quadrilaterals are solved" in done.stderr
+        assert f"fem convert {shlex.quote(str(path))} -o 'my duct-quads.h5'" in done.stderr
+
+
+def test_a_format_that_can_only_be_converted_says_so(tmp_path):
+    path = tmp_path / "duct.vtk"
+    foreign("quad").write(path)
+    assert f"fem convert {path} -o duct-quads.h5" in run("solve", path).stderr
+
+
+@pytest.mark.parametrize(
+    ("cells", "width", "suffix", "what"),
+    [
+        ("tetra", 4, ".vtk", "1 cell of the type 'tetra' can't be converted"),
+        ("tetra", 4, ".vtu", "volumes (VTK type 10)"),
+        ("polygon", 5, ".vtu", "polygons (VTK type 7)"),
+        ("triangle10", 10, ".msh", "10-node triangles (gmsh type 21)"),
+        ("tetra", 4, ".msh", "volumes (gmsh type 4)"),
+    ],
+)
+def test_what_cant_be_converted_is_refused_by_name(tmp_path, cells, width, suffix, what):
+    meshio = pytest.importorskip("meshio")
+    path = tmp_path / f"odd{suffix}"
+    given = meshio.Mesh(np.random.default_rng(0).random((width, 3)), [(cells, np.arange(width)[None])])
+    given.write(path, **({"file_format": "gmsh22", "binary": False} if suffix == ".msh" else {}))
+    done = run("convert", path, "-o", tmp_path / "out.h5")
+    assert done.exit_code == 2
+    assert what in done.stderr
+    assert not (tmp_path / "out.h5").exists()
+
+
+def test_refine_and_scale(tmp_path):
+    path = fem.write_mesh(DUCT, tmp_path / "duct.h5")
+    out = tmp_path / "fine.msh"
+    assert run("convert", path, "--refine", 2, "--scale", 0.001, "-o", out).exit_code == 0
+    fine = fem.read_mesh(out)
+    assert fine.n_elements == 16 * DUCT.n_elements
+    assert np.ptp(fine.x) == pytest.approx(0.002)
+    assert set(fine.boundaries) == {"inlet", "outlet", "walls"}
+    assert fem.solve(fine, backend="numpy").u.max() == pytest.approx(0.005)
+
+
+@pytest.mark.parametrize("refine", [-1, 1.5, True, "2"])
+def test_refine_is_a_whole_number(refine):
+    with pytest.raises(fem.FemError, match="refine must be a whole number"):
+        fem.convert_mesh(DUCT, refine=refine)
+
+
+def test_a_mesh_that_would_be_too_large_is_refused_at_once():
+    with pytest.raises(fem.FemError, match="refine=20 would make 13,194,139,533,312 elements"):
+        fem.convert_mesh(DUCT, refine=20)
+
+
+def test_clockwise_elements_are_reversed_with_a_note():
+    quad = DUCT.quad8.copy()
+    quad[3] = quad[3, [0, 3, 2, 1, 7, 6, 5, 4]]
+    mesh = fem.convert_mesh(Mesh(DUCT.x, DUCT.y, quad, DUCT.boundaries))
+    assert "1 clockwise element was reversed" in mesh.notes
+    assert fem.solve(mesh, backend="numpy").u.max() == pytest.approx(5)
