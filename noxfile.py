@@ -47,7 +47,7 @@ if unknown := set(HARDWARE) - {row["id"] for row in ROWS}:
     raise SystemExit(f"FEM_HARDWARE names no row of hardware.toml: {', '.join(sorted(unknown))}")
 
 
-def sources(extras: str = "plot,amg,xlsx,testing") -> list[str]:
+def sources(extras: str = "plot,amg,xlsx,convert,testing") -> list[str]:
     """Arguments for pip: the core with `extras` and every plugin, editable, by path."""
     paths = [f"./core[{extras}]" if extras else "./core", *(f"./{path.relative_to(ROOT)}" for path in PLUGINS)]
     return [argument for path in paths for argument in ("--editable", path)]
@@ -147,7 +147,8 @@ def lowest(session: nox.Session) -> None:
 def interop(session: nox.Session) -> None:
     """Check the files that are written and read against the programs of others: VTK, gmsh, meshio, pandas."""
     session.install(*sources(), *GROUPS["interop"])
-    session.run("python", "-m", "pytest", "tests/io/test_results.py", "tests/io/test_formats.py", *session.posargs)
+    tests = [f"tests/io/test_{what}.py" for what in ("results", "formats", "convert")]
+    session.run("python", "-m", "pytest", *tests, *session.posargs)
 
 
 @nox.session(python=LOWEST)

@@ -141,3 +141,34 @@ def test_clockwise_elements_are_reversed_with_a_note():
     mesh = fem.convert_mesh(Mesh(DUCT.x, DUCT.y, quad, DUCT.boundaries))
     assert "1 clockwise element was reversed" in mesh.notes
     assert fem.solve(mesh, backend="numpy").u.max() == pytest.approx(5)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("recombine", [0, 1])
+def test_a_drawing_of_gmsh(tmp_path, order, recombine):
+    # A duct round a cylinder as gmsh meshes it: triangles are left, or all there is.
+    gmsh = pytest.importorskip("gmsh", exc_type=ImportError)
+    gmsh.initialize(interruptible=False)
+    try:
+        gmsh.option.setNumber("General.Terminal", 0)
+        whole = gmsh.model.occ.addRectangle(0, 0, 0, 3, 1)
+        hole = gmsh.model.occ.addDisk(1, 0.5, 0, 0.2, 0.2)
+        gmsh.model.occ.cut([(2, whole)], [(2, hole)])
+        gmsh.model.occ.synchronize()
+        for _, curve in gmsh.model.getEntities(1):
+            low, _, _, high, _, _ = gmsh.model.getBoundingBox(1, curve)
+            if high < 0.1 or low > 2.9:
+                gmsh.model.addPhysicalGroup(1, [curve], name="inlet" if high < 0.1 else "outlet")
+        gmsh.model.addPhysicalGroup(2, [tag for _, tag in gmsh.model.getEntities(2)])
+        for option, value in (("ElementOrder", order), ("RecombineAll", recombine), ("MeshSizeMax", 0.12)):
+            gmsh.option.setNumber(f"Mesh.{option}", value)
+        gmsh.model.mesh.generate(2)
+        gmsh.write(str(tmp_path / "drawing.msh"))
+    finally:
+        gmsh.finalize()
+    assert run("convert", tmp_path / "drawing.msh", "-o", tmp_path / "quads.h5").exit_code == 0
+    assert run("check", tmp_path / "quads.h5").exit_code == 0
+    solution = fem.solve(tmp_path / "quads.h5", backend="numpy", solver="direct")
+    flux = fem.assemble_system(solution.mesh).matrix @ solution.u
+    assert flux[solution.mesh.boundaries["outlet"].nodes].sum() == pytest.approx(-2.5, rel=1e-9)
+    assert solution.u.max() == pytest.approx(8.3, abs=0.2)
