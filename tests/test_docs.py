@@ -124,7 +124,7 @@ SESSIONS = [README, ROOT / "docs" / "tutorial.md"]
 
 
 def test_the_readme_has_commands():
-    assert {words[0] for words in commands(README)} == {"demo", "mesh", "check", "solve", "doctor"}
+    assert {words[0] for words in commands(README)} == {"demo", "mesh", "check", "convert", "solve", "doctor"}
 
 
 @pytest.mark.parametrize("page", SESSIONS, ids=name)
