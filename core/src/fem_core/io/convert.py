@@ -68,5 +68,5 @@ def converted(cells: Cells, refine: int = 0, slits: Slits = None) -> Mesh:
         )
     mesh = validate_mesh(mesh)
     for _ in range(refine):
-        mesh = split(Cells.of(mesh))
+        mesh = validate_mesh(split(Cells.of(mesh)))
     return mesh
