@@ -37,6 +37,7 @@ def solved(mesh, *arguments):
         (renamed(inlet="inlet A"), "'inlet'", "'inlet A'"),
         (renamed(inlet="Einlass", outlet="Auslass"), "'inlet' and no 'outlet'", None),
         (renamed(outlet="outlets"), "'outlet'", "'outlets'"),
+        (renamed(inlet="inlet 1", outlet="outlet 1"), "'inlet' and no 'outlet'", "'inlet 1' and 'outlet 1'"),
         (replace(DUCT, boundaries={"walls": DUCT.boundaries["walls"]}), "'inlet' and no 'outlet'", None),
     ],
 )
@@ -112,6 +113,20 @@ def test_a_mesh_whose_only_names_are_lost_has_names():
         fem.solve(replace(DUCT, boundaries={}, lost={"inlet": "it is empty"}), backend="numpy")
     with pytest.raises(fem.ProblemError, match="no boundary 'inlet'"):
         fem.solve(replace(DUCT, boundaries={}, lost={"rim": "it is empty"}), backend="numpy")
+
+
+def test_all_empty_boundaries_are_told_at_once(tmp_path):
+    # As many by solve as check lists; a tolerance for positions is no way out where names decide.
+    empty = {"inlet": Boundary([], []), "outlet": Boundary([], [])}
+    path = fem.write_mesh(replace(DUCT, boundaries=empty), tmp_path / "empty.h5")
+    shell, check = run("solve", path, "--backend", "numpy"), run("check", path)
+    assert "boundary 'inlet' has no edges for a Robin condition; it is empty; add its edges" in shell.stderr
+    assert shell.stderr.endswith("; 1 more fault: fem check lists all\n")
+    assert "tolerance" not in shell.stderr
+    assert check.stdout.count("fault: ") == 2
+    named = replace(DUCT, boundaries={"left": DUCT.boundaries["inlet"], "rim": Boundary([], [])})
+    with pytest.raises(fem.ProblemError, match=r"boundaries: 'left', 'walls'; not boundaries.*'rim': it is empty"):
+        fem.solve(named, backend="numpy")
 
 
 # ── an edge counts once ──────────────────────────────────────────────────────────────────────

@@ -16,7 +16,7 @@ from fem_core.mesh.interfaces import find_slits, hanging_nodes
 from fem_core.mesh.matching import mismatch_text
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.mesh.places import Crowded, coincident_nodes
-from fem_core.support.wording import count, name_some
+from fem_core.support.wording import count, more_faults, name_some
 from fem_core.types import Array, Bools, Floats, Ints
 
 _POINTS = np.concatenate([q8.POINTS_3X3, q8.POINTS_2X2])
@@ -97,8 +97,7 @@ def validate_mesh(mesh: Mesh) -> Mesh:
     if mesh._validated is not None:
         return mesh._validated
     if faults := list(mesh_faults(mesh)):
-        more = f"; {count(len(faults) - 1, 'more fault')}: fem check lists all" if len(faults) > 1 else ""
-        raise MeshError(f"{mesh.source}: {faults[0].text}{more}")
+        raise MeshError(f"{mesh.source}: {faults[0].text}{more_faults(len(faults) - 1)}")
     return mesh.mark_valid(_counter_clockwise(mesh))
 
 

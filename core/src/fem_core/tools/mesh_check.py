@@ -27,7 +27,7 @@ from fem_core.mesh.mesh import SAME_PLACE, Mesh
 from fem_core.mesh.quality import LIMITS, Quality, element_quality
 from fem_core.mesh.repair import repair_mesh, with_slits
 from fem_core.plugins.registry import REGISTRY
-from fem_core.problem import INFLOW, Dirichlet, Problem, Robin, boundary_names, boundary_nodes
+from fem_core.problem import INFLOW, Dirichlet, Problem, Robin, boundary_names, idle_conditions
 from fem_core.solvers.auto import choose
 from fem_core.support.hardware import available_memory
 from fem_core.support.wording import byte_size, count, name_some, verb
@@ -250,20 +250,16 @@ def _existing(mesh: Mesh) -> Ints:
     return nodes[(nodes >= 0) & (nodes < mesh.n_nodes)]
 
 
-def _refused(mesh: Mesh, look: Callable[[], object]) -> list[Fault]:
-    try:
-        look()
-    except ProblemError as error:
-        return [Fault(str(error).removeprefix(f"{mesh.source}: "))]
-    return []
-
-
 def _problem_faults(mesh: Mesh, problem: Problem, sound: bool) -> list[Fault]:
-    """Why `problem` can't be solved on `mesh`."""
-    faults = _refused(mesh, lambda: boundary_names(mesh, [one.boundary for one in problem.conditions]))
-    for condition in () if faults else problem.conditions:
-        faults += _refused(mesh, partial(boundary_nodes, mesh, condition))
-    return faults if faults or not sound else _refused(mesh, partial(problem.on, mesh))
+    """Why `problem` can't be solved on `mesh`; of a mesh that isn't `sound`, only what its boundaries tell."""
+    try:
+        boundary_names(mesh, [one.boundary for one in problem.conditions])
+        faults = idle_conditions(mesh, problem.conditions)
+        if sound and not faults:
+            problem.on(mesh)
+    except ProblemError as error:
+        faults = [error]
+    return [Fault(str(error).removeprefix(f"{mesh.source}: ")) for error in faults]
 
 
 def solve_faults(mesh: Mesh, problem: Problem | None = None, options: ReadOptions = _NO_OPTIONS) -> list[Fault]:
