@@ -357,6 +357,21 @@ def test_a_plate_that_ends_at_a_wall_with_one_node_leaks(case):
     assert leak < no_leak
 
 
+def test_what_a_repair_cannot_mend_does_not_prevent_it(case, tmp_path):
+    # A solve only warns of these: a repaired mesh may have them, too.
+    crack, fixed = case("65b_gmsh_crack.msh"), tmp_path / "fixed.h5"
+    done = run("check", crack, "--fix", "--slits", "keep", "-o", fixed)
+    assert done.exit_code == 0
+    assert "warning: fluid passes through node 1" in done.stdout
+    whole = squares(4, 2, width=2.0)
+    edges = whole.boundaries["inlet"].edges
+    inner = Boundary.from_edges(np.concatenate([edges, whole.quad8[:1, [1, 5, 2]]]))
+    mesh = fem.write_mesh(replace(whole, boundaries={**whole.boundaries, "inlet": inner}), tmp_path / "inner.h5")
+    done = run("check", mesh, "--fix", "-o", fixed)
+    assert done.exit_code == 0
+    assert "warning: 1 edge of the boundary 'inlet' lies inside the mesh" in done.stdout
+
+
 def test_refused_by_default_and_both_ways_out():
     mesh = plate()
     text = refusal(mesh)
@@ -464,7 +479,7 @@ def test_a_plate_some_of_whose_nodes_are_a_rounding_apart():
     near = replace(mesh, x=x)
     assert "along 4 pairs of edges" in refusal(near)
     assert len(find_slits(fem.validate_mesh(replace(near, slits=True))).edges) == 4
-    with pytest.raises(MeshError, match="say whether this is a plate of no thickness"):
+    with pytest.raises(MeshError, match="as at the tip of a plate of no thickness; join the nodes with --slits merge"):
         fem.repair_mesh(near)
 
 
@@ -477,10 +492,8 @@ def test_fix_joins_blocks_but_asks_about_a_plate(tmp_path):
     path, fixed = fem.write_mesh(plate(), tmp_path / "plate.msh"), tmp_path / "p.msh"
     asked = run("check", path, "--fix", "-o", fixed)
     assert asked.exit_code == 2
-    assert (
-        "say whether this is a plate of no thickness (--slits keep) or blocks to be joined (--slits merge)"
-        in asked.stderr
-    )
+    assert "at the tip of a plate of no thickness; join the nodes with --slits merge (slits='merge')" in asked.stderr
+    assert "keep a wall on both sides with --slits keep (slits='keep')" in asked.stderr
     assert not fixed.exists()
     assert "to repair it" not in run("check", path).stdout
     kept = run("check", path, "--fix", "--slits", "keep", "-o", fixed)

@@ -12,7 +12,7 @@ import numpy as np
 
 from fem_core.errors import MeshError
 from fem_core.mesh import quad8 as q8
-from fem_core.mesh.interfaces import find_slits, hanging_nodes
+from fem_core.mesh.interfaces import WAYS, find_slits, hanging_nodes
 from fem_core.mesh.matching import mismatch_text
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.mesh.places import Crowded, coincident_nodes
@@ -183,8 +183,7 @@ def _coincidences(mesh: Mesh, numbers: Ints) -> Iterator[Fault]:
     if len(slits.loose) < len(exactly) and not mesh.slits:
         yield Fault(
             f"nodes {_named(slits.pairs)} coincide along {count(len(slits.edges), 'pair')} of edges: blocks of the "
-            "mesh are not merged, or this is a plate of no thickness; join the nodes with --slits merge "
-            "(slits='merge'), or keep a wall on both sides with --slits keep (slits='keep')",
+            f"mesh are not merged, or this is a plate of no thickness; {WAYS}",
             nodes=np.unique(slits.pairs),
         )
 

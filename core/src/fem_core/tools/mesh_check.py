@@ -13,7 +13,7 @@ from fem_core.backends.default import DefaultBackend
 from fem_core.errors import MeshError, ProblemError
 from fem_core.io.files import ReadOptions, completed, read_problem, unvalidated
 from fem_core.mesh import quad8 as q8
-from fem_core.mesh.boundaries import complete, mesh_doubts, mesh_notes
+from fem_core.mesh.boundaries import complete, mendable_doubts, mesh_doubts, mesh_notes
 from fem_core.mesh.geometry import (
     Fault,
     det_jacobian,
@@ -269,11 +269,11 @@ def solve_faults(mesh: Mesh, problem: Problem | None = None, options: ReadOption
 
 
 def mending_faults(mesh: Mesh, problem: Problem | None = None, options: ReadOptions = _NO_OPTIONS) -> list[Fault]:
-    """Why a mesh that was repaired isn't mended: its faults, or else doubts that a repair should leave none of."""
+    """Why a mesh that was repaired isn't mended: its faults, or else what a repair should have mended."""
     problem = problem or _DEFAULT
     names = [one.boundary for one in problem.conditions]
     return solve_faults(mesh, problem, options) or [
-        Fault(text) for text in mesh_doubts(completed(mesh, options), names)
+        Fault(text) for text in mendable_doubts(completed(mesh, options), names)
     ]
 
 
