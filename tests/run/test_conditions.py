@@ -207,7 +207,9 @@ def test_a_result_is_solved_as_its_own_problem(result):
     solution = fem.solve(result, backend="numpy")
     assert solution.u.max() == pytest.approx(4)
     assert solution.problem.fluid == fem.Fluid(p0=1e5, rho=2.0)
-    assert "solved: inlet: u = 4 m²/s on 5 nodes" in run("check", result).stdout
+    checked = run("check", result).stdout
+    assert "solved: inlet: u = 4 m²/s on 5 nodes" in checked
+    assert "note: solves the problem that is stored in result.h5" in checked
 
 
 def test_a_condition_that_is_given_replaces_all_conditions(result):
@@ -218,6 +220,7 @@ def test_a_condition_that_is_given_replaces_all_conditions(result):
     assert any("with the conditions given here" in note for note in report["notes"])
     stiffer = solved(result, "--conductivity", "7")
     assert [one["value"] for one in stiffer["conditions"]] == [4, 1]
+    assert "solves the problem that is stored in result.h5, with the conductivity given here" in stiffer["notes"]
     given = fem.solve(result, Problem.potential_flow(DUCT), backend="numpy")
     assert given.u.max() == pytest.approx(5)
 

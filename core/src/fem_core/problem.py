@@ -224,6 +224,11 @@ class Problem:
             )
 
 
+def origin_notes(problem: Problem) -> tuple[str, ...]:
+    """The note that a problem is one that is stored in a file; none if it is given by the user."""
+    return (f"solves the problem that is stored in {problem.origin}",) if problem.origin else ()
+
+
 def condition_text(condition: Mapping[str, Any]) -> str:
     """An entry of `Problem.conditions_on` in words."""
 

@@ -27,7 +27,7 @@ from fem_core.mesh.mesh import SAME_PLACE, Mesh
 from fem_core.mesh.quality import LIMITS, Quality, element_quality
 from fem_core.mesh.repair import repair_mesh, with_slits
 from fem_core.plugins.registry import REGISTRY
-from fem_core.problem import INFLOW, Dirichlet, Problem, Robin, boundary_names, idle_conditions
+from fem_core.problem import INFLOW, Dirichlet, Problem, Robin, boundary_names, idle_conditions, origin_notes
 from fem_core.solvers.auto import choose
 from fem_core.support.hardware import available_memory
 from fem_core.support.wording import byte_size, count, name_some, verb
@@ -240,7 +240,7 @@ def check_mesh(
         areas=np.abs(det_jacobian(part)[:, :9]) @ q8.WEIGHTS_3X3,
         costs=costs,
         conditions=() if faults else problem.conditions_on(part),
-        notes=mesh_notes(part),
+        notes=(*mesh_notes(part), *origin_notes(problem)),
     )
 
 
