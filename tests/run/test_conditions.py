@@ -141,6 +141,18 @@ def test_an_edge_counts_once(tmp_path, suffix):
     assert fem.solve(fem.write_mesh(mesh, tmp_path / f"twice{suffix}"), backend="numpy").u.max() == pytest.approx(5)
 
 
+@pytest.mark.parametrize("kind", [Dirichlet, Robin])
+def test_the_nodes_of_its_edges_belong_to_a_boundary(tmp_path, kind):
+    # A file or a program may give the edges only: they are not empty for a Dirichlet condition.
+    edges = {name: Boundary(one.edges, []) for name, one in DUCT.boundaries.items()}
+    problem = Problem((kind("inlet", 1.0), Dirichlet("outlet")))
+    expected = fem.solve(DUCT, problem, backend="numpy").u
+    assert np.array_equal(fem.solve(replace(DUCT, boundaries=edges), problem, backend="numpy").u, expected)
+    arrays = {f"boundaries/{name}/edges": one.edges for name, one in edges.items()}
+    np.savez(tmp_path / "m.npz", x=DUCT.x, y=DUCT.y, quad8=DUCT.quad8, **arrays)
+    assert np.array_equal(fem.solve(tmp_path / "m.npz", problem, backend="numpy").u, expected)
+
+
 def test_two_conditions_on_an_edge_add_up():
     both = replace(DUCT, boundaries={**DUCT.boundaries, "also": DUCT.boundaries["inlet"]})
     problem = Problem((Robin("inlet", 1.0), Robin("also", 1.5), Dirichlet("outlet")))
