@@ -15,6 +15,7 @@ import numpy as np
 
 from fem_core.errors import MeshError
 from fem_core.io.checks import check_plane, lacking
+from fem_core.io.vtu_mesh import TAGS
 from fem_core.mesh.cells import KINDS, Cells
 from fem_core.types import Array
 
@@ -32,7 +33,8 @@ def read_cells(path: Path) -> Cells:
 
     try:
         # meshio prints warnings, and leaves the interpreter over some files.
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        said = io.StringIO()
+        with warnings.catch_warnings(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             warnings.simplefilter("ignore")
             found = meshio.read(path)
     except (Exception, SystemExit) as error:

@@ -33,7 +33,7 @@ _REFUSED = {
 }
 #: Arrays of cells that hold the tags of boundaries, as meshio, gmsh and others name them. The first one that has a
 #: tag on a line or vertex counts: the numbers of curves come last.
-_TAGS = (
+TAGS = (
     *("gmsh:physical", "medit:ref", "cell_tags", "facet_tags", "su2:tag", "netgen:index", "ugrid:ref"),
     *("avsucd:material", "PhysicalIds", "GeometryIds", "CellEntityIds", "gmsh:geometrical"),
 )
@@ -62,7 +62,7 @@ def read(path: Path) -> Mesh:
 
 
 def _wanted(section: str, name: str, attributes: dict[str, str]) -> bool:
-    return name.startswith(BOUNDARY) or (section == "CellData" and (name in _TAGS or is_whole(attributes)))
+    return name.startswith(BOUNDARY) or (section == "CellData" and (name in TAGS or is_whole(attributes)))
 
 
 class _Cells:
@@ -161,7 +161,7 @@ def _tagged(grid: Grid, cells: _Cells) -> _Found:
     """The boundaries of the tags that other programs write; arrays that may be such tags are lost names."""
     both = np.concatenate([cells.lines_at, cells.points_at])
     arrays = grid.numbers("CellData") if len(both) else {}
-    for name in [name for name in _TAGS if name in arrays]:
+    for name in [name for name in TAGS if name in arrays]:
         tags = grid.array("CellData", name, cells.total)
         if not (np.abs(tags) < 2**53).all() or (tags != np.floor(tags)).any():
             raise MeshError(f"{grid.path}: CellData/{name} must hold whole numbers, the tags of boundaries")
@@ -174,7 +174,7 @@ def _tagged(grid: Grid, cells: _Cells) -> _Found:
         if grid.array("CellData", name, cells.total)[cells.lines_at].any():
             unknown[name] = (
                 "whole numbers on the line cells, under a name that isn't known for tags of boundaries; "
-                f"if they are tags, name the array {_TAGS[0]}"
+                f"if they are tags, name the array {TAGS[0]}"
             )
     return {}, unknown
 
