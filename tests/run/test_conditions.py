@@ -127,6 +127,8 @@ def test_all_empty_boundaries_are_told_at_once(tmp_path):
     named = replace(DUCT, boundaries={"left": DUCT.boundaries["inlet"], "rim": Boundary([], [])})
     with pytest.raises(fem.ProblemError, match=r"boundaries: 'left', 'walls'; not boundaries.*'rim': it is empty"):
         fem.solve(named, backend="numpy")
+    with pytest.raises(fem.ProblemError, match="boundaries: none; name the inlet and the outlet in the mesh, or"):
+        fem.solve(replace(DUCT, boundaries={"walls": Boundary([], [])}), backend="numpy")
 
 
 # ── an edge counts once ──────────────────────────────────────────────────────────────────────

@@ -304,7 +304,7 @@ def boundary_names(mesh: Mesh, wanted: Sequence[str]) -> list[str]:
         near = [one for name in missing if (one := nearest(name.casefold(), named))]
         meant = f" (did you mean {' and '.join(repr(named[one]) for one in dict.fromkeys(near))}?)" if near else ""
         way = ""
-        if named and set(missing) <= {"inlet", "outlet"}:
+        if mesh.boundaries and set(missing) <= {"inlet", "outlet"}:
             way = (
                 f"; name the {' and the '.join(missing)} in the mesh, or find what is missing by position: "
                 "--by-position (by_position=True)"
