@@ -278,6 +278,20 @@ def test_a_seam_warns_also_where_its_ends_are_one_node(tmp_path):
     assert read_mesh(tmp_path / "n.h5").n_nodes == whole.n_nodes
 
 
+def test_a_part_without_a_level_beyond_a_seam_is_told_of_the_seam(tmp_path):
+    # A condition on each part is no way out: they were meant to be one.
+    path = fem.write_mesh(
+        replace(torn_apart(squares(4, 2, width=2.0), 1.0, shift=SAME), boundaries={}), tmp_path / "m.h5"
+    )
+    with pytest.raises(
+        ProblemError, match=r"no condition fixes the level of u.*; 5 pairs of nodes nearly coincide"
+    ) as told:
+        solve(path, backend="numpy")
+    assert "fix u on" not in str(told.value)
+    assert run("check", path, "--fix", "-o", tmp_path / "n.h5").exit_code == 0
+    assert solve(tmp_path / "n.h5", backend="numpy").u.max() == pytest.approx(5.0)
+
+
 def test_a_tolerance_that_merges_nothing_mends_nothing(case, tmp_path):
     path = case("64d_seam_both.npz")
     result = run("check", path, "--fix", "--merge-tolerance", "1e-15", "-o", tmp_path / "m.npz")

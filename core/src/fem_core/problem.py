@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fem_core.errors import ProblemError
-from fem_core.mesh.boundaries import half_edges, half_text, lost_text
+from fem_core.mesh.boundaries import half_edges, half_text, lost_text, seam_text
 from fem_core.mesh.geometry import edge_lengths
 from fem_core.mesh.mesh import Mesh
 from fem_core.support.wording import count, more_faults, name_some, nearest
@@ -218,9 +218,9 @@ class Problem:
             lost = np.setdiff1d(np.arange(number), parts)
             elements = np.flatnonzero(np.isin(of_element, lost))
             where = f"{len(lost)} of {number} connected parts of the mesh" if number > 1 else "the mesh"
+            way = seam_text(mesh) or f"fix u on a boundary of {'each part' if number > 1 else 'it'}"
             raise ProblemError(
-                f"{mesh.source}: no condition fixes the level of u in {where} ({name_some(elements, 'element')}); "
-                f"fix u on a boundary of {'each part' if number > 1 else 'it'}"
+                f"{mesh.source}: no condition fixes the level of u in {where} ({name_some(elements, 'element')}); {way}"
             )
 
 

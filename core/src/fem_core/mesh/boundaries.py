@@ -124,20 +124,27 @@ def mesh_doubts(mesh: Mesh, names: Iterable[str]) -> Iterator[str]:
 
 def mendable_doubts(mesh: Mesh, names: Iterable[str]) -> Iterator[str]:
     """Those of `mesh_doubts` that `repair_mesh` leaves none of."""
-    pairs = close_nodes(mesh)
-    if mesh.slits and len(pairs):
-        meant = {frozenset(pair) for pair in find_slits(mesh).pairs.tolist()}
-        pairs = np.array([pair for pair in pairs.tolist() if frozenset(pair) not in meant])
-    if len(pairs):
-        a, b = pairs[0]
-        number = f"{count(len(pairs), 'pair')} of nodes nearly {verb(len(pairs), 'coincide')}"
-        yield f"{number}, such as {a} and {b}: elements there aren't connected; fem check --fix merges them"
+    if text := seam_text(mesh):
+        yield text
     for name in names:
         if name in mesh.boundaries and len(half := half_edges(mesh, name)):
             yield (
                 f"the condition on {name!r} holds in part: {half_text(half)}; "
                 f"fem check --fix adds {'it' if len(half) == 1 else 'them'}"
             )
+
+
+def seam_text(mesh: Mesh) -> str:
+    """Which nodes nearly coincide, other than those of slits that are meant; nothing if there are none."""
+    pairs = close_nodes(mesh)
+    if mesh.slits and len(pairs):
+        meant = {frozenset(pair) for pair in find_slits(mesh).pairs.tolist()}
+        pairs = np.array([pair for pair in pairs.tolist() if frozenset(pair) not in meant])
+    if not len(pairs):
+        return ""
+    a, b = pairs[0]
+    number = f"{count(len(pairs), 'pair')} of nodes nearly {verb(len(pairs), 'coincide')}"
+    return f"{number}, such as {a} and {b}: elements there aren't connected; fem check --fix merges them"
 
 
 def half_text(half: Ints) -> str:
