@@ -329,7 +329,7 @@ def boundary_nodes(mesh: Mesh, condition: Robin | Dirichlet) -> Array:
     if name in mesh.by_position:
         way = "name the boundaries in the mesh, or increase the boundary tolerance"
     elif len(half := half_edges(mesh, name)):
-        way = f"{half_text(half)}; fem check --fix adds {'it' if len(half) == 1 else 'them'}"
+        way = half_text(half)
     elif len(boundary.nodes):
         way = "its nodes complete no exterior edge; add the other nodes of each edge to it"
     else:

@@ -128,10 +128,7 @@ def mendable_doubts(mesh: Mesh, names: Iterable[str]) -> Iterator[str]:
         yield text
     for name in names:
         if name in mesh.boundaries and len(half := half_edges(mesh, name)):
-            yield (
-                f"the condition on {name!r} holds in part: {half_text(half)}; "
-                f"fem check --fix adds {'it' if len(half) == 1 else 'them'}"
-            )
+            yield f"the condition on {name!r} holds in part: {half_text(half)}"
 
 
 def seam_text(mesh: Mesh) -> str:
@@ -148,8 +145,8 @@ def seam_text(mesh: Mesh) -> str:
 
 
 def half_text(half: Ints) -> str:
-    """What a boundary lacks with `half_edges`."""
-    mid = f"mid-side {name_some(half[:, 1], 'node')}"
+    """What a boundary lacks with `half_edges`, and the way out."""
+    mid = f"mid-side {name_some(half[:, 1], 'node')}; fem check --fix adds {'it' if len(half) == 1 else 'them'}"
     return f"the boundary has both ends of {count(len(half), 'exterior edge')} but not the {mid}"
 
 
