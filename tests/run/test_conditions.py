@@ -102,6 +102,11 @@ def test_a_lost_boundary_is_told_or_refused():
     with pytest.raises(fem.ProblemError, match="'inlet' of the file can't be used: node 7 of the set lies inside"):
         fem.solve(without, backend="numpy")
     assert not check_mesh(without).solvable
+    both = replace(DUCT, boundaries={}, lost=lost | {"outlet": "it has no lines"})
+    with pytest.raises(
+        fem.ProblemError, match=r"'inlet' of the file .*; the boundary 'outlet' of the file can't be used"
+    ):
+        fem.solve(both, backend="numpy")
     solution = fem.solve(replace(DUCT, lost={"rim": "it has no lines"}), backend="numpy")
     note = "not boundaries, although the file names them: 'rim': it has no lines"
     assert note in solution.report.notes

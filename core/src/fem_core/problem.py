@@ -285,7 +285,7 @@ def boundary_names(mesh: Mesh, wanted: Sequence[str]) -> list[str]:
 
     Raises ProblemError for names that the mesh doesn't have or has lost, and for those that could be two boundaries.
     """
-    found, missing = [], []
+    found, missing, lost = [], [], []
     for name in wanted:
         same = [one for one in (*mesh.boundaries, *mesh.lost) if one.casefold() == name.casefold()]
         best = name if name in same else same[0] if len(same) == 1 else None
@@ -294,9 +294,11 @@ def boundary_names(mesh: Mesh, wanted: Sequence[str]) -> list[str]:
         if best is None:
             missing.append(name)
         elif best not in mesh.boundaries:
-            raise ProblemError(f"{mesh.source}: the boundary {best!r} of the file can't be used: {mesh.lost[best]}")
+            lost.append(f"the boundary {best!r} of the file can't be used: {mesh.lost[best]}")
         else:
             found.append(best)
+    if lost:
+        raise ProblemError(f"{mesh.source}: {'; '.join(lost)}")
     if missing:
         named = {name.casefold(): name for name, one in mesh.boundaries.items() if len(one.nodes)}
         none = "none" if mesh.boundaries else "none: call fem_core.with_boundaries(mesh)"
@@ -309,9 +311,9 @@ def boundary_names(mesh: Mesh, wanted: Sequence[str]) -> list[str]:
                 f"; name the {' and the '.join(missing)} in the mesh, or find what is missing by position: "
                 "--by-position (by_position=True)"
             )
-        lost = f"; {text}" if (text := lost_text(mesh)) else ""
+        gone = f"; {text}" if (text := lost_text(mesh)) else ""
         raise ProblemError(
-            f"{mesh.source}: there is no boundary {' and no '.join(map(repr, missing))}{meant}; {known}{lost}{way}"
+            f"{mesh.source}: there is no boundary {' and no '.join(map(repr, missing))}{meant}; {known}{gone}{way}"
         )
     return found
 
