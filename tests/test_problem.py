@@ -197,8 +197,15 @@ def test_boundaries_without_edges_or_nodes_are_refused():
     # A Robin condition on nothing would silently be no condition.
     mesh = replace(MESH, boundaries={"points": Boundary([], [0]), "nothing": Boundary([], [])})
     text = refusal(Problem((Robin("points"),)), mesh)
-    assert text.startswith("mesh: boundary 'points' has no edges for a Robin condition; name the boundaries")
-    assert refusal(Problem((Dirichlet("nothing"),)), mesh) == "mesh: boundary 'nothing' has no nodes to fix"
+    assert text == (
+        "mesh: boundary 'points' has no edges for a Robin condition; its nodes complete no exterior edge; "
+        "add the other nodes of each edge to it"
+    )
+    empty = "mesh: boundary 'nothing' has no nodes to fix; it is empty; add its edges and nodes in the mesh"
+    assert refusal(Problem((Dirichlet("nothing"),)), mesh) == empty
+    # No boundary tolerance can help where names decide.
+    both = refusal(Problem((Dirichlet("nothing"), Robin("points"))), mesh)
+    assert both == f"{empty}; 1 more fault: fem check lists all"
 
 
 # ── the level of u ───────────────────────────────────────────────────────────────────────────

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -18,9 +19,10 @@ import pytest
 from click.testing import Result
 from commands import run
 from fakes.distributions import Shelf, python
+from fem_core.cli import fem as command_line
 from fem_core.cli import progress
 from fem_core.cli.errors import Status, judge
-from fem_core.io.files import mesh_formats, result_writers
+from fem_core.io.files import ReadOptions, mesh_formats, result_writers
 from fem_core.plugins.registry import REGISTRY
 from fem_core.testing.runner import CheckResult
 
@@ -840,3 +842,18 @@ def test_verify_without_hypothesis_says_what_to_install(monkeypatch):
     result = run("verify", "--backend", "numpy")
     assert result.exit_code == Status.USAGE
     assert "pip install hypothesis pytest" in the_line(result)
+
+
+@pytest.mark.parametrize("name", ["solve", "check", "bench", "tune"])
+def test_a_mesh_is_understood_alike_by_all_commands(name):
+    # The way out that a refusal names is one of the command that was refused.
+    command = command_line.get_command(click.Context(command_line), name)
+    assert {one.name for one in command.params} >= ReadOptions.__annotations__.keys()
+
+
+def test_bench_on_a_mesh_that_names_other_boundaries(tmp_path):
+    mesh = fem.generate.duct(nx=4, ny=2)
+    named = fem.write_mesh(replace(mesh, boundaries={"left": mesh.boundaries["inlet"]}), tmp_path / "m.h5")
+    arguments = ["bench", named, "--backend", "numpy", "--repeats", "1", "--iterations", "2"]
+    assert "--by-position" in run(*arguments).stderr
+    assert run(*arguments, "--by-position").exit_code == 0

@@ -278,6 +278,20 @@ def test_a_seam_warns_also_where_its_ends_are_one_node(tmp_path):
     assert read_mesh(tmp_path / "n.h5").n_nodes == whole.n_nodes
 
 
+def test_a_part_without_a_level_beyond_a_seam_is_told_of_the_seam(tmp_path):
+    # A condition on each part is no way out: they were meant to be one.
+    path = fem.write_mesh(
+        replace(torn_apart(squares(4, 2, width=2.0), 1.0, shift=SAME), boundaries={}), tmp_path / "m.h5"
+    )
+    with pytest.raises(
+        ProblemError, match=r"no condition fixes the level of u.*; 5 pairs of nodes nearly coincide"
+    ) as told:
+        solve(path, backend="numpy")
+    assert "fix u on" not in str(told.value)
+    assert run("check", path, "--fix", "-o", tmp_path / "n.h5").exit_code == 0
+    assert solve(tmp_path / "n.h5", backend="numpy").u.max() == pytest.approx(5.0)
+
+
 def test_a_tolerance_that_merges_nothing_mends_nothing(case, tmp_path):
     path = case("64d_seam_both.npz")
     result = run("check", path, "--fix", "--merge-tolerance", "1e-15", "-o", tmp_path / "m.npz")
@@ -355,6 +369,21 @@ def test_a_plate_that_ends_at_a_wall_with_one_node_leaks(case):
     assert len(list(mesh_doubts(replace(leaking, slits=True), ()))) == 1
     leak, no_leak = (solve(mesh, slits="keep", backend="numpy").u.max() for mesh in (leaking, closed))
     assert leak < no_leak
+
+
+def test_what_a_repair_cannot_mend_does_not_prevent_it(case, tmp_path):
+    # A solve only warns of these: a repaired mesh may have them, too.
+    crack, fixed = case("65b_gmsh_crack.msh"), tmp_path / "fixed.h5"
+    done = run("check", crack, "--fix", "--slits", "keep", "-o", fixed)
+    assert done.exit_code == 0
+    assert "warning: fluid passes through node 1" in done.stdout
+    whole = squares(4, 2, width=2.0)
+    edges = whole.boundaries["inlet"].edges
+    inner = Boundary.from_edges(np.concatenate([edges, whole.quad8[:1, [1, 5, 2]]]))
+    mesh = fem.write_mesh(replace(whole, boundaries={**whole.boundaries, "inlet": inner}), tmp_path / "inner.h5")
+    done = run("check", mesh, "--fix", "-o", fixed)
+    assert done.exit_code == 0
+    assert "warning: 1 edge of the boundary 'inlet' lies inside the mesh" in done.stdout
 
 
 def test_refused_by_default_and_both_ways_out():
@@ -464,7 +493,7 @@ def test_a_plate_some_of_whose_nodes_are_a_rounding_apart():
     near = replace(mesh, x=x)
     assert "along 4 pairs of edges" in refusal(near)
     assert len(find_slits(fem.validate_mesh(replace(near, slits=True))).edges) == 4
-    with pytest.raises(MeshError, match="say whether this is a plate of no thickness"):
+    with pytest.raises(MeshError, match="as at the tip of a plate of no thickness; join the nodes with --slits merge"):
         fem.repair_mesh(near)
 
 
@@ -477,10 +506,8 @@ def test_fix_joins_blocks_but_asks_about_a_plate(tmp_path):
     path, fixed = fem.write_mesh(plate(), tmp_path / "plate.msh"), tmp_path / "p.msh"
     asked = run("check", path, "--fix", "-o", fixed)
     assert asked.exit_code == 2
-    assert (
-        "say whether this is a plate of no thickness (--slits keep) or blocks to be joined (--slits merge)"
-        in asked.stderr
-    )
+    assert "at the tip of a plate of no thickness; join the nodes with --slits merge (slits='merge')" in asked.stderr
+    assert "keep a wall on both sides with --slits keep (slits='keep')" in asked.stderr
     assert not fixed.exists()
     assert "to repair it" not in run("check", path).stdout
     kept = run("check", path, "--fix", "--slits", "keep", "-o", fixed)

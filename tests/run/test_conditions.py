@@ -37,6 +37,7 @@ def solved(mesh, *arguments):
         (renamed(inlet="inlet A"), "'inlet'", "'inlet A'"),
         (renamed(inlet="Einlass", outlet="Auslass"), "'inlet' and no 'outlet'", None),
         (renamed(outlet="outlets"), "'outlet'", "'outlets'"),
+        (renamed(inlet="inlet 1", outlet="outlet 1"), "'inlet' and no 'outlet'", "'inlet 1' and 'outlet 1'"),
         (replace(DUCT, boundaries={"walls": DUCT.boundaries["walls"]}), "'inlet' and no 'outlet'", None),
     ],
 )
@@ -101,6 +102,11 @@ def test_a_lost_boundary_is_told_or_refused():
     with pytest.raises(fem.ProblemError, match="'inlet' of the file can't be used: node 7 of the set lies inside"):
         fem.solve(without, backend="numpy")
     assert not check_mesh(without).solvable
+    both = replace(DUCT, boundaries={}, lost=lost | {"outlet": "it has no lines"})
+    with pytest.raises(
+        fem.ProblemError, match=r"'inlet' of the file .*; the boundary 'outlet' of the file can't be used"
+    ):
+        fem.solve(both, backend="numpy")
     solution = fem.solve(replace(DUCT, lost={"rim": "it has no lines"}), backend="numpy")
     note = "not boundaries, although the file names them: 'rim': it has no lines"
     assert note in solution.report.notes
@@ -114,6 +120,22 @@ def test_a_mesh_whose_only_names_are_lost_has_names():
         fem.solve(replace(DUCT, boundaries={}, lost={"rim": "it is empty"}), backend="numpy")
 
 
+def test_all_empty_boundaries_are_told_at_once(tmp_path):
+    # As many by solve as check lists; a tolerance for positions is no way out where names decide.
+    empty = {"inlet": Boundary([], []), "outlet": Boundary([], [])}
+    path = fem.write_mesh(replace(DUCT, boundaries=empty), tmp_path / "empty.h5")
+    shell, check = run("solve", path, "--backend", "numpy"), run("check", path)
+    assert "boundary 'inlet' has no edges for a Robin condition; it is empty; add its edges" in shell.stderr
+    assert shell.stderr.endswith("; 1 more fault: fem check lists all\n")
+    assert "tolerance" not in shell.stderr
+    assert check.stdout.count("fault: ") == 2
+    named = replace(DUCT, boundaries={"left": DUCT.boundaries["inlet"], "rim": Boundary([], [])})
+    with pytest.raises(fem.ProblemError, match=r"boundaries: 'left', 'walls'; not boundaries.*'rim': it is empty"):
+        fem.solve(named, backend="numpy")
+    with pytest.raises(fem.ProblemError, match="boundaries: none; name the inlet and the outlet in the mesh, or"):
+        fem.solve(replace(DUCT, boundaries={"walls": Boundary([], [])}), backend="numpy")
+
+
 # ── an edge counts once ──────────────────────────────────────────────────────────────────────
 
 
@@ -124,6 +146,18 @@ def test_an_edge_counts_once(tmp_path, suffix):
     assert np.array_equal(repeated.edges, edges)
     mesh = replace(DUCT, boundaries={**DUCT.boundaries, "inlet": repeated})
     assert fem.solve(fem.write_mesh(mesh, tmp_path / f"twice{suffix}"), backend="numpy").u.max() == pytest.approx(5)
+
+
+@pytest.mark.parametrize("kind", [Dirichlet, Robin])
+def test_the_nodes_of_its_edges_belong_to_a_boundary(tmp_path, kind):
+    # A file or a program may give the edges only: they are not empty for a Dirichlet condition.
+    edges = {name: Boundary(one.edges, []) for name, one in DUCT.boundaries.items()}
+    problem = Problem((kind("inlet", 1.0), Dirichlet("outlet")))
+    expected = fem.solve(DUCT, problem, backend="numpy").u
+    assert np.array_equal(fem.solve(replace(DUCT, boundaries=edges), problem, backend="numpy").u, expected)
+    arrays = {f"boundaries/{name}/edges": one.edges for name, one in edges.items()}
+    np.savez(tmp_path / "m.npz", x=DUCT.x, y=DUCT.y, quad8=DUCT.quad8, **arrays)
+    assert np.array_equal(fem.solve(tmp_path / "m.npz", problem, backend="numpy").u, expected)
 
 
 def test_two_conditions_on_an_edge_add_up():
@@ -192,7 +226,9 @@ def test_a_result_is_solved_as_its_own_problem(result):
     solution = fem.solve(result, backend="numpy")
     assert solution.u.max() == pytest.approx(4)
     assert solution.problem.fluid == fem.Fluid(p0=1e5, rho=2.0)
-    assert "solved: inlet: u = 4 m²/s on 5 nodes" in run("check", result).stdout
+    checked = run("check", result).stdout
+    assert "solved: inlet: u = 4 m²/s on 5 nodes" in checked
+    assert "note: solves the problem that is stored in result.h5" in checked
 
 
 def test_a_condition_that_is_given_replaces_all_conditions(result):
@@ -203,6 +239,7 @@ def test_a_condition_that_is_given_replaces_all_conditions(result):
     assert any("with the conditions given here" in note for note in report["notes"])
     stiffer = solved(result, "--conductivity", "7")
     assert [one["value"] for one in stiffer["conditions"]] == [4, 1]
+    assert "solves the problem that is stored in result.h5, with the conductivity given here" in stiffer["notes"]
     given = fem.solve(result, Problem.potential_flow(DUCT), backend="numpy")
     assert given.u.max() == pytest.approx(5)
 

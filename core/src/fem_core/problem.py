@@ -7,17 +7,17 @@ Weak form: find u with u = g on the Dirichlet boundaries such that for all v
 that is -∇·(k ∇u) = s inside and k ∂u/∂n + p u = γ on the Robin boundaries.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from fem_core.errors import ProblemError
-from fem_core.mesh.boundaries import half_edges, half_text, lost_text
+from fem_core.mesh.boundaries import half_edges, half_text, lost_text, seam_text
 from fem_core.mesh.geometry import edge_lengths
 from fem_core.mesh.mesh import Mesh
-from fem_core.support.wording import count, name_some, nearest
+from fem_core.support.wording import count, more_faults, name_some, nearest
 from fem_core.types import Array, Floats, Ints, Value
 
 #: γ at the inlet where none is given, in m/s.
@@ -132,6 +132,8 @@ class Problem:
         names = boundary_names(mesh, [condition.boundary for condition in self.conditions])
         named = [replace(one, boundary=name) for one, name in zip(self.conditions, names, strict=True)]
         problem = self if named == list(self.conditions) else replace(self, conditions=tuple(named))
+        if faults := idle_conditions(mesh, problem.conditions):
+            raise ProblemError(f"{faults[0]}{more_faults(len(faults) - 1)}")
         for condition in problem.robin:
             nodes = boundary_nodes(mesh, condition)
             nodal_values(condition.gamma, mesh, nodes, f"gamma on {condition.boundary!r}")
@@ -216,10 +218,15 @@ class Problem:
             lost = np.setdiff1d(np.arange(number), parts)
             elements = np.flatnonzero(np.isin(of_element, lost))
             where = f"{len(lost)} of {number} connected parts of the mesh" if number > 1 else "the mesh"
+            way = seam_text(mesh) or f"fix u on a boundary of {'each part' if number > 1 else 'it'}"
             raise ProblemError(
-                f"{mesh.source}: no condition fixes the level of u in {where} ({name_some(elements, 'element')}); "
-                f"fix u on a boundary of {'each part' if number > 1 else 'it'}"
+                f"{mesh.source}: no condition fixes the level of u in {where} ({name_some(elements, 'element')}); {way}"
             )
+
+
+def origin_notes(problem: Problem) -> tuple[str, ...]:
+    """The note that a problem is one that is stored in a file; none if it is given by the user."""
+    return (f"solves the problem that is stored in {problem.origin}",) if problem.origin else ()
 
 
 def condition_text(condition: Mapping[str, Any]) -> str:
@@ -278,7 +285,7 @@ def boundary_names(mesh: Mesh, wanted: Sequence[str]) -> list[str]:
 
     Raises ProblemError for names that the mesh doesn't have or has lost, and for those that could be two boundaries.
     """
-    found, missing = [], []
+    found, missing, lost = [], [], []
     for name in wanted:
         same = [one for one in (*mesh.boundaries, *mesh.lost) if one.casefold() == name.casefold()]
         best = name if name in same else same[0] if len(same) == 1 else None
@@ -287,23 +294,26 @@ def boundary_names(mesh: Mesh, wanted: Sequence[str]) -> list[str]:
         if best is None:
             missing.append(name)
         elif best not in mesh.boundaries:
-            raise ProblemError(f"{mesh.source}: the boundary {best!r} of the file can't be used: {mesh.lost[best]}")
+            lost.append(f"the boundary {best!r} of the file can't be used: {mesh.lost[best]}")
         else:
             found.append(best)
+    if lost:
+        raise ProblemError(f"{mesh.source}: {'; '.join(lost)}")
     if missing:
-        named = {name.casefold(): name for name in mesh.boundaries}
-        near = next(filter(None, (nearest(one.casefold(), named) for one in missing)), None)
-        known = f"boundaries: {', '.join(map(repr, mesh.boundaries)) or 'none: call fem_core.with_boundaries(mesh)'}"
-        meant = f" (did you mean {named[near]!r}?)" if near else ""
+        named = {name.casefold(): name for name, one in mesh.boundaries.items() if len(one.nodes)}
+        none = "none" if mesh.boundaries else "none: call fem_core.with_boundaries(mesh)"
+        known = f"boundaries: {', '.join(map(repr, named.values())) or none}"
+        near = [one for name in missing if (one := nearest(name.casefold(), named))]
+        meant = f" (did you mean {' and '.join(repr(named[one]) for one in dict.fromkeys(near))}?)" if near else ""
         way = ""
-        if named and set(missing) <= {"inlet", "outlet"}:
+        if mesh.boundaries and set(missing) <= {"inlet", "outlet"}:
             way = (
                 f"; name the {' and the '.join(missing)} in the mesh, or find what is missing by position: "
                 "--by-position (by_position=True)"
             )
-        lost = f"; {text}" if (text := lost_text(mesh)) else ""
+        gone = f"; {text}" if (text := lost_text(mesh)) else ""
         raise ProblemError(
-            f"{mesh.source}: there is no boundary {' and no '.join(map(repr, missing))}{meant}; {known}{lost}{way}"
+            f"{mesh.source}: there is no boundary {' and no '.join(map(repr, missing))}{meant}; {known}{gone}{way}"
         )
     return found
 
@@ -314,13 +324,27 @@ def boundary_nodes(mesh: Mesh, condition: Robin | Dirichlet) -> Array:
     if name not in mesh.boundaries:
         (name,) = boundary_names(mesh, [name])
     boundary = mesh.boundaries[name]
-    if isinstance(condition, Robin):
-        if not len(boundary.edges):
-            way = "name the boundaries in the mesh, or increase the boundary tolerance"
-            if len(half := half_edges(mesh, name)):
-                way = f"{half_text(half)}; fem check --fix adds {'it' if len(half) == 1 else 'them'}"
-            raise ProblemError(f"{mesh.source}: boundary {name!r} has no edges for a Robin condition; {way}")
-        return np.unique(boundary.edges)
-    if not len(boundary.nodes):
-        raise ProblemError(f"{mesh.source}: boundary {name!r} has no nodes to fix")
-    return boundary.nodes
+    found = np.unique(boundary.edges) if isinstance(condition, Robin) else boundary.nodes
+    if len(found):
+        return found
+    lacks = "edges for a Robin condition" if isinstance(condition, Robin) else "nodes to fix"
+    if name in mesh.by_position:
+        way = "name the boundaries in the mesh, or increase the boundary tolerance"
+    elif len(half := half_edges(mesh, name)):
+        way = half_text(half)
+    elif len(boundary.nodes):
+        way = "its nodes complete no exterior edge; add the other nodes of each edge to it"
+    else:
+        way = "it is empty; add its edges and nodes in the mesh"
+    raise ProblemError(f"{mesh.source}: boundary {name!r} has no {lacks}; {way}")
+
+
+def idle_conditions(mesh: Mesh, conditions: Iterable[Robin | Dirichlet]) -> list[ProblemError]:
+    """Why conditions have nothing to act on, one error for each that has nothing."""
+    faults = []
+    for condition in conditions:
+        try:
+            boundary_nodes(mesh, condition)
+        except ProblemError as error:
+            faults.append(error)
+    return faults

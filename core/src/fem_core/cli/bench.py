@@ -5,12 +5,13 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
 from fem_core.cli.console import print_json, say, show
-from fem_core.cli.options import PATH, everywhere
+from fem_core.cli.options import PATH, everywhere, mesh_options
+from fem_core.io.files import ReadOptions
 from fem_core.plugins.registry import REGISTRY, State
 from fem_core.tools.bench import ONE_THREAD
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     "--iterations", type=click.IntRange(min=1), default=100, show_default=True, help="Iterations of cg in each round."
 )
 @click.option("--one-thread", is_flag=True, help="Limit BLAS, OpenMP and Numba to one thread.")
+@mesh_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @everywhere
 @click.pass_context
@@ -49,6 +51,7 @@ def bench(
     iterations: int,
     one_thread: bool,
     as_json: bool,
+    **options: Unpack[ReadOptions],
 ) -> None:
     """Measure the times of the stages of several backends, on MESH or a y-tube.
 
@@ -79,7 +82,7 @@ def bench(
     chosen = list(backends) or sorted(ready, key=lambda name: name != "numpy")
     with Bars() as bars:
         bars.begin("mesh")
-        geometry = read_mesh(mesh) if mesh else y_tube(nodes=nodes)
+        geometry = read_mesh(mesh, **options) if mesh else y_tube(nodes=nodes)
         comparison = compare_backends(
             chosen,
             geometry,

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Literal, Unpack
+from typing import IO, TYPE_CHECKING, Any, Literal, Unpack
 
 import click
 from click.core import ParameterSource
@@ -199,11 +199,15 @@ def problem_of(
     stored = read_problem(mesh)
     if stored is None:
         return Problem(conditions, conductivity=conductivity, dirichlet=method)
+    new: dict[str, Any] = {}
     if "gamma" in given or "p" in given or "outlet" in given:
-        stored = replace(stored, conditions=conditions, origin=f"{stored.origin}, with the conditions given here")
+        new["conditions"] = conditions
     if "conductivity" in given:
-        stored = replace(stored, conductivity=conductivity)
-    return replace(stored, dirichlet=method) if "dirichlet" in given else stored
+        new["conductivity"] = conductivity
+    if "dirichlet" in given:
+        new["dirichlet"] = method
+    changed = f", with the {' and '.join(new)} given here" if new else ""
+    return replace(stored, **new, origin=stored.origin + changed)
 
 
 def check_outputs(outputs: Sequence[Path], plots: Sequence[Path], mesh: Path, fields: Sequence[str]) -> None:

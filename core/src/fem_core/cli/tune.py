@@ -3,14 +3,15 @@
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import click
 
 from fem_core.cli.console import print_json, say, show
 from fem_core.cli.errors import judge
-from fem_core.cli.options import PATH, everywhere
+from fem_core.cli.options import PATH, everywhere, mesh_options
 from fem_core.errors import BackendError, BackendUnavailable, Cancelled, FemError
+from fem_core.io.files import ReadOptions
 from fem_core.plugins.registry import REGISTRY, Listing, State
 
 if TYPE_CHECKING:
@@ -36,11 +37,18 @@ _COLOURS = {"taken": "green", "refused": "red", "slower": "dim", "no gain": "dim
 @click.option(
     "--repeats", type=click.IntRange(min=3), default=5, show_default=True, help="Timed rounds, after the warm-up."
 )
+@mesh_options
 @click.option("--forget", is_flag=True, help="Delete the saved options; the defaults apply again.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @everywhere
 def tune(
-    mesh: Path | None, backends: Sequence[str], nodes: Sequence[int], repeats: int, forget: bool, as_json: bool
+    mesh: Path | None,
+    backends: Sequence[str],
+    nodes: Sequence[int],
+    repeats: int,
+    forget: bool,
+    as_json: bool,
+    **options: Unpack[ReadOptions],
 ) -> None:
     """Find options (threads, workers, batch sizes) that are faster than the defaults
     on this machine, and save them.
@@ -77,7 +85,7 @@ def tune(
     tuned_options.prepare()  # fails now, not after minutes, if nothing can be saved
     with Bars() as bars:
         bars.begin("mesh")
-        meshes = [read_mesh(mesh)] if mesh else [y_tube(nodes=size) for size in sorted(set(nodes))]
+        meshes = [read_mesh(mesh, **options)] if mesh else [y_tube(nodes=size) for size in sorted(set(nodes))]
     sizes = [one.n_nodes for one in meshes]
     tell: Callable[[str], object] = (lambda text: None) if as_json else say
     tell(f"{meshes[0].source}: {', '.join(f'{size:,}' for size in sizes)} nodes; medians of {repeats} rounds.")

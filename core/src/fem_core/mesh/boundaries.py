@@ -108,37 +108,45 @@ def lost_text(mesh: Mesh) -> str:
 
 def mesh_doubts(mesh: Mesh, names: Iterable[str]) -> Iterator[str]:
     """What may not be meant in a valid mesh with conditions on the boundaries `names`: warnings for each report."""
-    pairs = close_nodes(mesh)
-    if mesh.slits:
-        slits = find_slits(mesh)
-        meant = {frozenset(pair) for pair in slits.pairs.tolist()}
-        pairs = np.array([pair for pair in pairs.tolist() if frozenset(pair) not in meant])
-        if len(leaks := slits.leaks(mesh.matched_edges.exterior)):
-            yield (
-                f"fluid passes through {name_some(leaks, 'node')}, where a slit ends at another boundary but both its "
-                "sides have the same node; give each side a node of its own in the mesh generator (gmsh's Crack: "
-                "OpenBoundaryPhysicalGroup)"
-            )
-    if len(pairs):
-        a, b = pairs[0]
-        number = f"{count(len(pairs), 'pair')} of nodes nearly {verb(len(pairs), 'coincide')}"
-        yield f"{number}, such as {a} and {b}: elements there aren't connected; fem check --fix merges them"
-    for name in dict.fromkeys(names):
-        if name not in mesh.boundaries:
-            continue
+    names = [name for name in dict.fromkeys(names) if name in mesh.boundaries]
+    yield from mendable_doubts(mesh, names)
+    if mesh.slits and len(leaks := find_slits(mesh).leaks(mesh.matched_edges.exterior)):
+        yield (
+            f"fluid passes through {name_some(leaks, 'node')}, where a slit ends at another boundary but both its "
+            "sides have the same node; give each side a node of its own in the mesh generator (gmsh's Crack: "
+            "OpenBoundaryPhysicalGroup)"
+        )
+    for name in names:
         if inside := int(np.count_nonzero(~edges_among(mesh.boundaries[name].edges, mesh.matched_edges.exterior))):
             number = f"{count(inside, 'edge')} of the boundary {name!r} {verb(inside, 'lie')}"
             yield f"{number} inside the mesh, where fluid passes on both sides"
-        if len(half := half_edges(mesh, name)):
-            yield (
-                f"the condition on {name!r} holds in part: {half_text(half)}; "
-                f"fem check --fix adds {'it' if len(half) == 1 else 'them'}"
-            )
+
+
+def mendable_doubts(mesh: Mesh, names: Iterable[str]) -> Iterator[str]:
+    """Those of `mesh_doubts` that `repair_mesh` leaves none of."""
+    if text := seam_text(mesh):
+        yield text
+    for name in names:
+        if name in mesh.boundaries and len(half := half_edges(mesh, name)):
+            yield f"the condition on {name!r} holds in part: {half_text(half)}"
+
+
+def seam_text(mesh: Mesh) -> str:
+    """Which nodes nearly coincide, other than those of slits that are meant; nothing if there are none."""
+    pairs = close_nodes(mesh)
+    if mesh.slits and len(pairs):
+        meant = {frozenset(pair) for pair in find_slits(mesh).pairs.tolist()}
+        pairs = np.array([pair for pair in pairs.tolist() if frozenset(pair) not in meant])
+    if not len(pairs):
+        return ""
+    a, b = pairs[0]
+    number = f"{count(len(pairs), 'pair')} of nodes nearly {verb(len(pairs), 'coincide')}"
+    return f"{number}, such as {a} and {b}: elements there aren't connected; fem check --fix merges them"
 
 
 def half_text(half: Ints) -> str:
-    """What a boundary lacks with `half_edges`."""
-    mid = f"mid-side {name_some(half[:, 1], 'node')}"
+    """What a boundary lacks with `half_edges`, and the way out."""
+    mid = f"mid-side {name_some(half[:, 1], 'node')}; fem check --fix adds {'it' if len(half) == 1 else 'them'}"
     return f"the boundary has both ends of {count(len(half), 'exterior edge')} but not the {mid}"
 
 

@@ -12,11 +12,11 @@ import numpy as np
 
 from fem_core.errors import MeshError
 from fem_core.mesh import quad8 as q8
-from fem_core.mesh.interfaces import find_slits, hanging_nodes
+from fem_core.mesh.interfaces import WAYS, find_slits, hanging_nodes
 from fem_core.mesh.matching import mismatch_text
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.mesh.places import Crowded, coincident_nodes
-from fem_core.support.wording import count, name_some
+from fem_core.support.wording import count, more_faults, name_some
 from fem_core.types import Array, Bools, Floats, Ints
 
 _POINTS = np.concatenate([q8.POINTS_3X3, q8.POINTS_2X2])
@@ -97,8 +97,7 @@ def validate_mesh(mesh: Mesh) -> Mesh:
     if mesh._validated is not None:
         return mesh._validated
     if faults := list(mesh_faults(mesh)):
-        more = f"; {count(len(faults) - 1, 'more fault')}: fem check lists all" if len(faults) > 1 else ""
-        raise MeshError(f"{mesh.source}: {faults[0].text}{more}")
+        raise MeshError(f"{mesh.source}: {faults[0].text}{more_faults(len(faults) - 1)}")
     return mesh.mark_valid(_counter_clockwise(mesh))
 
 
@@ -184,8 +183,7 @@ def _coincidences(mesh: Mesh, numbers: Ints) -> Iterator[Fault]:
     if len(slits.loose) < len(exactly) and not mesh.slits:
         yield Fault(
             f"nodes {_named(slits.pairs)} coincide along {count(len(slits.edges), 'pair')} of edges: blocks of the "
-            "mesh are not merged, or this is a plate of no thickness; join the nodes with --slits merge "
-            "(slits='merge'), or keep a wall on both sides with --slits keep (slits='keep')",
+            f"mesh are not merged, or this is a plate of no thickness; {WAYS}",
             nodes=np.unique(slits.pairs),
         )
 

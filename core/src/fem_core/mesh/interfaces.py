@@ -13,6 +13,10 @@ from fem_core.mesh.mesh import SAME_PLACE, Mesh
 from fem_core.mesh.places import OF_EDGE, close_nodes, coincident_nodes, one_per_place, points_in_boxes
 from fem_core.types import Array, Bools, Floats, Ints
 
+#: Both ways out where edges coincide.
+WAYS = (
+    "join the nodes with --slits merge (slits='merge'), or keep a wall on both sides with --slits keep (slits='keep')"
+)
 _STEEP = 0.05  # an edge that leaves another one at this angle or more, in radians, isn't on the same curve
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from fem_core.errors import MeshError, OptionError
 from fem_core.mesh.boundaries import half_edges
 from fem_core.mesh.geometry import edges_among, mesh_faults, turn_clockwise
-from fem_core.mesh.interfaces import find_slits
+from fem_core.mesh.interfaces import WAYS, find_slits
 from fem_core.mesh.mesh import SAME_PLACE, Boundary, Mesh
 from fem_core.mesh.places import close_nodes, coincident_nodes, one_per_place
 from fem_core.support.wording import count, name_some, verb
@@ -116,7 +116,7 @@ def _merged(mesh: Mesh, done: list[str], tolerance: float, slits: Slits) -> Mesh
     elif len(exactly) and found.has_tip:  # where all are only near, they were meant to be one
         raise MeshError(
             f"{mesh.source}: {count(len(found.edges), 'pair')} of edges coincide, and both sides have a node in "
-            "common: say whether this is a plate of no thickness (--slits keep) or blocks to be joined (--slits merge)"
+            f"common, as at the tip of a plate of no thickness; {WAYS}"
         )
     return _joined(mesh, done, pairs)
 

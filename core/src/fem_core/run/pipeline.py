@@ -13,7 +13,7 @@ from fem_core.io.files import ReadOptions, completed, read_problem, unvalidated
 from fem_core.mesh.boundaries import mesh_doubts, mesh_notes
 from fem_core.mesh.mesh import Mesh
 from fem_core.plugins.stages import APPLY_BC, ASSEMBLE_SYSTEM, COMPUTE_DERIVED, COMPUTE_SPARSITY, SOLVE_SYSTEM
-from fem_core.problem import Problem
+from fem_core.problem import Problem, origin_notes
 from fem_core.results import DerivedFields, Report, SolveResult, SolverOptions, StopReason, summarise
 from fem_core.run.runner import Opened, Run
 from fem_core.solution import Solution
@@ -38,8 +38,7 @@ def solve(
     if problem is None and isinstance(source, str | Path):
         problem = read_problem(source)
     run.problem = problem.on(mesh) if problem else Problem.potential_flow(mesh)
-    if run.problem.origin:
-        run.remark(f"solves the problem that is stored in {run.problem.origin}")
+    run.account.notes += origin_notes(run.problem)
     while True:
         try:
             with run.attempt():

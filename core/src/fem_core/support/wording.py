@@ -23,6 +23,15 @@ def name_some(items: Array, what: str = "", do: str = "") -> str:
     return _with(f"{what}{'s' * (len(items) != 1)} {named}" if what else named, len(items), do)
 
 
+def more_faults(number: int) -> str:
+    """To follow the first fault of a mesh: how many more there are, and what lists them; or nothing.
+
+    >>> "det J <= 0 at element 7" + more_faults(1)
+    'det J <= 0 at element 7; 1 more fault: fem check lists all'
+    """
+    return f"; {count(number, 'more fault')}: fem check lists all" if number else ""
+
+
 def verb(number: int, plural: str) -> str:
     """The verb for a number of things: `is` or `are`, `has` or `have`, `names` or `name`.
 

@@ -13,7 +13,7 @@ from fem_core.backends.default import DefaultBackend
 from fem_core.errors import MeshError, ProblemError
 from fem_core.io.files import ReadOptions, completed, read_problem, unvalidated
 from fem_core.mesh import quad8 as q8
-from fem_core.mesh.boundaries import complete, mesh_doubts, mesh_notes
+from fem_core.mesh.boundaries import complete, mendable_doubts, mesh_doubts, mesh_notes
 from fem_core.mesh.geometry import (
     Fault,
     det_jacobian,
@@ -27,7 +27,7 @@ from fem_core.mesh.mesh import SAME_PLACE, Mesh
 from fem_core.mesh.quality import LIMITS, Quality, element_quality
 from fem_core.mesh.repair import repair_mesh, with_slits
 from fem_core.plugins.registry import REGISTRY
-from fem_core.problem import INFLOW, Dirichlet, Problem, Robin, boundary_names, boundary_nodes
+from fem_core.problem import INFLOW, Dirichlet, Problem, Robin, boundary_names, idle_conditions, origin_notes
 from fem_core.solvers.auto import choose
 from fem_core.support.hardware import available_memory
 from fem_core.support.wording import byte_size, count, name_some, verb
@@ -240,7 +240,7 @@ def check_mesh(
         areas=np.abs(det_jacobian(part)[:, :9]) @ q8.WEIGHTS_3X3,
         costs=costs,
         conditions=() if faults else problem.conditions_on(part),
-        notes=mesh_notes(part),
+        notes=(*mesh_notes(part), *origin_notes(problem)),
     )
 
 
@@ -250,20 +250,16 @@ def _existing(mesh: Mesh) -> Ints:
     return nodes[(nodes >= 0) & (nodes < mesh.n_nodes)]
 
 
-def _refused(mesh: Mesh, look: Callable[[], object]) -> list[Fault]:
-    try:
-        look()
-    except ProblemError as error:
-        return [Fault(str(error).removeprefix(f"{mesh.source}: "))]
-    return []
-
-
 def _problem_faults(mesh: Mesh, problem: Problem, sound: bool) -> list[Fault]:
-    """Why `problem` can't be solved on `mesh`."""
-    faults = _refused(mesh, lambda: boundary_names(mesh, [one.boundary for one in problem.conditions]))
-    for condition in () if faults else problem.conditions:
-        faults += _refused(mesh, partial(boundary_nodes, mesh, condition))
-    return faults if faults or not sound else _refused(mesh, partial(problem.on, mesh))
+    """Why `problem` can't be solved on `mesh`; of a mesh that isn't `sound`, only what its boundaries tell."""
+    try:
+        boundary_names(mesh, [one.boundary for one in problem.conditions])
+        faults = idle_conditions(mesh, problem.conditions)
+        if sound and not faults:
+            problem.on(mesh)
+    except ProblemError as error:
+        faults = [error]
+    return [Fault(str(error).removeprefix(f"{mesh.source}: ")) for error in faults]
 
 
 def solve_faults(mesh: Mesh, problem: Problem | None = None, options: ReadOptions = _NO_OPTIONS) -> list[Fault]:
@@ -273,11 +269,11 @@ def solve_faults(mesh: Mesh, problem: Problem | None = None, options: ReadOption
 
 
 def mending_faults(mesh: Mesh, problem: Problem | None = None, options: ReadOptions = _NO_OPTIONS) -> list[Fault]:
-    """Why a mesh that was repaired isn't mended: its faults, or else doubts that a repair should leave none of."""
+    """Why a mesh that was repaired isn't mended: its faults, or else what a repair should have mended."""
     problem = problem or _DEFAULT
     names = [one.boundary for one in problem.conditions]
     return solve_faults(mesh, problem, options) or [
-        Fault(text) for text in mesh_doubts(completed(mesh, options), names)
+        Fault(text) for text in mendable_doubts(completed(mesh, options), names)
     ]
 
 
