@@ -546,6 +546,51 @@ def test_datasets_under_other_names_are_named(tmp_path):
     assert said in refusal(tmp_path / "mesh.h5")
 
 
+def arrays(path: Path, **more: np.ndarray) -> Path:
+    """The duct without boundaries, and more arrays beside it."""
+    both = {"x": DUCT.x, "y": DUCT.y, "quad8": DUCT.quad8, **more}
+    if path.suffix == ".npz":
+        np.savez(path, **both)
+    else:
+        with h5py.File(path, "w") as file:
+            for name, values in both.items():
+                file[name] = values
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".h5"])
+@pytest.mark.parametrize(
+    "name", ["inlet", "Inlet_nodes", "boundary/inlet/edges", "Boundaries/a", "sets/outlet", "left"]
+)
+def test_arrays_that_may_be_boundaries_are_no_guess(tmp_path, suffix, name):
+    # The inlet by position would be the left side, whatever the arrays say.
+    path = arrays(tmp_path / f"mesh{suffix}", **{name: DUCT.boundaries["walls"].edges})
+    if (suffix, name) != (".h5", "Boundaries/a"):  # only the group is looked at
+        assert name.removesuffix("/edges") in refusal(path)
+    assert "the array isn't read; the edges of a boundary are boundaries/NAME/edges" in refusal(path)
+    assert run("check", path).exit_code == 2
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".h5"])
+def test_arrays_that_are_no_boundaries_are_left_alone(tmp_path, suffix):
+    more = {
+        "node_ids": np.arange(DUCT.n_nodes), "material": np.ones(DUCT.n_elements, int), "version": np.array(2),
+        "temperature": np.ones(3), "none": np.empty((0, 3), int),
+    }  # fmt: skip
+    found = solved(arrays(tmp_path / f"mesh{suffix}", **more))
+    assert found.u.max() == pytest.approx(5)
+    assert found.mesh.by_position == ("inlet", "outlet")
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".h5"])
+def test_a_boundary_of_edges_alone(tmp_path, suffix):
+    # Their nodes are known.
+    edges = {f"boundaries/{name}/edges": DUCT.boundaries[name].edges for name in ("inlet", "outlet")}
+    found = solved(arrays(tmp_path / f"mesh{suffix}", **edges))
+    assert found.u.max() == pytest.approx(5)
+    assert not found.mesh.by_position
+
+
 def test_repeated_rows_count_once(case):
     assert solved(case("107_edges_twice.h5")).u.max() == pytest.approx(5)
 
