@@ -197,7 +197,7 @@ def test_boundaries_without_edges_or_nodes_are_refused():
     # A Robin condition on nothing would silently be no condition.
     mesh = replace(MESH, boundaries={"points": Boundary([], [0]), "nothing": Boundary([], [])})
     text = refusal(Problem((Robin("points"),)), mesh)
-    assert text.startswith("mesh: boundary 'points' has no edges for a Robin condition; name the boundaries")
+    assert text.startswith("mesh: boundary 'points' has no edges for a Robin condition; list the edges")
     assert refusal(Problem((Dirichlet("nothing"),)), mesh) == "mesh: boundary 'nothing' has no nodes to fix"
 
 

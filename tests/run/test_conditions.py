@@ -89,7 +89,7 @@ def test_case_is_ignored_where_one_boundary_is_left(tmp_path, names):
 
 def test_case_that_leaves_two_boundaries_is_refused():
     both = replace(DUCT, boundaries={**renamed(inlet="Inlet").boundaries, "INLET": DUCT.boundaries["inlet"]})
-    with pytest.raises(fem.ProblemError, match="the boundary 'inlet' could be 'Inlet' or 'INLET'"):
+    with pytest.raises(fem.ProblemError, match="the boundary 'inlet' could be 'Inlet' or 'INLET'; rename one"):
         fem.solve(both, backend="numpy")
     exact = replace(DUCT, boundaries={**DUCT.boundaries, "INLET": DUCT.boundaries["walls"]})
     assert fem.solve(exact, backend="numpy").u.max() == pytest.approx(5)
@@ -215,6 +215,12 @@ def test_a_condition_that_is_given_replaces_all_conditions(result):
     assert [one["value"] for one in stiffer["conditions"]] == [4, 1]
     given = fem.solve(result, Problem.potential_flow(DUCT), backend="numpy")
     assert given.u.max() == pytest.approx(5)
+
+
+def test_a_mended_result_is_a_mesh(result, tmp_path):
+    # Its problem isn't the default one, which is solved on the mesh.
+    done = run("check", result, "--fix", "-o", tmp_path / "mended.h5")
+    assert f"left out the problem that is stored in {result.name}: what is written is a mesh" in done.stdout
 
 
 def test_a_result_that_is_damaged_is_no_mesh_to_be_guessed_at(result):

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fem_core.errors import ProblemError
-from fem_core.mesh.boundaries import half_edges, half_text, lost_text
+from fem_core.mesh.boundaries import half_edges, half_text, lost_text, unlisted_edges
 from fem_core.mesh.geometry import edge_lengths
 from fem_core.mesh.mesh import Mesh
 from fem_core.support.wording import count, name_some, nearest
@@ -283,7 +283,9 @@ def boundary_names(mesh: Mesh, wanted: Sequence[str]) -> list[str]:
         same = [one for one in (*mesh.boundaries, *mesh.lost) if one.casefold() == name.casefold()]
         best = name if name in same else same[0] if len(same) == 1 else None
         if best is None and same:
-            raise ProblemError(f"{mesh.source}: the boundary {name!r} could be {' or '.join(map(repr, same))}")
+            raise ProblemError(
+                f"{mesh.source}: the boundary {name!r} could be {' or '.join(map(repr, same))}; rename one"
+            )
         if best is None:
             missing.append(name)
         elif best not in mesh.boundaries:
@@ -316,8 +318,12 @@ def boundary_nodes(mesh: Mesh, condition: Robin | Dirichlet) -> Array:
     boundary = mesh.boundaries[name]
     if isinstance(condition, Robin):
         if not len(boundary.edges):
-            way = "name the boundaries in the mesh, or increase the boundary tolerance"
-            if len(half := half_edges(mesh, name)):
+            way = "list the edges in the mesh"
+            if name in mesh.by_position:
+                way = "name the boundaries in the mesh, or increase the boundary tolerance"
+            elif len(edges := unlisted_edges(mesh, name)):
+                way = f"its nodes are those of {count(len(edges), 'edge')}; list them, or let fem check --fix add them"
+            elif len(half := half_edges(mesh, name)):
                 way = f"{half_text(half)}; fem check --fix adds {'it' if len(half) == 1 else 'them'}"
             raise ProblemError(f"{mesh.source}: boundary {name!r} has no edges for a Robin condition; {way}")
         return np.unique(boundary.edges)

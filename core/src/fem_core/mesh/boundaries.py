@@ -162,6 +162,17 @@ def half_edges(mesh: Mesh, name: str) -> Ints:
     return half
 
 
+def unlisted_edges(mesh: Mesh, name: str) -> Ints:
+    """The exterior edges all of whose nodes a boundary has, if it has no edges at all: int32 (n, 3)."""
+    boundary, exterior = mesh.boundaries[name], mesh.matched_edges.exterior
+    if len(boundary.edges):
+        return exterior[:0]
+    has = np.zeros(mesh.n_nodes, dtype=bool)
+    has[boundary.nodes] = True
+    found: Ints = exterior[has[exterior].all(axis=1)]
+    return found
+
+
 def _side(mesh: Mesh, limit: float, tolerance: float) -> tuple[Bools, Ints]:
     """Whether each node is used and at x = limit, and the used nodes that narrowly aren't."""
     distance = np.abs(mesh.x - limit)
