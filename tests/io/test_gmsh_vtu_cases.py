@@ -427,6 +427,33 @@ def test_numbers_under_an_unknown_name_are_no_boundaries_but_no_guess_either(tmp
     assert solved(read_mesh(path, by_position=True)).u.max() == pytest.approx(5)
 
 
+def test_floats_on_lines_are_tags_as_well_if_they_are_whole_and_differ(tmp_path):
+    # ParaView's calculator makes floats of whole numbers; a field is no tag.
+    def path(tags: Sequence[float]) -> Path:
+        return vtu(tmp_path / "mesh.vtu", cells_of(), {"region": tags}, kind="Float64")
+
+    assert "'region': whole numbers on the line cells" in refusal(path(tags_of()))
+    for field in ([300.0] * 12, [0.5 + i for i in range(12)], [float("nan")] * 12):
+        assert solved(path(field)).mesh.by_position == ("inlet", "outlet")
+
+
+@pytest.mark.parametrize(("name", "in_cells"), [("inlet", False), ("OUTLET_nodes", False), ("Inlet", True)])
+def test_arrays_that_speak_of_an_inlet_or_outlet_are_no_guess(tmp_path, name, in_cells):
+    # Marks of points, say, under a name that isn't boundary:NAME.
+    marks = {name: [1.0] + [0.0] * ((DUCT.n_elements if in_cells else DUCT.n_nodes) - 1)}
+    path = vtu(
+        tmp_path / "mesh.vtu", cells_of()[-4:], marks if in_cells else None, at_points=None if in_cells else marks
+    )
+    assert "call the arrays of boundaries boundary:NAME" in refusal(path)
+
+
+def test_a_surface_that_is_called_inlet_is_no_guess(tmp_path):
+    rows = [row for row in elements() if row[0] == 16]
+    said = refusal(msh_2(tmp_path / "mesh.msh", rows=rows, names='2 9 "inlet"\n'))
+    assert "'inlet' of the file can't be used: its physical group is a surface" in said
+    assert solved(msh_2(tmp_path / "mesh.msh", rows=rows, names='2 9 "air"\n')).u.max() == pytest.approx(5)
+
+
 def test_lines_without_numbers_name_nothing(tmp_path):
     # They are left aside, and so are vertices.
     found = solved(vtu(tmp_path / "mesh.vtu", [(1, [0]), *cells_of()], {"rank": [0] * 13}))
