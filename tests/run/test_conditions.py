@@ -231,3 +231,25 @@ def test_a_result_that_is_damaged_is_no_mesh_to_be_guessed_at(result):
     done = run("solve", result, "--backend", "numpy")
     assert done.exit_code == 2
     assert "result.h5: damaged result" in done.stderr
+
+
+# ── what may not be meant ────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("outlet", "number"), [("inlet", 2), ("walls", 0)])
+def test_an_inflow_where_u_is_fixed_has_no_effect(tmp_path, outlet, number):
+    # u was 0 everywhere, and no word was said. A corner in common is usual.
+    mesh = replace(DUCT, boundaries={**DUCT.boundaries, "outlet": DUCT.boundaries[outlet]})
+    said = ["u is fixed at all nodes of 2 of 2 edges of the boundary 'inlet': its inflow has no effect there"][:number]
+    assert [one for one in fem.solve(mesh, backend="numpy").report.warnings if "no effect" in one] == said
+    assert [one for one in check_mesh(mesh).warnings if "no effect" in one] == said
+
+
+def test_a_corner_alone_in_common_is_told():
+    # The flow through a point grows worse as elements get smaller.
+    x, y = np.array([(0, 1, 1, 0, 0.5, 1, 0.5, 0), (0, 0, 1, 1, 0, 0.5, 1, 0.5)])
+    number = np.array([2, 8, 9, 10, 11, 12, 13, 14])
+    mesh = Mesh(np.append(x, 1 + x[1:]), np.append(y, 1 + y[1:]), np.stack([np.arange(8), number]))
+    said = "elements have only a corner in common at node 2: fluid passes through a point there"
+    assert any(said in one for one in fem.solve(mesh, backend="numpy").report.warnings)
+    assert any(said in one for one in check_mesh(mesh).warnings)

@@ -7,7 +7,7 @@ Weak form: find u with u = g on the Dirichlet boundaries such that for all v
 that is -∇·(k ∇u) = s inside and k ∂u/∂n + p u = γ on the Robin boundaries.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -170,6 +170,18 @@ class Problem:
                 g[nodes] = nodal_values(condition.value, mesh, nodes, f"value on {condition.boundary!r}")[nodes]
         g[mesh.orphan_nodes] = 0
         return np.flatnonzero(fixed).astype(np.int32), g
+
+    def doubts_on(self, mesh: Mesh) -> Iterator[str]:
+        """What may not be meant in this problem on `mesh`: Robin conditions on edges where u is fixed at all nodes."""
+        fixed = np.zeros(mesh.n_nodes, dtype=bool)
+        fixed[self.fixed_on(mesh)[0]] = True
+        for name in dict.fromkeys(condition.boundary for condition in self.robin):
+            edges = mesh.boundaries[name].edges
+            if number := int(np.count_nonzero(fixed[edges].all(axis=1))):
+                yield (
+                    f"u is fixed at all nodes of {number:,} of {count(len(edges), 'edge')} of the boundary {name!r}: "
+                    "its inflow has no effect there"
+                )
 
     def conditions_on(self, mesh: Mesh) -> tuple[dict[str, Any], ...]:
         """Each condition in plain data: boundary, kind, value, length (m), nodes, and who named the boundary.

@@ -109,16 +109,25 @@ def lost_text(mesh: Mesh) -> str:
 def mesh_doubts(mesh: Mesh, names: Iterable[str]) -> Iterator[str]:
     """What may not be meant in a valid mesh with conditions on the boundaries `names`: warnings for each report."""
     pairs = close_nodes(mesh)
+    exterior = mesh.matched_edges.exterior
+    pinched = np.flatnonzero(np.bincount(exterior[:, [0, 2]].ravel()) > 2)
     if mesh.slits:
         slits = find_slits(mesh)
         meant = {frozenset(pair) for pair in slits.pairs.tolist()}
         pairs = np.array([pair for pair in pairs.tolist() if frozenset(pair) not in meant])
-        if len(leaks := slits.leaks(mesh.matched_edges.exterior)):
+        leaks = slits.leaks(exterior)
+        pinched = np.setdiff1d(pinched, leaks)
+        if len(leaks):
             yield (
                 f"fluid passes through {name_some(leaks, 'node')}, where a slit ends at another boundary but both its "
                 "sides have the same node; give each side a node of its own in the mesh generator (gmsh's Crack: "
                 "OpenBoundaryPhysicalGroup)"
             )
+    if len(pinched):
+        yield (
+            f"elements have only a corner in common at {name_some(pinched, 'node')}: fluid passes through a point "
+            "there, and u depends on the size of the elements; give them a common edge, or each a node of its own"
+        )
     if len(pairs):
         a, b = pairs[0]
         number = f"{count(len(pairs), 'pair')} of nodes nearly {verb(len(pairs), 'coincide')}"
@@ -126,7 +135,7 @@ def mesh_doubts(mesh: Mesh, names: Iterable[str]) -> Iterator[str]:
     for name in dict.fromkeys(names):
         if name not in mesh.boundaries:
             continue
-        if inside := int(np.count_nonzero(~edges_among(mesh.boundaries[name].edges, mesh.matched_edges.exterior))):
+        if inside := int(np.count_nonzero(~edges_among(mesh.boundaries[name].edges, exterior))):
             number = f"{count(inside, 'edge')} of the boundary {name!r} {verb(inside, 'lie')}"
             yield f"{number} inside the mesh, where fluid passes on both sides"
         if len(half := half_edges(mesh, name)):

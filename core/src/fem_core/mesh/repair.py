@@ -28,9 +28,10 @@ def repair_mesh(mesh: Mesh, tolerance: float = SAME_PLACE, slits: Slits = None) 
     """A mended mesh and what was done to it, a sentence each.
 
     In this order: nodes in no element are dropped; nodes at the same place become one, and elements of the same
-    nodes too; elements that are clockwise are turned round; boundaries that have all nodes of exterior edges, but no edges, get these;
-    those that have both ends of exterior edges get their mid-side nodes. Named boundaries keep what remains of them: an edge that was exterior and now lies inside,
-    because two parts were joined there, leaves its boundary.
+    nodes too; elements that are clockwise are turned round; boundaries that have all nodes of exterior edges, but no
+    edges, get these; those that have both ends of exterior edges get their mid-side nodes. Named boundaries keep what
+    remains of them: an edge that was exterior and now lies inside, because two parts were joined there, leaves its
+    boundary.
 
     Parameters
     ----------

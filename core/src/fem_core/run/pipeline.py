@@ -90,6 +90,7 @@ def compute(run: Run, mesh: Mesh, problem: Problem, options: SolverOptions) -> t
 def doubts(mesh: Mesh, problem: Problem) -> Iterator[str]:
     """What a user may not have meant by the mesh and the problem, or may not get from them."""
     yield from mesh_doubts(mesh, [condition.boundary for condition in problem.conditions])
+    yield from problem.doubts_on(mesh)
     if n := len(mesh.orphan_nodes):
         yield f"{count(n, 'node', 'belong')} to no element and {verb(n, 'are')} fixed at 0"
     stiffest = 16 * float(problem.conductivity_on(mesh).max())

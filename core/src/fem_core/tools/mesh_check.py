@@ -229,11 +229,12 @@ def check_mesh(
     if costs and memory is not None and (least := min(cost.memory for cost in costs.values())) > memory:
         text = f"a solve needs {byte_size(least)} of memory, but {byte_size(memory)} are available"
         faults.append(Fault(f"{text}; use a coarser mesh or a machine with more memory"))
+    doubts = () if faults else problem.doubts_on(part)
     quality = element_quality(part)
     return found(
         mesh=part,
         faults=tuple(faults),
-        warnings=(*part.warnings, *_warnings(part, numbers, problem, quality)),
+        warnings=(*part.warnings, *_warnings(part, numbers, problem, quality), *doubts),
         mending=mending,
         boundaries=tuple(_boundaries(part, given)),
         quality=quality,
