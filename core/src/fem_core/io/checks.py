@@ -147,10 +147,10 @@ def numbers(text: bytes, dtype: type) -> Array:
             raise ValueError("something that isn't a number") from None
 
 
-def node_labels(path: Path, column: Floats) -> Array:
-    """The numbers of nodes that were read beside their coordinates, int64."""
+def node_labels(place: Path | str, column: Floats) -> Array:
+    """The numbers of nodes that were read beside their coordinates, int64; `place` is where, for a refusal."""
     if not (np.isfinite(column) & (np.floor(column) == column) & (np.abs(column) < 2**53)).all():
-        raise MeshError(f"{path}: the node numbers must be whole numbers")
+        raise MeshError(f"{place}: the node numbers must be whole numbers below {2**53:,}")
     return column.astype(np.int64)
 
 
