@@ -427,6 +427,33 @@ def test_numbers_under_an_unknown_name_are_no_boundaries_but_no_guess_either(tmp
     assert solved(read_mesh(path, by_position=True)).u.max() == pytest.approx(5)
 
 
+def test_floats_on_lines_are_tags_as_well_if_they_are_whole_and_differ(tmp_path):
+    # ParaView's calculator makes floats of whole numbers; a field is no tag.
+    def path(tags: Sequence[float]) -> Path:
+        return vtu(tmp_path / "mesh.vtu", cells_of(), {"region": tags}, kind="Float64")
+
+    assert "'region': whole numbers on the line cells" in refusal(path(tags_of()))
+    for field in ([300.0] * 12, [0.5 + i for i in range(12)], [float("nan")] * 12):
+        assert solved(path(field)).mesh.by_position == ("inlet", "outlet")
+
+
+@pytest.mark.parametrize(("name", "in_cells"), [("inlet", False), ("OUTLET_nodes", False), ("Inlet", True)])
+def test_arrays_that_speak_of_an_inlet_or_outlet_are_no_guess(tmp_path, name, in_cells):
+    # Marks of points, say, under a name that isn't boundary:NAME.
+    marks = {name: [1.0] + [0.0] * ((DUCT.n_elements if in_cells else DUCT.n_nodes) - 1)}
+    path = vtu(
+        tmp_path / "mesh.vtu", cells_of()[-4:], marks if in_cells else None, at_points=None if in_cells else marks
+    )
+    assert "call the arrays of boundaries boundary:NAME" in refusal(path)
+
+
+def test_a_surface_that_is_called_inlet_is_no_guess(tmp_path):
+    rows = [row for row in elements() if row[0] == 16]
+    said = refusal(msh_2(tmp_path / "mesh.msh", rows=rows, names='2 9 "inlet"\n'))
+    assert "'inlet' of the file can't be used: its physical group is a surface" in said
+    assert solved(msh_2(tmp_path / "mesh.msh", rows=rows, names='2 9 "air"\n')).u.max() == pytest.approx(5)
+
+
 def test_lines_without_numbers_name_nothing(tmp_path):
     # They are left aside, and so are vertices.
     found = solved(vtu(tmp_path / "mesh.vtu", [(1, [0]), *cells_of()], {"rank": [0] * 13}))
@@ -544,6 +571,51 @@ def test_datasets_under_other_names_are_named(tmp_path):
         file["elsewhere"] = h5py.ExternalLink("other.h5", "/x")
     said = "there is no 'x'; found: coord (5, 2), elsewhere (a link), mesh (a group); a mesh has x and y"
     assert said in refusal(tmp_path / "mesh.h5")
+
+
+def arrays(path: Path, **more: np.ndarray) -> Path:
+    """The duct without boundaries, and more arrays beside it."""
+    both = {"x": DUCT.x, "y": DUCT.y, "quad8": DUCT.quad8, **more}
+    if path.suffix == ".npz":
+        np.savez(path, **both)
+    else:
+        with h5py.File(path, "w") as file:
+            for name, values in both.items():
+                file[name] = values
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".h5"])
+@pytest.mark.parametrize(
+    "name", ["inlet", "Inlet_nodes", "boundary/inlet/edges", "Boundaries/a", "sets/outlet", "left"]
+)
+def test_arrays_that_may_be_boundaries_are_no_guess(tmp_path, suffix, name):
+    # The inlet by position would be the left side, whatever the arrays say.
+    path = arrays(tmp_path / f"mesh{suffix}", **{name: DUCT.boundaries["walls"].edges})
+    if (suffix, name) != (".h5", "Boundaries/a"):  # only the group is looked at
+        assert name.removesuffix("/edges") in refusal(path)
+    assert "the array isn't read; the edges of a boundary are boundaries/NAME/edges" in refusal(path)
+    assert run("check", path).exit_code == 2
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".h5"])
+def test_arrays_that_are_no_boundaries_are_left_alone(tmp_path, suffix):
+    more = {
+        "node_ids": np.arange(DUCT.n_nodes), "material": np.ones(DUCT.n_elements, int), "version": np.array(2),
+        "temperature": np.ones(3), "none": np.empty((0, 3), int),
+    }  # fmt: skip
+    found = solved(arrays(tmp_path / f"mesh{suffix}", **more))
+    assert found.u.max() == pytest.approx(5)
+    assert found.mesh.by_position == ("inlet", "outlet")
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".h5"])
+def test_a_boundary_of_edges_alone(tmp_path, suffix):
+    # Their nodes are known.
+    edges = {f"boundaries/{name}/edges": DUCT.boundaries[name].edges for name in ("inlet", "outlet")}
+    found = solved(arrays(tmp_path / f"mesh{suffix}", **edges))
+    assert found.u.max() == pytest.approx(5)
+    assert not found.mesh.by_position
 
 
 def test_repeated_rows_count_once(case):

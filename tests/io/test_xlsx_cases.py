@@ -458,10 +458,23 @@ def test_boundaries_are_not_passed_over_for_their_sheet_s_name(book, name):
     assert said.startswith(f"the sheet {name!r} is not read, only one named boundaries is; name it boundaries")
 
 
-def test_a_boundary_that_is_a_sheet_is_lost(book):
-    path = book({"Inlet": [["a", "mid", "b"], *(row[1:] for row in EDGES[:2])]})
+@pytest.mark.parametrize("name", ["Inlet", "outlet_nodes"])
+def test_a_boundary_that_is_a_sheet_is_lost(book, name):
+    path = book({name: [["a", "mid", "b"], *(row[1:] for row in EDGES[:2])]})
     with pytest.raises(fem.FemError, match="it is a sheet, but the edges must be in the sheet boundaries"):
         fem.solve(path, backend="numpy")
+
+
+@pytest.mark.parametrize(("sheet", "name"), [("coord", "INLET"), ("coord", "Boundary"), ("conec", "outlet side")])
+def test_a_boundary_that_is_a_column_is_lost(book, sheet, name):
+    rows = with_columns(
+        {"coord": COORD, "conec": CONEC}[sheet], **{name: [1] * (len(COORD if sheet == "coord" else CONEC) - 1)}
+    )
+    path = book({sheet: rows})
+    with pytest.raises(fem.FemError, match="it is a column, but the edges must be in the sheet boundaries"):
+        fem.solve(path, backend="numpy")
+    named = book({sheet: rows}, named=True)
+    assert any(f"'{name}': it is a column" in note for note in fem.solve(named, backend="numpy").report.notes)
 
 
 def test_what_is_no_workbook(tmp_path):

@@ -618,6 +618,19 @@ def test_half_an_inlet_is_refused_with_the_way_out(tmp_path):
     assert solve(proposed[-1], backend="numpy").u.max() == pytest.approx(5.0)
 
 
+@pytest.mark.parametrize("ending", [".h5", ".npz", ".vtu", ".msh"])
+def test_an_inlet_that_is_a_list_of_nodes_gets_its_edges(ending, tmp_path):
+    # The edges between the nodes are known, but a list of nodes can also be meant for what it is.
+    mesh = squares(4, 3, width=2.0)
+    mesh = replace(mesh, boundaries={**mesh.boundaries, "inlet": Boundary([], mesh.boundaries["inlet"].nodes)})
+    path = fem.write_mesh(mesh, tmp_path / f"m{ending}")
+    said = "no edges for a Robin condition; its nodes are those of 3 edges; list them, or let fem check --fix add them"
+    assert said in run("solve", path).stderr
+    done = run("check", path, "--fix", "-o", tmp_path / f"n{ending}")
+    assert "added 3 edges, of which it had all nodes, to boundary 'inlet'" in done.stdout
+    assert solve(tmp_path / f"n{ending}", backend="numpy").u.max() == pytest.approx(5.0)
+
+
 def test_names_in_capitals_are_half_as_well():
     mesh = corners(squares(4, 3), "outlet")
     boundaries = {name.upper(): one for name, one in mesh.boundaries.items()}

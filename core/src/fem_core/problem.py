@@ -7,14 +7,14 @@ Weak form: find u with u = g on the Dirichlet boundaries such that for all v
 that is -∇·(k ∇u) = s inside and k ∂u/∂n + p u = γ on the Robin boundaries.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from fem_core.errors import ProblemError
-from fem_core.mesh.boundaries import half_edges, half_text, lost_text, seam_text
+from fem_core.mesh.boundaries import half_edges, half_text, lost_text, seam_text, unlisted_edges
 from fem_core.mesh.geometry import edge_lengths
 from fem_core.mesh.mesh import Mesh
 from fem_core.support.wording import count, more_faults, name_some, nearest
@@ -173,6 +173,18 @@ class Problem:
         g[mesh.orphan_nodes] = 0
         return np.flatnonzero(fixed).astype(np.int32), g
 
+    def doubts_on(self, mesh: Mesh) -> Iterator[str]:
+        """What may not be meant in this problem on `mesh`: Robin conditions on edges where u is fixed at all nodes."""
+        fixed = np.zeros(mesh.n_nodes, dtype=bool)
+        fixed[self.fixed_on(mesh)[0]] = True
+        for name in dict.fromkeys(condition.boundary for condition in self.robin):
+            edges = mesh.boundaries[name].edges
+            if number := int(np.count_nonzero(fixed[edges].all(axis=1))):
+                yield (
+                    f"u is fixed at all nodes of {number:,} of {count(len(edges), 'edge')} of the boundary {name!r}: "
+                    "its inflow has no effect there"
+                )
+
     def conditions_on(self, mesh: Mesh) -> tuple[dict[str, Any], ...]:
         """Each condition in plain data: boundary, kind, value, length (m), nodes, and who named the boundary.
 
@@ -290,7 +302,9 @@ def boundary_names(mesh: Mesh, wanted: Sequence[str]) -> list[str]:
         same = [one for one in (*mesh.boundaries, *mesh.lost) if one.casefold() == name.casefold()]
         best = name if name in same else same[0] if len(same) == 1 else None
         if best is None and same:
-            raise ProblemError(f"{mesh.source}: the boundary {name!r} could be {' or '.join(map(repr, same))}")
+            raise ProblemError(
+                f"{mesh.source}: the boundary {name!r} could be {' or '.join(map(repr, same))}; rename one"
+            )
         if best is None:
             missing.append(name)
         elif best not in mesh.boundaries:
@@ -330,6 +344,8 @@ def boundary_nodes(mesh: Mesh, condition: Robin | Dirichlet) -> Array:
     lacks = "edges for a Robin condition" if isinstance(condition, Robin) else "nodes to fix"
     if name in mesh.by_position:
         way = "name the boundaries in the mesh, or increase the boundary tolerance"
+    elif len(edges := unlisted_edges(mesh, name)):
+        way = f"its nodes are those of {count(len(edges), 'edge')}; list them, or let fem check --fix add them"
     elif len(half := half_edges(mesh, name)):
         way = half_text(half)
     elif len(boundary.nodes):

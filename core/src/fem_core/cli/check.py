@@ -68,9 +68,9 @@ def check(
       skew      how far corners are from 90°: 0 is best, over 0.9 is poor
 
     --fix removes orphan nodes and duplicate elements, merges coincident nodes,
-    reverses clockwise elements, and adds mid-side nodes that a boundary lacks. Where
-    edges can be a plate of no thickness, it needs --slits keep or merge. It keeps
-    the boundaries, and reports each change. It doesn't move nodes: correct folded
+    reverses clockwise elements, and adds edges and mid-side nodes that a boundary
+    lacks. Where edges can be a plate of no thickness, it needs --slits keep or merge.
+    It keeps the boundaries, and reports each change. It doesn't move nodes: correct folded
     elements in the program that made the mesh.
     The repaired mesh passes fem check.
 
@@ -127,10 +127,14 @@ def mend(mesh: Path, output: Path, merge_tolerance: float, options: ReadOptions)
     given = read_unvalidated(mesh, options["scale"])
     mended, done = repair_mesh(given, merge_tolerance, options.get("slits"))
     options = {**options, "slits": "keep" if mended.slits else None}  # which not all formats store
-    for fault in mending_faults(mended, read_problem(mesh), options):
+    stored = read_problem(mesh)
+    for fault in mending_faults(mended, stored, options):
         raise MeshError(f"{mesh}: not repaired, nothing written: {fault.text}")
     write_mesh(mended, output)
-    return done or ["nothing to repair"], options
+    done = done or ["nothing to repair"]
+    if stored:
+        done.append(f"left out the problem that is stored in {mesh.name}: what is written is a mesh")
+    return done, options
 
 
 def verdict(found: "MeshCheck", path: Path, merge_tolerance: float, options: ReadOptions) -> str:

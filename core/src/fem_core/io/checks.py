@@ -2,6 +2,7 @@
 
 import codecs
 import importlib.util
+import re
 import shlex
 import warnings
 from collections.abc import Iterable, Sequence
@@ -24,6 +25,8 @@ SMALL = 1 << 20
 
 _ROWS = 1 << 14
 _NAMED = 10  # arrays in a message
+_LOOKED_AT = 1000  # arrays beside those of a mesh
+_END = re.compile("inlet|outlet", re.IGNORECASE)
 
 
 def check_claim(path: Path, what: str, claimed: int, stored: int, verb: str = "claims") -> None:
@@ -81,6 +84,34 @@ def lacks(path: Path, wanted: str, found: Iterable[str]) -> MeshError:
     )
 
 
+def is_end(name: str) -> bool:
+    """Whether a name speaks of an inlet or outlet: then nothing is guessed, whatever it is the name of.
+
+    >>> is_end("Inlet_nodes"), is_end("left")
+    (True, False)
+    """
+    return bool(_END.search(name))
+
+
+def unread(arrays: Iterable[tuple[str, str, tuple[int, ...]]], n_nodes: int, n_elements: int) -> dict[str, str]:
+    """The lost names of a file: arrays beside those of a mesh that may be meant as boundaries, with the reason.
+
+    `arrays` are names with NumPy's kind of numbers and the shape. Lost are those with a name that speaks of a boundary,
+    and whole numbers that can be edges or lists of nodes: pairs, triples, and rows of another length than the nodes or
+    the elements.
+    """
+    reason = "the array isn't read; the edges of a boundary are boundaries/NAME/edges, (n, 3: end, mid-side, end)"
+
+    def may_be_meant(name: str, kind: str, shape: tuple[int, ...]) -> bool:
+        if is_end(name) or "boundar" in name.casefold():
+            return True
+        if kind not in "iu" or 0 in shape:
+            return False
+        return shape[1:] in ((2,), (3,)) or (len(shape) == 1 and shape[0] not in (n_nodes, n_elements))
+
+    return {name: reason for name, kind, shape in islice(arrays, _LOOKED_AT) if may_be_meant(name, kind, shape)}
+
+
 def result_warning(path: Path) -> str:
     """What to say of a result that is read as a mesh, in a format that doesn't store the problem."""
     return (
@@ -118,10 +149,10 @@ def numbers(text: bytes, dtype: type) -> Array:
             raise ValueError("something that isn't a number") from None
 
 
-def node_labels(path: Path, column: Floats) -> Array:
-    """The numbers of nodes that were read beside their coordinates, int64."""
+def node_labels(place: Path | str, column: Floats) -> Array:
+    """The numbers of nodes that were read beside their coordinates, int64; `place` is where, for a refusal."""
     if not (np.isfinite(column) & (np.floor(column) == column) & (np.abs(column) < 2**53)).all():
-        raise MeshError(f"{path}: the node numbers must be whole numbers")
+        raise MeshError(f"{place}: the node numbers must be whole numbers below {2**53:,}")
     return column.astype(np.int64)
 
 

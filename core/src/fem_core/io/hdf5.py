@@ -23,12 +23,14 @@ import numpy as np
 
 from fem_core.errors import FemError, MeshError
 from fem_core.io import vtk
-from fem_core.io.checks import check_claim, check_z, lacks
+from fem_core.io.checks import check_claim, check_z, lacks, unread
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.problem import Dirichlet, Fluid, Problem, Robin, nodal_values
 from fem_core.results import RESULT_VERSION, UNITS, Fields, Report, to_json
 from fem_core.types import Floats, Ints, Value
 
+#: What our files have at the root.
+_OURS = {"x", "y", "z", "quad8", "slits", "boundaries", "solution", "VTKHDF"}
 #: Bytes of an array that is stored beside its name.
 _SMALL = 1 << 12
 
@@ -47,7 +49,8 @@ def read(path: Path) -> Mesh:
             is_there = isinstance(file.get("z", getlink=True), h5py.HardLink) and isinstance(file["z"], h5py.Dataset)
             notes = check_z(path, found["x"], found["y"], _dataset(file, "z", path) if is_there else None)
             boundaries = _boundaries(file, path)
-            return Mesh(**found, boundaries=boundaries, source=path.name, notes=notes, slits=slits)
+            lost = unread(_others(file), found["x"].size, len(np.atleast_1d(found["quad8"])))
+            return Mesh(**found, boundaries=boundaries, source=path.name, notes=notes, lost=lost, slits=slits)
         except (OSError, RuntimeError, ValueError, TypeError, KeyError, MemoryError) as error:
             raise MeshError(f"{path}: damaged HDF5 file ({_first_line(error)})") from None
 
@@ -79,12 +82,29 @@ def _boundaries(file: Any, path: Path) -> dict[str, Boundary]:
     group = _group(file, "boundaries", path)
     boundaries, total = {}, 0
     for name in group:
-        member = _group(group, name, path)
-        edges, nodes = _dataset(member, "edges", path), _dataset(member, "nodes", path)
-        total += edges.nbytes + nodes.nbytes  # many small ones are large as well
+        member = _group(group, name, path, " with the datasets edges and nodes")
+        parts = [part for part in ("edges", "nodes") if member.get(part, getlink=True) is not None]
+        given = {part: _dataset(member, part, path) for part in parts or ("edges",)}
+        total += sum(values.nbytes for values in given.values())  # many small ones are large as well
         check_claim(path, "'boundaries'", total, path.stat().st_size)
-        boundaries[name] = Boundary(edges, nodes)
+        none = np.empty(0, dtype=np.int32)
+        boundaries[name] = Boundary(given.get("edges", none), given.get("nodes", none))
     return boundaries
+
+
+def _others(file: Any) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+    """What is in a file or in a group at its root beside what we write: names, kinds of numbers, and shapes."""
+    import h5py
+
+    for name in file:
+        if name in _OURS:
+            continue
+        member = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
+        if isinstance(member, h5py.Dataset):
+            yield name, member.dtype.kind, member.shape or ()
+            continue
+        yield name, "", ()
+        yield from ((f"{name}/{child}", "", ()) for child in (member or ()))
 
 
 def _hard(group: Any, name: str, path: Path) -> Any:
@@ -99,12 +119,12 @@ def _hard(group: Any, name: str, path: Path) -> Any:
     return group[name]
 
 
-def _group(parent: Any, name: str, path: Path) -> Any:
+def _group(parent: Any, name: str, path: Path, what: str = "") -> Any:
     import h5py
 
     group = _hard(parent, name, path)
     if not isinstance(group, h5py.Group):
-        raise MeshError(f"{path}: {name!r} is not a group")
+        raise MeshError(f"{path}: {name!r} is not a group{what}")
     return group
 
 

@@ -12,7 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from fem_core.errors import MeshError
-from fem_core.io.checks import as_elements_have, check_names, check_plane, left_aside, sides_between, solvable
+from fem_core.io.checks import (
+    as_elements_have,
+    check_names,
+    check_plane,
+    is_end,
+    left_aside,
+    sides_between,
+    solvable,
+)  # fmt: skip
 from fem_core.io.msh_sections import AREAS, LINE_2, LINE_3, POINT, QUAD, WAY_OUT, Sections
 from fem_core.mesh.cells import Cells
 from fem_core.mesh.mesh import Boundary, Mesh
@@ -101,7 +109,11 @@ def _boundaries(file: Sections, quad8: Array) -> tuple[dict[str, Boundary], dict
     saved = "" if file.version == "4.1" else " (format 2.2 loses them under Mesh.SaveAll=1; write version 4.1)"
     for dimension, tag in sorted({*file.grouped, *file.names}, key=lambda group: (-group[0], group[1])):
         name = _name(file, dimension, tag)
-        if dimension < 2 and name not in edges and name not in nodes:
+        if name in edges or name in nodes:
+            continue
+        if dimension > 1 and is_end(name):
+            lost[name] = "its physical group is a surface or a volume; make a Physical Curve of the lines"
+        elif dimension < 2:
             lost[name] = f"its physical group has no {'lines' if dimension else 'points'} in the file{saved}"
     boundaries = {}
     for name in dict.fromkeys([*edges, *nodes]):

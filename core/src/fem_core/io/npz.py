@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from fem_core.errors import MeshError
-from fem_core.io.checks import SMALL, check_claim, check_z, lacks, result_warning
+from fem_core.io.checks import SMALL, check_claim, check_z, lacks, result_warning, unread
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.results import RESULT_VERSION, UNITS, Fields, to_json
 
@@ -27,7 +27,10 @@ _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.r
 
 
 def read(path: Path) -> Mesh:
-    """The mesh in an archive; other arrays in it are left alone. Raises MeshError naming the file."""
+    """The mesh in an archive. Other arrays are left alone, but those that may be boundaries are lost names.
+
+    Raises MeshError naming the file.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             every = {member.filename: member for member in archive.infolist()}
@@ -37,6 +40,8 @@ def read(path: Path) -> Mesh:
                     raise lacks(path, name, (_described(archive, member) for member in every.values()))
             _check_sizes(path, list(members.values()))
             found = {name.removesuffix(".npy"): _array(archive, member, path) for name, member in members.items()}
+            others = (_header(archive, member) for name, member in every.items() if name not in members)
+            lost = unread(others, found["x"].size, len(np.atleast_1d(found["quad8"])))
     except zipfile.BadZipFile as error:
         raise MeshError(f"{path}: not a readable .npz file ({error})") from None
     except (EOFError, zlib.error, NotImplementedError) as error:
@@ -50,16 +55,22 @@ def read(path: Path) -> Mesh:
     warnings = (result_warning(path),) if every.keys() >= _RESULT else ()
     slits = bool(np.any(found.get("slits", False)))
     notes = check_z(path, found["x"], found["y"], found.get("z"))
-    return Mesh(found["x"], found["y"], found["quad8"], boundaries, path.name, warnings, notes, slits=slits)
+    return Mesh(found["x"], found["y"], found["quad8"], boundaries, path.name, warnings, notes, lost, slits=slits)
 
 
 def _described(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> str:
     """The name of an array, and its shape where it can be read."""
+    name, kind, shape = _header(archive, member)
+    return f"{name} {shape}" if kind else name
+
+
+def _header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[str, str, tuple[int, ...]]:
+    """The name of an array, and the kind of its numbers and its shape; no kind where it can't be read."""
     name = member.filename.removesuffix(".npy")
     with suppress(ValueError, KeyError, RuntimeError), archive.open(member) as file:
-        shape, _, _ = _HEADERS[np.lib.format.read_magic(file)](file)
-        return f"{name} {shape}"
-    return name
+        shape, _, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
+        return name, dtype.kind, shape
+    return name, "", ()
 
 
 def _check_sizes(path: Path, members: list[zipfile.ZipInfo]) -> None:

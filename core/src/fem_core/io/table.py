@@ -33,6 +33,7 @@ class Rows:
         self.first = 2 if layout.headed else 1
         self._rows = rows if layout.headed else chain([first], rows)
         self._layout = layout
+        self.aside = tuple(layout.aside.values())
         heads = {*layout.columns.values(), *layout.aside}
         self._bare = [column not in heads for column in range(WIDTH)]
         self._stray: set[int] = set()
@@ -68,7 +69,7 @@ class Table:
 
     def __init__(self, sheet: Sheet, columns_of: Callable[[Sheet, Row], Layout]) -> None:
         rows = Rows(sheet, columns_of)
-        self.sheet, self.columns, self.headed = sheet, rows.columns, rows.headed
+        self.sheet, self.columns, self.headed, self.aside = sheet, rows.columns, rows.headed, rows.aside
         self._first = rows.first
         places = list(rows.columns.values())
         numbers = array("d")

@@ -30,9 +30,10 @@ _DECOMPRESSORS: dict[str, Any] = {
 _Arrays = dict[tuple[str, str], tuple[dict[str, str], list[str]]]
 
 
-def is_whole(attributes: dict[str, str]) -> bool:
-    """Whether the array with these attributes is of a type that has whole numbers only."""
-    return _KINDS.get(attributes.get("type", ""), "f")[0] in "iu"
+def kind_of(attributes: dict[str, str]) -> str:
+    """NumPy's kind of the one number for each point or cell in the array with these attributes; or nothing."""
+    is_one = attributes.get("NumberOfComponents", "1") in ("0", "1")
+    return _KINDS.get(attributes.get("type", ""), "")[:1] if is_one else ""
 
 
 class _Appended(Exception):
@@ -121,10 +122,10 @@ class Grid:
             raise MeshError(f"{self.path}: the piece has no {name}")
         return int(text)
 
-    def numbers(self, section: str) -> dict[str, bool]:
-        """The arrays in a section that have one number for each point or cell: whether it is of a whole type."""
+    def numbers(self, section: str) -> dict[str, str]:
+        """The arrays in a section that have one value for each point or cell: `kind_of` it."""
         return {
-            name: is_whole(attributes)
+            name: kind_of(attributes)
             for (parent, name), (attributes, _) in self.arrays.items()
             if parent == section and attributes.get("NumberOfComponents", "1") in ("0", "1")
         }

@@ -17,13 +17,14 @@ from fem_core.io.checks import (
     as_elements_have,
     check_names,
     check_plane,
+    is_end,
     left_aside,
     result_warning,
     sides_between,
     solvable,
 )
 from fem_core.io.vtu import BOUNDARY, SLITS, edges_of_sides, nodes_of_boundaries, slits, write_grid
-from fem_core.io.vtu_grid import Grid, is_whole
+from fem_core.io.vtu_grid import Grid, kind_of
 from fem_core.mesh.cells import KINDS, Cells
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.support.wording import count, verb
@@ -66,6 +67,7 @@ def read_cells(path: Path) -> Cells:
     _refuse_ghosts(grid, cells)
     is_marked = any(name.startswith(BOUNDARY) for _, name in grid.arrays)
     boundaries, lost = (_marked if is_marked else _tagged)(grid, cells)
+    lost = _unread(grid) | lost
     points_aside, lines_aside = (np.count_nonzero(~cells.used[at]) for at in (cells.points_at, cells.lines_at))
     notes += left_aside(int(points_aside), int(lines_aside), "in no boundary")
     is_result = {("PointData", "u"), ("CellData", "velocity")} <= set(grid.arrays)
@@ -75,7 +77,14 @@ def read_cells(path: Path) -> Cells:
 
 
 def _wanted(section: str, name: str, attributes: dict[str, str]) -> bool:
-    return name.startswith(BOUNDARY) or (section == "CellData" and (name in TAGS or is_whole(attributes)))
+    return name.startswith(BOUNDARY) or (section == "CellData" and (name in TAGS or kind_of(attributes) != ""))
+
+
+def _unread(grid: Grid) -> dict[str, str]:
+    """Arrays that speak of an inlet or outlet, under names that aren't those of boundaries."""
+    names = [name for section, name in grid.arrays if section in ("PointData", "CellData")]
+    reason = f"an array of this name isn't read; call the arrays of boundaries {BOUNDARY}NAME"
+    return {name: reason for name in names if is_end(name) and not name.startswith(BOUNDARY)}
 
 
 class _Cells:
@@ -189,8 +198,12 @@ def _tagged(grid: Grid, cells: _Cells) -> _Found:
             cells.used |= tags != 0
             return _boundaries_of(tags, cells)
     unknown = {}
-    for name in [name for name, whole in arrays.items() if whole and not name.startswith("vtk")]:
-        if grid.array("CellData", name, cells.total)[cells.lines_at].any():
+    for name, kind in arrays.items():
+        if not kind or name.startswith("vtk"):
+            continue
+        of_lines = grid.array("CellData", name, cells.total)[cells.lines_at]
+        # of a type with fractions, one number on all lines is a field
+        if of_lines.any() and (of_lines == np.floor(of_lines)).all() and (kind != "f" or np.ptp(of_lines)):
             unknown[name] = (
                 "whole numbers on the line cells, under a name that isn't known for tags of boundaries; "
                 f"if they are tags, name the array {TAGS[0]}"

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from fem_core.errors import MeshError
-from fem_core.io.checks import check_names, check_plane, lacking, positions
+from fem_core.io.checks import check_names, check_plane, is_end, lacking, positions
 from fem_core.io.headings import EDGE, NODES, boundary_columns, conec_columns, coord_columns
 from fem_core.io.table import NUMBERS, Rows, Table
 from fem_core.io.workbook import MOST_ROWS, Sheet, Workbook, column_name, is_error, one_line, opened
@@ -55,14 +55,14 @@ def read(path: Path) -> Mesh:
     if others:
         notes += (f"sheets left aside: {', '.join(map(one_line, others))}",)
     lost = {
-        name.strip(): "it is a sheet, but the edges must be in the sheet boundaries" for name in others if _end(name)
+        name.strip(): "it is a sheet, but the edges must be in the sheet boundaries" for name in others if is_end(name)
     }
+    for text in (
+        text for table in (coord, conec) for text in table.aside if is_end(text) or "boundar" in text.casefold()
+    ):
+        lost[text] = "it is a column, but the edges must be in the sheet boundaries"
     x, y = coord.values["X"], coord.values["Y"]
     return Mesh(x, y, quad8, boundaries, path.name, warnings, notes, lost)
-
-
-def _end(name: str) -> bool:
-    return name.strip().casefold() in ("inlet", "outlet")
 
 
 class _Nodes:

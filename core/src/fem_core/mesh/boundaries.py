@@ -144,6 +144,22 @@ def seam_text(mesh: Mesh) -> str:
     return f"{number}, such as {a} and {b}: elements there aren't connected; fem check --fix merges them"
 
 
+def corner_doubts(mesh: Mesh) -> Iterator[str]:
+    """Nodes where elements have nothing but a corner in common: a warning for each report.
+
+    That is a mesh like any other, but the flow through a point isn't one. Ends of slits have their own warning.
+    """
+    exterior = mesh.matched_edges.exterior
+    nodes = np.flatnonzero(np.bincount(exterior[:, [0, 2]].ravel()) > 2)
+    if mesh.slits:
+        nodes = np.setdiff1d(nodes, find_slits(mesh).leaks(exterior))
+    if len(nodes):
+        yield (
+            f"elements have only a corner in common at {name_some(nodes, 'node')}: fluid passes through a point there, "
+            "and u depends on the size of the elements; give them a common edge, or each a node of its own"
+        )
+
+
 def half_text(half: Ints) -> str:
     """What a boundary lacks with `half_edges`, and the way out."""
     mid = f"mid-side {name_some(half[:, 1], 'node')}; fem check --fix adds {'it' if len(half) == 1 else 'them'}"
@@ -168,6 +184,17 @@ def half_edges(mesh: Mesh, name: str) -> Ints:
     others = [one.edges for other, one in mesh.boundaries.items() if other not in (name, "walls")]
     half = half[is_loose | ~edges_among(half, np.concatenate([half[:0], *others]))]
     return half
+
+
+def unlisted_edges(mesh: Mesh, name: str) -> Ints:
+    """The exterior edges all of whose nodes a boundary has, if it has no edges at all: int32 (n, 3)."""
+    boundary, exterior = mesh.boundaries[name], mesh.matched_edges.exterior
+    if len(boundary.edges):
+        return exterior[:0]
+    has = np.zeros(mesh.n_nodes, dtype=bool)
+    has[boundary.nodes] = True
+    found: Ints = exterior[has[exterior].all(axis=1)]
+    return found
 
 
 def _side(mesh: Mesh, limit: float, tolerance: float) -> tuple[Bools, Ints]:

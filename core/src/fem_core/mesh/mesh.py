@@ -49,8 +49,8 @@ class Boundary:
         Quadratic edges as nodes (a, mid, b), in the direction of their element. An edge counts once: repeated
         edges, in either direction, are removed.
     nodes : int32 (m,)
-        Node numbers, sorted and unique: those that are given and those of the edges. An outlet may have nodes that are
-        on none of its edges.
+        Node numbers, sorted and unique: those of the edges, and others if they are given. An outlet may have nodes
+        that are on none of its edges.
     """
 
     edges: Ints
@@ -63,7 +63,8 @@ class Boundary:
         first = np.sort(np.unique(np.sort(edges, axis=1), axis=0, return_index=True)[1])
         if len(first) < len(edges):
             edges = edges[first]
-        nodes = np.union1d(_frozen(self.nodes, np.int32, "boundary nodes"), edges)
+        given = _frozen(self.nodes, np.int32, "boundary nodes")
+        nodes = np.union1d(given, edges)  # else a condition on nodes would hold on a part of the edges only
         object.__setattr__(self, "edges", edges)
         object.__setattr__(self, "nodes", _frozen(nodes, np.int32, "boundary nodes"))
 
@@ -72,7 +73,7 @@ class Boundary:
 
     @classmethod
     def from_edges(cls, edges: Ints) -> "Boundary":
-        """The boundary with these `edges` and their nodes only."""
+        """The boundary with these `edges` and no other nodes than theirs."""
         return cls(edges, np.empty(0, dtype=np.int32))
 
 

@@ -1,5 +1,5 @@
 """Mending what can be mended in a mesh without guessing: coincident nodes, duplicates, orphan nodes, orientation,
-boundaries that lack mid-side nodes.
+boundaries that lack edges or mid-side nodes.
 """
 
 from dataclasses import replace
@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from fem_core.errors import MeshError, OptionError
-from fem_core.mesh.boundaries import half_edges
+from fem_core.mesh.boundaries import half_edges, unlisted_edges
 from fem_core.mesh.geometry import edges_among, mesh_faults, turn_clockwise
 from fem_core.mesh.interfaces import WAYS, find_slits
 from fem_core.mesh.mesh import SAME_PLACE, Boundary, Mesh
@@ -28,9 +28,10 @@ def repair_mesh(mesh: Mesh, tolerance: float = SAME_PLACE, slits: Slits = None) 
     """A mended mesh and what was done to it, a sentence each.
 
     In this order: nodes in no element are dropped; nodes at the same place become one, and elements of the same
-    nodes too; elements that are clockwise are turned round; boundaries that have both ends of exterior edges get
-    their mid-side nodes. Named boundaries keep what remains of them: an edge that was exterior and now lies inside,
-    because two parts were joined there, leaves its boundary.
+    nodes too; elements that are clockwise are turned round; boundaries that have all nodes of exterior edges, but no
+    edges, get these; those that have both ends of exterior edges get their mid-side nodes. Named boundaries keep what
+    remains of them: an edge that was exterior and now lies inside, because two parts were joined there, leaves its
+    boundary.
 
     Parameters
     ----------
@@ -69,7 +70,7 @@ def repair_mesh(mesh: Mesh, tolerance: float = SAME_PLACE, slits: Slits = None) 
     if slits is None and mesh.slits:
         slits = "keep"
     merge = partial(_merged, tolerance=tolerance, slits=slits)
-    for step in (_without_orphans, merge, _without_duplicates, _turned, _with_mid_sides):
+    for step in (_without_orphans, merge, _without_duplicates, _turned, _with_edges, _with_mid_sides):
         mesh = step(mesh, done)
     return replace(mesh, slits=slits == "keep") if mesh.slits != (slits == "keep") else mesh, done
 
@@ -169,6 +170,15 @@ def _turned(mesh: Mesh, done: list[str]) -> Mesh:
     if number:
         done.append(f"reversed {count(number, 'element')} that {verb(number, 'were')} clockwise")
     return turned
+
+
+def _with_edges(mesh: Mesh, done: list[str]) -> Mesh:
+    """Boundaries that are lists of nodes get the edges of these."""
+    found = {name: edges for name in mesh.boundaries if len(edges := unlisted_edges(mesh, name))}
+    for name, edges in found.items():
+        done.append(f"added {count(len(edges), 'edge')}, of which it had all nodes, to boundary {name!r}")
+    more = {name: Boundary(edges, mesh.boundaries[name].nodes) for name, edges in found.items()}
+    return replace(mesh, boundaries={**mesh.boundaries, **more}) if more else mesh
 
 
 def _with_mid_sides(mesh: Mesh, done: list[str]) -> Mesh:

@@ -10,7 +10,7 @@ from pathlib import Path
 from fem_core.assembly.system import PENALTY
 from fem_core.errors import DeviceError, MeshError
 from fem_core.io.files import ReadOptions, completed, read_problem, unvalidated
-from fem_core.mesh.boundaries import mesh_doubts, mesh_notes
+from fem_core.mesh.boundaries import corner_doubts, mesh_doubts, mesh_notes
 from fem_core.mesh.mesh import Mesh
 from fem_core.plugins.stages import APPLY_BC, ASSEMBLE_SYSTEM, COMPUTE_DERIVED, COMPUTE_SPARSITY, SOLVE_SYSTEM
 from fem_core.problem import Problem, origin_notes
@@ -89,6 +89,8 @@ def compute(run: Run, mesh: Mesh, problem: Problem, options: SolverOptions) -> t
 def doubts(mesh: Mesh, problem: Problem) -> Iterator[str]:
     """What a user may not have meant by the mesh and the problem, or may not get from them."""
     yield from mesh_doubts(mesh, [condition.boundary for condition in problem.conditions])
+    yield from corner_doubts(mesh)
+    yield from problem.doubts_on(mesh)
     if n := len(mesh.orphan_nodes):
         yield f"{count(n, 'node', 'belong')} to no element and {verb(n, 'are')} fixed at 0"
     stiffest = 16 * float(problem.conductivity_on(mesh).max())

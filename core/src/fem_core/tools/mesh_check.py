@@ -13,7 +13,7 @@ from fem_core.backends.default import DefaultBackend
 from fem_core.errors import MeshError, ProblemError
 from fem_core.io.files import ReadOptions, completed, read_problem, unvalidated
 from fem_core.mesh import quad8 as q8
-from fem_core.mesh.boundaries import complete, mendable_doubts, mesh_doubts, mesh_notes
+from fem_core.mesh.boundaries import complete, corner_doubts, mendable_doubts, mesh_doubts, mesh_notes
 from fem_core.mesh.geometry import (
     Fault,
     det_jacobian,
@@ -229,11 +229,12 @@ def check_mesh(
     if costs and memory is not None and (least := min(cost.memory for cost in costs.values())) > memory:
         text = f"a solve needs {byte_size(least)} of memory, but {byte_size(memory)} are available"
         faults.append(Fault(f"{text}; use a coarser mesh or a machine with more memory"))
+    doubts = () if faults else (*corner_doubts(part), *problem.doubts_on(part))
     quality = element_quality(part)
     return found(
         mesh=part,
         faults=tuple(faults),
-        warnings=(*part.warnings, *_warnings(part, numbers, problem, quality)),
+        warnings=(*part.warnings, *_warnings(part, numbers, problem, quality), *doubts),
         mending=mending,
         boundaries=tuple(_boundaries(part, given)),
         quality=quality,

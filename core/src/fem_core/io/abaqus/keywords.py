@@ -140,7 +140,7 @@ def concerns_mesh(block: Block, in_step: bool) -> bool:
     if keyword in DONE:
         for name in block.parameters:
             if name not in DONE[keyword]:
-                raise block.fail(f"the parameter {name} isn't known here, and may change the mesh; remove it")
+                raise block.fail(f"the parameter {name[:80]} isn't known here, and may change the mesh; remove it")
         return True
     if (in_step and keyword not in _CHANGING_IN_STEPS) or keyword in _SILENT:
         return False

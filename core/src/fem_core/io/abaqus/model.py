@@ -66,7 +66,7 @@ class Model:
 
     def node(self, block: Block) -> None:
         rows = block.table(float, 3, 7)[:, :4]  # what follows z is a normal
-        numbers = node_labels(block.path, rows[:, 0])
+        numbers = node_labels(block.place, rows[:, 0])
         points = rows[:, 1:]
         kind = block.parameters.get("SYSTEM", "R").upper()
         if kind == "C":

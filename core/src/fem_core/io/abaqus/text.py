@@ -65,8 +65,12 @@ class Block:
         """The keyword without its blanks."""
         return self.keyword.replace(" ", "")
 
+    @property
+    def place(self) -> str:
+        return f"{self.path}: line {self.line}: *{self.keyword[:80]}"
+
     def fail(self, text: str) -> MeshError:
-        return MeshError(f"{self.path}: line {self.line}: *{self.keyword}: {text}")
+        return MeshError(f"{self.place}: {text}")
 
     def name(self, parameter: str) -> str:
         if not self.parameters.get(parameter, "").strip('"'):
@@ -268,7 +272,7 @@ def _walk(source: Source, files: _Files, depth: int) -> Iterator[Block | Extent]
         elif depth == _DEEPEST:
             raise block.fail(f"files include each other more than {_DEEPEST} deep; put them into one file")
         elif unknown := set(block.parameters) - {"INPUT"}:
-            raise block.fail(f"the parameter {min(unknown)} isn't known here; remove it")
+            raise block.fail(f"the parameter {min(unknown)[:80]} isn't known here; remove it")
         else:
             yield from _walk(files.beside(block), files, depth + 1)
 
