@@ -397,7 +397,7 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path, source, old, new, said):
     ("text", "said"),
     [
         ("solid cube\n", "not an Abaqus input file"),
-        ("*NODE\n1, 0, 0\n", "there are no plane 8-node elements"),
+        ("*NODE\n1, 0, 0\n", "there are no plane elements"),
         ("*HEADING\n", "there are no nodes"),
         ("*NODE\n1, 0, 0\n2, 1\n", "line 1: *NODE: rows of 3 or 4 numbers were expected"),
         ("*NODE\nnan, 0, 0\n", "the node numbers must be whole numbers"),
