@@ -187,33 +187,36 @@ class Boundaries:
     def _elements(self, members: Members, into: _Named) -> None:
         edges = []
         for scope, numbers in _by_scope(members):
-            begin = self.piece[scope].line
-            chosen = begin + np.flatnonzero(np.isin(scope.line_numbers, numbers))
-            links = self.links[scope]
-            linked = np.flatnonzero(np.isin(links.numbers, numbers))
-            sides = linked[links.is_side[linked]]
-            bad = scope.line_numbers[chosen[~self.is_side[chosen]] - begin]
-            if len(sides):
-                bad = np.concatenate([bad, links.numbers[linked[~links.is_side[linked]]]])
-            if len(bad):
-                into.reasons.append(f"{name_some(bad, 'line element', 'are')} no side of an element")
-            elif len(chosen) or len(sides):
-                if unknown := self._undefined(scope, numbers):
-                    into.reasons.append(unknown)
-                self.is_needed[chosen] = links.is_needed[sides] = True
-                edges += [self.lines[chosen], links.edges[sides]]
-            elif len(linked) == len(numbers) and len(linked) and self._are_outer(links.ends[linked]):
-                if self.cells.others and not links.joins_corners[linked].all():
-                    into.reasons.append(f"{name_some(numbers, 'line element', 'are')} no side of an element")
-                else:
-                    into.reasons.append("its lines have no mid-side nodes; use lines of 3 nodes, or a node set")
-            elif (scope.area_numbering.find(numbers) < 0).all() and (unknown := self._undefined(scope, numbers)):
-                into.reasons.append(unknown)
-            else:
+            found, reason = self._lines_among(scope, numbers)
+            edges += found
+            if reason:
+                into.reasons.append(reason)
+            elif not found:
                 into.ordinary = "it is a set of elements; name their sides in a *SURFACE, or a set of nodes"
         if not into.reasons:
             into.edges += edges
             into.has_sides |= bool(edges)
+
+    def _lines_among(self, scope: Scope, numbers: Array) -> tuple[list[Array], str]:
+        """The edges that elements of these numbers are, if any are lines, and why they make no boundary."""
+        begin, links = self.piece[scope].line, self.links[scope]
+        chosen = begin + np.flatnonzero(np.isin(scope.line_numbers, numbers))
+        linked = np.flatnonzero(np.isin(links.numbers, numbers))
+        sides = linked[links.is_side[linked]]
+        bad = scope.line_numbers[chosen[~self.is_side[chosen]] - begin]
+        if len(sides):
+            bad = np.concatenate([bad, links.numbers[linked[~links.is_side[linked]]]])
+        elif not len(chosen) and len(linked) == len(numbers) > 0 and self._are_outer(links.ends[linked]):
+            if not self.cells.others or links.joins_corners[linked].all():
+                return [], "its lines have no mid-side nodes; use lines of 3 nodes, or a node set"
+            bad = numbers
+        if len(bad):
+            return [], f"{name_some(bad, 'line element', 'are')} no side of an element"
+        if len(chosen) or len(sides):
+            self.is_needed[chosen] = links.is_needed[sides] = True
+            return [self.lines[chosen], links.edges[sides]], self._undefined(scope, numbers)
+        is_area = scope.area_numbering.find(numbers) >= 0
+        return [], "" if is_area.any() else self._undefined(scope, numbers)
 
     def _undefined(self, scope: Scope, numbers: Array) -> str:
         known = np.concatenate([scope.line_numbers, *scope.aside_numbers])
@@ -221,7 +224,7 @@ class Boundaries:
         return f"{name_some(np.unique(unknown), 'element', 'are')} not defined" if len(unknown) else ""
 
     def _are_outer(self, ends: Array) -> bool:
-        """Whether all these nodes are known and on the boundary."""
+        """Whether all these nodes are there and on the boundary of the mesh."""
         return bool((ends >= 0).all() and self.outer[ends].all())
 
     def _nodes(self, members: Members, into: _Named) -> None:
