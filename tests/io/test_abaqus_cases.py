@@ -1053,6 +1053,7 @@ def test_one_triangle_alone(put):
         ("900, {0}, {2}\n901, {0}, 3\n", "line element 901 is no side of an element"),
         ("900, {0}, {4}\n", "line element 900 is no side of an element"),
         ("900, {0}, {0}\n", "line element 900 is no side of an element"),
+        ("900, {2}, {2}\n", "line element 900 is no side of an element"),
         ("900, {0}, {2}\n*ELSET, ELSET=inlet\n901\n", "element 901 is not defined"),
         ("900, {0}, 4444\n", "it is a set of elements; name their sides"),
     ],
@@ -1084,6 +1085,13 @@ def test_lines_of_2_nodes_that_no_boundary_needs(put):
     path = put(mesh_of(("quad4", CELLS["quad4"]), more=more))
     assert abaqus.read_cells(path).notes == ("elements left aside, because no boundary needs them: 2 T2D2, 1 MASS",)
     check_duct(path)
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_all_nodes_of_other_kinds(put, kind):
+    every = "".join(f"{number}\n" for number in np.unique(CELLS[kind][:, 1:]))
+    cells = abaqus.read_cells(put(mesh_of((kind, CELLS[kind]), more=f"*NSET, NSET=inlet\n{every}")))
+    assert cells.lost == {"inlet": "it holds all nodes of the mesh"}
 
 
 def test_damaged_sets_of_nodes_of_linear_elements(put):
