@@ -10,7 +10,12 @@ import fem_core as fem
 import numpy as np
 import pytest
 from fem_core import read_mesh
+from fem_core.io import abaqus
 from fem_core.mesh.boundaries import mesh_notes
+from fem_core.mesh.cells import as_mesh
+from fem_core.mesh.geometry import edge_lengths, validate_mesh
+from fem_core.mesh.repair import compact
+from fem_core.mesh.splitting import split
 from meshes import squares
 
 DUCT = squares(4, 2, width=2.0)
@@ -147,11 +152,10 @@ def test_plane_types(put, kind):
         ("DCAX8", "elements of type DCAX8, which are axisymmetric"),
         ("CGAX8R", "elements of type CGAX8R, which are axisymmetric"),
         ("SAX2", "elements of type SAX2, which are axisymmetric"),
-        ("C3D8", "elements of type C3D8; only plane 8-node elements"),
-        ("SC8R", "elements of type SC8R; only plane 8-node elements"),
-        ("CPS8X", "elements of type CPS8X; only plane 8-node elements"),
-        ("CPS6", "elements of type CPS6; only plane 8-node elements"),
-        ("COH2D4", "elements of type COH2D4; only plane 8-node elements"),
+        ("C3D8", "elements of type C3D8; only plane elements of 3"),
+        ("SC8R", "elements of type SC8R; only plane elements of 3"),
+        ("CPS8X", "elements of type CPS8X; only plane elements of 3"),
+        ("COH2D4", "elements of type COH2D4; only plane elements of 3"),
     ],
 )
 def test_other_types(put, kind, said):
@@ -841,4 +845,346 @@ def test_what_is_refused_in_a_part_that_is_not_used(put):
     assert largest(path) == pytest.approx(5)
     assert mesh_notes(read_mesh(path)) == ("no instance uses the part 'Q': left out",)
     used = parts("I", assembly="*INSTANCE, NAME=J, PART=Q\n*END INSTANCE\n")
-    assert "line 4: *ELEMENT: elements of type C3D4; only plane 8-node" in refused(put(other + used))
+    assert "line 4: *ELEMENT: elements of type C3D4; only plane elements" in refused(put(other + used))
+
+
+# ── other kinds of cells ─────────────────────────────────────────────────────────────────────
+
+# The duct of each kind at the same corners; numbers of nodes have gaps. Triangles are halves of the quadrilaterals,
+# the second half of element 1 is 101, and so on; 900 + i are the nodes in the middle of element i.
+A, B, C, D, AB, BC, CD, DA = DUCT.quad8.T + 1
+AT = np.arange(1, DUCT.n_elements + 1)
+MIDDLE = 900 + AT
+HALVES = np.concatenate([AT, 100 + AT])
+CELLS = {
+    "quad4": np.stack([AT, A, B, C, D], axis=1),
+    "quad9": np.stack([AT, A, B, C, D, AB, BC, CD, DA, MIDDLE], axis=1),
+    "triangle3": np.column_stack([HALVES, np.concatenate([np.stack([A, B, C], 1), np.stack([A, C, D], 1)])]),
+    "triangle6": np.column_stack(
+        [
+            HALVES,
+            np.concatenate([np.stack([A, B, C, AB, BC, MIDDLE], 1), np.stack([A, C, D, MIDDLE, CD, DA], 1)]),
+        ]
+    ),
+}
+TYPES = {"quad4": "CPS4R", "quad9": "S9R5", "triangle3": "CPE3", "triangle6": "DC2D6", "quad8": "CPS8"}
+NAMES = {
+    "quad4": "4-node quadrilaterals",
+    "quad9": "9-node quadrilaterals",
+    "triangle3": "3-node triangles",
+    "triangle6": "6-node triangles",
+}
+_X, _Y = (np.concatenate([at, at[DUCT.quad8[:, 4:]].mean(axis=1)]) for at in (DUCT.x, DUCT.y))
+_NUMBERS = np.concatenate([np.arange(1, DUCT.n_nodes + 1), MIDDLE])
+PLACES = {int(number): (float(x), float(y)) for number, x, y in zip(_NUMBERS, _X, _Y, strict=True)}
+
+
+def listed(rows) -> str:
+    return "".join(", ".join(map(str, row)) + "\n" for row in np.asarray(rows).tolist())
+
+
+def block(kind: str, rows, more: str = "") -> str:
+    return f"*ELEMENT, TYPE={TYPES[kind]}{more}\n{listed(rows)}"
+
+
+def mesh_of(*blocks: tuple[str, np.ndarray], more: str = "") -> str:
+    """The nodes that these elements have, and the elements."""
+    used = np.unique(np.concatenate([rows[:, 1:].ravel() for _, rows in blocks]))
+    places = "".join(f"{number}, {PLACES[number][0]!r}, {PLACES[number][1]!r}\n" for number in used.tolist())
+    return f"*NODE\n{places}" + "".join(block(kind, rows) for kind, rows in blocks) + more
+
+
+def at_x(x: float, rows) -> list[int]:
+    """The numbers of the nodes of these elements at x."""
+    return [number for number in np.unique(rows[:, 1:]).tolist() if PLACES[number][0] == x]
+
+
+def node_sets(rows) -> str:
+    return "".join(
+        f"*NSET, NSET={name}\n{', '.join(map(str, at_x(x, rows)))}\n" for name, x in (("inlet", 0), ("outlet", 2))
+    )
+
+
+def surfaces(kind: str) -> str:
+    """The sides from d to a at x = 0, and from b to c at x = 2."""
+    is_triangle = kind.startswith("triangle")
+    left = "".join(f"{100 + one}, S3\n" if is_triangle else f"{one}, S4\n" for one in LEFT)
+    return f"*SURFACE, NAME=inlet\n{left}*SURFACE, NAME=outlet\n" + "".join(f"{one}, S2\n" for one in RIGHT)
+
+
+def lines(kind: str) -> str:
+    is_linear = kind in ("quad4", "triangle3")
+    given = ""
+    for name, first in (("inlet", 700), ("outlet", 800)):
+        edges = DUCT.boundaries[name].edges[:, ::2] if is_linear else DUCT.boundaries[name].edges
+        rows = np.column_stack([first + np.arange(len(edges)), edges + 1])
+        given += f"*ELEMENT, TYPE={'T2D2' if is_linear else 'B22'}, ELSET={name}\n{listed(rows)}"
+    return given
+
+
+def converted(path: Path):
+    """The mesh of 8-node quadrilaterals of a file."""
+    cells = abaqus.read_cells(path)
+    return validate_mesh(split(cells) if cells.has_triangles else compact(as_mesh(cells)))
+
+
+def check_duct(path: Path) -> None:
+    """The duct is whole, and inlet and outlet are its ends."""
+    mesh = converted(path)
+    assert fem.solve(mesh, backend="numpy").u.max() == pytest.approx(5, rel=1e-9)
+    for name, x in (("inlet", 0), ("outlet", 2)):
+        np.testing.assert_array_equal(mesh.x[mesh.boundaries[name].nodes], x)
+        assert edge_lengths(mesh, mesh.boundaries[name].edges).sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("how", ["node sets", "surfaces", "lines"])
+@pytest.mark.parametrize("kind", CELLS)
+def test_every_kind_is_read(put, kind, how):
+    given = {"node sets": node_sets(CELLS[kind]), "surfaces": surfaces(kind), "lines": lines(kind)}[how]
+    path = put(mesh_of((kind, CELLS[kind]), more=given))
+    cells = abaqus.read_cells(path)
+    assert {name: len(nodes) for name, nodes in cells.blocks.items()} == {kind: len(CELLS[kind])}
+    assert cells.notes == ()
+    assert cells.lost == {}
+    check_duct(path)
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_every_other_kind_is_refused_by_a_solve(put, kind):
+    message = refused(put(mesh_of((kind, CELLS[kind]), more=node_sets(CELLS[kind]))))
+    assert f"mesh.inp: {NAMES[kind]}, but only 8-node quadrilaterals are solved; convert the mesh: fem conv" in message
+    assert "mesh.inp -o mesh-quads.h5; or mesh with 8-node elements, such as CPS8 and DC2D8" in message
+
+
+@pytest.mark.parametrize(
+    ("kind", "types"),
+    [
+        (
+            "quad4",
+            "CPS4 CPS4I CPS4R CPS4RT CPE4H CPE4RH CPE4IH CPE4PH CPE4RPHT CPEG4IH S4 S4R S4RS S4RSW S4R5 S4RT DS4 M3D4 "
+            "M3D4R SFM3D4R AC2D4 AC2D4R DC2D4 DC2D4E DCC2D4 DCC2D4D",
+        ),
+        ("quad9", "S9R5 M3D9 M3D9R s9r5"),
+        ("triangle3", "CPS3 CPE3 CPE3H CPEG3HT S3 S3R S3RS S3RT STRI3 DS3 M3D3 SFM3D3 AC2D3 DC2D3 DC2D3E"),
+        ("triangle6", "CPS6 CPS6M CPS6MT CPE6 CPE6MPH CPEG6MHT S6 STRI65 DS6 M3D6 SFM3D6 AC2D6 DC2D6 DC2D6E"),
+    ],
+)
+def test_types_of_every_kind(put, kind, types):
+    content = mesh_of((kind, CELLS[kind]))
+    for name in types.split():
+        cells = abaqus.read_cells(put(content.replace(f"TYPE={TYPES[kind]}", f"TYPE={name}")))
+        assert [(kind, len(CELLS[kind]))] == [(found, len(nodes)) for found, nodes in cells.blocks.items()]
+
+
+@pytest.mark.parametrize(
+    "word", ["CAX4R", "CAX3", "CGAX6M", "DCAX4", "ACAX4R", "C3D6", "C3D4", "R3D4", "R3D3", "SC6R", "CINPE4", "CPS9"]
+)
+def test_other_types_of_few_nodes(put, word):
+    content = mesh_of(("quad4", CELLS["quad4"])).replace("CPS4R", word)
+    assert f": *ELEMENT: elements of type {word}" in refused(put(content))
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_rows_of_another_number_of_nodes(put, kind):
+    rows = CELLS[kind]
+    content = mesh_of((kind, rows))
+    for wrong in (rows[:, :-1], np.column_stack([rows, rows[:, -1]])):
+        message = refused(put(content.replace(listed(rows), listed(wrong))))
+        assert f"*ELEMENT: rows of {rows.shape[1]} numbers were expected" in message
+
+
+def mixed() -> list[tuple[str, np.ndarray]]:
+    """Columns of 3-node triangles, 4-node, 8-node and 4-node quadrilaterals from left to right."""
+    column = np.round(DUCT.x[DUCT.quad8[:, 0]] * 2).astype(int)
+    eight = np.column_stack([AT, DUCT.quad8 + 1])
+    halves = CELLS["triangle3"][np.tile(column == 0, 2)]
+    last = CELLS["quad4"][column == 3]
+    return [
+        ("quad4", last),
+        ("triangle3", halves),
+        ("quad8", eight[column == 2]),
+        ("quad4", CELLS["quad4"][column == 1]),
+    ]
+
+
+def test_different_kinds_in_one_mesh(put):
+    # Sides belong to the element with their number, wherever it stands among its kind and in the file.
+    blocks = mixed()
+    path = put(mesh_of(*blocks, more=surfaces("triangle3")))
+    cells = abaqus.read_cells(path)
+    assert {kind: len(nodes) for kind, nodes in cells.blocks.items()} == {"quad4": 4, "triangle3": 4, "quad8": 2}
+    assert cells.others == "4-node quadrilaterals and 3-node triangles"
+    check_duct(path)
+
+
+def test_an_edge_has_the_mid_side_node_of_a_neighbour(put):
+    # Of the edges between 8-node and 4-node elements: no second node lies there. The floor is both.
+    floor = [number for number, (_, y) in PLACES.items() if y == 0]
+    rows = np.unique(np.concatenate([rows[:, 1:].ravel() for _, rows in mixed()]))
+    there = [number for number in floor if number in rows]
+    path = put(mesh_of(*mixed(), more=f"{surfaces('triangle3')}*NSET, NSET=floor\n{', '.join(map(str, there))}\n"))
+    mesh = converted(path)
+    assert len(np.unique(np.stack([mesh.x, mesh.y]), axis=1).T) == mesh.n_nodes
+    floor = mesh.boundaries["floor"]
+    assert edge_lengths(mesh, floor.edges).sum() == pytest.approx(2)
+    np.testing.assert_array_equal(mesh.y[floor.nodes], 0)
+
+
+def test_sets_of_nodes_of_mixed_elements(put):
+    # A node set of an element set with elements of several kinds: whole elements, which are no boundary.
+    whole = "*NSET, NSET=all, ELSET=all\n*ELSET, ELSET=all, GENERATE\n1, 8\n*NSET, NSET=more\nall, three\n"
+    path = put(mesh_of(*mixed(), more=f"{surfaces('triangle3')}{whole}*NSET, NSET=three, ELSET=three\n"
+                                      "*ELSET, ELSET=three\n101, 105\n"))  # fmt: skip
+    cells = abaqus.read_cells(path)
+    assert set(cells.boundaries) == {"inlet", "outlet"}
+    assert cells.lost == {}
+
+
+@pytest.mark.parametrize("kind", ["triangle3", "triangle6"])
+def test_a_fourth_side_of_a_triangle(put, kind):
+    # One triangle alone, too, whose outline has a side that no other triangle has.
+    for given, rows in ((kind, CELLS[kind]), (kind, CELLS[kind][:1])):
+        cells = abaqus.read_cells(put(mesh_of((given, rows), more="*SURFACE, NAME=inlet\n1, S3\n1, S4\n")))
+        assert cells.lost == {"inlet": "element 1 has 3 sides, but it gives a side S4"}
+
+
+def test_one_triangle_alone(put):
+    # Its outline has a fourth side, which is no edge of the boundary: all nodes together complete three.
+    more = "*NSET, NSET=rim\n{}\n*NSET, NSET=two\n{}\n*NODE\n950, 9, 9\n"
+    row = CELLS["triangle3"][0, 1:].tolist()
+    content = mesh_of(("triangle3", CELLS["triangle3"][:1]), more=more.format(row[0], f"{row[0]}, {row[1]}"))
+    boundaries = abaqus.read_cells(put(content)).boundaries
+    assert (len(boundaries["rim"].edges), len(boundaries["two"].edges)) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        ("900, {0}, {2}\n901, {0}, 3\n", "line element 901 is no side of an element"),
+        ("900, {0}, {4}\n", "line element 900 is no side of an element"),
+        ("900, {0}, {0}\n", "line element 900 is no side of an element"),
+        ("900, {2}, {2}\n", "line element 900 is no side of an element"),
+        ("900, {0}, {2}\n*ELSET, ELSET=inlet\n901\n", "element 901 is not defined"),
+        ("900, {0}, 4444\n", "it is a set of elements; name their sides"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["quad4", "triangle3"])
+def test_lines_of_2_nodes_that_are_no_inlet(put, kind, lines, why):
+    ends = DUCT.boundaries["inlet"].edges + 1
+    given = lines.format(*ends[0], *ends[1]) if "{4}" not in lines else f"900, {ends.min()}, {ends.max()}\n"
+    path = put(mesh_of((kind, CELLS[kind]), more=f"*ELEMENT, TYPE=T2D2, ELSET=inlet\n{given}"))
+    assert abaqus.read_cells(path).lost["inlet"].startswith(why)
+
+
+def test_lines_of_2_nodes_where_there_are_mid_side_nodes(put):
+    # In a mesh that has elements without such nodes elsewhere.
+    outlet = at_x(2, mixed()[0][1])
+    ends = DUCT.boundaries["walls"].edges[:, ::2] + 1
+    low = next(pair for pair in ends.tolist() if {PLACES[one] for one in pair} == {(1.0, 0.0), (1.5, 0.0)})
+    given = (
+        f"*ELEMENT, TYPE=B21, ELSET=floor\n900, {low[0]}, {low[1]}\n*NSET, NSET=outlet\n{', '.join(map(str, outlet))}\n"
+    )
+    cells = abaqus.read_cells(put(mesh_of(*mixed(), more=given)))
+    assert cells.lost == {"floor": "its lines have no mid-side nodes; use lines of 3 nodes, or a node set"}
+    assert cells.notes == ("elements left aside, because no boundary needs them: 1 B21",)
+
+
+def test_lines_of_2_nodes_that_no_boundary_needs(put):
+    # Their type is told with those that are left, whatever has needed others of it.
+    more = f"{lines('quad4')}*ELEMENT, TYPE=T2D2\n950, 1, 3\n951, 3, 5\n*ELEMENT, TYPE=MASS\n960, 1\n"
+    path = put(mesh_of(("quad4", CELLS["quad4"]), more=more))
+    assert abaqus.read_cells(path).notes == ("elements left aside, because no boundary needs them: 2 T2D2, 1 MASS",)
+    check_duct(path)
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_all_nodes_of_other_kinds(put, kind):
+    every = "".join(f"{number}\n" for number in np.unique(CELLS[kind][:, 1:]))
+    cells = abaqus.read_cells(put(mesh_of((kind, CELLS[kind]), more=f"*NSET, NSET=inlet\n{every}")))
+    assert cells.lost == {"inlet": "it holds all nodes of the mesh"}
+
+
+def test_damaged_sets_of_nodes_of_linear_elements(put):
+    rows = CELLS["quad4"]
+    inner = next(number for number, place in PLACES.items() if place == (1.0, 0.5))
+    left = ", ".join(map(str, at_x(0, rows)))
+    more = f"*NSET, NSET=inlet\n{left}, {inner}\n*NSET, NSET=all\n{', '.join(map(str, np.unique(rows[:, 1:])))}\n"
+    cells = abaqus.read_cells(put(mesh_of(("quad4", rows), more=more)))
+    assert cells.lost == {"inlet": f"node {inner} is inside the mesh"}
+
+
+def test_instances_of_other_kinds(put):
+    # Two of a part with triangles and quadrilaterals, one behind the other: each with its own sides and lines.
+    part = mesh_of(
+        *mixed(), more=surfaces("triangle3") + lines("quad4").replace("inlet", "in").replace("outlet", "out")
+    )
+    content = (
+        f"*PART, NAME=P\n{part}*END PART\n*ASSEMBLY, NAME=A\n*INSTANCE, NAME=I, PART=P\n*END INSTANCE\n"
+        "*INSTANCE, NAME=J, PART=P\n0, 3, 0\n*END INSTANCE\n"
+        "*NSET, NSET=corner\nJ.1\n*ELSET, ELSET=last, INSTANCE=J, INTERNAL\n8\n*SURFACE, NAME=high\nlast, S2\n"
+        "*SURFACE, NAME=low\nI.101, S3\n*END ASSEMBLY\n"
+    )
+    cells = abaqus.read_cells(put(content))
+    assert {kind: len(nodes) for kind, nodes in cells.blocks.items()} == {"quad4": 8, "triangle3": 8, "quad8": 4}
+    mesh = converted(put(content))
+    assert set(mesh.boundaries) >= {f"{one}.{name}" for one in "IJ" for name in ("inlet", "outlet", "in", "out")}
+    for one, y in (("I", 0), ("J", 3)):
+        for name, x in (("inlet", 0), ("in", 0), ("outlet", 2), ("out", 2)):
+            found = mesh.boundaries[f"{one}.{name}"]
+            assert edge_lengths(mesh, found.edges).sum() == pytest.approx(1)
+            np.testing.assert_array_equal(mesh.x[found.nodes], x)
+            assert (mesh.y[found.nodes].min(), mesh.y[found.nodes].max()) == (y, y + 1)
+    for name, place in (("high", (2, 3.5, 4)), ("low", (0, 0, 0.5)), ("corner", (0, 3, 3))):
+        nodes = mesh.boundaries[name].nodes
+        assert (mesh.x[nodes].max(), mesh.y[nodes].min(), mesh.y[nodes].max()) == place
+
+
+@pytest.mark.parametrize(
+    ("kind", "first"),
+    [
+        ("quad4", "1, 1, 3, 203, 201"),
+        ("quad9", "1, 1, 3, 203, 201, 2, 103, 202, 101, 102"),
+        ("triangle3", "1, 1, 3, 203\n101, 1, 203, 201"),
+        ("triangle6", "1, 1, 3, 203, 2, 103, 102\n101, 1, 203, 201, 102, 202, 101"),
+    ],
+)
+def test_grids_of_other_kinds_that_are_made(put, kind, first):
+    grid = GRID.replace("CPS8", TYPES[kind]).replace("1, 1, 3, 203, 201, 2, 103, 202, 101\n", f"{first}\n")
+    if kind.startswith("triangle"):
+        grid = grid.replace("1, 4, 2, 1, 2, 200, 10\n", "1, 4, 2, 1, 2, 200, 10\n101, 4, 2, 1, 2, 200, 10\n")
+    if kind in ("quad4", "triangle3"):  # the nodes between the corners belong to no element
+        grid = grid.replace("1, 401, 100\n", "1, 401, 200\n").replace("9, 409, 100\n", "9, 409, 200\n")
+    check_duct(put(grid))
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_mirrored_copies_of_every_kind(put, kind):
+    # The duct is mirrored at x = 2 with its own nodes there: each copy goes round as its original does.
+    rows = CELLS[kind]
+    content = (
+        mesh_of((kind, rows)).replace("*NODE\n", "*NODE, NSET=N\n").replace(TYPES[kind], f"{TYPES[kind]}, ELSET=E")
+    )
+    copied = (
+        "*NCOPY, CHANGE NUMBER=2000, OLD SET=N, REFLECT=MIRROR\n3, 0, 0, 3, 1, 0\n3, 0, 1\n"
+        "*ELCOPY, OLD SET=E, ELEMENT SHIFT=500, SHIFT NODES=2000, REFLECT\n"
+    )
+    cells = abaqus.read_cells(put(content + copied))
+    (nodes,) = cells.blocks.values()
+    assert len(nodes) == 2 * len(rows)
+    k = 3 if kind.startswith("triangle") else 4
+    x, y = cells.x[nodes[:, :k]], cells.y[nodes[:, :k]]
+    assert ((x * np.roll(y, -1, axis=1) - y * np.roll(x, -1, axis=1)).sum(axis=1) > 0).all()
+    mesh = converted(put(content + copied))
+    assert box(mesh) == pytest.approx((0, 6, 0, 1))
+    assert mesh.warnings == ()
+    mids = np.abs(cells.x[cells.edges.middle] - cells.x[cells.edges.ends].mean(axis=1)) if rows.shape[1] > 5 else [0]
+    np.testing.assert_allclose(mids, 0, atol=1e-12)
+
+
+def test_torn_neighbours_are_refused(put):
+    # An 8-node and a 9-node element with the same corners at an edge and other nodes in the middle of it.
+    eight = np.column_stack([AT, DUCT.quad8 + 1])[:4]
+    nine = CELLS["quad9"][4:].copy()
+    nine[0, 5] = 999
+    content = mesh_of(("quad8", eight), ("quad9", CELLS["quad9"][4:])).replace(listed(CELLS["quad9"][4:]), listed(nine))
+    assert "share the corners of an edge but not its mid-side node" in refused(put(content + "*NODE\n999, 0.25, 0.5\n"))

@@ -392,7 +392,7 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path, source, old, new, said):
     ("text", "said"),
     [
         ("solid cube\n", "not an Abaqus input file"),
-        ("*NODE\n1, 0, 0\n", "there are no plane 8-node elements"),
+        ("*NODE\n1, 0, 0\n", "there are no plane elements"),
         ("*HEADING\n", "there are no nodes"),
         ("*NODE\n1, 0, 0\n2, 1\n", "line 1: *NODE: rows of 3 or 4 numbers were expected"),
         ("*NODE\nnan, 0, 0\n", "the node numbers must be whole numbers"),
@@ -402,8 +402,8 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path, source, old, new, said):
             "node 1 has z other than 0, and z isn't the same everywhere (0 to 1)",
         ),
         (
-            "** hi\n\n*NODE\n1,0,0\n*ELEMENT, TYPE=CPS4\n1,1,1,1,1\n",
-            "line 5: *ELEMENT: elements of type CPS4; only plane 8-node",
+            "** hi\n\n*NODE\n1,0,0\n*ELEMENT, TYPE=COH2D4\n1,1,1,1,1\n",
+            "line 5: *ELEMENT: elements of type COH2D4; only plane elements of 3",
         ),
         ("*NODE\n1,0,0\n*ELEMENT\n1,1,1,1,1\n", "line 3: *ELEMENT: TYPE= is missing"),
         ("*NODE\n1,0,0\n*ELEMENT, TYPE=CPS8\n1,1,1,1,1\n", "line 3: *ELEMENT: rows of 9 numbers"),

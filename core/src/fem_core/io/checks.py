@@ -231,6 +231,7 @@ def sides_between(ends: Array, quad8: Array) -> tuple[Array, Array]:
     is_end[ends] = True
     element, side = np.nonzero(is_end[quad8[:, EDGES[:, 0]]] & is_end[quad8[:, EDGES[:, 2]]])
     known = quad8[element[:, None], EDGES[side]]
+    known = known[known[:, 0] != known[:, 2]]  # the fourth side of a triangle's outline is none
     if not len(known):
         return np.zeros((len(ends), 3), dtype=quad8.dtype), np.zeros(len(ends), dtype=bool)
     key, wanted = (np.sort(pairs, axis=1) @ np.array([len(is_end), 1]) for pairs in (known[:, [0, 2]], ends))

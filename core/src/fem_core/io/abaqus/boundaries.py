@@ -8,13 +8,17 @@ aren't, it looks like a boundary that a wrong number damaged: then it is lost, w
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
+from fem_core.io.abaqus.elements import LINE
+from fem_core.io.abaqus.links import Links
 from fem_core.io.abaqus.scopes import Scope, Set, Surface
 from fem_core.io.abaqus.sets import Lookup, Members
 from fem_core.io.abaqus.text import Block
 from fem_core.io.checks import as_elements_have
+from fem_core.mesh.cells import Cells
 from fem_core.mesh.geometry import edges_among
 from fem_core.mesh.mesh import Boundary
 from fem_core.mesh.quad8 import EDGES
@@ -30,15 +34,21 @@ class Piece:
 
     scope: Scope
     node: int
-    element: int
     line: int
     prefix: str  # of the numbers of its nodes in messages
+    elements: dict[str, int] = field(default_factory=dict)  # by kind
 
     @property
     def labels(self) -> Array:
         """The numbers of its nodes, as messages name them."""
         numbers = self.scope.node_numbers
         return np.char.add(self.prefix, numbers.astype(str)) if self.prefix else numbers
+
+    @cached_property
+    def cells(self) -> Array:
+        """Where its elements stand in the mesh, in the order of `Scope.area_numbering`."""
+        found = [self.elements[kind] + np.arange(self.scope.count(kind)) for kind in self.scope.areas]
+        return np.concatenate([np.empty(0, dtype=np.int64), *found])
 
 
 @dataclass(eq=False)
@@ -75,11 +85,13 @@ class _Named:
 class Boundaries:
     """The boundaries of a mesh by name, the lost names with their reasons, and notes."""
 
-    def __init__(self, pieces: list[Piece], quad8: Ints, n_nodes: int, lookup: Lookup) -> None:
-        self.quad8, self.n_nodes, self.lookup = quad8, n_nodes, lookup
+    def __init__(self, pieces: list[Piece], cells: Cells, lookup: Lookup) -> None:
+        self.cells, self.lookup = cells, lookup
+        self.n_nodes = len(cells.x)
+        self.nowhere = self.n_nodes + (len(cells.edges.x) if cells.others else 0)  # the node of `Cells.outline`
         self.pieces = pieces
         self.piece = {piece.scope: piece for piece in pieces}
-        self.sides = quad8[:, EDGES]
+        self.sides = cells.outline[:, EDGES]
         self.named: dict[str, Boundary] = {}
         self.lost: dict[str, str] = {}
         self.notes: list[str] = []
@@ -89,27 +101,36 @@ class Boundaries:
         self._note_elements()
 
     def _find_exterior(self) -> None:
-        middle = self.quad8[:, 4:]
-        element, side = np.nonzero(np.bincount(middle.ravel())[middle] == 1)  # mid-sides of one element
-        self.exterior = self.quad8[element[:, None], EDGES[side]]
-        self.outer, self.used, self.holds = (np.zeros(self.n_nodes, dtype=bool) for _ in range(3))
+        middle = self.cells.outline[:, 4:]
+        times = np.bincount(middle.ravel())
+        times[self.nowhere :] = 0
+        element, side = np.nonzero(times[middle] == 1)  # mid-sides of one element
+        self.exterior = self.cells.outline[element[:, None], EDGES[side]]
+        self.straight = self.exterior[self.exterior[:, 1] >= self.n_nodes]  # without a mid-side node in the file
+        self.outer, self.used, self.holds = (np.zeros(self.nowhere + 1, dtype=bool) for _ in range(3))
         self.outer[self.exterior] = True
-        self.edge_of = np.full(self.n_nodes, -1, dtype=np.int32)  # of exterior mid-sides
+        self.edge_of = np.full(self.nowhere + 1, -1, dtype=np.int32)  # of exterior mid-sides
         self.edge_of[self.exterior[:, 1]] = np.arange(len(self.exterior))
-        self.used[self.quad8] = True
+        self.used[self.cells.used_nodes] = True
         self.n_used = int(np.count_nonzero(self.used))
 
     def _find_lines(self) -> None:
         """The line elements as edges (a, mid, b), in the direction of an element that has them."""
-        found = [piece.scope.edges + piece.node for piece in self.pieces]
+        found = [piece.scope.placed(LINE) + piece.node for piece in self.pieces]
         lines = np.concatenate([np.empty((0, 3), dtype=np.int32), *found])
-        is_middle = np.zeros(self.n_nodes, dtype=bool)
-        is_middle[self.quad8[:, 4:]] = True
+        is_middle = np.zeros(self.nowhere + 1, dtype=bool)
+        is_middle[self.cells.outline[:, 4:]] = True
         second = is_middle[lines[:, 1]]  # Abaqus' own order is end, middle, end; some programs write the middle last
         lines = np.where(second[:, None], lines, lines[:, [0, 2, 1]])
-        self.lines = as_elements_have(lines, self.quad8) if len(lines) else lines
+        self.lines = as_elements_have(lines, self.cells.outline) if len(lines) else lines
         self.is_side = edges_among(self.lines, self.sides.reshape(-1, 3)) if len(lines) else np.empty(0, dtype=bool)
         self.is_needed = np.zeros(len(lines), dtype=bool)
+        self.links = {piece.scope: self._links(piece) for piece in self.pieces}
+
+    def _links(self, piece: Piece) -> Links:
+        rows = [rows[:, 1:] for _, rows in piece.scope.links]
+        at = piece.scope.node_numbering.find(np.concatenate([np.empty((0, 2), dtype=np.int64), *rows]))
+        return Links.of(piece.scope.links, np.where(at >= 0, at + piece.node, -1), self.cells)
 
     # what each name stands for
 
@@ -146,7 +167,10 @@ class Boundaries:
                 elif np.isin(numbers, np.concatenate([[], *of.reflected])).any():
                     reason = reason or "the sides of elements of *ELCOPY, REFLECT aren't known; use a node set"
                 else:
-                    edges.append(self.sides[at + self.piece[of].element, sides])
+                    found = self.sides[self.piece[of].cells[at], sides]
+                    edges.append(found)
+                    if len(lacking := numbers[found[:, 1] == self.nowhere]):
+                        reason = reason or f"{name_some(lacking, 'element', 'have')} 3 sides, but it gives a side S4"
         if reason:
             into.reasons.append(reason)
         else:
@@ -163,37 +187,45 @@ class Boundaries:
     def _elements(self, members: Members, into: _Named) -> None:
         edges = []
         for scope, numbers in _by_scope(members):
-            begin = self.piece[scope].line
-            chosen = begin + np.flatnonzero(np.isin(scope.line_numbers, numbers))
-            if len(bad := chosen[~self.is_side[chosen]]):
-                lines = scope.line_numbers[bad - begin]
-                into.reasons.append(f"{name_some(lines, 'line element', 'are')} no side of an element")
-            elif len(chosen):
-                if unknown := self._undefined(scope, numbers):
-                    into.reasons.append(unknown)
-                self.is_needed[chosen] = True
-                edges.append(self.lines[chosen])
-            elif self._are_links(scope, numbers):
-                into.reasons.append("its lines have no mid-side nodes; use lines of 3 nodes, or a node set")
-            elif (scope.area_numbering.find(numbers) < 0).all() and (unknown := self._undefined(scope, numbers)):
-                into.reasons.append(unknown)
-            else:
+            found, reason = self._lines_among(scope, numbers)
+            edges += found
+            if reason:
+                into.reasons.append(reason)
+            elif not found:
                 into.ordinary = "it is a set of elements; name their sides in a *SURFACE, or a set of nodes"
         if not into.reasons:
             into.edges += edges
             into.has_sides |= bool(edges)
+
+    def _lines_among(self, scope: Scope, numbers: Array) -> tuple[list[Array], str]:
+        """The edges that elements of these numbers are, if any are lines, and why they make no boundary."""
+        begin, links = self.piece[scope].line, self.links[scope]
+        chosen = begin + np.flatnonzero(np.isin(scope.line_numbers, numbers))
+        linked = np.flatnonzero(np.isin(links.numbers, numbers))
+        sides = linked[links.is_side[linked]]
+        bad = scope.line_numbers[chosen[~self.is_side[chosen]] - begin]
+        if len(sides):
+            bad = np.concatenate([bad, links.numbers[linked[~links.is_side[linked]]]])
+        elif not len(chosen) and len(linked) == len(numbers) > 0 and self._are_outer(links.ends[linked]):
+            if not self.cells.others or links.joins_corners[linked].all():
+                return [], "its lines have no mid-side nodes; use lines of 3 nodes, or a node set"
+            bad = numbers
+        if len(bad):
+            return [], f"{name_some(bad, 'line element', 'are')} no side of an element"
+        if len(chosen) or len(sides):
+            self.is_needed[chosen] = links.is_needed[sides] = True
+            return [self.lines[chosen], links.edges[sides]], self._undefined(scope, numbers)
+        is_area = scope.area_numbering.find(numbers) >= 0
+        return [], "" if is_area.any() else self._undefined(scope, numbers)
 
     def _undefined(self, scope: Scope, numbers: Array) -> str:
         known = np.concatenate([scope.line_numbers, *scope.aside_numbers])
         unknown = numbers[(scope.area_numbering.find(numbers) < 0) & ~np.isin(numbers, known)]
         return f"{name_some(np.unique(unknown), 'element', 'are')} not defined" if len(unknown) else ""
 
-    def _are_links(self, scope: Scope, numbers: Array) -> bool:
-        """Whether these are lines of 2 nodes that are on the boundary."""
-        chosen = [rows[np.isin(rows[:, 0], numbers)] for rows in scope.links]
-        ends = np.concatenate([np.empty((0, 3), dtype=np.int64), *chosen])[:, 1:]
-        at = scope.node_numbering.find(ends)
-        return bool(len(at) == len(numbers) and (at >= 0).all() and self.outer[at + self.piece[scope].node].all())
+    def _are_outer(self, ends: Array) -> bool:
+        """Whether all these nodes are there and on the boundary of the mesh."""
+        return bool((ends >= 0).all() and self.outer[ends].all())
 
     def _nodes(self, members: Members, into: _Named) -> None:
         if members.reason:
@@ -222,7 +254,8 @@ class Boundaries:
             if not into.has_sides:
                 middle = self.edge_of[nodes]
                 edges = self.exterior[np.unique(middle[middle >= 0])]
-                into.edges.append(edges[self.holds[edges].all(axis=1)])
+                both_ends = self.holds[self.straight[:, 0]] & self.holds[self.straight[:, 2]]
+                into.edges += [edges[self.holds[edges].all(axis=1)], self.straight[both_ends]]
         else:
             inner = inside[self.used[inside]]
             where = "is inside the mesh" if len(inner) else "belongs to no element"
@@ -234,8 +267,9 @@ class Boundaries:
 
     def _are_areas(self, nodes: Ints) -> bool:
         """Whether all these nodes belong to elements of which all nodes are among them."""
-        covered = np.zeros(self.n_nodes, dtype=bool)
-        covered[self.quad8[self.holds[self.quad8].all(axis=1)]] = True
+        covered = np.zeros(self.nowhere + 1, dtype=bool)
+        for elements in self.cells.blocks.values():
+            covered[elements[self.holds[elements].all(axis=1)]] = True
         return bool((covered | ~self.used)[nodes].all())
 
     def _label(self, node: int) -> str:
@@ -276,6 +310,8 @@ class Boundaries:
 
     def _note_elements(self) -> None:
         aside = sum((piece.scope.aside for piece in self.pieces), Counter[str]())
+        for links in self.links.values():
+            aside.subtract(links.types[links.is_needed].tolist())
         kinds = [f"{number:,} {kind}" for kind, number in aside.items() if number]
         if lines := np.count_nonzero(~self.is_needed):
             kinds.append(f"{lines:,} with 3 nodes on a line")

@@ -7,12 +7,13 @@ import math
 
 import numpy as np
 
+from fem_core.errors import MeshError
 from fem_core.io.abaqus import frames
+from fem_core.io.abaqus.elements import LINE, reversed_order
 from fem_core.io.abaqus.scopes import Entry, Kind, Scope
 from fem_core.io.abaqus.sets import Budget, Lookup
 from fem_core.io.abaqus.text import Block
 from fem_core.mesh.mesh import SAME_PLACE
-from fem_core.mesh.quad8 import REVERSED
 from fem_core.types import Array, Floats
 
 
@@ -116,10 +117,7 @@ def elgen(scope: Scope, block: Block, budget: Budget) -> None:
     for fields in block.lines():
         what = "an element and up to three times a number, a step of nodes and a step of elements"
         master, *counts = block.whole_row(fields, [None, 1, 1, 1, 1, 1, 1, 1, 1, 1], what)
-        areas, missing = scope.tables[0].find(np.array([master]))
-        lines, missing = scope.tables[1].find(missing)
-        _refuse_missing(block, missing)
-        new = areas if len(areas) else lines
+        kind, new = _element(scope, block, master)
         for number, nodes, elements in zip(counts[::3], counts[1::3], counts[2::3], strict=True):
             if number < 1:
                 raise block.fail(f"{number} elements can't be made")
@@ -127,8 +125,17 @@ def elgen(scope: Scope, block: Block, budget: Budget) -> None:
             steps = np.arange(number)[:, None, None] * np.array([elements, *[nodes] * (new.shape[1] - 1)])
             new = (new + steps).reshape(-1, new.shape[1])
         if len(new) > 1:
-            scope.add_elements(block, new[1:])
+            scope.add_elements(block, kind, new[1:])
         _put(scope, block, "element", "ELSET", new[:, 0])
+
+
+def _element(scope: Scope, block: Block, number: int) -> tuple[str, Array]:
+    """An element that is there: its kind and its row."""
+    for kind, table in scope.tables.items():
+        row, _ = table.find(np.array([number]))
+        if len(row):
+            return kind, row
+    raise _missing(block, number)
 
 
 def elcopy(scope: Scope, block: Block, lookup: Lookup) -> None:
@@ -137,20 +144,20 @@ def elcopy(scope: Scope, block: Block, lookup: Lookup) -> None:
     numbers = _copied(scope, block, lookup, "element", block.name("OLDSET"))
     lookup.budget.make(block, len(numbers))
     _put(scope, block, "element", "NEWSET", numbers + shift)
-    for table in scope.tables:
+    for kind, table in scope.tables.items():
         old, numbers = table.find(numbers)
         new = old + np.array([shift, *[of_nodes] * (old.shape[1] - 1)])
-        if "REFLECT" in block.parameters and table is scope.tables[0]:
-            new[:, 1:] = new[:, 1:][:, REVERSED]
+        if "REFLECT" in block.parameters and kind != LINE:
+            new[:, 1:] = new[:, 1:][:, reversed_order(kind)]
             scope.reflected.append(new[:, 0])
         if len(new):
-            scope.add_elements(block, new)
-    _refuse_missing(block, numbers)
-
-
-def _refuse_missing(block: Block, numbers: Array) -> None:
+            scope.add_elements(block, kind, new)
     if len(numbers):
-        raise block.fail(f"element {numbers[0]} isn't defined above, or is left aside")
+        raise _missing(block, numbers[0])
+
+
+def _missing(block: Block, number: int) -> MeshError:
+    return block.fail(f"element {number} isn't defined above, or is left aside")
 
 
 def _copied(scope: Scope, block: Block, lookup: Lookup, kind: Kind, word: str) -> Array:

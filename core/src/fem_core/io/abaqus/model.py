@@ -86,20 +86,14 @@ class Model:
             self.scope.aside[kind] += len(rows)
             self.scope.aside_numbers.append(numbers)
             if elements.is_link(kind):
-                self.scope.links.append(rows)
-        elif elements.is_area(kind):
-            numbers = self._add_elements(block, 9)
-        elif elements.is_line(kind):
-            numbers = self._add_elements(block, 4)
+                self.scope.links.append((kind, rows))
+        elif cell := elements.kind_of(kind):
+            rows = block.table(int, elements.WIDTHS[cell], elements.WIDTHS[cell])
+            numbers = rows[:, 0]
+            self.scope.add_elements(block, cell, rows)
         else:
             raise block.fail(elements.refusal(kind))
         self.add_to_set(block, "element", "ELSET", numbers)
-
-    def _add_elements(self, block: Block, width: int) -> Array:
-        rows = block.table(int, width, width)
-        self.scope.add_elements(block, rows)
-        numbers: Array = rows[:, 0]
-        return numbers
 
     def add_to_set(self, block: Block, kind: Kind, parameter: str, numbers: Array) -> None:
         """Put `numbers` into the set that the parameter names, if it is there."""
@@ -206,7 +200,7 @@ class Model:
             if part.fault:
                 raise part.fault
             if part in used:
-                size = sum(len(numbers) for _, numbers, _ in part.nodes) + sum(len(rows) for _, rows in part.areas)
+                size = sum(len(numbers) for _, numbers, _ in part.nodes) + sum(map(part.count, part.areas))
                 self.budget.make(instance.block, size)
             used.add(part)
             found.append((self.whole.join(key, part.joined(instance.own, instance.name)), instance.frame))

@@ -6,18 +6,26 @@ import numpy as np
 
 from fem_core.errors import MeshError
 from fem_core.io.abaqus.boundaries import Boundaries, Piece
+from fem_core.io.abaqus.elements import LINE
 from fem_core.io.abaqus.frames import in_space
 from fem_core.io.abaqus.model import Model
 from fem_core.io.abaqus.scopes import Scope
 from fem_core.io.abaqus.text import Source, blocks
 from fem_core.io.abaqus.writing import END, HEAD
-from fem_core.io.checks import check_plane
+from fem_core.io.checks import check_plane, solvable
+from fem_core.mesh.cells import Cells
 from fem_core.mesh.mesh import Mesh
+from fem_core.types import Ints
+
+
+def read(path: Path) -> Mesh:
+    """The mesh in an input file. Raises MeshError naming the file, the line and the keyword."""
+    return solvable(path, read_cells(path), "mesh with 8-node elements, such as CPS8 and DC2D8")
 
 
 @np.errstate(over="ignore", invalid="ignore")  # validation refuses coordinates that are too large
-def read(path: Path) -> Mesh:
-    """The mesh in an input file. Raises MeshError naming the file, the line and the keyword."""
+def read_cells(path: Path) -> Cells:
+    """The cells in an input file, of any kind that can be converted. Raises MeshError as `read`."""
     model = _model(path)
     placed, notes = model.placed()
     left = "".join(f"; {note}" for note in notes)
@@ -30,24 +38,40 @@ def read(path: Path) -> Mesh:
     else:
         joined = points[0]
     if not any(scope.areas for scope, _ in placed):
-        raise MeshError(f"{path}: there are no plane 8-node elements{left}")
-    quads = [piece.scope.quad8 + np.int32(piece.node) if piece.node else piece.scope.quad8 for piece in pieces]
-    quad8 = quads[0] if len(quads) == 1 else np.concatenate(quads)
-    notes += check_plane(path, joined, np.concatenate([piece.labels for piece in pieces]), quad8)
-    found = Boundaries(pieces, quad8, len(joined), model.lookup(is_final=True))
-    notes += found.notes
-    return Mesh(joined[:, 0], joined[:, 1], quad8, found.named, path.name, notes=tuple(notes), lost=found.lost)
+        raise MeshError(f"{path}: there are no plane elements{left}")
+    cells = Cells(joined[:, 0], joined[:, 1], _blocks(pieces), source=path.name)
+    notes += check_plane(path, joined, np.concatenate([piece.labels for piece in pieces]), cells.used_nodes)
+    found = Boundaries(pieces, cells, model.lookup(is_final=True))
+    return cells.having(boundaries=found.named, notes=(*notes, *found.notes), lost=found.lost)
 
 
 def _pieces(scopes: list[Scope]) -> list[Piece]:
     """The scopes one behind the other in one mesh."""
     several = sum(bool(scope.nodes) for scope in scopes) > 1
     pieces = []
-    node = element = line = 0
+    node = line = element = 0
     for scope in scopes:
-        pieces.append(Piece(scope, node, element, line, f"{scope.name}." if several and scope.name else ""))
-        node, element, line = node + len(scope.points), element + len(scope.quad8), line + len(scope.edges)
+        pieces.append(Piece(scope, node, line, f"{scope.name}." if several and scope.name else ""))
+        node, line = node + len(scope.points), line + scope.count(LINE)
+    for kind in _kinds(pieces):
+        for piece in pieces:
+            piece.elements[kind] = element
+            element += piece.scope.count(kind)
     return pieces
+
+
+def _kinds(pieces: list[Piece]) -> list[str]:
+    return list(dict.fromkeys(kind for piece in pieces for kind in piece.scope.areas))
+
+
+def _blocks(pieces: list[Piece]) -> dict[str, Ints]:
+    """The nodes of the elements by kind, one piece behind the other."""
+    blocks = {}
+    for kind in _kinds(pieces):
+        found = [(piece.scope.placed(kind), np.int32(piece.node)) for piece in pieces]
+        nodes = [nodes + begin if begin else nodes for nodes, begin in found]
+        blocks[kind] = nodes[0] if len(nodes) == 1 else np.concatenate(nodes)
+    return blocks
 
 
 def _model(path: Path) -> Model:

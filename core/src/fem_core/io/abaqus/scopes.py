@@ -12,6 +12,7 @@ from typing import Generic, Literal, TypeVar
 import numpy as np
 
 from fem_core.errors import MeshError
+from fem_core.io.abaqus.elements import LINE, WIDTHS
 from fem_core.io.abaqus.frames import Frame, in_space
 from fem_core.io.abaqus.text import Block
 from fem_core.io.checks import Numbering
@@ -97,11 +98,10 @@ class Scope:
     fault: MeshError | None = None  # of a part: it matters only if the part is used
     system: Frame | None = None  # of the last *SYSTEM
     nodes: list[tuple[Block, Array, Floats]] = field(default_factory=list)  # numbers; x, y and perhaps z
-    areas: list[tuple[Block, Array]] = field(default_factory=list)  # rows of a number and 8 nodes
-    lines: list[tuple[Block, Array]] = field(default_factory=list)  # rows of a number and 3 nodes
+    elements: dict[str, list[tuple[Block, Array]]] = field(default_factory=dict)  # by kind: rows of a number and nodes
     aside: Counter[str] = field(default_factory=Counter)  # elements of each type
     aside_numbers: list[Array] = field(default_factory=list)
-    links: list[Array] = field(default_factory=list)  # rows of a number and 2 nodes, of those left aside
+    links: list[tuple[str, Array]] = field(default_factory=list)  # of those: a type, rows of a number and 2 nodes
     reflected: list[Array] = field(default_factory=list)  # elements of which the order of nodes isn't known
     sets: dict[Kind, Names[Set]] = field(default_factory=lambda: {"node": Names(), "element": Names()})
     surfaces: Names[Surface] = field(default_factory=Names)
@@ -111,11 +111,11 @@ class Scope:
         if "places" in self.__dict__:
             self.places.add(block, numbers, in_space(points))
 
-    def add_elements(self, block: Block, rows: Array) -> None:
-        """Areas or lines: rows of a number and of 8 or 3 nodes."""
-        (self.areas if rows.shape[1] == 9 else self.lines).append((block, rows))
+    def add_elements(self, block: Block, kind: str, rows: Array) -> None:
+        """Cells or lines of a kind: rows of a number and of their nodes."""
+        self.elements.setdefault(kind, []).append((block, rows))
         if "tables" in self.__dict__:
-            self.tables[rows.shape[1] == 4].add(block, rows[:, 0], rows)
+            self.tables[kind].add(block, rows[:, 0], rows)
 
     def add_to_set(self, kind: Kind, word: str, entry: Entry) -> None:
         one = self.sets[kind].join(Names.key(word), Set(spelling(word)))
@@ -129,15 +129,15 @@ class Scope:
         both = Scope(name)
         for one in (self, other):
             both.nodes += one.nodes
-            both.areas += one.areas
-            both.lines += one.lines
+            for kind, elements in one.elements.items():
+                both.elements.setdefault(kind, []).extend(elements)
             both.aside += one.aside
             both.aside_numbers += one.aside_numbers
             both.links += one.links
             both.reflected += one.reflected
-            for kind, sets in one.sets.items():
+            for what, sets in one.sets.items():
                 for key, found in sets.by_key.items():
-                    mine = both.sets[kind].join(key, Set(found.name, internal=found.internal))
+                    mine = both.sets[what].join(key, Set(found.name, internal=found.internal))
                     mine.entries += found.entries
             for key, surface in one.surfaces.by_key.items():
                 mine_too = both.surfaces.join(key, Surface(surface.name, [], surface.internal))
@@ -154,13 +154,26 @@ class Scope:
         return places
 
     @cached_property
-    def tables(self) -> tuple["Table", "Table"]:
-        """The areas and the lines that are defined so far."""
-        both = Table("element", 9, np.int64), Table("element", 4, np.int64)
-        for table, elements in zip(both, (self.areas, self.lines), strict=True):
+    def tables(self) -> dict[str, "Table"]:
+        """The elements of each kind that are defined so far."""
+        tables = {kind: Table("element", width, np.int64) for kind, width in WIDTHS.items()}
+        for kind, elements in self.elements.items():
             for block, rows in elements:
-                table.add(block, rows[:, 0], rows)
-        return both
+                tables[kind].add(block, rows[:, 0], rows)
+        return tables
+
+    @property
+    def areas(self) -> dict[str, list[tuple[Block, Array]]]:
+        """The elements that are cells, by kind."""
+        return {kind: found for kind, found in self.elements.items() if kind != LINE}
+
+    @property
+    def lines(self) -> list[tuple[Block, Array]]:
+        return self.elements.get(LINE, [])
+
+    def count(self, kind: str) -> int:
+        """The number of elements of a kind."""
+        return sum(len(rows) for _, rows in self.elements.get(kind, []))
 
     # What follows holds once all is read.
 
@@ -182,23 +195,38 @@ class Scope:
 
     @cached_property
     def area_numbering(self) -> Numbering:
-        both = [*self.areas, *self.lines]
-        numbered = [(block, rows[:, 0]) for block, rows in both]
+        """Where the cells stand, one kind behind the other."""
+        areas = [one for found in self.areas.values() for one in found]
+        numbered = [(block, rows[:, 0]) for block, rows in (*areas, *self.lines)]
         self._refuse_repeated(Numbering(_joined([numbers for _, numbers in numbered])), numbered, "element")
-        return Numbering(_joined([rows[:, 0] for _, rows in self.areas]))
+        return Numbering(_joined([rows[:, 0] for _, rows in areas]))
 
     @cached_property
     def line_numbers(self) -> Array:
         return _joined([rows[:, 0] for _, rows in self.lines])
 
-    @cached_property
-    def quad8(self) -> Ints:
-        return self._placed(self.areas, 8)
+    def placed(self, kind: str) -> Ints:
+        """Where the nodes of the elements of a kind stand in this scope, in the order of the file."""
+        elements = self.elements.get(kind, [])
+        found = self.node_numbering.find(_joined([rows[:, 1:] for _, rows in elements], WIDTHS[kind] - 1))
+        if (found < 0).any():
+            for block, rows in elements:
+                self.nodes_at(block, rows[:, 1:])
+        return found
 
-    @cached_property
-    def edges(self) -> Ints:
-        """The nodes of the line elements, in the order of the file."""
-        return self._placed(self.lines, 3)
+    def nodes_of_lines(self, at: Array) -> Array:
+        """The numbers of the nodes of the lines that stand there: each once."""
+        return np.unique(np.concatenate([rows for _, rows in self.lines])[at, 1:])
+
+    def nodes_of_areas(self, at: Array) -> Array:
+        """The numbers of the nodes of the cells that stand there: each once."""
+        found, begin = [], 0
+        for kind, elements in self.areas.items():
+            end = begin + self.count(kind)
+            rows = np.concatenate([rows for _, rows in elements])
+            found.append(rows[at[(begin <= at) & (at < end)] - begin, 1:].ravel())
+            begin = end
+        return np.unique(np.concatenate(found))
 
     def nodes_at(self, block: Block, numbers: Array) -> Ints:
         """Where nodes stand in this scope."""
@@ -206,13 +234,6 @@ class Scope:
         if (found < 0).any():
             lost = name_some(np.unique(numbers[found < 0]), "node", "are")
             raise block.fail(f"{lost} referred to but not defined")
-        return found
-
-    def _placed(self, elements: list[tuple[Block, Array]], width: int) -> Ints:
-        found = self.node_numbering.find(_joined([rows[:, 1:] for _, rows in elements], width))
-        if (found < 0).any():
-            for block, rows in elements:
-                self.nodes_at(block, rows[:, 1:])
         return found
 
     def _refuse_repeated(self, numbering: Numbering, given: list[tuple[Block, Array]], what: str) -> None:

@@ -151,17 +151,15 @@ class Lookup:
             raise block.fail("copies of a node set that comes from an element set aren't done; list the nodes")
         found = Members(reason=elements.reason)
         for _, scope, numbers in elements.parts:
-            rest = numbers
-            for numbering, rows in (
-                (scope.area_numbering, [rows for _, rows in scope.areas]),
-                (Numbering(scope.line_numbers), [rows for _, rows in scope.lines]),
-            ):
-                at = numbering.find(rest)
+            of_areas = scope.area_numbering.find(numbers)
+            rest = numbers[of_areas < 0]
+            of_lines = Numbering(scope.line_numbers).find(rest)
+            rest = rest[of_lines < 0]
+            for at, nodes_of in ((of_areas, scope.nodes_of_areas), (of_lines, scope.nodes_of_lines)):
                 if (at >= 0).any():
-                    nodes = np.unique(np.concatenate(rows)[at[at >= 0], 1:])
+                    nodes = nodes_of(at[at >= 0])
                     self.budget.spend(block, len(nodes))
                     found.parts.append((block, scope, nodes))
-                rest = rest[at < 0]
             aside = np.isin(rest, np.concatenate([[], *scope.aside_numbers]))
             if aside.any():
                 found.reason = f"{name_some(rest[aside], 'element', 'are')} left aside, so that its nodes aren't known"
