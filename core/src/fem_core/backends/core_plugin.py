@@ -23,7 +23,9 @@ def fem_mesh_readers() -> list[MeshFormat]:
         MeshFormat(
             (".vtu",), "VTU: for ParaView, PyVista and meshio", vtu_mesh.read, vtu_mesh.write, cells=vtu_mesh.read_cells
         ),
-        MeshFormat((".inp",), "Abaqus: sets and surfaces are boundaries", abaqus.read, abaqus.write),
+        MeshFormat(
+            (".inp",), "Abaqus: sets and surfaces are boundaries", abaqus.read, abaqus.write, cells=abaqus.read_cells
+        ),
         MeshFormat(
             (".xlsx",), "Excel: sheets coord (in mm) and conec (the extra xlsx)", xlsx.read, xlsx.write, unit=xlsx.UNIT
         ),
