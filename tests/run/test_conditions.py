@@ -160,6 +160,16 @@ def test_the_nodes_of_its_edges_belong_to_a_boundary(tmp_path, kind):
     assert np.array_equal(fem.solve(tmp_path / "m.npz", problem, backend="numpy").u, expected)
 
 
+@pytest.mark.parametrize("suffix", [".h5", ".npz", ".msh", ".vtu", ".inp", ".xlsx"])
+def test_empty_walls_are_not_lost(tmp_path, suffix):
+    # Where names cover the exterior, nothing is left for the walls.
+    mesh = fem.with_boundaries(renamed(walls="rim"))
+    assert not len(mesh.boundaries["walls"].nodes)
+    read = fem.read_mesh(fem.write_mesh(mesh, tmp_path / f"m{suffix}"))
+    assert read.boundaries.keys() == mesh.boundaries.keys()
+    assert not read.lost
+
+
 def test_two_conditions_on_an_edge_add_up():
     both = replace(DUCT, boundaries={**DUCT.boundaries, "also": DUCT.boundaries["inlet"]})
     problem = Problem((Robin("inlet", 1.0), Robin("also", 1.5), Dirichlet("outlet")))
