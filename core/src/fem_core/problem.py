@@ -77,8 +77,11 @@ class Problem:
         1e-12 relative to k), or replace their rows and columns by those of the identity.
     fluid : Fluid
         Constants of the pressure.
+
+    Attributes
+    ----------
     origin : str
-        The file in which the problem is stored, for the report; empty if it is given by the user.
+        The file in which the problem is stored, for the report; empty if it is given by the user, or was changed.
     """
 
     conditions: tuple[Robin | Dirichlet, ...] = ()
@@ -86,7 +89,7 @@ class Problem:
     source: Value = 0.0
     dirichlet: Literal["penalty", "eliminate"] = "penalty"
     fluid: Fluid = Fluid()
-    origin: str = field(default="", compare=False)
+    origin: str = field(default="", init=False, compare=False)  # `replace` leaves it behind
 
     def __post_init__(self) -> None:
         if self.dirichlet not in ("penalty", "eliminate"):
@@ -114,6 +117,12 @@ class Problem:
         conditions = (Robin("inlet", gamma, p), Dirichlet("outlet", outlet))
         return cls(conditions, conductivity, source, dirichlet, fluid).on(mesh)
 
+    def stored_in(self, file: str) -> "Problem":
+        """This problem with `file` as its origin."""
+        problem = replace(self)
+        object.__setattr__(problem, "origin", file)
+        return problem
+
     @property
     def robin(self) -> tuple[Robin, ...]:
         return tuple(c for c in self.conditions if isinstance(c, Robin))
@@ -131,7 +140,8 @@ class Problem:
         """
         names = boundary_names(mesh, [condition.boundary for condition in self.conditions])
         named = [replace(one, boundary=name) for one, name in zip(self.conditions, names, strict=True)]
-        problem = self if named == list(self.conditions) else replace(self, conditions=tuple(named))
+        same = named == list(self.conditions)
+        problem = self if same else replace(self, conditions=tuple(named)).stored_in(self.origin)
         if faults := idle_conditions(mesh, problem.conditions):
             raise ProblemError(f"{faults[0]}{more_faults(len(faults) - 1)}")
         for condition in problem.robin:

@@ -127,14 +127,12 @@ def mend(mesh: Path, output: Path, merge_tolerance: float, options: ReadOptions)
     given = read_unvalidated(mesh, options["scale"])
     mended, done = repair_mesh(given, merge_tolerance, options.get("slits"))
     options = {**options, "slits": "keep" if mended.slits else None}  # which not all formats store
-    stored = read_problem(mesh)
-    for fault in mending_faults(mended, stored, options):
+    problem = read_problem(mesh)
+    for fault in mending_faults(mended, problem, options):
         raise MeshError(f"{mesh}: not repaired, nothing written: {fault.text}")
     write_mesh(mended, output)
-    done = done or ["nothing to repair"]
-    if stored:
-        done.append(f"left out the problem that is stored in {mesh.name}: what is written is a mesh")
-    return done, options
+    left = ["wrote the mesh only, without the solution and the problem of the result"] if problem else []
+    return [*(done or ["nothing to repair"]), *left], options
 
 
 def verdict(found: "MeshCheck", path: Path, merge_tolerance: float, options: ReadOptions) -> str:

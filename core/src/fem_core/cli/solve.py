@@ -207,7 +207,7 @@ def problem_of(
     if "dirichlet" in given:
         new["dirichlet"] = method
     changed = f", with the {' and '.join(new)} given here" if new else ""
-    return replace(stored, **new, origin=stored.origin + changed)
+    return replace(stored, **new).stored_in(stored.origin + changed)
 
 
 def check_outputs(outputs: Sequence[Path], plots: Sequence[Path], mesh: Path, fields: Sequence[str]) -> None:

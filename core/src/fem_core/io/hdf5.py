@@ -343,4 +343,4 @@ def _read_problem(group: Any, path: Path) -> Problem:
     fluid = Fluid(float(group.attrs["p0"]), float(group.attrs["rho"]))
     dirichlet = group.attrs["dirichlet"]
     k, s = read(group, "conductivity"), read(group, "source")
-    return Problem(tuple(conditions), k, s, dirichlet, fluid, origin=path.name)
+    return Problem(tuple(conditions), k, s, dirichlet, fluid).stored_in(path.name)

@@ -29,6 +29,8 @@ def write(mesh: Mesh, path: Path) -> None:
         rows = (mesh.quad8 + 1).tolist()
         file.writelines(f"{i}, {', '.join(map(str, row))}\n" for i, row in enumerate(rows, 1))
         for name, boundary in mesh.boundaries.items():
+            if name == "walls" and not len(boundary.nodes):
+                continue  # empty walls would be read as walls that were lost
             file.write(f'*NSET, NSET="{name}"\n')
             file.writelines(f"{node}\n" for node in (boundary.nodes + 1).tolist())
             file.write(f'*SURFACE, TYPE=ELEMENT, NAME="{name}"\n')
