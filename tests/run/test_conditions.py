@@ -160,7 +160,6 @@ def test_the_nodes_of_its_edges_belong_to_a_boundary(tmp_path, kind):
     assert np.array_equal(fem.solve(tmp_path / "m.npz", problem, backend="numpy").u, expected)
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize("suffix", ["", ".h5", ".npz"])
 def test_a_boundary_has_the_nodes_of_its_edges(tmp_path, suffix):
     # With u fixed on some of the nodes only, u was 8.7, and with none given, the outlet was refused.
@@ -169,7 +168,8 @@ def test_a_boundary_has_the_nodes_of_its_edges(tmp_path, suffix):
         mesh = replace(DUCT, boundaries={**DUCT.boundaries, "outlet": part})
         source = fem.write_mesh(mesh, tmp_path / f"part{suffix}") if suffix else mesh
         assert fem.solve(source, backend="numpy").u.max() == pytest.approx(5)
-=======
+
+
 @pytest.mark.parametrize("suffix", [".h5", ".npz", ".msh", ".vtu", ".inp", ".xlsx"])
 def test_empty_walls_are_not_lost(tmp_path, suffix):
     # Where names cover the exterior, nothing is left for the walls.
@@ -178,7 +178,6 @@ def test_empty_walls_are_not_lost(tmp_path, suffix):
     read = fem.read_mesh(fem.write_mesh(mesh, tmp_path / f"m{suffix}"))
     assert read.boundaries.keys() == mesh.boundaries.keys()
     assert not read.lost
->>>>>>> 761db7a1bff110eb0b5ee8f07660345499b7766f
 
 
 def test_two_conditions_on_an_edge_add_up():
@@ -267,18 +266,11 @@ def test_a_condition_that_is_given_replaces_all_conditions(result):
     assert given.u.max() == pytest.approx(5)
 
 
-<<<<<<< HEAD
-def test_a_mended_result_is_a_mesh(result, tmp_path):
-    # Its problem isn't the default one, which is solved on the mesh.
-    done = run("check", result, "--fix", "-o", tmp_path / "mended.h5")
-    assert f"left out the problem that is stored in {result.name}: what is written is a mesh" in done.stdout
-=======
 def test_a_repaired_result_is_told_to_be_a_mesh_only(result, tmp_path):
     # Otherwise the default problem would be solved on it without a word.
     done = run("check", result, "--fix", "-o", tmp_path / "mended.h5").stdout
     assert "repaired: wrote the mesh only, without the solution and the problem of the result" in done
     assert "solved: inlet: inflow γ = 2.5 m/s on 1 m" in done
->>>>>>> 761db7a1bff110eb0b5ee8f07660345499b7766f
 
 
 def test_a_result_that_is_damaged_is_no_mesh_to_be_guessed_at(result):
