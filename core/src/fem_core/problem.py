@@ -17,7 +17,8 @@ from fem_core.errors import ProblemError
 from fem_core.mesh.boundaries import half_edges, half_text, lost_text, unlisted_edges
 from fem_core.mesh.geometry import edge_lengths
 from fem_core.mesh.mesh import Mesh
-from fem_core.support.wording import count, name_some, nearest
+from fem_core.mesh.places import close_nodes
+from fem_core.support.wording import count, name_some, nearest, verb
 from fem_core.types import Array, Floats, Ints, Value
 
 #: γ at the inlet where none is given, in m/s.
@@ -230,8 +231,18 @@ class Problem:
             where = f"{len(lost)} of {number} connected parts of the mesh" if number > 1 else "the mesh"
             raise ProblemError(
                 f"{mesh.source}: no condition fixes the level of u in {where} ({name_some(elements, 'element')}); "
-                f"fix u on a boundary of {'each part' if number > 1 else 'it'}"
+                f"fix u on a boundary of {'each part' if number > 1 else 'it'}{_apart(mesh)}"
             )
+
+
+def _apart(mesh: Mesh) -> str:
+    """Why there are several parts, if that is because nodes nearly coincide."""
+    pairs = close_nodes(mesh)
+    if not len(pairs):
+        return ""
+    a, b = pairs[0]
+    number = f"{count(len(pairs), 'pair')} of nodes nearly {verb(len(pairs), 'coincide')}"
+    return f", or merge the parts with fem check --fix: {number}, such as {a} and {b}"
 
 
 def condition_text(condition: Mapping[str, Any]) -> str:
