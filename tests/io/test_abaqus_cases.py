@@ -568,7 +568,6 @@ def test_an_arc_that_is_made(put):
             "*NSET: the set 'a' is copied above",
         ),
         ("*NSET, NSET=a\n1\n*NCOPY, OLD SET=a, CHANGE NUMBER=50, REFLECT=X\n1,0,0\n", "*NCOPY: REFLECT=X isn't known"),
-        ("*NSET, NSET=a\n1\n*NCOPY, OLD SET=a, CHANGE NUMBER=50, SHIFT\n0,0,1\n", "node 51 has z other than 0"),
         ("*ELGEN\n5, 2\n", "*ELGEN: element 5 isn't defined above"),
         ("*ELGEN\n5, two\n", "*ELGEN: an element and up to three times"),
         ("*ELSET, ELSET=E\n5\n*ELCOPY, OLD SET=E, ELEMENT SHIFT=1, SHIFT NODES=1\n", "*ELCOPY: element 5 isn't"),
@@ -609,7 +608,6 @@ def test_a_system_of_coordinates(put, system, expected):
 @pytest.mark.parametrize(
     ("system", "said"),
     [
-        ("*SYSTEM\n0, 0, 1\n", "have z other than 0"),
         ("*SYSTEM\n0, 0, 0, 1, 0, 0\n0, 0, 1\n", "have z other than 0"),
         ("*SYSTEM\n0, 0, 0, 0, 0, 0\n", "*SYSTEM: the points a, b and c must not coincide"),
         ("*SYSTEM\n0, 0, 0, 1, 0, 0\n2, 0, 0\n", "*SYSTEM: the points a, b and c must not coincide nor lie on one"),
@@ -619,6 +617,21 @@ def test_a_system_of_coordinates(put, system, expected):
 )
 def test_systems_that_are_refused(put, system, said):
     assert said in refused(put(text().replace("*NODE", f"{system}*NODE")))
+
+
+def test_planes_parallel_to_the_first_are_noted(put):
+    # By a system, an instance, or for a node of no element not at all.
+    for content, notes in (
+        (text().replace("*NODE", "*SYSTEM\n0, 0, 1\n*NODE"), ["the mesh lies in the plane z = 1, and is solved in it"]),
+        (
+            parts("I").replace("NAME=I\n", "NAME=I\n0, 0, 2\n"),
+            ["the mesh lies in the plane z = 2, and is solved in it"],
+        ),
+        (text(SETS + "*NSET, NSET=a\n1\n*NCOPY, OLD SET=a, CHANGE NUMBER=50, SHIFT\n0,0,1\n"), []),
+    ):
+        path = put(content)
+        assert [note for note in mesh_notes(read_mesh(path)) if "plane" in note] == notes
+        assert largest(path) == pytest.approx(5)
 
 
 def test_nodes_in_other_coordinates(put):
@@ -654,7 +667,6 @@ def test_places_of_an_instance(put, place, expected):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("NAME=I\n", "NAME=I\n0, 0, 2\n", "have z other than 0"),
         ("NAME=I\n", "NAME=I\n0, 0, 0\n0, 0, 0, 1, 0, 0, 45\n", "have z other than 0"),
         ("NAME=I\n", "NAME=I\n0, 0, 0\n0, 0, 0, 0, 0, 0, 45\n", "*INSTANCE: the points a and b of the axis coincide"),
         ("NAME=I\n", "NAME=I\n0, 0, 0\n0, 0, 1\n", "*INSTANCE: two points of an axis and an angle were expected"),
