@@ -347,7 +347,7 @@ def boundary_nodes(mesh: Mesh, condition: Robin | Dirichlet) -> Array:
             elif len(edges := unlisted_edges(mesh, name)):
                 way = f"its nodes are those of {count(len(edges), 'edge')}; list them, or let fem check --fix add them"
             elif len(half := half_edges(mesh, name)):
-                way = f"{half_text(half)}; fem check --fix adds {'it' if len(half) == 1 else 'them'}"
+                way = half_text(mesh, name, half)
             raise ProblemError(f"{mesh.source}: boundary {name!r} has no edges for a Robin condition; {way}")
         return np.unique(boundary.edges)
     if not len(boundary.nodes):
