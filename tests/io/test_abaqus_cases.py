@@ -664,6 +664,20 @@ def test_places_of_an_instance(put, place, expected):
     assert largest(path) == pytest.approx(5)
 
 
+def test_an_instance_that_is_turned_over(put):
+    # Its elements are clockwise then, beside others that aren't. Sides of elements keep their numbers.
+    sides = f"*SURFACE, NAME=out\n{''.join(f'{one}, S2' + chr(10) for one in RIGHT)}"
+    path = put(
+        parts("I", "J", part=f"*NSET, NSET=in\n{INLET}\n{sides}", assembly="*NSET, NSET=inlet\nI.in\n")
+        .replace("NAME=J\n", "NAME=J\n2, 0, 0\n0, 0.5, 0, 1, 0.5, 0, 180\n")
+        .replace("*END ASSEMBLY", f"*ELSET, ELSET=e, INSTANCE=J\n{', '.join(map(str, RIGHT))}\n"
+                 "*SURFACE, NAME=outlet\ne, S2\n*END ASSEMBLY")
+    )  # fmt: skip
+    found = fem.solve(read_mesh(path, slits="merge"), backend="numpy")
+    assert found.u.max() == pytest.approx(10)
+    assert not found.report.warnings
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

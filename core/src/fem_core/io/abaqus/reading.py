@@ -11,8 +11,10 @@ from fem_core.io.abaqus.model import Model
 from fem_core.io.abaqus.scopes import Scope
 from fem_core.io.abaqus.text import Source, blocks
 from fem_core.io.abaqus.writing import END, HEAD
-from fem_core.io.checks import check_plane
-from fem_core.mesh.mesh import Mesh
+from fem_core.io.checks import as_elements_have, check_plane
+from fem_core.mesh.mesh import Boundary, Mesh
+from fem_core.mesh.quad8 import REVERSED
+from fem_core.types import Ints
 
 
 @np.errstate(over="ignore", invalid="ignore")  # validation refuses coordinates that are too large
@@ -36,7 +38,19 @@ def read(path: Path) -> Mesh:
     notes += check_plane(path, joined, np.concatenate([piece.labels for piece in pieces]), quad8)
     found = Boundaries(pieces, quad8, len(joined), model.lookup(is_final=True))
     notes += found.notes
-    return Mesh(joined[:, 0], joined[:, 1], quad8, found.named, path.name, notes=tuple(notes), lost=found.lost)
+    named = found.named
+    if over := [piece for piece, (_, frame) in zip(pieces, placed, strict=True) if frame and frame.turns_over]:
+        quad8, named = _turned(over, quad8, named)
+    return Mesh(joined[:, 0], joined[:, 1], quad8, named, path.name, notes=tuple(notes), lost=found.lost)
+
+
+def _turned(over: list[Piece], quad8: Ints, named: dict[str, Boundary]) -> tuple[Ints, dict[str, Boundary]]:
+    """Elements and boundaries once the elements of instances that lie upside down are walked the other way round."""
+    quad8 = quad8.copy()
+    for piece in over:
+        rows = slice(piece.element, piece.element + len(piece.scope.quad8))
+        quad8[rows] = quad8[rows][:, REVERSED]
+    return quad8, {name: Boundary(as_elements_have(one.edges, quad8), one.nodes) for name, one in named.items()}
 
 
 def _pieces(scopes: list[Scope]) -> list[Piece]:
