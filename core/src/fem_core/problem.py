@@ -173,7 +173,11 @@ class Problem:
         return np.flatnonzero(fixed).astype(np.int32), g
 
     def doubts_on(self, mesh: Mesh) -> Iterator[str]:
-        """What may not be meant in this problem on `mesh`: Robin conditions on edges where u is fixed at all nodes."""
+        """What may not be meant in this problem on `mesh`: names in another case, inflow where u is fixed."""
+        names = {condition.boundary: None for condition in self.conditions}
+        for name in names:
+            for other in (one for one in mesh.boundaries if one not in names and one.casefold() == name.casefold()):
+                yield f"the mesh has a boundary {other!r}, too, without a condition; {name!r} differs in case only"
         fixed = np.zeros(mesh.n_nodes, dtype=bool)
         fixed[self.fixed_on(mesh)[0]] = True
         for name in dict.fromkeys(condition.boundary for condition in self.robin):
