@@ -11,7 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from fem_core.errors import MeshError
-from fem_core.io.checks import as_elements_have, check_names, check_plane, is_end, left_aside, sides_between
+from fem_core.io.checks import (
+    as_elements_have,
+    check_names,
+    check_plane,
+    is_end,
+    left_aside,
+    sides_between,
+    with_valid_names,
+)
 from fem_core.io.msh_sections import LINE_2, LINE_3, POINT, QUAD, WAY_OUT, Sections
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.support.wording import count, verb
@@ -96,7 +104,8 @@ def _boundaries(file: Sections, quad8: Array) -> tuple[dict[str, Boundary], dict
         if name not in lost:
             own = np.concatenate([np.empty((0, 3), dtype=np.int32), *edges.get(name, [])])
             boundaries[name] = Boundary(own, np.concatenate([own.ravel(), *nodes.get(name, [])]))
-    return boundaries, lost
+    boundaries, nameless = with_valid_names(boundaries)
+    return boundaries, lost | nameless
 
 
 def _name(file: Sections, dimension: int, tag: int) -> str:
