@@ -388,7 +388,7 @@ def test_what_may_change_a_mesh_is_refused(put, block, said):
     # By its name and its line.
     content = text(SETS + block)
     keyword = said.split(":")[0]
-    line = max(i for i, one in enumerate(content.splitlines(), 1) if one.upper().split(",")[0] == keyword)
+    line = max(i for i, one in enumerate(content.splitlines(), 1) if one.upper().split(",")[0][:81] == keyword)
     assert f"mesh.inp: line {line}: {said}" in refused(put(content))
 
 
@@ -623,14 +623,19 @@ def test_systems_that_are_refused(put, system, said):
     assert said in refused(put(text().replace("*NODE", f"{system}*NODE")))
 
 
-@pytest.mark.parametrize(
-    "content", [text().replace("*NODE", "*SYSTEM\n0, 0, 2\n*NODE"), parts("I").replace("NAME=I\n", "NAME=I\n0, 0, 2\n")]
-)
-def test_what_is_moved_out_of_z_0_as_a_whole_is_solved(put, content):
-    # The plane stays parallel to x-y: the problem in it is the same.
-    solution = fem.solve(put(content), backend="numpy")
-    assert solution.u.max() == pytest.approx(5)
-    assert "the mesh lies in the plane z = 2, and is solved in it" in solution.report.notes
+def test_planes_parallel_to_the_first_are_noted(put):
+    # By a system, an instance, or for a node of no element not at all.
+    for content, notes in (
+        (text().replace("*NODE", "*SYSTEM\n0, 0, 1\n*NODE"), ["the mesh lies in the plane z = 1, and is solved in it"]),
+        (
+            parts("I").replace("NAME=I\n", "NAME=I\n0, 0, 2\n"),
+            ["the mesh lies in the plane z = 2, and is solved in it"],
+        ),
+        (text(SETS + "*NSET, NSET=a\n1\n*NCOPY, OLD SET=a, CHANGE NUMBER=50, SHIFT\n0,0,1\n"), []),
+    ):
+        path = put(content)
+        assert [note for note in mesh_notes(read_mesh(path)) if "plane" in note] == notes
+        assert largest(path) == pytest.approx(5)
 
 
 def test_nodes_in_other_coordinates(put):
@@ -661,6 +666,20 @@ def test_places_of_an_instance(put, place, expected):
     path = put(parts("I").replace("NAME=I\n", f"NAME=I\n{place}"))
     assert box(read_mesh(path)) == pytest.approx(expected, abs=1e-15)
     assert largest(path) == pytest.approx(5)
+
+
+def test_an_instance_that_is_turned_over(put):
+    # Its elements are clockwise then, beside others that aren't. Sides of elements keep their numbers.
+    sides = f"*SURFACE, NAME=out\n{''.join(f'{one}, S2' + chr(10) for one in RIGHT)}"
+    path = put(
+        parts("I", "J", part=f"*NSET, NSET=in\n{INLET}\n{sides}", assembly="*NSET, NSET=inlet\nI.in\n")
+        .replace("NAME=J\n", "NAME=J\n2, 0, 0\n0, 0.5, 0, 1, 0.5, 0, 180\n")
+        .replace("*END ASSEMBLY", f"*ELSET, ELSET=e, INSTANCE=J\n{', '.join(map(str, RIGHT))}\n"
+                 "*SURFACE, NAME=outlet\ne, S2\n*END ASSEMBLY")
+    )  # fmt: skip
+    found = fem.solve(read_mesh(path, slits="merge"), backend="numpy")
+    assert found.u.max() == pytest.approx(10)
+    assert not found.report.warnings
 
 
 @pytest.mark.parametrize(

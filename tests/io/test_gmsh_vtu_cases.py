@@ -447,6 +447,22 @@ def test_arrays_that_speak_of_an_inlet_or_outlet_are_no_guess(tmp_path, name, in
     assert "call the arrays of boundaries boundary:NAME" in refusal(path)
 
 
+@pytest.mark.parametrize("suffix", [".msh", ".vtu"])
+def test_a_name_that_no_boundary_can_have_is_lost(tmp_path, suffix):
+    # What needs it is refused; nobody needs the wall.
+    path = tmp_path / f"mesh{suffix}"
+
+    def named(old: str, new: str) -> Path:
+        if suffix == ".msh":
+            return msh_2(path, names='1 1 "inlet"\n1 2 "outlet"\n1 3 "walls"\n'.replace(old, new))
+        return vtu(path, cells_of(), {name.replace(old, new): marks for name, marks in marks_of().items()})
+
+    found = solved(named("walls", "wall/top"))
+    assert found.u.max() == pytest.approx(5)
+    assert any("'wall/top': a boundary can't have this name" in note for note in found.report.notes)
+    assert "'in/let': a boundary can't have this name; a name isn't empty" in refusal(named("inlet", "in/let"))
+
+
 def test_a_surface_that_is_called_inlet_is_no_guess(tmp_path):
     rows = [row for row in elements() if row[0] == 16]
     said = refusal(msh_2(tmp_path / "mesh.msh", rows=rows, names='2 9 "inlet"\n'))

@@ -458,6 +458,13 @@ def test_boundaries_are_not_passed_over_for_their_sheet_s_name(book, name):
     assert said.startswith(f"the sheet {name!r} is not read, only one named boundaries is; name it boundaries")
 
 
+def test_a_name_that_no_boundary_can_have_is_lost(book):
+    # Nobody needs it.
+    rows = [*SHEETS["boundaries"], ["wall/top", 1]]
+    notes = fem.solve(book({"boundaries": rows}), backend="numpy").report.notes
+    assert any("'wall/top': a boundary can't have this name" in note for note in notes)
+
+
 @pytest.mark.parametrize("name", ["Inlet", "outlet_nodes"])
 def test_a_boundary_that_is_a_sheet_is_lost(book, name):
     path = book({name: [["a", "mid", "b"], *(row[1:] for row in EDGES[:2])]})

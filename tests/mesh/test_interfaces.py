@@ -618,6 +618,39 @@ def test_half_an_inlet_is_refused_with_the_way_out(tmp_path):
     assert solve(proposed[-1], backend="numpy").u.max() == pytest.approx(5.0)
 
 
+@pytest.mark.parametrize("ending", [".h5", ".npz", ".vtu"])
+def test_a_mid_side_without_its_ends_is_half_an_edge(ending, tmp_path):
+    # Without its corner, the inlet was 0.5 m long where 1 m was meant, and no word was said.
+    mesh = squares(4, 2, width=2.0)
+    a, mid, b = (edges := mesh.boundaries["inlet"].edges).T
+    corner = np.setdiff1d(a, b)
+    least = Boundary(edges[a != corner], np.setdiff1d(edges, corner))
+    path = fem.write_mesh(replace(mesh, boundaries={**mesh.boundaries, "inlet": least}), tmp_path / f"m{ending}")
+    (warning,) = solve(path, backend="numpy").report.warnings
+    assert warning == (
+        "the condition on 'inlet' holds in part: the boundary has the mid-side of 1 exterior edge but not the end "
+        f"node {corner[0]}; fem check --fix adds it"
+    )
+    done = run("check", path, "--fix", "-o", tmp_path / f"n{ending}")
+    assert "added 1 node and the edges there to boundary 'inlet'" in done.stdout
+    assert solve(tmp_path / f"n{ending}", backend="numpy").u.max() == pytest.approx(5.0)
+    single = replace(mesh, boundaries={"outlet": Boundary([], mid[:1])})  # a point where the level is fixed
+    assert len(half_edges(single, "outlet")) == 0
+
+
+def test_parts_that_are_nearly_joined_are_the_cause(tmp_path):
+    # Two halves of a duct, 1e-13 apart: one has no outlet, and that isn't the reason.
+    half = squares(2)
+    x = np.append(half.x, half.x + 1 + 1e-13 * (half.x == 0))
+    apart = Mesh(x, np.append(half.y, half.y), np.concatenate([half.quad8, half.quad8 + half.n_nodes]))
+    path = fem.write_mesh(apart, tmp_path / "m.npz")
+    said = "or merge the parts with fem check --fix: 5 pairs of nodes nearly coincide, such as 4 and 21"
+    assert said in run("solve", path).stderr
+    assert said in run("check", path).stdout
+    assert run("check", path, "--fix", "-o", tmp_path / "n.npz").exit_code == 0
+    assert solve(tmp_path / "n.npz", backend="numpy").u.max() == pytest.approx(5.0)
+
+
 @pytest.mark.parametrize("ending", [".h5", ".npz", ".vtu", ".msh"])
 def test_an_inlet_that_is_a_list_of_nodes_gets_its_edges(ending, tmp_path):
     # The edges between the nodes are known, but a list of nodes can also be meant for what it is.

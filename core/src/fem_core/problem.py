@@ -184,7 +184,11 @@ class Problem:
         return np.flatnonzero(fixed).astype(np.int32), g
 
     def doubts_on(self, mesh: Mesh) -> Iterator[str]:
-        """What may not be meant in this problem on `mesh`: Robin conditions on edges where u is fixed at all nodes."""
+        """What may not be meant in this problem on `mesh`: names in another case, inflow where u is fixed."""
+        names = {condition.boundary: None for condition in self.conditions}
+        for name in names:
+            for other in (one for one in mesh.boundaries if one not in names and one.casefold() == name.casefold()):
+                yield f"the mesh has a boundary {other!r}, too, without a condition; {name!r} differs in case only"
         fixed = np.zeros(mesh.n_nodes, dtype=bool)
         fixed[self.fixed_on(mesh)[0]] = True
         for name in dict.fromkeys(condition.boundary for condition in self.robin):
@@ -357,7 +361,7 @@ def boundary_nodes(mesh: Mesh, condition: Robin | Dirichlet) -> Array:
     elif len(edges := unlisted_edges(mesh, name)):
         way = f"its nodes are those of {count(len(edges), 'edge')}; list them, or let fem check --fix add them"
     elif len(half := half_edges(mesh, name)):
-        way = half_text(half)
+        way = half_text(mesh, name, half)
     elif len(boundary.nodes):
         way = "its nodes complete no exterior edge; add the other nodes of each edge to it"
     else:

@@ -14,7 +14,7 @@ import numpy as np
 from fem_core.errors import MeshError
 from fem_core.mesh.cells import Cells, as_mesh
 from fem_core.mesh.geometry import find_edges
-from fem_core.mesh.mesh import SAME_PLACE, Mesh
+from fem_core.mesh.mesh import NO_NAME, SAME_PLACE, Boundary, Mesh, is_valid_name
 from fem_core.mesh.quad8 import EDGES
 from fem_core.support.wording import count, name_some, pip_install, verb
 from fem_core.types import Array, Floats
@@ -110,6 +110,12 @@ def unread(arrays: Iterable[tuple[str, str, tuple[int, ...]]], n_nodes: int, n_e
         return shape[1:] in ((2,), (3,)) or (len(shape) == 1 and shape[0] not in (n_nodes, n_elements))
 
     return {name: reason for name, kind, shape in islice(arrays, _LOOKED_AT) if may_be_meant(name, kind, shape)}
+
+
+def with_valid_names(boundaries: dict[str, Boundary]) -> tuple[dict[str, Boundary], dict[str, str]]:
+    """The boundaries of a file that have valid names, and the other names, which are lost, with the reason."""
+    lost = {name: f"a boundary can't have this name; {NO_NAME}" for name in boundaries if not is_valid_name(name)}
+    return {name: one for name, one in boundaries.items() if name not in lost}, lost
 
 
 def result_warning(path: Path) -> str:

@@ -20,7 +20,8 @@ from fem_core.io.checks import (
     left_aside,
     sides_between,
     solvable,
-)  # fmt: skip
+    with_valid_names,
+)
 from fem_core.io.msh_sections import AREAS, LINE_2, LINE_3, POINT, QUAD, WAY_OUT, Sections
 from fem_core.mesh.cells import Cells
 from fem_core.mesh.mesh import Boundary, Mesh
@@ -120,7 +121,8 @@ def _boundaries(file: Sections, quad8: Array) -> tuple[dict[str, Boundary], dict
         if name not in lost:
             own = np.concatenate([np.empty((0, 3), dtype=np.int32), *edges.get(name, [])])
             boundaries[name] = Boundary(own, np.concatenate([own.ravel(), *nodes.get(name, [])]))
-    return boundaries, lost
+    boundaries, nameless = with_valid_names(boundaries)
+    return boundaries, lost | nameless
 
 
 def _name(file: Sections, dimension: int, tag: int) -> str:

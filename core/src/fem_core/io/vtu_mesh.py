@@ -22,6 +22,7 @@ from fem_core.io.checks import (
     result_warning,
     sides_between,
     solvable,
+    with_valid_names,
 )
 from fem_core.io.vtu import BOUNDARY, SLITS, edges_of_sides, nodes_of_boundaries, slits, write_grid
 from fem_core.io.vtu_grid import Grid, kind_of
@@ -67,7 +68,8 @@ def read_cells(path: Path) -> Cells:
     _refuse_ghosts(grid, cells)
     is_marked = any(name.startswith(BOUNDARY) for _, name in grid.arrays)
     boundaries, lost = (_marked if is_marked else _tagged)(grid, cells)
-    lost = _unread(grid) | lost
+    boundaries, nameless = with_valid_names(boundaries)
+    lost = _unread(grid) | lost | nameless
     points_aside, lines_aside = (np.count_nonzero(~cells.used[at]) for at in (cells.points_at, cells.lines_at))
     notes += left_aside(int(points_aside), int(lines_aside), "in no boundary")
     is_result = {("PointData", "u"), ("CellData", "velocity")} <= set(grid.arrays)

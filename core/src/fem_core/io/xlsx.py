@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from fem_core.errors import MeshError
-from fem_core.io.checks import check_names, check_plane, is_end, lacking, positions
+from fem_core.io.checks import check_names, check_plane, is_end, lacking, positions, with_valid_names
 from fem_core.io.headings import EDGE, NODES, boundary_columns, conec_columns, coord_columns
 from fem_core.io.table import NUMBERS, Rows, Table
 from fem_core.io.workbook import MOST_ROWS, Sheet, Workbook, column_name, is_error, one_line, opened
@@ -49,6 +49,7 @@ def read(path: Path) -> Mesh:
         quad8 = nodes.find(wanted, lambda i: conec.place(i // len(NODES), NODES[i % len(NODES)]))
         conec.distinct("Elem", "an element number")
         boundaries, warnings, notes = _boundaries(book, nodes)
+        boundaries, nameless = with_valid_names(boundaries)
         others = book.left_aside
     warnings = (*coord.warnings, *conec.warnings, *warnings)
     notes = (*coord.notes, *conec.notes, *nodes.notes, *notes)
@@ -61,6 +62,7 @@ def read(path: Path) -> Mesh:
         text for table in (coord, conec) for text in table.aside if is_end(text) or "boundar" in text.casefold()
     ):
         lost[text] = "it is a column, but the edges must be in the sheet boundaries"
+    lost |= nameless
     x, y = coord.values["X"], coord.values["Y"]
     return Mesh(x, y, quad8, boundaries, path.name, warnings, notes, lost)
 

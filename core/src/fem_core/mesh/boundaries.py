@@ -128,7 +128,7 @@ def mendable_doubts(mesh: Mesh, names: Iterable[str]) -> Iterator[str]:
         yield text
     for name in names:
         if name in mesh.boundaries and len(half := half_edges(mesh, name)):
-            yield f"the condition on {name!r} holds in part: {half_text(half)}"
+            yield f"the condition on {name!r} holds in part: {half_text(mesh, name, half)}"
 
 
 def seam_text(mesh: Mesh) -> str:
@@ -160,30 +160,42 @@ def corner_doubts(mesh: Mesh) -> Iterator[str]:
         )
 
 
-def half_text(half: Ints) -> str:
-    """What a boundary lacks with `half_edges`, and the way out."""
-    mid = f"mid-side {name_some(half[:, 1], 'node')}; fem check --fix adds {'it' if len(half) == 1 else 'them'}"
-    return f"the boundary has both ends of {count(len(half), 'exterior edge')} but not the {mid}"
+def half_text(mesh: Mesh, name: str, half: Ints) -> str:
+    """What a boundary lacks with `half_edges`."""
+    nodes = mesh.boundaries[name].nodes
+    lacks_mid = ~np.isin(half[:, 1], nodes)
+    no_mid, no_end = half[lacks_mid], half[~lacks_mid]
+    parts = []
+    if len(no_mid):
+        mid = f"mid-side {name_some(no_mid[:, 1], 'node')}"
+        parts.append(f"both ends of {count(len(no_mid), 'exterior edge')} but not the {mid}")
+    if len(no_end):
+        end = f"end {name_some(np.setdiff1d(no_end, nodes), 'node')}"
+        parts.append(f"the mid-side of {count(len(no_end), 'exterior edge')} but not the {end}")
+    one = np.setdiff1d(half, nodes).size == 1
+    return f"the boundary has {', and '.join(parts)}; fem check --fix adds {'it' if one else 'them'}"
 
 
 def half_edges(mesh: Mesh, name: str) -> Ints:
-    """Exterior edges both of whose ends a boundary has, but not the mid-side: int32 (n, 3).
+    """Exterior edges that a boundary has a part of: both ends but not the mid-side, or the mid-side but not both ends.
 
-    Where the ends are on other edges of the boundary, it may just go round a corner: such an edge doesn't count if
-    another boundary than the walls has it. A boundary by position has its own warning.
+    int32 (n, 3). Where the ends are on other edges of the boundary, it may just go round a corner: such an edge doesn't
+    count if another boundary than the walls has it. Nor does the edge of a single node. A boundary by position has its
+    own warning.
     """
-    boundary = mesh.boundaries[name]
+    boundary, exterior = mesh.boundaries[name], mesh.matched_edges.exterior
+    if name in mesh.by_position:
+        return exterior[:0]
     has = np.zeros(mesh.n_nodes, dtype=bool)
     has[boundary.nodes] = True
-    a, mid, b = mesh.matched_edges.exterior.T
-    half: Ints = mesh.matched_edges.exterior[has[a] & has[b] & ~has[mid]]
-    if name in mesh.by_position:
-        half = half[:0]
+    both, mid = has[exterior[:, [0, 2]]].all(axis=1), has[exterior[:, 1]]
+    half, no_end = exterior[both & ~mid], exterior[mid & ~both]
     has[boundary.edges] = False
     is_loose = has[half[:, [0, 2]]].any(axis=1)
     others = [one.edges for other, one in mesh.boundaries.items() if other not in (name, "walls")]
     half = half[is_loose | ~edges_among(half, np.concatenate([half[:0], *others]))]
-    return half
+    found: Ints = np.concatenate([half, no_end if len(boundary.nodes) > 1 else no_end[:0]])
+    return found
 
 
 def unlisted_edges(mesh: Mesh, name: str) -> Ints:

@@ -21,6 +21,15 @@ from fem_core.types import Array, Floats, Ints
 SAME_PLACE = 1e-9
 
 
+#: Why a name isn't one.
+NO_NAME = "a name isn't empty, '.' or '..', and has no /"
+
+
+def is_valid_name(name: str) -> bool:
+    """Whether a boundary can have this name: it is a group in HDF5 files."""
+    return name not in ("", ".", "..") and "/" not in name
+
+
 def _frozen(values: Any, dtype: type, what: str) -> Array:
     """`values` as a contiguous read-only array of `dtype`: a copy, unless they are one already."""
     try:
@@ -135,8 +144,8 @@ class Mesh:
         for name, value in (("x", x), ("y", y), ("quad8", quad8)):
             object.__setattr__(self, name, value)
         for name, boundary in self.boundaries.items():
-            if not isinstance(name, str) or name in ("", ".", "..") or "/" in name:
-                raise MeshError(f"{self.source}: {name!r} is not a valid name of a boundary")
+            if not isinstance(name, str) or not is_valid_name(name):
+                raise MeshError(f"{self.source}: {name!r} is not a valid name of a boundary; {NO_NAME}")
             if not isinstance(boundary, Boundary):
                 raise MeshError(f"{self.source}: boundary {name!r} must be a Boundary, not {boundary!r}")
         for name in ("boundaries", "lost"):

@@ -29,7 +29,7 @@ def repair_mesh(mesh: Mesh, tolerance: float = SAME_PLACE, slits: Slits = None) 
 
     In this order: nodes in no element are dropped; nodes at the same place become one, and elements of the same
     nodes too; elements that are clockwise are turned round; boundaries that have all nodes of exterior edges, but no
-    edges, get these; those that have both ends of exterior edges get their mid-side nodes. Named boundaries keep what
+    edges, get these; those that have a part of exterior edges get the rest. Named boundaries keep what
     remains of them: an edge that was exterior and now lies inside, because two parts were joined there, leaves its
     boundary.
 
@@ -182,13 +182,14 @@ def _with_edges(mesh: Mesh, done: list[str]) -> Mesh:
 
 
 def _with_mid_sides(mesh: Mesh, done: list[str]) -> Mesh:
-    """Boundaries that have both ends of exterior edges get the edges."""
+    """Boundaries that have a part of exterior edges get the edges."""
     boundaries = dict(mesh.boundaries)
     for name, boundary in mesh.boundaries.items():
         if len(half := half_edges(mesh, name)):
-            done.append(f"added {count(len(half), 'mid-side node')} and the edges there to boundary {name!r}")
-            nodes = np.concatenate([boundary.nodes, half[:, 1]])
-            boundaries[name] = Boundary(np.concatenate([boundary.edges, half]), nodes)
+            missing = np.setdiff1d(half, boundary.nodes)
+            what = "mid-side node" if np.isin(missing, half[:, 1]).all() else "node"
+            done.append(f"added {count(len(missing), what)} and the edges there to boundary {name!r}")
+            boundaries[name] = Boundary(np.concatenate([boundary.edges, half]), boundary.nodes)
     return replace(mesh, boundaries=boundaries) if boundaries != dict(mesh.boundaries) else mesh
 
 

@@ -20,7 +20,7 @@ from fem_core.io.abaqus.text import Block
 from fem_core.io.checks import as_elements_have
 from fem_core.mesh.cells import Cells
 from fem_core.mesh.geometry import edges_among
-from fem_core.mesh.mesh import Boundary
+from fem_core.mesh.mesh import NO_NAME, Boundary, is_valid_name
 from fem_core.mesh.quad8 import EDGES
 from fem_core.support.wording import name_some
 from fem_core.types import Array, Ints
@@ -297,8 +297,8 @@ class Boundaries:
                 self.lost[plain] = f"several instances have it: {listed}; take these, or join them in the assembly"
 
     def _give(self, one: _Named, name: str) -> None:
-        if one.is_boundary and ("/" in name or name in ("", ".", "..")):
-            self.lost[name] = "a boundary can't have this name; it must not contain /"
+        if one.is_boundary and not is_valid_name(name):
+            self.lost[name] = f"a boundary can't have this name; {NO_NAME}"
         elif one.is_boundary:
             self.named[name] = one.boundary()
             if one.reasons:

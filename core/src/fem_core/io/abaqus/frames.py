@@ -20,6 +20,12 @@ class Frame:
     def __call__(self, local: Floats) -> Floats:
         return self.origin + in_space(local) @ self.axes
 
+    @property
+    def turns_over(self) -> bool:
+        """Whether what is counter-clockwise in the x-y plane becomes clockwise."""
+        (a, b, _), (c, d, _) = self.axes[:2]
+        return bool(a * d - b * c < 0)
+
     def after(self, first: "Frame") -> "Frame":
         """What puts points where `first` and then this frame put them."""
         return Frame(self(first.origin), first.axes @ self.axes)

@@ -1,20 +1,21 @@
 """Reading Abaqus input files: from the blocks of the text to the mesh."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from fem_core.errors import MeshError
 from fem_core.io.abaqus.boundaries import Boundaries, Piece
-from fem_core.io.abaqus.elements import LINE
+from fem_core.io.abaqus.elements import LINE, reversed_order
 from fem_core.io.abaqus.frames import in_space
 from fem_core.io.abaqus.model import Model
 from fem_core.io.abaqus.scopes import Scope
 from fem_core.io.abaqus.text import Source, blocks
 from fem_core.io.abaqus.writing import END, HEAD
-from fem_core.io.checks import check_plane, solvable
+from fem_core.io.checks import as_elements_have, check_plane, solvable
 from fem_core.mesh.cells import Cells
-from fem_core.mesh.mesh import Mesh
+from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.types import Ints
 
 
@@ -42,7 +43,26 @@ def read_cells(path: Path) -> Cells:
     cells = Cells(joined[:, 0], joined[:, 1], _blocks(pieces), source=path.name)
     notes += check_plane(path, joined, np.concatenate([piece.labels for piece in pieces]), cells.used_nodes)
     found = Boundaries(pieces, cells, model.lookup(is_final=True))
-    return cells.having(boundaries=found.named, notes=(*notes, *found.notes), lost=found.lost)
+    cells = cells.having(boundaries=found.named, notes=(*notes, *found.notes), lost=found.lost)
+    over = [piece for piece, (_, frame) in zip(pieces, placed, strict=True) if frame and frame.turns_over]
+    return _turned(cells, pieces, over) if over else cells
+
+
+def _turned(cells: Cells, pieces: list[Piece], over: list[Piece]) -> Cells:
+    """The cells once the elements of instances that lie upside down are walked the other way round."""
+    blocks = {}
+    for kind, nodes in cells.blocks.items():
+        turned, start = nodes.copy(), 0
+        for piece in pieces:
+            rows = slice(start, start := start + len(piece.scope.placed(kind)))
+            if piece in over:
+                turned[rows] = turned[rows][:, reversed_order(kind)]
+        blocks[kind] = turned
+    found = replace(cells, blocks=blocks)
+    boundaries = {
+        name: Boundary(as_elements_have(one.edges, found.outline), one.nodes) for name, one in cells.boundaries.items()
+    }
+    return found.having(boundaries=boundaries)
 
 
 def _pieces(scopes: list[Scope]) -> list[Piece]:
