@@ -133,6 +133,14 @@ def test_names_of_another_case(case):
     assert not found.mesh.by_position
 
 
+def test_a_tag_that_is_the_name_of_another_group_is_another_group(tmp_path):
+    # The lines of both were one boundary: an inflow on the inlet and on the walls.
+    mesh = read_mesh(msh_2(tmp_path / "mesh.msh", names='1 1 "3"\n1 2 "outlet"\n'))
+    assert {*mesh.boundaries} == {"3", "outlet", "unnamed 3", "walls"}
+    found = solved(mesh, Problem((Robin("3", 2.5), Dirichlet("outlet"))))
+    assert found.u.max() == pytest.approx(5)
+
+
 def test_negative_tags_are_the_same_group(tmp_path):
     # gmsh writes them where a curve runs the other way; here half of the inlet does.
     rows = elements()

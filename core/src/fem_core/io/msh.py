@@ -126,7 +126,11 @@ def _boundaries(file: Sections, quad8: Array) -> tuple[dict[str, Boundary], dict
 
 
 def _name(file: Sections, dimension: int, tag: int) -> str:
-    return file.names.get((dimension, tag), str(tag) if dimension else f"point {tag}")
+    """The name of a group: that of the file, or else its tag, which can be the name of another group."""
+    if (dimension, tag) in file.names:
+        return file.names[dimension, tag]
+    own = str(tag) if dimension else f"point {tag}"
+    return f"unnamed {own}" if own in file.names.values() else own
 
 
 def write(mesh: Mesh, path: Path) -> None:
