@@ -644,7 +644,7 @@ def test_parts_that_are_nearly_joined_are_the_cause(tmp_path):
     x = np.append(half.x, half.x + 1 + 1e-13 * (half.x == 0))
     apart = Mesh(x, np.append(half.y, half.y), np.concatenate([half.quad8, half.quad8 + half.n_nodes]))
     path = fem.write_mesh(apart, tmp_path / "m.npz")
-    said = "or merge the parts with fem check --fix: 5 pairs of nodes nearly coincide, such as 4 and 21"
+    said = "5 pairs of nodes nearly coincide, such as 4 and 21: elements there aren't connected; fem check --fix merges"
     assert said in run("solve", path).stderr
     assert said in run("check", path).stdout
     assert run("check", path, "--fix", "-o", tmp_path / "n.npz").exit_code == 0
