@@ -192,7 +192,7 @@ def test_a_result_is_solved_as_its_own_problem(result):
     solution = fem.solve(result, backend="numpy")
     assert solution.u.max() == pytest.approx(4)
     assert solution.problem.fluid == fem.Fluid(p0=1e5, rho=2.0)
-    assert "solved: inlet: u = 4 m²/s on 5 nodes" in run("check", result).stdout
+    assert "condition: inlet: u = 4 m²/s on 5 nodes" in run("check", result).stdout
 
 
 def test_a_condition_that_is_given_replaces_all_conditions(result):
