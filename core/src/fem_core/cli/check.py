@@ -13,7 +13,7 @@ from fem_core.cli.options import PATH, check_format, check_target, everywhere, m
 from fem_core.io.files import ReadOptions
 from fem_core.mesh.mesh import SAME_PLACE
 from fem_core.problem import condition_text
-from fem_core.support.wording import byte_size, count, verb
+from fem_core.support.wording import byte_size, count, duration, verb
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -147,7 +147,7 @@ def verdict(found: "MeshCheck", path: Path, merge_tolerance: float, options: Rea
     if found.solvable:
         if found.solver is None:
             return f"{path} can be solved:  fem solve {name}"
-        takes = _seconds(found.costs[found.solver].seconds)
+        takes = _estimated(found.costs[found.solver].seconds)
         by = "" if found.solver == found.chosen else f" --solver {found.solver}"
         return f"{path} can be solved, in {takes}:  fem solve {name}{by}"
     first, *others = found.faults
@@ -243,7 +243,7 @@ def _print_costs(found: "MeshCheck") -> None:
         steps = f"about {count(_rounded(cost.iterations), 'iteration')}" if cost.iterations else ""
         room = "" if found.fits(name) else "more than is available"
         note = ", ".join(part for part in (steps, room) if part)
-        table.add_row(Text(name), _seconds(cost.seconds), byte_size(cost.memory), Text(note))
+        table.add_row(Text(name), _estimated(cost.seconds), byte_size(cost.memory), Text(note))
     show(table)
     if found.memory is not None:
         say(f"({byte_size(found.memory)} are available)")
@@ -254,9 +254,5 @@ def _rounded(number: int) -> int:
     return int(float(f"{number:.1e}"))
 
 
-def _seconds(seconds: float) -> str:
-    if seconds < 0.1:
-        return "a moment"
-    if seconds < 100:
-        return f"about {float(f'{seconds:.1e}'):.2g} s"
-    return f"about {seconds / 60:.0f} min" if seconds < 6000 else f"about {seconds / 3600:.1f} h"
+def _estimated(seconds: float) -> str:
+    return "a moment" if seconds < 0.1 else f"about {duration(seconds)}"

@@ -52,9 +52,9 @@ def tune(
     is over 10 % and larger than the difference between two identical runs.
 
     The saved options apply to a backend that is opened without options, and the report
-    then says so. `fem bench` and `fem verify` always use the defaults; with the
-    environment variable FEM_TUNE=off all commands do. Tuning takes some minutes; run
-    nothing else on the machine during this time.
+    then says so. `fem bench` and `fem verify` always use the defaults. With the
+    environment variable FEM_TUNE=off, all commands use the defaults. Tuning takes
+    some minutes; run nothing else on the machine during this time.
 
     \b
     Examples
@@ -82,7 +82,7 @@ def tune(
     tell: Callable[[str], object] = (lambda text: None) if as_json else say
     tell(f"{meshes[0].source}: {', '.join(f'{size:,}' for size in sizes)} nodes; medians of {repeats} rounds.")
     tell("Time in ms of the backend's own stages, in a first run and in one with a known pattern (again).")
-    tell("Below the defaults: the speed of each value relative to the best one before it.\n")
+    tell("The rows below the defaults give the speed of each value, relative to the best value above it.\n")
     results: dict[str, Any] = {}
     failures: list[Exception] = []
     for one in chosen:
@@ -148,7 +148,7 @@ def _tunable(one: Listing) -> bool:
 
 
 def _plain(tuning: "Tuning") -> dict[str, Any]:
-    """As an object of `fem tune --json`; lists go by mesh, a first run on it and one that comes again."""
+    """As an object of `fem tune --json`; lists have two entries per mesh: a first run, and one with a known pattern."""
     trials = [
         {
             "option": one.option,
@@ -198,7 +198,7 @@ def _print(name: str, tuning: "Tuning", sizes: Sequence[int]) -> None:
 
 
 def _filled(cells: list[str], width: int) -> list[str]:
-    """With blanks for the situations that were left out."""
+    """`cells`, with blanks for the situations that were not timed."""
     return cells + [""] * (width - len(cells))
 
 
