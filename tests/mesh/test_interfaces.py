@@ -553,7 +553,8 @@ def corners(mesh: Mesh, name: str) -> Mesh:
 def test_the_corners_of_a_report(case, tmp_path):
     path, mended = case("85a_outlet_corners.inp"), tmp_path / "m.inp"
     said = (
-        "the condition on 'outlet' holds in part: the boundary has both ends of 2 exterior edges but not the mid-side "
+        "the condition on 'outlet' applies only in part: the boundary has both ends of 2 exterior edges but not "
+        "the mid-side "
     )
     for command in ("solve", "check"):
         result = run(command, path)
@@ -571,7 +572,7 @@ def test_half_an_outlet_in_every_format(ending, tmp_path):
     mesh = corners(squares(4, 3, width=2.0), "outlet")
     path = fem.write_mesh(mesh, tmp_path / f"m{ending}")
     (warning,) = solve(path, backend="numpy").report.warnings
-    assert "'outlet' holds in part: the boundary has both ends of 3 exterior edges" in warning
+    assert "'outlet' applies only in part: the boundary has both ends of 3 exterior edges" in warning
     assert run("check", path, "--fix", "-o", tmp_path / f"n{ending}").exit_code == 0
     solution = solve(tmp_path / f"n{ending}", backend="numpy")
     assert solution.report.warnings == ()
@@ -595,7 +596,7 @@ def test_names_in_capitals_are_half_as_well():
     mesh = corners(squares(4, 3), "outlet")
     boundaries = {name.upper(): one for name, one in mesh.boundaries.items()}
     (warning,) = solve(replace(mesh, boundaries=boundaries), backend="numpy").report.warnings
-    assert "the condition on 'OUTLET' holds in part" in warning
+    assert "the condition on 'OUTLET' applies only in part" in warning
 
 
 @pytest.mark.parametrize("missing", [1, 2])
