@@ -1,4 +1,4 @@
-"""The chain of providers: who does a stage, with which solver, and what is kept from run to run."""
+"""The chain of backends: which one does a stage, with which solver, and what is kept between runs."""
 
 from collections import OrderedDict
 from collections.abc import Container, Iterator, Mapping, Sequence
@@ -46,16 +46,16 @@ class Chain:
 
     @property
     def providers(self) -> Mapping[str, Backend]:
-        """Everybody who may provide a stage, by name."""
+        """All providers of stages, by name."""
         return {"core": self.core, **{info.name: backend for info, backend in self.backends}}
 
     def provider(
         self, stage: Stage, problem: Problem, options: SolverOptions, without: Container[str] = ()
     ) -> tuple[str, list[str]]:
-        """Who does a stage, `without` some backends, and notes about who declined it.
+        """The provider of a stage, `without` some backends, and notes on the backends that declined it.
 
-        Raises BackendError if a backend declines without leave to fall back, OptionError for a solver
-        that nobody has.
+        Raises BackendError if a backend declines the stage and no fallback is allowed, OptionError for an unknown
+        solver.
         """
         notes: list[str] = []
         for info, backend in self.backends:
@@ -81,14 +81,14 @@ class Chain:
     def method(
         self, options: SolverOptions, n_nodes: int, without: Container[str] = ()
     ) -> tuple[SolverOptions, list[str]]:
-        """The options with a solver for `auto`, and a note about the choice."""
+        """The options, with a solver in place of `auto`, and a note about the choice."""
         if options.method != "auto":
             return options, []
         name, why = choose(n_nodes, (info for info, _ in self.backends if info.name not in without))
         return replace(options, method=name), [f"auto chose solver {name}, {why}"]
 
     def kept(self, stage: ComputeStage[R], provider: str, mesh: Mesh) -> R | None:
-        """What a stage gave in an earlier run on the same topology, if such a result is kept."""
+        """The result of a stage from an earlier run on the same topology, if it was kept."""
         if not stage.kept:
             return None
         key = stage.name, provider, mesh.fingerprint
@@ -97,7 +97,7 @@ class Chain:
         return self.patterns.get(key)
 
     def keep(self, stage: ComputeStage[R], provider: str, mesh: Mesh, value: R) -> None:
-        """Keep a result that later runs may take again; the one not used for longest goes."""
+        """Keep a result for later runs. If there are too many, the one that wasn't used for longest is dropped."""
         if stage.kept:
             self.patterns[stage.name, provider, mesh.fingerprint] = value
             while len(self.patterns) > _KEPT:
@@ -114,7 +114,7 @@ class Chain:
 
 @contextmanager
 def named(provider: str, what: str) -> Iterator[None]:
-    """Give an error of a backend its name; a backend can't end the process either."""
+    """Add the backend's name to its errors. An attempt of the backend to end the process is such an error, too."""
     try:
         yield
     except WorkerLost as error:

@@ -79,7 +79,7 @@ def _open(
     *,
     fallback: bool,
 ) -> Session:
-    """The session, opened; with the defaults and a warning where what was tuned is refused."""
+    """Open a session. If the tuned options are refused, use the defaults and add a warning."""
     own = {listing.name: _known(listing, options) for listing in listings}
     kept = {one.name: found for one in listings if tuned and not own[one.name] and (found := tuning_of(one))}
     kept = {name: found for name, found in kept.items() if found.options}
@@ -98,7 +98,7 @@ def _open(
 
 
 def _open_best(options: Mapping[str, Any], tuned: bool) -> Session:
-    """The first that can be opened, from the highest rank down; those that have to prepare themselves come last."""
+    """Open the first backend that works, from the highest rank down; those that must first prepare come last."""
     listings = REGISTRY.listings()
     ready = [listing for listing in listings if listing.state is State.READY]
     pending = {listing.name: what for listing in ready if (what := todo(listing))}
@@ -126,7 +126,7 @@ def _open_best(options: Mapping[str, Any], tuned: bool) -> Session:
 
 
 def _unfit(listing: Listing, options: Mapping[str, Any]) -> str | None:
-    """Why `auto` passes over a backend; None where it can be tried."""
+    """Why `auto` skips a backend; None if it can be tried."""
     if listing.state is not State.READY:
         return f"{listing.state}: {listing.reason}"
     if others := set(options) - set(_known(listing, options)):
@@ -137,7 +137,7 @@ def _unfit(listing: Listing, options: Mapping[str, Any]) -> str | None:
 def _choice(
     left: Sequence[Listing], pending: Mapping[str, str], missing: Sequence[str], absent: Sequence[str]
 ) -> list[str]:
-    """The notes of a report on the choice of the first of those that are left."""
+    """The notes of a report on the choice: the chosen backend, and those that `auto` skipped."""
     chosen, *others = left
     fewer = sum(one.state is State.READY and one.name not in pending for one in others)
     of = f"highest-ranked of {1 + fewer} ready backends" if fewer else "only ready backend"
@@ -157,7 +157,7 @@ def _rank(listing: Listing) -> int:
 
 
 def todo(listing: Listing) -> str | None:
-    """What a backend has to do before it can start, as far as it can tell."""
+    """What a backend has to do before it can start, as far as this is known."""
     try:
         return listing.info.pending() if listing.info else None
     except Exception as error:
@@ -166,7 +166,7 @@ def todo(listing: Listing) -> str | None:
 
 
 def tuning_of(listing: Listing) -> "Tuned | None":
-    """What `fem tune` found for a backend on this machine, if anything."""
+    """The options that `fem tune` found for a backend on this machine; None if there are none."""
     if listing.info is None or not any(option.candidates for option in listing.info.options):
         return None
     from fem_core.run.tuned_options import load

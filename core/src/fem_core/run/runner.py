@@ -1,4 +1,4 @@
-"""A run: it has each stage done by its provider, announces and times it, and accepts only sound results."""
+"""A run: it calls the provider of each stage, reports and times the stage, and checks the result."""
 
 import time
 import weakref
@@ -26,17 +26,17 @@ R = TypeVar("R")
 
 @dataclass
 class Opened:
-    """What the opening of a session took and said, for the reports of all its runs.
+    """The times and messages of the opening of a session, for the reports of all its runs.
 
     Parameters
     ----------
     notes, warnings : tuple of str
-        What `auto` chose, and what it passed over.
+        What `auto` chose, and what it skipped.
     distributions : tuple of str
         The distributions whose versions the reports list.
     seconds : dict of stage to seconds
     announced : bool
-        Whether the observers of a run have been told.
+        Whether the observers of a run have been notified.
     """
 
     notes: tuple[str, ...] = ()
@@ -48,7 +48,7 @@ class Opened:
 
 @dataclass
 class Account:
-    """What has been done and said in a run, or in one attempt at its stages."""
+    """The providers, times and messages of a run, or of one attempt at its stages."""
 
     providers: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class Run:
 
     @contextmanager
     def told(self) -> Iterator[None]:
-        """Tell the observers if the block fails, and in which stage."""
+        """Notify the observers if the block fails, and name the stage."""
         try:
             yield
         except BaseException as error:
@@ -95,7 +95,7 @@ class Run:
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Stages that may have to be done again: what is said in the block counts only if it succeeds."""
+        """Stages that may have to be repeated: messages from the block count only if it succeeds."""
         before, self.account = self.account, Account()
         try:
             yield
@@ -105,7 +105,7 @@ class Run:
 
     @contextmanager
     def stage(self, name: Stage, provider: str = "core") -> Iterator[None]:
-        """Announce and time a stage; an error of a backend is given its name."""
+        """Report and time a stage; add the backend's name to its errors."""
         self.current = name
         self.account.providers[name] = provider
         self.progress.check()
@@ -117,7 +117,7 @@ class Run:
         self.observers.emit("fem_stage_complete", stage=name, provider=provider, duration=seconds)
 
     def announce(self, opened: Opened) -> None:
-        """Tell the observers of a session's first run of the stages that its opening took."""
+        """Report the stages of the opening to the observers of the session's first run."""
         if not opened.announced:
             opened.announced = True
             for name, duration in opened.seconds.items():
@@ -125,19 +125,19 @@ class Run:
                 self.observers.emit("fem_stage_complete", stage=name, provider=self.chain.name, duration=duration)
 
     def remark(self, text: str, *, warning: bool = False) -> None:
-        """What the provider of the current stage wants the user to read in the report."""
+        """Add a message from the provider of the current stage to the report."""
         text = f"{self.account.providers.get(self.current, 'core')}: {text}"
         remarks = self.account.warnings if warning else self.account.notes
         if text not in remarks:
             remarks.append(text)
 
     def perform(self, stage: ComputeStage[R], mesh: Mesh, *, disposable: bool = False, **values: Any) -> R:
-        """The result of a compute stage, by whoever provides it: the host's kind, or a backend's own.
+        """The result of a compute stage from its provider: a value on the host, or of a backend's own kind.
 
         Parameters
         ----------
         disposable : bool
-            Whether the next stage may overwrite the result: the caller wants it for nothing else.
+            Whether the next stage may overwrite the result, because the caller doesn't need it.
         **values
             The hook's other arguments: `problem`, `options`, and what an earlier stage returned.
         """
@@ -171,7 +171,7 @@ class Run:
         if type(host) is not made_in.result:
             raise self._wrong(made_in, f"its to_host() is a {type(host).__name__}")
         known = self._on_host.get(made_in.name)
-        if known is None or known() is not host:  # a value that keeps its copy may be asked for it again
+        if known is None or known() is not host:  # to_host() may return the copy that it made before
             self._check(host, made_in, mesh)
             self._on_host[made_in.name] = weakref.ref(host)
             self.account.host_copies += 1
@@ -184,21 +184,21 @@ class Run:
                 write_result(fields, Path(path))
 
     def go_on_without(self, error: DeviceError) -> None:
-        """Leave out the backend of a device that failed; raises the error where no fallback is allowed."""
+        """Continue without the backend of a failed device; raise the error if no fallback is allowed."""
         if error.provider is None or not self.chain.fallback:
             raise error
         self.without.add(error.provider)
         self.account.warnings.append(f"{error}; the run was repeated without this backend")
 
     def _hand_over(self, value: Any, made_in: ComputeStage[Any], taker: str, mesh: Mesh) -> Any:
-        """`value` as `taker` accepts it: its own kind as it is, everything else on the host."""
+        """`value` as `taker` accepts it: a value of its own kind unchanged, any other value on the host."""
         maker = self.account.providers.get(made_in.name)
         if maker == taker or (maker is None and taker != "core"):
             return value
         return self.to_host(value, made_in, mesh)
 
     def _check(self, value: object, made_in: ComputeStage[Any], mesh: Mesh) -> None:
-        """Refuse what a provider must not return: nothing, another type, wrong shapes, NaN."""
+        """Refuse a wrong result of a provider: None, another type, wrong shapes, NaN."""
         if value is None:
             raise BackendError(
                 f"{self._maker(made_in)} returned None from {made_in.name}; check for a missing `return`"
@@ -220,7 +220,7 @@ def tell_failure(
     observers: Iterable[object] = (),
     on_event: Callable[[Event], object] | None = None,
 ) -> None:
-    """Tell observers of a run that failed before there was a session to run on."""
+    """Notify the observers of a run that failed before its session was open."""
     hooks = Hooks({}, _listening(observers, on_event), REGISTRY.plugins())
     Observers(hooks).emit("fem_error", stage=stage, error=error)
 

@@ -1,4 +1,4 @@
-"""Backends opened for use, one run at a time, and closed whatever happens."""
+"""Sessions: backends are opened, used for one run at a time, and always closed."""
 
 import logging
 import threading
@@ -117,7 +117,7 @@ class Session:
         self.open()
 
     def _each(self, stage: Stage, method: str) -> None:
-        """Open or compile all backends: a stage where there is something to do."""
+        """Open or compile all backends. It is reported as a stage if there is something to do."""
         if all(getattr(type(backend), method) is getattr(Backend, method) for _, backend in self.backends):
             return
         start = time.perf_counter()
@@ -139,7 +139,7 @@ class Session:
             self._close_all()
 
     def _close_all(self) -> None:
-        """Close every backend whatever the others do; a failure is logged, it takes no result away."""
+        """Close every backend, even if another one fails. A failure is only logged, so results are not lost."""
         interrupted: BaseException | None = None
         for name, backend in (
             ("core", self.chain.core),

@@ -1,6 +1,6 @@
 """Options that `fem tune` found for this machine: a file for each backend and hardware signature, in the user's cache.
 
-They change speed, never a result. What can't be used is left aside with a warning: the defaults are always there.
+They change the speed, never a result. Options that can't be used are ignored with a warning; the defaults then apply.
 """
 
 import hashlib
@@ -29,14 +29,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Tuned:
-    """What was found for a backend.
+    """The tuned options of a backend.
 
     Parameters
     ----------
     options : mapping
-        In place of their defaults; empty where the defaults are best.
+        The values that replace the defaults; empty if the defaults are best.
     day : str
-        When, as YYYY-MM-DD.
+        The day of tuning, as YYYY-MM-DD.
     """
 
     options: Mapping[str, Any]
@@ -48,7 +48,7 @@ class Tuned:
 
 
 def folder() -> Path:
-    """Where they are kept; the number changes with what the files mean."""
+    """The folder of the files; its number changes if the format of the files changes."""
     return cache_folder("tuned-1")
 
 
@@ -72,7 +72,7 @@ def signature(listing: Listing) -> dict[str, Any]:
 
 
 def load(listing: Listing) -> Tuned | None:
-    """What was found for a backend on this machine; None where nothing is kept, or FEM_TUNE=off."""
+    """The tuned options of a backend on this machine; None if there are none, or with FEM_TUNE=off."""
     if os.environ.get("FEM_TUNE", "").lower() in ("off", "no", "false", "0"):
         return None
     try:
@@ -90,20 +90,20 @@ def load(listing: Listing) -> Tuned | None:
             if json.dumps(value) not in map(json.dumps, candidates.get(name, ())):
                 raise ValueError(f"{name}={value!r} is not a candidate")
         return Tuned(listing.info.parse_options(found["options"]), date.fromisoformat(found["day"]).isoformat())
-    except Exception as error:  # also of a plugin's candidates
+    except Exception as error:  # a plugin's candidates may raise one, too
         what = f"{type(error).__name__}: {error}"
         _log.warning("the tuned options of %s can't be used (%s); run `fem tune` again", listing.name, what)
         return None
 
 
 def prepare() -> None:
-    """Make the folder and see that files can be made in it. Raises OSError, naming what can't, if not."""
+    """Make the folder, and check that files can be written in it. Raises OSError with the name if they can't."""
     folder().mkdir(parents=True, exist_ok=True)
     tempfile.TemporaryFile(dir=folder()).close()
 
 
 def store(listing: Listing, options: Mapping[str, Any], nodes: Sequence[int]) -> Path:
-    """Keep what was found on meshes of so many nodes. Raises OSError, naming the file, if that can't be done."""
+    """Store options that were tuned on meshes with these numbers of nodes. Raises OSError with the file's name."""
     path, content = _place(listing)
     found = {"signature": content, "day": date.today().isoformat(), "options": dict(options), "nodes": list(nodes)}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +113,7 @@ def store(listing: Listing, options: Mapping[str, Any], nodes: Sequence[int]) ->
 
 
 def forget(backends: Iterable[str] | None = None) -> list[Path]:
-    """Remove what is kept of these backends, or of all, for whatever machine; the files that are gone."""
+    """Delete the stored options of these backends (default: all) for every machine; return the deleted files."""
     gone = _kept() if backends is None else [path for name in backends for path in _kept(name)]
     for path in gone:
         path.unlink(missing_ok=True)
