@@ -1,8 +1,8 @@
 """Gmsh meshes (.msh, formats 2.2 and 4.1, text and binary); physical groups become boundaries.
 
-8-node quadrilaterals (type 16) are the elements. Lines in physical groups are the edges of boundaries: those of
-3 nodes (type 8), or of 2 (type 1) where they are the ends of a side of an element; points in physical groups are
-further nodes. Points and lines in no group are left aside. Everything else is refused.
+8-node quadrilaterals (type 16) are the elements. Lines in physical groups are the edges of boundaries: lines of 3 nodes
+(type 8), or lines of 2 nodes (type 1) between the ends of a side of an element. Points in physical groups are
+additional nodes of boundaries. Points and lines in no group are left aside. All other elements are refused.
 """
 
 import warnings
@@ -19,21 +19,21 @@ from fem_core.types import Array
 
 
 def read(path: Path) -> Mesh:
-    """The mesh in a file of gmsh's. Raises MeshError naming the file and what was found."""
+    """The mesh in a gmsh file. Raises MeshError with the file and the fault."""
     with path.open("rb") as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # what NumPy gives before 2.3 where the text isn't a number
+        warnings.simplefilter("ignore", DeprecationWarning)  # NumPy before 2.3 gives it if the text isn't a number
         sections = Sections(file, path)
         sections.read()
     return _mesh(sections)
 
 
 def _mesh(file: Sections) -> Mesh:
-    """The mesh of what was found."""
+    """The mesh from the sections of the file."""
     quads = [np.concatenate(nodes) for (kind, _), nodes in file.found.items() if kind == QUAD]
     if not quads:
         raise MeshError(f"{file.path}: there are no 8-node quadrilaterals{_why_no_quads(file)}")
     quad8 = np.concatenate(quads)
-    if len(quads) > 1:  # format 2.2 repeats an element for each physical group that it is in
+    if len(quads) > 1:  # format 2.2 writes an element once for each of its physical groups
         quad8 = quad8[np.sort(np.unique(quad8, axis=0, return_index=True)[1])]
     notes = check_plane(file.path, file.points, file.tags, quad8)
     boundaries, lost = _boundaries(file, quad8)
@@ -58,7 +58,7 @@ def _why_no_quads(file: Sections) -> str:
 
 
 def _boundaries(file: Sections, quad8: Array) -> tuple[dict[str, Boundary], dict[str, str]]:
-    """Physical groups of lines and points as boundaries, and those that are none, with the reason."""
+    """Physical groups of lines and points as boundaries, and the groups that are no boundaries, with the reason."""
     edges: dict[str, list[Array]] = {}
     nodes: dict[str, list[Array]] = {}
     lost: dict[str, str] = {}
@@ -106,7 +106,7 @@ def write(mesh: Mesh, path: Path) -> None:
     curves = [(k, boundary.edges) for k, (_, boundary) in numbered if len(boundary.edges)]
     points = [(k, np.setdiff1d(boundary.nodes, boundary.edges)) for k, (_, boundary) in numbered]
     points = [(k, nodes) for k, nodes in points if len(nodes)]
-    # empty walls would be read as walls that were lost
+    # empty walls would be read as a lost boundary
     names = [(1, k, name) for k, (name, own) in numbered if len(own.nodes) or name != "walls"]
     names += [(0, k, numbered[k - 1][1][0]) for k, _ in points]
     names.append((2, len(numbered) + 1, "elements"))

@@ -31,16 +31,16 @@ _Arrays = dict[tuple[str, str], tuple[dict[str, str], list[str]]]
 
 
 def is_whole(attributes: dict[str, str]) -> bool:
-    """Whether the array with these attributes is of a type that has whole numbers only."""
+    """Whether the array with these attributes has a type of whole numbers."""
     return _KINDS.get(attributes.get("type", ""), "f")[0] in "iu"
 
 
 class _Appended(Exception):
-    """The XML is over, appended data begin."""
+    """The XML ends here, and the appended data begin."""
 
 
 class Grid:
-    """The arrays of the one piece of a file that has cells, and of the whole grid; each decoded when it is asked for.
+    """The arrays of the one piece that has cells, and of the whole grid; an array is decoded when it is needed.
 
     The text of an array is kept only if it is `wanted`, by its section, name and attributes.
     """
@@ -69,7 +69,7 @@ class Grid:
             raise MeshError(f"{path}: compressed with {self.compressor}; use zlib or lzma")
 
     def _parse(self, file: IO[bytes], whole: _Arrays, pieces: list[tuple[dict[str, str], _Arrays]]) -> None:
-        """Note the arrays of the whole grid and of each piece, and keep what is appended."""
+        """Note the arrays of the whole grid and of each piece, and keep the appended data."""
         parser = expat.ParserCreate()
         parser.buffer_text = True
         parents: list[str] = []
@@ -103,7 +103,7 @@ class Grid:
             raise MeshError(f"{self.path}: the file has a document type, so it is refused; VTU files need none")
 
         parser.StartElementHandler, parser.EndElementHandler = start, end
-        parser.StartDoctypeDeclHandler = refuse  # entities can grow without bounds
+        parser.StartDoctypeDeclHandler = refuse  # entities can expand without limit
         try:
             while chunk := file.read(1 << 20):
                 parser.Parse(chunk, False)
@@ -122,7 +122,7 @@ class Grid:
         return int(text)
 
     def numbers(self, section: str) -> dict[str, bool]:
-        """The arrays in a section that have one number for each point or cell: whether it is of a whole type."""
+        """The arrays in a section with one number for each point or cell, and whether its type is whole numbers."""
         return {
             name: is_whole(attributes)
             for (parent, name), (attributes, _) in self.arrays.items()
@@ -140,7 +140,7 @@ class Grid:
         if kind is None:
             raise MeshError(f"{self.path}: {what} must hold numbers, not {attributes.get('type')!r}")
         dtype = np.dtype(self.order + kind)
-        self.claimed += size * dtype.itemsize  # of all arrays: they may overlap in the file
+        self.claimed += size * dtype.itemsize  # count all arrays: they may overlap in the file
         check_claim(self.path, what, self.claimed, self.size)
         try:
             values = self._values(attributes, "".join(text).strip().encode(), dtype, size * dtype.itemsize)
@@ -181,14 +181,14 @@ class Grid:
 
 
 class _Source:
-    """Bytes one after another, out of base64 or as they are."""
+    """Bytes in sequence, decoded from base64 or unchanged."""
 
     def __init__(self, data: memoryview, is_base64: bool) -> None:
         self.data, self.is_base64 = data, is_base64
         self.at, self.decoded = 0, b""
 
     def take(self, size: int) -> bytes | memoryview:
-        """The next `size` bytes. Raises EOFError where there are fewer."""
+        """The next `size` bytes. Raises EOFError if there are fewer."""
         if not self.is_base64:
             taken: bytes | memoryview = self.data[self.at : self.at + size]
             self.at += size
@@ -202,5 +202,5 @@ class _Source:
         return taken
 
     def align(self) -> None:
-        """The next bytes begin an encoding of their own, as after the head of compressed data."""
+        """The next bytes begin a new base64 block, as after the header of compressed data."""
         self.decoded = b""

@@ -37,14 +37,14 @@ _TAGS = (
     *("gmsh:physical", "medit:ref", "cell_tags", "facet_tags", "su2:tag", "netgen:index", "ugrid:ref"),
     *("avsucd:material", "PhysicalIds", "GeometryIds", "CellEntityIds", "gmsh:geometrical"),
 )
-#: Arrays that say of a cell, in these bits, that it is a neighbour's, refined or hidden.
+#: Arrays whose bits say that a cell is a neighbour's, refined or hidden.
 _GHOSTS = {"vtkGhostType": 1 | 8 | 32, "vtkGhostLevels": 255}
 
 _Found = tuple[dict[str, Boundary], dict[str, str]]
 
 
 def read(path: Path) -> Mesh:
-    """The mesh in a VTU file: text, base64, or appended; zlib and lzma. Raises MeshError naming the file."""
+    """The mesh in a VTU file: text, base64, or appended; zlib and lzma. Raises MeshError with the file's name."""
     grid = Grid(path, _wanted)
     n = grid.count("NumberOfPoints")
     points = grid.array("Points", "", 3 * n).reshape(n, 3)
@@ -66,14 +66,14 @@ def _wanted(section: str, name: str, attributes: dict[str, str]) -> bool:
 
 
 class _Cells:
-    """The cells of a grid by what they are to a mesh.
+    """The cells of a grid, sorted by their use in a mesh.
 
     Attributes
     ----------
     total : number of all cells
-    quad8 : nodes of the elements (n, 8); quads_at is where they stand among all cells (n,)
-    edges : lines as sides of elements (n, 3); is_side is False for those that are none (n,); lines_at
-    points : nodes of vertices (n,), -1 for those of several nodes; points_at
+    quad8 : nodes of the elements (n, 8); quads_at are their positions among all cells (n,)
+    edges : lines as sides of elements (n, 3); is_side is False for lines that are no sides (n,); lines_at
+    points : nodes of vertices (n,), -1 for a vertex cell of several nodes; points_at
     used : whether a boundary has the cell (total,)
     """
 
@@ -120,7 +120,7 @@ class _Cells:
         self.used = np.zeros(m, dtype=bool)
 
     def lack(self, chosen: Array) -> str:
-        """Why these lines make no boundary; empty if they do."""
+        """Why these lines can't be a boundary; empty if they can."""
         loose = int(np.count_nonzero(~self.is_side[chosen]))
         what = f"{loose} of its {count(len(chosen), 'line')} {verb(loose, 'are')} no side of an element"
         return f"{what}; write lines of 3 nodes (VTK type {_EDGE})" if loose else ""
@@ -137,7 +137,7 @@ def _refuse_ghosts(grid: Grid, cells: _Cells) -> None:
 
 
 def _marked(grid: Grid, cells: _Cells) -> _Found:
-    """The boundaries of the arrays `boundary:NAME`."""
+    """The boundaries from the arrays `boundary:NAME`."""
     boundaries, lost = {}, {}
     for array in dict.fromkeys(name for _, name in grid.arrays if name.startswith(BOUNDARY)):
         name = array.removeprefix(BOUNDARY)
@@ -158,7 +158,7 @@ def _marked(grid: Grid, cells: _Cells) -> _Found:
 
 
 def _tagged(grid: Grid, cells: _Cells) -> _Found:
-    """The boundaries of the tags that other programs write; arrays that may be such tags are lost names."""
+    """The boundaries from the tags that other programs write; arrays that may be tags become lost names."""
     both = np.concatenate([cells.lines_at, cells.points_at])
     arrays = grid.numbers("CellData") if len(both) else {}
     for name in [name for name in _TAGS if name in arrays]:
@@ -180,7 +180,7 @@ def _tagged(grid: Grid, cells: _Cells) -> _Found:
 
 
 def _boundaries_of(tags: Array, cells: _Cells) -> _Found:
-    """A boundary for each tag that lines or vertices have."""
+    """A boundary for each tag of lines or vertices."""
     boundaries, lost = {}, {}
     for tag, chosen in _by_value(tags[cells.lines_at]):
         if why := cells.lack(chosen):
@@ -197,7 +197,7 @@ def _boundaries_of(tags: Array, cells: _Cells) -> _Found:
 
 
 def _by_value(values: Array) -> Iterator[tuple[int, Array]]:
-    """Each value but 0, and where it stands."""
+    """Each value except 0, and its positions."""
     order = np.argsort(values, kind="stable")
     found, first = np.unique(values[order], return_index=True)
     for value, chosen in zip(found.tolist(), np.split(order, first[1:]), strict=False):
