@@ -7,9 +7,9 @@ same, and nothing else of them is read. A boundary comes from
 - an element set of quadratic line elements (T2D3, T3D3, B22, DC1D3), as gmsh writes them: these lines;
 - a surface of element sides (`*SURFACE, TYPE=ELEMENT`, S1 to S4): these edges.
 
-Sets of other elements are left alone. What one name has of each is joined. `keywords` lists what is done, what
-doesn't concern a mesh, and what is refused. The file is read once from top to bottom (`model`); sets are looked up
-when all of it is known (`sets`), so that their order doesn't matter.
+Sets of other elements are ignored. If sets and surfaces have the same name, they are one boundary. `keywords` lists the
+keywords that are done, those that don't concern a mesh, and those that are refused. The file is read once from top to
+bottom (`model`). Sets are looked up at the end (`sets`), so their order doesn't matter.
 """
 
 from fem_core.io.abaqus.reading import read

@@ -1,10 +1,10 @@
-"""Types of elements in Abaqus: which are solved on, which can be the edges of boundaries, which are left aside."""
+"""Element types of Abaqus: elements of the mesh, lines that can be edges of boundaries, and types left aside."""
 
 import re
 
 _STRUCTURE = "only plane 8-node elements can be solved, such as DC2D8, CPS8 and CPS8R"
 
-#: Areas of 8 nodes: plane stress and strain, heat, acoustics, membranes and shells; the letters behind are options.
+#: Areas of 8 nodes: plane stress and strain, heat, acoustics, membranes and shells; the letters at the end are options.
 _AREA = re.compile(r"(CPS|CPE|CPEG)8[RHTPE]*|S8(R5?)?T?|DS8|(SF)?M3D8R?|AC2D8|DC2D8E?")
 #: Lines of 3 nodes: trusses, beams, pipes, heat and acoustic links.
 _LINE = re.compile(r"T[23]D3[HTE]*|B[23]2(H|OS|OSH)?|PIPE[23]2H?|DC1D3E?|AC1D3")

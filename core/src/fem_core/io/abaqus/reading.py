@@ -17,7 +17,7 @@ from fem_core.mesh.mesh import Mesh
 
 @np.errstate(over="ignore", invalid="ignore")  # validation refuses coordinates that are too large
 def read(path: Path) -> Mesh:
-    """The mesh in an input file. Raises MeshError naming the file, the line and the keyword."""
+    """The mesh in an input file. Raises MeshError with the file, the line and the keyword."""
     model = _model(path)
     placed, notes = model.placed()
     left = "".join(f"; {note}" for note in notes)
@@ -40,7 +40,7 @@ def read(path: Path) -> Mesh:
 
 
 def _pieces(scopes: list[Scope]) -> list[Piece]:
-    """The scopes one behind the other in one mesh."""
+    """The scopes as pieces of one mesh, one after the other."""
     several = sum(bool(scope.nodes) for scope in scopes) > 1
     pieces = []
     node = element = line = 0
@@ -52,7 +52,7 @@ def _pieces(scopes: list[Scope]) -> list[Piece]:
 
 def _model(path: Path) -> Model:
     source = Source.read(path)
-    if source.raw.startswith(HEAD) and b"\n" + END not in source.raw:  # more may have been put below it
+    if source.raw.startswith(HEAD) and b"\n" + END not in source.raw:  # a user may have added lines below it
         raise MeshError(
             f"{path}: the file is incomplete: the line {END.decode()!r} is missing; copy or write the file again"
         )
