@@ -16,7 +16,7 @@ Outcome: TypeAlias = Literal["passed", "failed", "skipped", "expected failure"]
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What came of a check; `detail` says why, where it didn't just pass."""
+    """The result of a check; `detail` gives the reason if it didn't pass."""
 
     name: str
     outcome: Outcome
@@ -29,7 +29,7 @@ class CheckResult:
 
 
 def run_check(check: Check, target: Target, expected_failures: Mapping[str, str] | None = None) -> CheckResult:
-    """Run one check; never raises but for KeyboardInterrupt and the like."""
+    """Run one check. It raises no errors, only KeyboardInterrupt and similar."""
     start = time.perf_counter()
     reason = (expected_failures or {}).get(check.name)
     outcome: Outcome = "passed"
@@ -70,11 +70,11 @@ def verify(
     checks : sequence of str, optional
         Names of the checks to run; by default all.
     examples : int
-        Meshes tried by each property.
+        Number of random meshes for each check.
     shrink : bool
-        Whether a failing example is made as small as can be.
+        Whether a failing example is reduced to the smallest one.
     expected_failures : mapping of check to reason
-        A deterministic check named here must fail.
+        Checks that are known to fail. A deterministic check that is named here must fail.
     on_result : function of a CheckResult
         Called as each check ends.
 
@@ -97,7 +97,7 @@ def verify(
 def parametrize_with_checks(
     backend: str | BackendInfo, *, expected_failures: Mapping[str, str] | None = None, **settings: Any
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Turn a test function of `check` into one test per check, for an author's own test suite.
+    """Turn a test function with the argument `check` into one test per check, for an author's own test suite.
 
     ::
 
@@ -118,7 +118,7 @@ def parametrize_with_checks(
 
 
 def report(result: CheckResult) -> None:
-    """Tell pytest what came of a check."""
+    """Report the result of a check to pytest."""
     import pytest
 
     if result.outcome == "failed":
