@@ -1,4 +1,4 @@
-"""Delivering events: to each observer by itself, throttled, and never at the run's expense."""
+"""Delivers events to each observer separately and throttled; a failing or slow observer doesn't disturb the run."""
 
 import time
 from collections.abc import Callable
@@ -18,7 +18,7 @@ _PROGRESS = ("fem_assembly_progress", "fem_solve_progress", "fem_derived_progres
 
 
 class Event(NamedTuple):
-    """An event as plain data: its name on the wire and its payload."""
+    """An event as plain data: its name in the event lines, and its data."""
 
     name: str
     data: dict[str, Any]
@@ -33,7 +33,7 @@ class Observers:
         self._due: dict[tuple[str, str], float] = {}
 
     def emit(self, hook: str, final: bool = True, **payload: Any) -> None:
-        """Call the observers of `hook`; progress that isn't `final` only those who are due."""
+        """Call the observers of `hook`; for progress that isn't `final`, only the observers whose interval is over."""
         throttled = hook in _PROGRESS
         for implementation in self._implementations[hook]:
             name = implementation.plugin_name
@@ -51,7 +51,7 @@ class Observers:
 
 
 class Listener:
-    """An observer that passes every event on to a plain callable, as an `Event`."""
+    """An observer that passes every event to a plain callable, as an `Event`."""
 
     def __init__(self, listen: Callable[[Event], object]) -> None:
         self._listen = listen

@@ -1,7 +1,7 @@
 """What is installed: backends (entry points `fem.backends`) and always-on plugins (`fem.plugins`).
 
-One per process. Nothing is imported before it is asked for, and nothing that is broken keeps anything
-else from working: every entry point ends in a state that the user can read.
+There is one registry per process. A backend or plugin is imported only when it is needed. If one is broken, the others
+still work: every entry point gets a state that the user can read.
 """
 
 import logging
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 BACKENDS, PLUGINS = "fem.backends", "fem.plugins"
 
-#: The core's own formats and solvers: a plugin like any other, but the first, and there whatever is installed.
+#: The core's own formats and solvers: a plugin like any other, but always present and always the first.
 CORE_PLUGIN = "fem_core.backends.core_plugin"
 
 
@@ -45,11 +45,11 @@ class Listing:
     Parameters
     ----------
     reason : str
-        Why it isn't ready; empty if it is.
+        Why the backend isn't ready; empty if it is.
     distribution : str
-        Name and version of the distribution it comes from.
+        Name and version of the distribution that provides it.
     info : BackendInfo or None
-        None where it couldn't be loaded.
+        None if it couldn't be loaded.
     """
 
     name: str
@@ -72,12 +72,12 @@ class Registry:
     # backends
 
     def listings(self) -> list[Listing]:
-        """Every backend there is, whatever its state, the core's first, then by name."""
+        """All backends in any state: the core's first, then the others by name."""
         listings = [self.find(name) for name in self._names()]
         return sorted(listings, key=lambda one: (not one.distribution.startswith("fem-core "), one.name))
 
     def find(self, name: str) -> Listing:
-        """The backend of this name. Raises BackendUnavailable naming the known ones if there is none."""
+        """The backend with this name. If there is none, raises BackendUnavailable with the known names."""
         registered = self._registered.get(name)
         points = [] if registered else [point for point in _entry_points(BACKENDS) if point.name == name]
         if not registered and not points:
@@ -98,11 +98,11 @@ class Registry:
         return {point.name for point in _entry_points(BACKENDS)} | set(self._registered)
 
     def register_backend(self, info: BackendInfo) -> None:
-        """Make a backend known in this process, without an entry point; takes the place of one of its name."""
+        """Make a backend known in this process, without an entry point. It replaces a backend with the same name."""
         self._registered[info.name] = info
 
     def create(self, listing: Listing, options: dict[str, Any]) -> tuple[BackendInfo, Backend]:
-        """The backend itself, not yet opened.
+        """Create the backend without opening it.
 
         Raises BackendUnavailable with the reason if its state isn't ready, OptionError for a wrong option.
         """
@@ -125,16 +125,16 @@ class Registry:
     # always-on plugins
 
     def register_plugin(self, plugin: object, name: str | None = None) -> None:
-        """Add an always-on plugin. Raises FemError if its hooks aren't sound."""
+        """Add an always-on plugin. Raises FemError if its hooks are wrong."""
         check_plugin(plugin, "plugin")
         self._manager.register(plugin, name)
 
     def unregister_plugin(self, plugin: object) -> None:
-        """Remove what `register_plugin` added."""
+        """Remove a plugin that `register_plugin` added."""
         self._manager.unregister(plugin)
 
     def plugins(self) -> list[tuple[str, object]]:
-        """The always-on plugins that work, by name; those that don't are in `plugin_failures`."""
+        """The always-on plugins that work, by name; `plugin_failures` has the others."""
         with self._lock:
             if not self._plugins_loaded:
                 self._plugins_loaded = True  # also for a plugin that asks while it is imported
@@ -150,7 +150,7 @@ class Registry:
         return [(name, plugin) for name, plugin in self._manager.list_name_plugin() if name != CORE_PLUGIN]
 
     def extensions(self, hook: str) -> list[Any]:
-        """What the core and then the always-on plugins add through an extension hook; one that fails is left out."""
+        """Items that the core and then the always-on plugins add by an extension hook; failing plugins are left out."""
         self.plugins()
         items: list[Any] = []
         found = getattr(self._manager.hook, hook).get_hookimpls()  # whose marks could ask to be before the core's
@@ -163,7 +163,7 @@ class Registry:
         return items
 
 
-#: What each item that an extension hook returns must have.
+#: The attributes that each item from an extension hook must have.
 _PARTS = {
     "fem_mesh_readers": ("suffixes", "read"),
     "fem_result_writers": ("suffixes", "write"),
@@ -201,7 +201,7 @@ def _load(point: metadata.EntryPoint, origin: str) -> Listing:
 
 
 def judge(name: str, info: object, origin: str) -> Listing:
-    """The state of a backend whose information is at hand, known as `name` and coming from `origin`."""
+    """The state of a backend from its information; `name` is its entry point and `origin` its distribution."""
     if not isinstance(info, BackendInfo):
         return Listing(name, State.FAILED, f"its entry point is a {type(info).__name__}, not a BackendInfo", origin)
     if info.name != name:

@@ -1,4 +1,4 @@
-"""Who may implement what: each plugin's hooks are checked before any is called."""
+"""The hooks of each plugin are checked before any hook is called."""
 
 import inspect
 from typing import Any, Literal, TypeAlias
