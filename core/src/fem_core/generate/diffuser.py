@@ -12,7 +12,7 @@ from fem_core.mesh.mesh import Mesh
 
 
 def _radii(given: Mapping[str, float]) -> tuple[float, float]:
-    """Of the corners, up to those that leave no straight wall between them."""
+    """The limits of the corner radius: with the largest radius, no straight wall is left between the corners."""
     return 0.0, fullest((given["outlet_width"] - given["inlet_width"]) / 2, given["angle"])
 
 

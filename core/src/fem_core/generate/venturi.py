@@ -12,7 +12,7 @@ from fem_core.mesh.mesh import Mesh
 
 
 def _radii(given: Mapping[str, float]) -> tuple[float, float]:
-    """Of the corners, up to those that leave no straight wall between them."""
+    """The limits of the corner radius: with the largest radius, no straight wall is left between the corners."""
     steepest = max(given["convergence"], given["divergence"])
     return 0.0, fullest((given["width"] - given["throat"]) / 2, steepest)
 

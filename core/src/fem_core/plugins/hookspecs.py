@@ -125,11 +125,11 @@ class ComputeHooks:
         """Velocity, speed and pressure of each element.
 
         >>> import fem_core as fem
-        >>> class Watching:  # not a backend but an observer: it may wrap the hook, whoever provides it
+        >>> class Watching:  # an observer, not a backend: it can wrap the hook of any provider
         ...     @fem.plugins.hookimpl(wrapper=True)
         ...     def fem_compute_derived(self, mesh):
         ...         print("before:", mesh.n_elements, "elements")
-        ...         derived = yield  # whatever the wrapper does, this is what the run goes on with
+        ...         derived = yield  # the run always continues with this value
         ...         print("after: speed", round(derived.speed.max(), 6))
         ...         return derived
         >>> solution = fem.solve(fem.generate.duct(nx=2, ny=1), observers=[Watching()])

@@ -1,7 +1,7 @@
-"""Does a backend really run here? A tiny problem solved in a process of its own, with a time limit.
+"""Tests whether a backend really runs here: it solves a tiny problem in a separate process, with a time limit.
 
-What `available()` answers from metadata, a probe finds out: it opens the backend, starts its pool or
-device, and compares a solution with the exact one. A crash or a hang ends the process, not the caller.
+`available()` only reads metadata. A probe opens the backend, starts its pool or device, and compares a solution with
+the exact one. A crash ends only that process, and a time limit ends a hanging one.
 """
 
 import json
@@ -22,7 +22,7 @@ def probe(name: str, timeout: float = 60.0) -> str | None:
     Parameters
     ----------
     name : str
-        An installed backend; one that was registered in this process only isn't known in another.
+        An installed backend; a backend that is only registered in this process isn't known in the new process.
     timeout : float
         Seconds after which the process and its children are killed.
     """
@@ -45,7 +45,7 @@ def probe(name: str, timeout: float = 60.0) -> str | None:
 
 
 def _verdict(status: int, out: str, err: str) -> str | None:
-    """What the process found out; backends may print other things before it."""
+    """The result that the process printed; backends may print other text before it."""
     for line in reversed(out.splitlines()):
         with suppress(ValueError, TypeError, KeyError):
             reason = json.loads(line)["reason"]

@@ -1,7 +1,7 @@
-"""Timing side by side: everything that is compared runs in turn in one process, round after round.
+"""Timing side by side: the compared cases run in turn in one process, round after round.
 
-Machines are shared and noisy, so figures are medians and what counts is their ratio in one run. A
-backend is timed only after its matrix has been found equal to the reference's.
+Machines are shared and noisy, so times are medians, and only their ratio in one run is significant. A backend is timed
+only if its matrix equals the reference's.
 """
 
 import json
@@ -64,7 +64,7 @@ def in_turn(
     warmup: int = 1,
     on_round: Callable[[int], object] | None = None,
 ) -> dict[K, list[T]]:
-    """What each case answers, called once per round: of `repeats` rounds after `warmup` ones that don't count."""
+    """The results of each case, called once per round, from `repeats` rounds after `warmup` rounds that don't count."""
     answers: dict[K, list[T]] = {name: [] for name in cases}
     for round_ in range(1 - warmup, repeats + 1):
         if on_round:
@@ -109,7 +109,7 @@ def peak_memory(program: str, *arguments: str, env: Mapping[str, str] | None = N
 
 
 def machine() -> dict[str, Any]:
-    """What the figures belong to."""
+    """The machine on which the times were measured."""
     threads = {name: os.environ[name] for name in ONE_THREAD if name in os.environ}
     return {"hardware": hardware(), "versions": versions(), "threads": threads}
 
@@ -156,11 +156,11 @@ def compare_backends(
 ) -> Comparison:
     """Time the stages of several backends side by side, after comparing their matrices.
 
-    The solver is stopped after `iterations` steps: the cost of a step is what differs between
-    execution models, their number doesn't.
+    The solver is stopped after `iterations` steps: execution models differ in the cost of a step, not in the number of
+    steps.
 
-    Raises BackendError if a matrix isn't that of the first backend, and if a backend can't be opened; unless `strict`,
-    that one is left out.
+    Raises BackendError if a matrix differs from that of the first backend. A backend that can't be opened is left out;
+    with `strict`, this is an error, too.
     """
     problem = problem or Problem.potential_flow(mesh)
     with ExitStack() as stack:

@@ -1,8 +1,8 @@
-"""How `fem tune` finds options: the candidates of a backend beside its defaults, on meshes small and large.
+"""How `fem tune` finds options: it compares the candidates of a backend with the defaults, on small and large meshes.
 
-A mesh is unknown when a backend is opened, so what is found has to do for all of them: a candidate is taken if it is
-quicker somewhere and slower nowhere. Where the best value does depend on the size, no value is taken, unless the option
-is itself a size, such as the `min_size` of backends with workers.
+The mesh is not known when a backend is opened, so an option must be good for all meshes: a candidate is accepted if it
+is faster in at least one case and slower in none. If the best value depends on the size of the mesh, no value is
+accepted, unless the option is itself a size, such as the `min_size` of backends with workers.
 """
 
 import statistics
@@ -70,11 +70,11 @@ class Trial:
         self.limits.append(max(MARGIN, statistics.median(abs(ratio - 1) for ratio in _ratios(twin, default))))
 
     def slower(self, than: "Trial | None" = None) -> bool:
-        """Somewhere, than another or the default."""
+        """Whether it is slower in at least one case than another trial or the default."""
         return any(ratio > 1 + limit for ratio, limit in self._beside(than))
 
     def better(self, than: "Trial | None" = None) -> bool:
-        """Quicker somewhere and slower nowhere."""
+        """Whether it is faster in at least one case and slower in none."""
         return any(ratio < 1 - limit for ratio, limit in self._beside(than)) and not self.slower(than)
 
     def _beside(self, other: "Trial | None") -> Iterable[tuple[float, float]]:
@@ -84,7 +84,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Tuning:
-    """What came out for a backend: the options that are better than their defaults, and everything that was tried."""
+    """The result for a backend: the options that are better than their defaults, and all trials."""
 
     options: Mapping[str, Any]
     trials: Sequence[Trial]
@@ -172,7 +172,7 @@ def _results(session: Session, mesh: Mesh, problem: Problem) -> tuple[LinearSyst
 
 
 def _difference(found: tuple[LinearSystem, Solution], wanted: tuple[LinearSystem, Solution]) -> str:
-    """What isn't the same; empty if all is."""
+    """The difference between two results; empty if they are equal."""
     if not (difference := matrix_difference(found[0], wanted[0])) < EQUAL:
         return f"it builds a different matrix (difference {difference:.1e})"
     for name in ("u", "speed"):

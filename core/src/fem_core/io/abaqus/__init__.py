@@ -8,7 +8,7 @@ same, and nothing else of them is read. A boundary comes from
 - a surface of element sides (`*SURFACE, TYPE=ELEMENT`, S1 to S4): these edges.
 
 Sets of other elements are ignored. If sets and surfaces have the same name, they are one boundary. `keywords` lists the
-keywords that are done, those that don't concern a mesh, and those that are refused. The file is read once from top to
+supported keywords, the keywords that don't concern a mesh, and the refused ones. The file is read once from top to
 bottom (`model`). Sets are looked up at the end (`sets`), so their order doesn't matter.
 """
 

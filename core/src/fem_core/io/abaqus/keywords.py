@@ -1,4 +1,4 @@
-"""The keywords of Abaqus that are done, those that don't concern a plane mesh, and those that are refused.
+"""The keywords of Abaqus: supported ones, ones that don't concern a plane mesh, and refused ones.
 
 An unknown keyword is refused by its name, because it may change the mesh. Blanks and case don't matter, so all names
 are written without blanks. The names are those of Abaqus 2024 and CalculiX 2.21.
@@ -7,7 +7,7 @@ are written without blanks. The names are those of Abaqus 2024 and CalculiX 2.21
 from fem_core.io.abaqus.text import Block
 from fem_core.support.wording import nearest
 
-#: The keywords that are done, with their known parameters, also those that are refused for some values.
+#: The supported keywords and their known parameters; some values of a parameter may still be refused.
 DONE = {
     "NODE": {"NSET", "INPUT", "SYSTEM"},
     "ELEMENT": {"TYPE", "ELSET", "INPUT"},
@@ -135,7 +135,7 @@ _SILENT = _MATERIALS | _SECTIONS | _INTERACTIONS | _LOADS_AND_RUN
 
 
 def concerns_mesh(block: Block, in_step: bool) -> bool:
-    """Whether the block is to be done; False if it doesn't concern the mesh. Raises MeshError if it is refused."""
+    """Whether the block concerns the mesh. Raises MeshError if it is refused."""
     keyword = block.key
     if keyword in DONE:
         for name in block.parameters:

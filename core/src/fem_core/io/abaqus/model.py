@@ -46,7 +46,7 @@ class Model:
         self.in_step = False
 
     def take(self, block: Block) -> None:
-        """Add the contents of `block` that concern a mesh. Raises MeshError for contents that can't be done."""
+        """Add the contents of `block` that concern a mesh. Raises MeshError for unsupported contents."""
         try:
             if block.key in ("STEP", "ENDSTEP"):
                 self.in_step = block.key == "STEP"

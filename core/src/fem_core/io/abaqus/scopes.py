@@ -102,7 +102,7 @@ class Scope:
     aside: Counter[str] = field(default_factory=Counter)  # elements of each type
     aside_numbers: list[Array] = field(default_factory=list)
     links: list[Array] = field(default_factory=list)  # rows of a number and 2 nodes, of elements that are left aside
-    reflected: list[Array] = field(default_factory=list)  # elements of which the order of nodes isn't known
+    reflected: list[Array] = field(default_factory=list)  # elements whose order of nodes is unknown
     sets: dict[Kind, Names[Set]] = field(default_factory=lambda: {"node": Names(), "element": Names()})
     surfaces: Names[Surface] = field(default_factory=Names)
 

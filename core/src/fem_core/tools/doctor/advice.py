@@ -34,9 +34,9 @@ def advise(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _backend(backends: Iterable[Mapping[str, Any]], gpu: bool) -> Iterator[str]:
-    """Which one to take. `auto` goes by rank, those last that have something to do first, and doesn't probe.
+    """The backend to use. `auto` goes by rank, takes backends that must first prepare last, and doesn't probe.
 
-    One for GPUs that there aren't costs it nothing but a note.
+    A backend for a GPU that doesn't exist only gets a note.
     """
     ready = [one for one in backends if one["state"] == "ready"]
     for one in ready:
@@ -48,7 +48,7 @@ def _backend(backends: Iterable[Mapping[str, Any]], gpu: bool) -> Iterator[str]:
     best = next((one for one in ready if one["works"] is not False), None)
     if best is None:
         yield f"no backend works; install the core again: {install_command('core')}"
-    elif best["works"] is None:  # with --no-probe nobody knows whether it can be opened
+    elif best["works"] is None:  # with --no-probe it isn't known whether it can be opened
         yield f"auto tries {best['name']} first; `fem doctor` without --no-probe tests whether it works"
     elif broken := [one["name"] for one in ready[: ready.index(best)] if gpu or one["device"] != "cuda"]:
         yield (

@@ -1,4 +1,4 @@
-"""What is installed: this project's distributions, what they can make use of, and strangers of the same name."""
+"""The installed distributions: those of this project, those that they can use, and others with the same name."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from fem_core.support.wording import pip_install
 
 
 def _own() -> metadata.Distribution | None:
-    """The distribution that this very module belongs to, not a stranger's of the same name."""
+    """The distribution of this module, not another one with the same name."""
     for one in _named_fem_core():
         if one.version == fem_core.__version__:
             return one
@@ -38,14 +38,14 @@ def _requirements() -> Iterator[tuple[str, str, str]]:
 
 
 def version(name: str) -> str | None:
-    """That of an installed distribution."""
+    """The version of an installed distribution."""
     with suppress(metadata.PackageNotFoundError):
         return metadata.version(name)
     return None
 
 
 def versions() -> dict[str, str | None]:
-    """fem-core, the distributions with backends and plugins, and all that fem-core can make use of."""
+    """The versions of fem-core, of the distributions with backends and plugins, and of all that fem-core can use."""
     plugins = {
         point.dist.name for group in (BACKENDS, PLUGINS) for point in metadata.entry_points(group=group) if point.dist
     }
@@ -54,7 +54,7 @@ def versions() -> dict[str, str | None]:
 
 
 def missing_extras() -> dict[str, list[str]]:
-    """Extras of which something isn't installed, and what, with its versions."""
+    """The extras that aren't complete, and their missing requirements with versions."""
     missing: dict[str, list[str]] = {}
     for name, requirement, extra in _requirements():
         if extra and version(name) is None:
