@@ -297,10 +297,8 @@ def boundary_names(mesh: Mesh, wanted: Sequence[str]) -> list[str]:
         meant = f" (did you mean {named[near]!r}?)" if near else ""
         way = ""
         if named and set(missing) <= {"inlet", "outlet"}:
-            way = (
-                f"; name the {' and the '.join(missing)} in the mesh, or find what is missing by position: "
-                "--by-position (by_position=True)"
-            )
+            ends, them = " and the ".join(missing), "it" if len(missing) == 1 else "them"
+            way = f"; name the {ends} in the mesh, or find {them} by position: --by-position (by_position=True)"
         lost = f"; {text}" if (text := lost_text(mesh)) else ""
         raise ProblemError(
             f"{mesh.source}: there is no boundary {' and no '.join(map(repr, missing))}{meant}; {known}{lost}{way}"

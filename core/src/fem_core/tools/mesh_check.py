@@ -300,7 +300,7 @@ def _boundaries(mesh: Mesh, given: Mesh) -> Iterator[BoundaryFound]:
     for name, boundary in mesh.boundaries.items():
         nodes, edges = boundary.nodes, boundary.edges
         box = [(float(a[nodes].min()), float(a[nodes].max())) if len(nodes) else None for a in (mesh.x, mesh.y)]
-        named_by = "the mesh" if name in given.boundaries else "position" if mesh.by_position else "the rest"
+        named_by = "the mesh" if name in given.boundaries else "position" if mesh.by_position else "fem-core"
         length = float(edge_lengths(mesh, edges).sum())
         yield BoundaryFound(name, named_by, len(edges), len(nodes), length, *box)
 
