@@ -193,8 +193,8 @@ def test_a_small_penalty_is_warned_about():
     mesh = distorted(3, 3)
     stiff = solve(mesh, Problem.potential_flow(mesh, conductivity=1e6), backend="numpy")
     assert stiff.report.warnings == (
-        "the penalty of 1e+12 is small beside a conductivity of 1e+06: "
-        'fixed values are approximate; eliminate them instead (dirichlet="eliminate")',
+        "the penalty of 1e+12 is small compared with a conductivity of 1e+06: "
+        'fixed values are only approximate; use --dirichlet eliminate (dirichlet="eliminate")',
     )
     eliminated = Problem.potential_flow(mesh, conductivity=1e6, dirichlet="eliminate")
     assert solve(mesh, eliminated, backend="numpy").report.warnings == ()

@@ -233,7 +233,7 @@ def test_sets_before_what_they_hold(put):
         ("*NSET, NSET=a, GENERATE\n5, 1\n", "*NSET: first, last and step were expected, not 5, 1"),
         ("*NSET, NSET=a, GENERATE\n1, 5, 0\n", "*NSET: first, last and step were expected, not 1, 5, 0"),
         ("*NSET, NSET=a, ELSET=none\n", "*NSET: neither a number nor a set of elements: 'none'"),
-        ("*NSET, NSET=a, ELSET=EALL\n1, 2\n", "*NSET: lines of data beside ELSET="),
+        ("*NSET, NSET=a, ELSET=EALL\n1, 2\n", "*NSET: lines of data together with ELSET="),
         ("*NSET, NSET=a, INSTANCE=I\n1\n", "*NSET: there is no instance 'I'"),
         ("*NSET\n1\n", "*NSET: NSET= is missing"),
         ("*NSET, NSET=a, ELSET=b\n*ELSET, ELSET=b\n77\n", "*NSET: element 77 is referred to but not defined"),
@@ -358,13 +358,13 @@ def test_what_concerns_no_mesh_is_silent(put, block):
 @pytest.mark.parametrize(
     ("block", "said"),
     [
-        ("*TIE, NAME=t\na, b\n", "*TIE: it connects or constrains nodes, which isn't done here"),
+        ("*TIE, NAME=t\na, b\n", "*TIE: it connects or constrains nodes, which isn't supported"),
         ("*EQUATION\n2\n1, 1, 1., 2, 1, -1.\n", "*EQUATION: it connects or constrains nodes"),
         ("*MPC\nTIE, 1, 2\n", "*MPC: it connects or constrains nodes"),
         ("*Embedded Element\nEALL\n", "*EMBEDDED ELEMENT: it connects or constrains nodes"),
         ("*COUPLING, CONSTRAINT NAME=c, REF NODE=1, SURFACE=s\n*KINEMATIC\n", "*COUPLING: it connects"),
         ("*CONTACT PAIR, INTERACTION=i\na, b\n", "*CONTACT PAIR: it connects"),
-        ("*NMAP, NSET=all\n0., 0., 0.\n", "*NMAP: it changes the mesh, which isn't done here"),
+        ("*NMAP, NSET=all\n0., 0., 0.\n", "*NMAP: it changes the mesh, which isn't supported"),
         ("*IMPERFECTION, FILE=f, STEP=1\n1, 0.1\n", "*IMPERFECTION: it changes the mesh"),
         (
             "*STEP\n*STATIC\n*MODEL CHANGE, REMOVE, TYPE=ELEMENT\nEALL\n*END STEP\n",
@@ -377,10 +377,10 @@ def test_what_concerns_no_mesh_is_silent(put, block):
         ("*NODE\n9999999999999999999, 0, 0\n", "*NODE: the node numbers must be whole numbers below 9,007,"),
         ("*SOLIDSECTIONS\n", "*SOLIDSECTIONS: this keyword isn't known (did you mean *SOLIDSECTION?)"),
         ("*\n", "*: this keyword isn't known"),
-        ("*NSET, NSET=a, SORTED\n1\n", "*NSET: the parameter SORTED isn't known here"),
-        ("*NODE, SCALE=2\n", "*NODE: the parameter SCALE isn't known here"),
-        ("*ELEMENT, TYPE=CPS8, OFFSET=10\n", "*ELEMENT: the parameter OFFSET isn't known here"),
-        ("*NFILL, NSET=a, BIAS=0.5\ninlet, outlet, 3\n", "*NFILL: the parameter BIAS isn't known here"),
+        ("*NSET, NSET=a, SORTED\n1\n", "*NSET: the parameter SORTED isn't known"),
+        ("*NODE, SCALE=2\n", "*NODE: the parameter SCALE isn't known"),
+        ("*ELEMENT, TYPE=CPS8, OFFSET=10\n", "*ELEMENT: the parameter OFFSET isn't known"),
+        ("*NFILL, NSET=a, BIAS=0.5\ninlet, outlet, 3\n", "*NFILL: the parameter BIAS isn't known"),
         ("*END PART\n", "*END PART: there is no *PART above that it ends"),
     ],
 )
@@ -552,12 +552,12 @@ def test_an_arc_that_is_made(put):
         ("*NGEN\n1, 77\n", "*NGEN: node 77 is not defined above"),
         ("*NGEN\n1, 9, 3\n", "*NGEN: no steps of 3 lead from node 1 to node 9"),
         ("*NGEN\n1, 9, 1, 401\n", "*NGEN: two nodes and a step were expected"),
-        ("*NGEN, LINE=P\n1, 9, 1, 401\n", "*NGEN: LINE=P isn't done"),
+        ("*NGEN, LINE=P\n1, 9, 1, 401\n", "*NGEN: LINE=P isn't supported"),
         ("*NGEN, LINE=C\n1, 9, 1\n", "*NGEN: the centre of the arc is missing"),
         ("*NGEN, LINE=C\n1, 9, 1, 401\n", "*NGEN: the ends of an arc aren't at the same distance"),
         ("*NGEN, LINE=C\n1, 9, 1, , 1., 0.\n", "*NGEN: the ends of an arc coincide or are opposite"),
-        ("*NGEN, LINE=C, SYSTEM=C\n1, 9, 1, , 1., 0.\n", "*NGEN: only SYSTEM=RC is done"),
-        ("*NGEN, LINE=C\n1, 9, 1, , 1., 0., 0., 0., 0., 1.\n", "arcs of 180° or more aren't done"),
+        ("*NGEN, LINE=C, SYSTEM=C\n1, 9, 1, , 1., 0.\n", "*NGEN: only SYSTEM=RC is supported"),
+        ("*NGEN, LINE=C\n1, 9, 1, , 1., 0., 0., 0., 0., 1.\n", "arcs of 180° or more aren't supported"),
         ("*NGEN\n1, 999999999\n", "*NGEN: more than 1,048,576 nodes and elements are to be made"),
         ("*NGEN\n1, 9\n*NGEN\n1, 9\n", "*NGEN: nodes 2, 3, 4, 5, 6, … (7 in all) are defined twice"),
         ("*NFILL\na, b, 2\n", "*NFILL: there is no set of nodes 'a' above"),
@@ -616,7 +616,7 @@ def test_a_system_of_coordinates(put, system, expected):
         ("*SYSTEM\n0, 0, 0, 0, 0, 0\n", "*SYSTEM: the points a, b and c must not coincide"),
         ("*SYSTEM\n0, 0, 0, 1, 0, 0\n2, 0, 0\n", "*SYSTEM: the points a, b and c must not coincide nor lie on one"),
         ("*SYSTEM\n0, x\n", "*SYSTEM: something that isn't a number: 'x'"),
-        ("*SYSTEM, NAME=a\n0, 0\n", "*SYSTEM: the parameter NAME isn't known here"),
+        ("*SYSTEM, NAME=a\n0, 0\n", "*SYSTEM: the parameter NAME isn't known"),
     ],
 )
 def test_systems_that_are_refused(put, system, said):
@@ -646,7 +646,7 @@ def test_nodes_in_other_coordinates(put):
     mesh = read_mesh(put(content.replace("(", "").replace(")", "")))
     np.testing.assert_allclose(np.hypot(mesh.x, mesh.y), 1 + ring.x, rtol=1e-14)
     np.testing.assert_allclose(np.degrees(np.arctan2(mesh.y, mesh.x)), ring.y, atol=1e-12)
-    assert "*NODE: SYSTEM=S isn't done" in refused(put(text().replace("*NODE", "*NODE, SYSTEM=S")))
+    assert "*NODE: SYSTEM=S isn't supported" in refused(put(text().replace("*NODE", "*NODE, SYSTEM=S")))
     assert largest(put(text().replace("*NODE", "*NODE, SYSTEM=R"))) == pytest.approx(5)
 
 
@@ -690,7 +690,7 @@ def test_an_instance_that_is_turned_over(put):
         ("NAME=I\n", "NAME=I\n0, 0, 0\n0, 0, 1\n", "*INSTANCE: two points of an axis and an angle were expected"),
         ("PART=P, ", "", "*INSTANCE: PART= is missing"),
         ("PART=P, ", "PART=Q, ", "*INSTANCE: there is no part 'Q'"),
-        ("PART=P, ", "PART=P, LIBRARY=old, ", "*INSTANCE: the parameter LIBRARY isn't known here"),
+        ("PART=P, ", "PART=P, LIBRARY=old, ", "*INSTANCE: the parameter LIBRARY isn't known"),
         ("*END INSTANCE\n", "", "*END ASSEMBLY: the *INSTANCE above has no *END INSTANCE"),
         ("*END PART\n", "", "*ASSEMBLY: the *PART above has no *END PART"),
     ],
@@ -786,7 +786,7 @@ def test_sets_of_the_assembly_go_first(put):
         ("*NSET, NSET=a\ninlet\n", "neither a number nor a set of nodes: 'inlet'; did you mean 'I.inlet'?"),
         ("*NSET, NSET=a\nJ.inlet\n", "neither a number nor a set of nodes: 'J.inlet'; did you mean 'I.inlet'?"),
         ("*NSET, NSET=a, INSTANCE=J\n1\n", "there is no instance 'J'"),
-        ("*INSTANCE, NAME=I, PART=P\n*END INSTANCE\n", "*INSTANCE: the instance 'I' is there twice"),
+        ("*INSTANCE, NAME=I, PART=P\n*END INSTANCE\n", "*INSTANCE: the instance 'I' occurs twice"),
     ],
 )
 def test_references_to_instances_that_are_refused(put, assembly, said):
@@ -801,7 +801,7 @@ def test_a_part_alone(put):
     assert mesh_notes(read_mesh(path)) == ("no instance uses the part 'P', which is taken as it is",)
     other = part.replace("NAME=P", "NAME=Q")
     assert "there are no nodes; no instance uses the parts 'P', 'Q'" in refused(put(part + other))
-    assert "*PART: the part 'P' is there twice" in refused(put(part + part))
+    assert "*PART: the part 'P' occurs twice" in refused(put(part + part))
 
 
 # ── files beside it ──────────────────────────────────────────────────────────────────────────

@@ -271,7 +271,9 @@ def test_other_columns_and_sheets_are_left_aside_with_a_note(book):
 
 def test_numbers_in_a_column_without_a_heading_are_refused(book):
     # They may be z, or what pandas writes as its index.
-    said = "the number 5 is in a column without a heading; give the column one: any, if it is to be left aside"
+    said = (
+        "the number 5 is in a column without a heading; give it a heading: a known one, or any other to leave it aside"
+    )
     assert refusal(book({"coord": [[*COORD[0]], *([*row, 5] for row in XY)]})) == f"coord!C2: {said}"
     assert refusal(book({"conec": [[None, *HEADS], *([5, *row] for row in QUAD8)]})) == f"conec!A2: {said}"
     assert refusal(book(coord={"E9": 5})) == f"coord!E9: {said}"
@@ -455,7 +457,9 @@ def test_two_sheets_of_one_name(book):
 def test_boundaries_are_not_passed_over_for_their_sheet_s_name(book, name):
     # Position would decide, and nobody know.
     said = refusal(book(named=True, change=renamed(boundaries=name)))
-    assert said.startswith(f"the sheet {name!r} is not read, only one named boundaries is; name it boundaries")
+    assert said.startswith(
+        f"the sheet {name!r} is not read, because its name is not boundaries; rename it to boundaries"
+    )
 
 
 def test_a_name_that_no_boundary_can_have_is_lost(book):

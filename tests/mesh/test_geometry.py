@@ -131,7 +131,7 @@ def test_a_node_twice_in_an_element():
     assert refusal(changed(mesh, quad8={(2, 6): mesh.quad8[2, 5]})).startswith("element 2 names the same node twice")
     collapsed = changed(mesh, quad8={(2, 3): mesh.quad8[2, 2], (2, 6): mesh.quad8[2, 2]})
     assert refusal(collapsed).startswith(
-        "element 2 repeats a corner: triangles written as quadrilaterals; mesh with quadrilaterals only"
+        "element 2 repeats a corner: triangles written as quadrilaterals; use quadrilaterals only"
     )
 
 
@@ -331,5 +331,5 @@ def test_boundary_edges_may_lie_inside_and_run_either_way():
 
 @pytest.mark.parametrize("other", [3, "mesh.h5", None])
 def test_what_is_no_mesh_is_refused_by_name(other):
-    with pytest.raises(MeshError, match=r"a mesh is a fem_core\.Mesh, not .*; read_mesh reads one from a file"):
+    with pytest.raises(MeshError, match=r"mesh must be a fem_core\.Mesh, not .*; read_mesh reads one from a file"):
         validate_mesh(other)

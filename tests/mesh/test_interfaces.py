@@ -580,7 +580,8 @@ def corners(mesh: Mesh, name: str) -> Mesh:
 def test_the_corners_of_a_report(case, tmp_path):
     path, mended = case("85a_outlet_corners.inp"), tmp_path / "m.inp"
     said = (
-        "the condition on 'outlet' holds in part: the boundary has both ends of 2 exterior edges but not the mid-side "
+        "the condition on 'outlet' applies only in part: the boundary has both ends of 2 exterior edges but not "
+        "the mid-side "
     )
     for command in ("solve", "check"):
         result = run(command, path)
@@ -598,7 +599,7 @@ def test_half_an_outlet_in_every_format(ending, tmp_path):
     mesh = corners(squares(4, 3, width=2.0), "outlet")
     path = fem.write_mesh(mesh, tmp_path / f"m{ending}")
     (warning,) = solve(path, backend="numpy").report.warnings
-    assert "'outlet' holds in part: the boundary has both ends of 3 exterior edges" in warning
+    assert "'outlet' applies only in part: the boundary has both ends of 3 exterior edges" in warning
     assert run("check", path, "--fix", "-o", tmp_path / f"n{ending}").exit_code == 0
     solution = solve(tmp_path / f"n{ending}", backend="numpy")
     assert solution.report.warnings == ()
@@ -628,7 +629,7 @@ def test_a_mid_side_without_its_ends_is_half_an_edge(ending, tmp_path):
     path = fem.write_mesh(replace(mesh, boundaries={**mesh.boundaries, "inlet": least}), tmp_path / f"m{ending}")
     (warning,) = solve(path, backend="numpy").report.warnings
     assert warning == (
-        "the condition on 'inlet' holds in part: the boundary has the mid-side of 1 exterior edge but not the end "
+        "the condition on 'inlet' applies only in part: the boundary has the mid-side of 1 exterior edge but not the end "
         f"node {corner[0]}; fem check --fix adds it"
     )
     done = run("check", path, "--fix", "-o", tmp_path / f"n{ending}")
@@ -668,7 +669,7 @@ def test_names_in_capitals_are_half_as_well():
     mesh = corners(squares(4, 3), "outlet")
     boundaries = {name.upper(): one for name, one in mesh.boundaries.items()}
     (warning,) = solve(replace(mesh, boundaries=boundaries), backend="numpy").report.warnings
-    assert "the condition on 'OUTLET' holds in part" in warning
+    assert "the condition on 'OUTLET' applies only in part" in warning
 
 
 @pytest.mark.parametrize("missing", [1, 2])

@@ -252,7 +252,7 @@ def test_a_result_is_solved_as_its_own_problem(result):
     changed = fem.solve(DUCT, replace(solution.problem, conductivity=1.0), backend="numpy")
     assert not any("stored in" in note for note in changed.report.notes)
     checked = run("check", result).stdout
-    assert "solved: inlet: u = 4 m²/s on 5 nodes" in checked
+    assert "condition: inlet: u = 4 m²/s on 5 nodes" in checked
     assert "note: solves the problem that is stored in result.h5" in checked
 
 

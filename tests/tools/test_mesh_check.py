@@ -1,4 +1,4 @@
-"""`fem check`: what it says of good and bad meshes, what it mends, how it ends."""
+"""`fem check`: what it says of good and bad meshes, what it repairs, how it ends."""
 
 import json
 from dataclasses import replace
@@ -265,7 +265,7 @@ def test_files_that_are_no_mesh_are_one_line(tmp_path):
         assert said in result.stderr
 
 
-def test_parts_that_nearly_touch_are_mended(tmp_path):
+def test_parts_that_nearly_touch_are_repaired(tmp_path):
     # No two nodes coincide exactly, so the mesh is valid; but no flow gets from one part to the other.
     apart = replace(torn_apart(squares(4, 2, width=2.0), 1.0, shift=1e-10), boundaries={})
     last = run("check", store(apart, tmp_path / "m.h5")).stdout.splitlines()[-1]
@@ -280,16 +280,16 @@ def test_the_proposed_command_has_the_tolerances_of_this_one(tmp_path):
     given = ("--boundary-tolerance", "0.0001", "--merge-tolerance", "1e-06")
     assert "to repair it" not in run("check", bad).stdout
     proposed = run("check", bad, *given).stdout.splitlines()[-1].split("to repair it:  fem ")[1].split()
-    mended = tmp_path / "m-mended.h5"
-    assert proposed == ["check", str(bad), *given[:2], "--fix", *given[2:], "-o", str(mended)]
+    repaired = tmp_path / "m-repaired.h5"
+    assert proposed == ["check", str(bad), *given[:2], "--fix", *given[2:], "-o", str(repaired)]
     last = run(*proposed).stdout.splitlines()[-1]
-    assert last == f"{mended} can be solved, in a moment:  fem solve {mended} --boundary-tolerance 0.0001"
+    assert last == f"{repaired} can be solved, in a moment:  fem solve {repaired} --boundary-tolerance 0.0001"
 
 
 # --fix
 
 
-def test_fix_mends_and_says_what_it_did(tmp_path):
+def test_fix_repairs_and_says_what_it_did(tmp_path):
     whole = squares(6, 3, width=2.0)
     broken, _, _ = renumbered(torn_apart(whole, 1.0), seed=2, orphans=4)
     turned = np.arange(18) % 3 == 0
@@ -297,7 +297,7 @@ def test_fix_mends_and_says_what_it_did(tmp_path):
     bad, good = store(broken, tmp_path / "bad.h5", boundaries=True), tmp_path / "good.h5"
     before = bad.read_bytes()
     proposed = run("check", bad).stdout.splitlines()[-1].split("to repair it:  fem ")[1].split()
-    assert proposed == ["check", str(bad), "--fix", "-o", str(tmp_path / "bad-mended.h5")]
+    assert proposed == ["check", str(bad), "--fix", "-o", str(tmp_path / "bad-repaired.h5")]
     result = run("check", bad, "--fix", "-o", good)
     assert result.exit_code == 0, result.output
     done = [line.removeprefix("repaired: ") for line in result.stdout.splitlines() if line.startswith("repaired: ")]
@@ -308,10 +308,10 @@ def test_fix_mends_and_says_what_it_did(tmp_path):
         "reversed 6 elements that were clockwise",
     ]
     assert result.stdout.splitlines()[-1].startswith(f"{good} can be solved")
-    mended = fem.read_mesh(good)
-    assert mended.n_nodes == whole.n_nodes
+    repaired = fem.read_mesh(good)
+    assert repaired.n_nodes == whole.n_nodes
     for name, boundary in whole.boundaries.items():
-        assert len(mended.boundaries[name].edges) == len(boundary.edges)
+        assert len(repaired.boundaries[name].edges) == len(boundary.edges)
     assert run("check", good).exit_code == 0
     assert bad.read_bytes() == before
 
@@ -324,7 +324,7 @@ def test_fix_as_json(tmp_path):
     assert found["mesh"]["orphan_nodes"] == 0
 
 
-def test_what_cannot_be_mended_writes_nothing(tmp_path):
+def test_what_cannot_be_repaired_writes_nothing(tmp_path):
     folded = squares(3)
     x = folded.x.copy()
     x[folded.quad8[4, 2]] -= 0.5

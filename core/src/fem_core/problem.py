@@ -20,7 +20,7 @@ from fem_core.mesh.mesh import Mesh
 from fem_core.support.wording import count, more_faults, name_some, nearest
 from fem_core.types import Array, Floats, Ints, Value
 
-#: γ at the inlet where none is given, in m/s.
+#: The default of γ at the inlet, in m/s.
 INFLOW = 2.5
 
 
@@ -39,7 +39,7 @@ class Robin:
 
 @dataclass(frozen=True)
 class Dirichlet:
-    """u = value on the nodes of a named boundary; `value` as in `Robin`.
+    """u = value on the nodes of a named boundary; `value` can be what `gamma` can be in `Robin`.
 
     If two conditions share a node, the later one applies.
     """
@@ -62,7 +62,7 @@ class Fluid:
 
 @dataclass(frozen=True)
 class Problem:
-    """What is solved on a mesh.
+    """The conditions and coefficients of a problem; it refers to the boundaries of a mesh by name.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class Problem:
     Attributes
     ----------
     origin : str
-        The file in which the problem is stored, for the report; empty if it is given by the user, or was changed.
+        The file that the problem was read from, for the report; empty if the user gave or changed the problem.
     """
 
     conditions: tuple[Robin | Dirichlet, ...] = ()
@@ -113,7 +113,7 @@ class Problem:
         dirichlet: Literal["penalty", "eliminate"] = "penalty",
         fluid: Fluid = Fluid(),  # an immutable value
     ) -> "Problem":
-        """The default problem: flux γ in at `inlet`, u = 0 at `outlet`, walls insulated."""
+        """The default problem: inflow γ at `inlet`, u = 0 at `outlet`, no flow through the walls."""
         conditions = (Robin("inlet", gamma, p), Dirichlet("outlet", outlet))
         return cls(conditions, conductivity, source, dirichlet, fluid).on(mesh)
 
@@ -135,8 +135,8 @@ class Problem:
         Raises
         ------
         ProblemError
-            For an unknown, lost or empty boundary; for coefficients that have a wrong shape or sign, or aren't
-            finite; or for a part of the mesh in which no condition fixes the level of u.
+            If a boundary is unknown, lost or empty; if coefficients have a wrong shape or sign, or aren't finite; or if
+            no condition fixes the level of u in a part of the mesh.
         """
         names = boundary_names(mesh, [condition.boundary for condition in self.conditions])
         named = [replace(one, boundary=name) for one, name in zip(self.conditions, names, strict=True)]
@@ -154,14 +154,14 @@ class Problem:
         return problem
 
     def conductivity_on(self, mesh: Mesh) -> Floats:
-        """k of each element, (n_elements,). Raises ProblemError where it isn't positive."""
+        """k of each element, (n_elements,). Raises ProblemError if it isn't positive everywhere."""
         k = _finite(_broadcast(self.conductivity, {"element": mesh.n_elements}, "conductivity"), "conductivity")
         if len(bad := np.flatnonzero(~(k > 0))):
             raise ProblemError(f"conductivity must be positive; it is not positive in {name_some(bad, 'element')}")
         return k
 
     def source_on(self, mesh: Mesh) -> Floats | None:
-        """s at the nodes of each element, (n_elements, 8); None where there is no source."""
+        """s at the nodes of each element, (n_elements, 8); None if there is no source."""
         s = self.source
         if isinstance(s, int | float) and s == 0:
             return None
@@ -200,9 +200,9 @@ class Problem:
                 )
 
     def conditions_on(self, mesh: Mesh) -> tuple[dict[str, Any], ...]:
-        """Each condition in plain data: boundary, kind, value, length (m), nodes, and who named the boundary.
+        """Each condition as plain data: boundary, kind, value, length (m), number of nodes, and origin of the name.
 
-        `value` is γ or the fixed u; Robin conditions have `p` too. A value that varies is its [least, largest].
+        `value` is γ or the fixed u; Robin conditions have `p` too. A value that varies is given as [smallest, largest].
         """
         found = []
         for condition in self.conditions:
@@ -256,7 +256,7 @@ def origin_notes(problem: Problem) -> tuple[str, ...]:
 
 
 def condition_text(condition: Mapping[str, Any]) -> str:
-    """An entry of `Problem.conditions_on` in words."""
+    """An entry of `Problem.conditions_on` as text."""
 
     def text(value: float | list[float]) -> str:
         return " to ".join(f"{one:g}" for one in np.atleast_1d(value))
@@ -272,7 +272,7 @@ def condition_text(condition: Mapping[str, Any]) -> str:
 
 
 def nodal_values(value: Value, mesh: Mesh, nodes: Ints, what: str) -> Floats:
-    """`value` as an array over all nodes, (n_nodes,), evaluated (if a function) and finite at `nodes`."""
+    """`value` as an array over all nodes, (n_nodes,). At `nodes`, a function is evaluated and values must be finite."""
     if callable(value):
         result = np.zeros(mesh.n_nodes)
         try:
@@ -307,9 +307,9 @@ def _finite(values: Floats, what: str) -> Floats:
 
 
 def boundary_names(mesh: Mesh, wanted: Sequence[str]) -> list[str]:
-    """The names of `mesh` for the names in conditions: the exact one, or the only one if case is ignored.
+    """The names in `mesh` for the names in conditions: the same name, or the only name that differs just in case.
 
-    Raises ProblemError for names that the mesh doesn't have or has lost, and for those that could be two boundaries.
+    Raises ProblemError for a name that the mesh doesn't have or has lost, or that fits two boundaries.
     """
     found, missing, lost = [], [], []
     for name in wanted:
@@ -335,10 +335,8 @@ def boundary_names(mesh: Mesh, wanted: Sequence[str]) -> list[str]:
         meant = f" (did you mean {' and '.join(repr(named[one]) for one in dict.fromkeys(near))}?)" if near else ""
         way = ""
         if mesh.boundaries and set(missing) <= {"inlet", "outlet"}:
-            way = (
-                f"; name the {' and the '.join(missing)} in the mesh, or find what is missing by position: "
-                "--by-position (by_position=True)"
-            )
+            ends, them = " and the ".join(missing), "it" if len(missing) == 1 else "them"
+            way = f"; name the {ends} in the mesh, or find {them} by position: --by-position (by_position=True)"
         gone = f"; {text}" if (text := lost_text(mesh)) else ""
         raise ProblemError(
             f"{mesh.source}: there is no boundary {' and no '.join(map(repr, missing))}{meant}; {known}{gone}{way}"
@@ -347,7 +345,7 @@ def boundary_names(mesh: Mesh, wanted: Sequence[str]) -> list[str]:
 
 
 def boundary_nodes(mesh: Mesh, condition: Robin | Dirichlet) -> Array:
-    """Nodes of the condition's boundary. Raises ProblemError if it isn't there or has nothing to act on."""
+    """Nodes of the condition's boundary. Raises ProblemError if it doesn't exist or has no edges or nodes."""
     name = condition.boundary
     if name not in mesh.boundaries:
         (name,) = boundary_names(mesh, [name])

@@ -1,4 +1,4 @@
-"""What the solve and post-processing stages hand on, and what a run says about itself."""
+"""The results of the solver and of post-processing, and the report of a run."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.types import Floats
 
-#: Version of the result files: a reader refuses a later one. What is only added to them doesn't raise it.
+#: Version of the result files; a reader refuses a later version. It stays the same if entries are only added.
 RESULT_VERSION = 1
 
 #: The fields of a solution and their units, in the order in which files hold them.
@@ -79,7 +79,7 @@ class SolveResult:
     Parameters
     ----------
     u : float64 (n_nodes,)
-        Potential, the lift included.
+        Potential, including the lift.
     iterations : int
         Steps taken; 0 for a direct solver.
     relative_residual : float

@@ -1,4 +1,4 @@
-"""The outcome of a run: its fields, with what can be asked of them."""
+"""The solution of a run: its fields, with methods to write and draw them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -39,7 +39,7 @@ _SAMPLE = 100_000  # elements of the product that is timed: more than the caches
 
 @dataclass(frozen=True)
 class Cost:
-    """What a solve takes: seconds and bytes at the peak, all in all; and the iterations of an iterative solver."""
+    """The cost of a solve: total seconds, bytes at the peak, and the iterations of an iterative solver."""
 
     seconds: float
     memory: float
@@ -48,7 +48,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Work:
-    """What a solver's cost depends on.
+    """The quantities on which the cost of a solver depends.
 
     Parameters
     ----------

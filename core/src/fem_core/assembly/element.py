@@ -69,7 +69,7 @@ def element_stiffness(x: Floats, y: Floats, k: Floats | float, out: Floats | Non
     Parameters
     ----------
     x, y : (n, 8)
-        Coordinates of the elements' nodes in metres; the caller makes sure that det J > 0.
+        Coordinates of the elements' nodes in metres; the caller must ensure that det J > 0.
     k : (n,) or float
         Conductivity.
     out : (n, 8, 8), optional

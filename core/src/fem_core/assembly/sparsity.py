@@ -1,4 +1,4 @@
-"""The symbolic half of assembly: where each element's entries go in the CSR matrix."""
+"""The symbolic part of assembly: the position of each element's entries in the CSR matrix."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +12,7 @@ from fem_core.types import Array, Floats, Ints, read_only
 
 @dataclass(frozen=True, eq=False)
 class Sparsity:
-    """Pattern of the global matrix; depends on the mesh's topology alone.
+    """Pattern of the global matrix; it depends only on the mesh's topology.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Sparsity:
 
 
 def compute_sparsity(mesh: Mesh) -> Sparsity:
-    """The pattern of `mesh`'s matrix, in time linear in the number of entries.
+    """The pattern of the matrix of `mesh`. The time is proportional to the number of entries.
 
     The 64 entries of each element are listed column by column (the incidence of nodes and elements
     gives them in that order), and one stable counting sort by row puts equal entries side by side.

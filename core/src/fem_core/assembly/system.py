@@ -1,4 +1,4 @@
-"""The linear system, as assembled and as solved."""
+"""The linear system before and after the boundary conditions are applied."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ PENALTY = 1e12
 
 @dataclass(frozen=True, eq=False)
 class LinearSystem:
-    """K w = f - K ĝ with u = ĝ + w, or before `apply_bc` the bare K and f.
+    """The system K w = f - K ĝ with u = ĝ + w; before `apply_bc`, it contains K and f without conditions.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class LinearSystem:
         int32 indices, columns ascending, every diagonal entry stored.
     rhs : float64 (n_nodes,)
     fixed : int32 (m,)
-        Nodes whose value is held, orphan nodes included; w is 0 there.
+        The fixed nodes, including orphan nodes; w is 0 there.
     lift : float64 (n_nodes,) or None
         ĝ: the Dirichlet values at the fixed nodes, zero elsewhere; None before `apply_bc`.
     disposable : bool
@@ -54,7 +54,7 @@ class LinearSystem:
 
 
 def apply_conditions(system: LinearSystem, mesh: Mesh, problem: Problem) -> LinearSystem:
-    """Robin terms added, Dirichlet values lifted, fixed nodes held: the system that is solved.
+    """Add the Robin terms, lift the Dirichlet values and fix the fixed nodes; return the system to be solved.
 
     The right-hand side is f + ∫γv - K ĝ and zero at fixed nodes, with either treatment. The pattern
     of the matrix is kept.
@@ -86,7 +86,7 @@ def apply_conditions(system: LinearSystem, mesh: Mesh, problem: Problem) -> Line
 def robin_terms(mesh: Mesh, problem: Problem) -> Iterator[tuple[Ints, Floats, Floats]]:
     """The edges of each Robin condition, int32 (m, 3), with p and γ at their nodes, float64 (m, 3) each.
 
-    Raises ProblemError, naming the boundary, for coefficients that don't fit the mesh.
+    Raises ProblemError, with the name of the boundary, if coefficients don't fit the mesh.
     """
     for condition in problem.robin:
         edges = mesh.boundaries[condition.boundary].edges
@@ -117,7 +117,7 @@ def require_conditions(system: LinearSystem) -> Floats:
 
 
 def csr(indptr: Ints, indices: Ints, values: Floats) -> "sparse.csr_array":
-    """The square matrix of this pattern, known to be sorted and free of duplicates."""
+    """The square matrix with this pattern, marked as sorted and without duplicates."""
     n = len(indptr) - 1
     matrix = sparse.csr_array((values, indices, indptr), shape=(n, n))
     matrix.has_canonical_format = True

@@ -13,7 +13,7 @@ KERNEL = Option("kernel", str, "vectorized", "how a batch is computed", ("vector
 def worker_options(worker: str, workers: str) -> tuple[Option, ...]:
     """The options of a `BatchedBackend` with workers, such as threads or processes: see `Batching`.
 
-    `min_size` is tuned first: otherwise small meshes alone would decide about the number of workers and the batch size.
+    `min_size` is tuned first. Otherwise small meshes alone would decide on the number of workers and the batch size.
     """
     return (
         Option(

@@ -38,7 +38,7 @@ class BatchedBackend(Backend):
     Parameters
     ----------
     executor : Executor
-        Closed together with the backend.
+        It is closed together with the backend.
     kernel : "vectorized" or "loop"
         How a batch is computed.
     """

@@ -1,7 +1,7 @@
 """The command line `fem`; `fem --help` is the manual.
 
-Each command is a module of its own and imports what it needs when it runs, so that help is quick and
-works whatever is installed or broken.
+Each command is a module of its own. It imports what it needs only when it runs: help is then quick, and works even if
+something is missing or broken.
 """
 
 import gc
@@ -106,7 +106,7 @@ def main() -> None:
     try:
         fem.main(sys.argv[1:])
     except SystemExit as end:
-        gc.freeze()  # saves the garbage collections over all modules at the interpreter's end
+        gc.freeze()  # otherwise the interpreter searches all imported objects several times when it ends
         if any(thread.name == READER for thread in threading.enumerate()):  # its mesh isn't needed any more
             sys.stdout.flush()
             sys.stderr.flush()

@@ -66,7 +66,7 @@ def backends(probe: bool, timeout: float, as_json: bool) -> None:
 
 
 def describe(one: Listing, verdicts: dict[str, str | None]) -> dict[str, Any]:
-    """A backend as an object of `fem backends --json`; what a broken backend doesn't tell is null or empty."""
+    """A backend as an object of `fem backends --json`; entries that a broken backend can't give are null or empty."""
     from fem_core.run.opening import tuning_of
 
     info = one.info

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     "backends",
     multiple=True,
     metavar="NAME",
-    help="May be repeated; the others are compared with the first.",
+    help="Backend to time; may be repeated. The others are compared with the first.",
 )
 @click.option(
     "--nodes", type=int, default=20_000, show_default=True, help="Number of nodes of the y-tube if no MESH is given."
@@ -69,7 +69,7 @@ def bench(
     By default, all ready backends that can be opened are timed, numpy first.
     """
     if one_thread and any(os.environ.get(name) != "1" for name in ONE_THREAD):
-        # read when NumPy is imported, which has happened: once more, in a process that starts with them
+        # NumPy reads these variables when it is imported, so a new process has to start with them
         again = [sys.executable, "-m", "fem_core", *sys.argv[1:]]
         context.exit(subprocess.run(again, env={**os.environ, **ONE_THREAD}, check=False).returncode)
 

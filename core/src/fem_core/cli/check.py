@@ -13,7 +13,7 @@ from fem_core.cli.options import PATH, check_format, check_target, everywhere, m
 from fem_core.io.files import ReadOptions
 from fem_core.mesh.mesh import SAME_PLACE
 from fem_core.problem import condition_text
-from fem_core.support.wording import byte_size, count, verb
+from fem_core.support.wording import byte_size, count, duration, verb
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -49,17 +49,17 @@ def check(
     as_json: bool,
     **options: Unpack[ReadOptions],
 ) -> None:
-    """Check MESH without solving it. Shown are its size, its boundaries, the quality
-    of the elements, the estimated time and memory of a solve, and all faults. The
-    last line says whether the mesh can be solved. If not, it gives the reason and
-    says what to do, and the exit status is 2.
+    """Check MESH without solving it. The report shows its size, its boundaries, the
+    quality of the elements, the estimated time and memory of a solve, and all
+    faults. The last line says whether the mesh can be solved. If not, it gives the
+    reason and says what to do, and the exit status is 2.
 
     \b
     Examples
       fem check tube.h5
       fem check tube.h5 --plot tube-mesh.png
       fem check tube.h5 --json
-      fem check broken.h5 --fix -o mended.h5
+      fem check broken.h5 --fix -o repaired.h5
 
     \b
     Measures of quality
@@ -69,20 +69,20 @@ def check(
 
     --fix removes orphan nodes and duplicate elements, merges coincident nodes,
     reverses clockwise elements, and adds edges and mid-side nodes that a boundary
-    lacks. Where edges can be a plate of no thickness, it needs --slits keep or merge.
-    It keeps the boundaries, and reports each change. It doesn't move nodes: correct folded
-    elements in the program that made the mesh.
-    The repaired mesh passes fem check.
+    lacks. If some edges may be a plate of no thickness, it needs --slits keep or
+    merge. It keeps the boundaries, and reports each change. It doesn't move nodes:
+    correct folded elements in the program that made the mesh. The repaired mesh
+    passes fem check.
 
-    Times are estimates for the solvers of the core, from the mesh and a short
-    measurement on this machine. They are correct within a factor of about two.
+    Times are estimates. They come from the mesh and from a short measurement on this
+    machine. They are correct within a factor of about two.
     """
     import numpy as np
 
     from fem_core.cli.progress import Bars
     from fem_core.tools.mesh_check import check_mesh
 
-    context.with_resource(np.errstate(all="ignore"))  # what is said of a broken mesh may be infinite
+    context.with_resource(np.errstate(all="ignore"))  # figures of a broken mesh may be infinite
 
     if fix != (output is not None):
         raise click.UsageError(
@@ -97,8 +97,8 @@ def check(
     with Bars() as bars:
         if output is not None:
             bars.begin("repair")
-            done, options = mend(mesh, output, merge_tolerance, options)
-            options["scale"] = None  # the mended file is in its format's unit
+            done, options = repair(mesh, output, merge_tolerance, options)
+            options["scale"] = None  # the repaired file is in the unit of its format
         bars.begin("check")
         found = check_mesh(output or mesh, merge_tolerance=merge_tolerance, **options)
         if plot is not None:
@@ -115,28 +115,28 @@ def check(
         context.exit(Status.USAGE)
 
 
-def mend(mesh: Path, output: Path, merge_tolerance: float, options: ReadOptions) -> tuple[list[str], ReadOptions]:
-    """Write the mended mesh, once it is known that it can be solved; says what was done, and how to read the file."""
+def repair(mesh: Path, output: Path, merge_tolerance: float, options: ReadOptions) -> tuple[list[str], ReadOptions]:
+    """Write the repaired mesh if it can be solved; return the changes, and the options for reading the new file."""
     from fem_core.errors import MeshError
     from fem_core.io.files import mesh_formats, read_problem, read_unvalidated, write_mesh
     from fem_core.mesh.repair import repair_mesh
-    from fem_core.tools.mesh_check import mending_faults
+    from fem_core.tools.mesh_check import repair_faults
 
     check_target(output, keep=mesh)
     check_format(output, [known for known in mesh_formats() if known.write])
     given = read_unvalidated(mesh, options["scale"])
-    mended, done = repair_mesh(given, merge_tolerance, options.get("slits"))
-    options = {**options, "slits": "keep" if mended.slits else None}  # which not all formats store
+    repaired, done = repair_mesh(given, merge_tolerance, options.get("slits"))
+    options = {**options, "slits": "keep" if repaired.slits else None}  # not all formats store this
     problem = read_problem(mesh)
-    for fault in mending_faults(mended, problem, options):
+    for fault in repair_faults(repaired, problem, options):
         raise MeshError(f"{mesh}: not repaired, nothing written: {fault.text}")
-    write_mesh(mended, output)
+    write_mesh(repaired, output)
     left = ["wrote the mesh only, without the solution and the problem of the result"] if problem else []
     return [*(done or ["nothing to repair"]), *left], options
 
 
 def verdict(found: "MeshCheck", path: Path, merge_tolerance: float, options: ReadOptions) -> str:
-    """The last line: whether the mesh can be solved, and how, or why not and the way out."""
+    """The last line: how to solve the mesh, or why it can't be solved and what to do."""
     name = shlex.quote(str(path))
     if (tolerance := options["boundary_tolerance"]) != SAME_PLACE:
         name += f" --boundary-tolerance {tolerance!r}"
@@ -149,7 +149,7 @@ def verdict(found: "MeshCheck", path: Path, merge_tolerance: float, options: Rea
     if found.solvable:
         if found.solver is None:
             return f"{path} can be solved:  fem solve {name}"
-        takes = _seconds(found.costs[found.solver].seconds)
+        takes = _estimated(found.costs[found.solver].seconds)
         by = "" if found.solver == found.chosen else f" --solver {found.solver}"
         return f"{path} can be solved, in {takes}:  fem solve {name}{by}"
     first, *others = found.faults
@@ -157,8 +157,8 @@ def verdict(found: "MeshCheck", path: Path, merge_tolerance: float, options: Rea
     way = ""
     if found.mending:
         merge = "" if merge_tolerance == SAME_PLACE else f" --merge-tolerance {merge_tolerance!r}"
-        mended = shlex.quote(str(path.with_stem(path.stem + "-mended")))
-        way = f"; to repair it:  fem check {name} --fix{merge} -o {mended}"
+        repaired = shlex.quote(str(path.with_stem(path.stem + "-repaired")))
+        way = f"; to repair it:  fem check {name} --fix{merge} -o {repaired}"
     return f"{path} can't be solved: {first.text}{more}{way}"
 
 
@@ -174,7 +174,7 @@ def _print(found: "MeshCheck", wrote: Iterable[str], done: Iterable[str]) -> Non
         say()
         _print_boundaries(found)
         for condition in found.conditions:
-            say(f"solved: {condition_text(condition)}")
+            say(f"condition: {condition_text(condition)}")
         say()
         _print_quality(found)
     if found.costs:
@@ -198,7 +198,7 @@ def _print(found: "MeshCheck", wrote: Iterable[str], done: Iterable[str]) -> Non
 def _orphans(found: "MeshCheck") -> str:
     if not (n := found.orphan_nodes):
         return ""
-    return f"; {count(n, 'orphan node', 'belong')} to no element and {verb(n, 'are')} held at 0"
+    return f"; {count(n, 'orphan node', 'belong')} to no element and {verb(n, 'are')} fixed at 0"
 
 
 def _components(found: "MeshCheck") -> str:
@@ -245,7 +245,7 @@ def _print_costs(found: "MeshCheck") -> None:
         steps = f"about {count(_rounded(cost.iterations), 'iteration')}" if cost.iterations else ""
         room = "" if found.fits(name) else "more than is available"
         note = ", ".join(part for part in (steps, room) if part)
-        table.add_row(Text(name), _seconds(cost.seconds), byte_size(cost.memory), Text(note))
+        table.add_row(Text(name), _estimated(cost.seconds), byte_size(cost.memory), Text(note))
     show(table)
     if found.memory is not None:
         say(f"({byte_size(found.memory)} are available)")
@@ -256,9 +256,5 @@ def _rounded(number: int) -> int:
     return int(float(f"{number:.1e}"))
 
 
-def _seconds(seconds: float) -> str:
-    if seconds < 0.1:
-        return "a moment"
-    if seconds < 100:
-        return f"about {float(f'{seconds:.1e}'):.2g} s"
-    return f"about {seconds / 60:.0f} min" if seconds < 6000 else f"about {seconds / 3600:.1f} h"
+def _estimated(seconds: float) -> str:
+    return "a moment" if seconds < 0.1 else f"about {duration(seconds)}"

@@ -43,7 +43,7 @@ def show(renderable: "RenderableType", *, err: bool = False) -> None:
 
 
 def show_facts(facts: Mapping[str, str]) -> None:
-    """Names and what is said of them, in two columns, indented."""
+    """Print names and texts in two indented columns."""
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
@@ -62,7 +62,7 @@ def say(text: str = "", *, err: bool = False) -> None:
 
 
 class _Handler(logging.Handler):
-    """Prints warnings as `fem: warning: …`, and with -v also what the fem packages log at lower levels."""
+    """Prints warnings as `fem: warning: …`, and with -v also the messages of the fem packages at lower levels."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()

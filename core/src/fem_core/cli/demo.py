@@ -13,6 +13,7 @@ from fem_core.cli.console import say, settings
 from fem_core.cli.errors import Status
 from fem_core.cli.options import PATH, as_mapping, backend_options, check_target, everywhere, solver_option
 from fem_core.errors import FemError
+from fem_core.support.wording import duration
 
 
 @click.command(short_help="First steps: make a mesh, solve it, draw a picture.")
@@ -75,7 +76,7 @@ def demo(
         if not no_picture:
             bars.begin("plot", "matplotlib")
             wrote.append(draw(solution, picture))
-    say(f"made a y-tube of {mesh.n_nodes:,} nodes in {generated:.2f} s")
+    say(f"made a y-tube of {mesh.n_nodes:,} nodes in {duration(generated)}")
     print_report(solution, wrote)
     if no_picture:
         say(f"no picture: {no_picture}")
@@ -105,7 +106,7 @@ def _print_next(result: Path, folder: Path, method: str) -> None:
 
 
 def program() -> str:
-    """The command that runs this `fem` again."""
+    """The command that runs this same `fem`."""
     started = sys.argv[0]
     if Path(started).parts[-2:] == ("fem_core", "__main__.py"):
         return f"{shlex.quote(sys.executable)} -m fem_core"

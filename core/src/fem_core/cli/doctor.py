@@ -9,7 +9,7 @@ from fem_core.cli.backends import timeout_option
 from fem_core.cli.console import print_json, say, show_facts
 from fem_core.cli.errors import Status
 from fem_core.cli.options import everywhere
-from fem_core.support.wording import byte_size, count
+from fem_core.support.wording import byte_size, count, duration
 
 
 @click.command(short_help="Examine this machine and the installation; give advice.")
@@ -121,7 +121,7 @@ def _gpus(gpus: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _state(one: Mapping[str, Any]) -> str:
-    took = f" in {one['seconds']:.1f} s" if one["seconds"] is not None else ""
+    took = f" in {duration(one['seconds'])}" if one["seconds"] is not None else ""
     tuned = f"; {one['tuned']}" if one["tuned"] else ""
     if one["works"] is None:
         return f"{one['state']}{': ' * bool(one['reason'])}{one['reason']} ({one['distribution']}){tuned}"

@@ -12,21 +12,21 @@ class Status(IntEnum):
     """Exit status of `fem`."""
 
     DONE = 0
-    """Solved, or done."""
+    """The command succeeded."""
     FAILED = 1
     """A check of `fem verify` failed, or an unexpected error occurred."""
     USAGE = 2
-    """Bad input or usage, a file that can't be written, not enough memory."""
+    """Wrong input or usage, a file that can't be written, or not enough memory."""
     BACKEND = 3
-    """A backend is unavailable, failed or was lost."""
+    """A backend is unavailable, or failed."""
     NOT_CONVERGED = 4
-    """The solver stopped early; the result is still written, and flagged."""
+    """The solver did not converge; the result is still written, and flagged."""
     CANCELLED = 130
-    """Ctrl-C, or the run's token."""
+    """The run was stopped by Ctrl-C or by its `CancelToken`."""
 
 
 def judge(error: BaseException) -> tuple[Status, str]:
-    """The exit status for an error and the line that tells it."""
+    """The exit status for an error, and the line that reports it."""
     match error:
         case Cancelled() | KeyboardInterrupt() | click.Abort():
             return Status.CANCELLED, "fem: cancelled"

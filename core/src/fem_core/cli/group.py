@@ -1,4 +1,4 @@
-"""The group behind `fem`: commands in sections, plugins' commands among them, and one way to end."""
+"""The group behind `fem`: commands in sections, also those of plugins, and the exit status."""
 
 import logging
 import os
@@ -26,13 +26,13 @@ SECTIONS = {
 
 _STATUS = """\
 0 solved; 1 a check failed, or an unexpected error occurred;
-2 wrong input or usage; 3 backend unavailable or lost;
+2 wrong input or usage; 3 backend unavailable or failed;
 4 not converged (the result is still written, and flagged); 130 cancelled.
 """
 
 
 class Names(click.Group):
-    """A group that answers an unknown name with the names that it has."""
+    """A group whose error for an unknown name lists the known names."""
 
     what, cutoff = "command", 0.6
 
@@ -45,7 +45,7 @@ class Names(click.Group):
 
 
 class Fem(Names):
-    """A group that ends with the exit statuses of `Status` and never lets a plugin break its help."""
+    """A group that ends with the exit statuses of `Status`. A broken plugin can't break its help."""
 
     def main(self, args: Any = None, *, standalone_mode: bool = True, **extra: Any) -> Any:  # type: ignore[override]
         """Run and end the process: errors are one line on stderr, a traceback comes with --debug only."""
@@ -98,7 +98,7 @@ class Fem(Names):
 
 
 def _plugin_commands(taken: Any) -> dict[str, click.Command]:
-    """The commands of always-on plugins by name; a name of the core stays the core's."""
+    """The commands of always-on plugins by name. A plugin can't replace a command of the core."""
     found: dict[str, click.Command] = {}
     for command in REGISTRY.extensions("fem_cli_commands"):
         name = getattr(command, "name", None)
@@ -112,11 +112,11 @@ def _plugin_commands(taken: Any) -> dict[str, click.Command]:
 
 
 def _tell(error: BaseException, settings: Settings) -> int:
-    """Print the error, except where it says that the reader of stdout is gone."""
+    """Print the error, unless it only says that the reader of stdout has gone."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
-    except OSError:  # nobody reads it; point it elsewhere, or the interpreter fails in the same flush when it ends
+    except OSError:  # the reader has gone; redirect stdout, or the interpreter fails in its last flush too
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if isinstance(error, BrokenPipeError):

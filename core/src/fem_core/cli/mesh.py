@@ -1,4 +1,4 @@
-"""`fem mesh`: a command for each generator, its options made of what the generator declares of its parameters."""
+"""`fem mesh`: a command for each generator, with an option for each parameter that the generator declares."""
 
 import inspect
 import math
@@ -17,7 +17,7 @@ from fem_core.generate.parameters import Angle, Choice, Number, Parameter
 from fem_core.generate.shape import parameters_of
 from fem_core.io.files import mesh_formats, write_mesh
 from fem_core.mesh.mesh import Mesh
-from fem_core.support.wording import count
+from fem_core.support.wording import count, duration
 
 
 class _Shapes(Names):
@@ -50,7 +50,7 @@ def mesh(context: click.Context) -> None:
       fem mesh duct --length 4 --height 1 --nx 40 --ny 10 -o duct.h5
       fem mesh elbow --angle 60deg --nodes 5000 -o elbow.h5
 
-    Lengths are in metres. Angles are in radians, or in degrees with "deg" behind the
+    Lengths are in metres. Angles are in radians, or in degrees if "deg" follows the
     number. fem mesh SHAPE --help lists the parameters of a shape.
     """
     if context.invoked_subcommand is None:
@@ -76,7 +76,7 @@ def _command(shape: str, generate: Callable[..., Mesh]) -> click.Command:
         written = time.perf_counter()
         boundaries = ", ".join(f"{name} ({count(len(b.edges), 'edge')})" for name, b in made.boundaries.items())
         say(f"{output}: {count(made.n_nodes, 'node')}, {count(made.n_elements, 'element')}; boundaries: {boundaries}")
-        say(f"made in {built - start:.2f} s, written in {written - built:.2f} s")
+        say(f"made in {duration(built - start)}, written in {duration(written - built)}")
 
     paragraph = (inspect.getdoc(generate) or "").split("\n\n", 1)[0]
     extra: list[click.Parameter] = list(reversed(run.__click_params__))  # type: ignore[attr-defined]
@@ -88,7 +88,7 @@ def _command(shape: str, generate: Callable[..., Mesh]) -> click.Command:
 
 
 def _option(name: str, parameter: Parameter, default: object) -> click.Parameter:
-    """The option of a generator's parameter, with its unit, what is accepted and the default."""
+    """The option of a generator's parameter; its help gives the unit, the accepted values and the default."""
     text = parameter.help
     if default is not None:  # not by show_default, which shows all digits or, given a text, parentheses
         text += f"  [default: {f'{default:.6g}' if isinstance(default, float) else default}]"
@@ -96,7 +96,7 @@ def _option(name: str, parameter: Parameter, default: object) -> click.Parameter
 
 
 def _type(parameter: Parameter) -> Any:
-    """How the text of an option becomes the value of a parameter."""
+    """The type that converts the text of an option to the value of a parameter."""
     match parameter:
         case Angle():
             return angle
@@ -109,7 +109,7 @@ def _type(parameter: Parameter) -> Any:
 
 
 def angle(text: str | float) -> float:
-    """An angle in radians, or in degrees with `deg` or `°` behind it; a type of options."""
+    """The type of an option for an angle: a number in radians, or in degrees if `deg` or `°` follows it."""
     number = str(text).removesuffix("deg").removesuffix("°")
     try:
         return float(number) if number == str(text) else math.radians(float(number))

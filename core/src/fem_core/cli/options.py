@@ -98,24 +98,24 @@ def backend_options(default: str | None, metavar: str = "NAME[,NAME]|auto") -> C
 scale_option = click.option(
     "--scale",
     type=float,
-    help="Coordinates in MESH x this = metres.  [default: 0.001 (millimetres) for Excel, 1 for other files]",
+    help="Factor from coordinates in MESH to metres.  [default: 0.001 (millimetres) for Excel, 1 for other files]",
 )
 
 slits_option = click.option(
     "--slits",
     type=click.Choice(["keep", "merge"]),
-    help="If edges coincide: keep a plate of no thickness, a wall on both sides, or merge the nodes.",
+    help="If edges coincide: keep them as a plate of no thickness (a wall on both sides), or merge their nodes.",
 )
 
 
 def mesh_options(command: F) -> F:
-    """How MESH is to be understood: the keyword arguments of `ReadOptions`."""
+    """The options for reading MESH: the keyword arguments of `ReadOptions`."""
     tolerance = click.option(
         "--boundary-tolerance",
         type=float,
         default=SAME_PLACE,
         show_default=True,
-        help="Boundaries by position: nodes closer to an end than this (relative to the extent) form it.",
+        help="For boundaries by position: distance from the smallest or largest x, relative to the extent.",
     )
     by_position = click.option(
         "--by-position",
@@ -141,7 +141,7 @@ def field_option(command: F) -> F:
 
 
 def as_mapping(options: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """Backend options as keyword arguments. Raises OptionError for one given twice, or that no backend can have."""
+    """Backend options as keyword arguments. Raises OptionError if one is given twice, or if no backend can have it."""
     given: dict[str, Any] = {}
     for key, value in options:
         if key in given:

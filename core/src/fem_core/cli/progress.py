@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fem_core.cli.console import console, settings
 from fem_core.plugins.hookspecs import hookimpl
+from fem_core.support import wording
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -17,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 class Logged:
-    """An observer for `-v`: stages at level INFO, what happens inside them at level DEBUG."""
+    """An observer for `-v`: it logs stages at level INFO, and progress inside a stage at level DEBUG."""
 
     @hookimpl
     def fem_stage_start(self, stage: str, provider: str) -> None:
@@ -39,12 +40,12 @@ class Logged:
 class Bars:
     """An observer that shows a bar for each stage while the block runs.
 
-    It shows nothing if stderr is no terminal, or with -v, which logs the same as lines.
+    It shows nothing if stderr is not a terminal, or with -v, which logs the same facts as lines.
 
     Parameters
     ----------
     rtol : float
-        The tolerance of the solver: its bar goes by the logarithm of the residual.
+        The tolerance of the solver. Its bar follows the logarithm of the residual.
     """
 
     def __init__(self, rtol: float = 1e-8) -> None:
@@ -73,7 +74,7 @@ class Bars:
             self._progress = None
 
     def begin(self, stage: str, provider: str = "") -> None:
-        """Go on to the next stage; its number of steps is not known yet."""
+        """Begin the next stage; its number of steps is not known yet."""
         if self._progress is not None:
             self.end()
             self._task = self._progress.add_task(f"{stage:<17}", total=None, detail=provider)
@@ -84,7 +85,7 @@ class Bars:
         self._task = None
 
     def show(self, completed: float, total: float | None, detail: str) -> None:
-        """Show how far the stage is."""
+        """Show the progress of the stage."""
         self._update(completed=completed, total=total, detail=detail)
 
     def _update(self, **fields: Any) -> None:
@@ -97,7 +98,7 @@ class Bars:
 
     @hookimpl
     def fem_stage_complete(self, stage: str, provider: str, duration: float) -> None:
-        self.end(f"{duration:.2f} s by {provider}")
+        self.end(f"{wording.duration(duration)} by {provider}")
 
     @hookimpl
     def fem_assembly_progress(self, current: int, total: int) -> None:
@@ -115,6 +116,4 @@ def _left(seconds: float | None) -> str:
     """`, about 12 s left`; empty if the time is not known."""
     if seconds is None or not math.isfinite(seconds):
         return ""
-    if seconds < 90:
-        return f", about {math.ceil(seconds)} s left"
-    return f", about {math.ceil(seconds / 60)} min left"
+    return f", about {wording.duration(math.ceil(seconds))} left"

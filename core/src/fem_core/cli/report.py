@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def print_report(solution: "Solution", wrote: Iterable[str] = (), *, err: bool = False) -> None:
-    """Stages with provider and seconds, how the solver ended, figures of the solution, warnings, files."""
+    """Print the stages with provider and seconds, the end of the solver, figures of the solution, warnings, files."""
     from rich.table import Table
     from rich.text import Text
 
@@ -77,7 +77,7 @@ def _print_facts(facts: Mapping[str, "Text"], err: bool) -> None:
 
 
 def _rounded(value: float, figures: Mapping[str, float]) -> float:
-    """`value`, but 0 where the penalty leaves a trace of it at the fixed nodes."""
+    """`value`, but 0 if it is only the small error that the penalty leaves at fixed nodes."""
     return 0.0 if abs(value) < 1e-12 * max(abs(figures["u_min"]), abs(figures["u_max"])) else value
 
 

@@ -33,6 +33,7 @@ from fem_core.problem import INFLOW, Dirichlet, Problem, Robin
 from fem_core.results import SolverOptions
 from fem_core.run.session import MethodOptions, solver_options
 from fem_core.support.progress import CancelToken
+from fem_core.support.wording import duration
 
 if TYPE_CHECKING:
     from fem_core.solution import Solution
@@ -110,16 +111,16 @@ def solve(
 ) -> None:
     """Solve the potential flow on MESH and print a report.
 
-    MESH is a file of HDF5, gmsh (.msh), VTU, Abaqus (.inp), NumPy (.npz) or Excel.
-    Its boundaries inlet and outlet get the conditions below; the others are walls.
+    MESH is an HDF5, gmsh (.msh), VTU, Abaqus (.inp), NumPy (.npz) or Excel file. Its
+    boundaries inlet and outlet get the conditions below; the others are walls.
     If the file names no boundary at all, position decides: the inlet is at the
     smallest x, the outlet at the largest x. The report shows what was solved.
 
-    Coordinates are in metres, but in millimetres in an Excel file; --scale is for
-    files in another unit.
+    Coordinates are in metres; in an Excel file they are in millimetres. Use --scale
+    for a file in another unit.
 
-    MESH can also be a result (.h5). Then the problem that is stored in it is solved
-    again; --gamma, --p or --outlet replace its conditions.
+    MESH can also be a result (.h5). The problem that is stored in it is then solved
+    again. --gamma, --p or --outlet replace all its conditions.
 
     \b
     Examples
@@ -145,7 +146,7 @@ def solve(
         conditions = (Robin("inlet", gamma, p), Dirichlet("outlet", outlet))
         problem = problem_of(mesh, given, conditions, conductivity, dirichlet)
         method: MethodOptions = {"solver": solver, "rtol": rtol, "atol": atol, "maxiter": maxiter, "monitor": monitor}
-        solver_options(method)  # a mistake is told before anything is opened
+        solver_options(method)  # refuses a wrong option before anything is opened
         check_outputs(outputs, plots, mesh, fields)
         backend_options = as_mapping(options)
 
@@ -153,7 +154,7 @@ def solve(
         from fem_core.io.files import reading
         from fem_core.run.opening import open_backend
 
-        # Not beside a fork, which is refused where there are other threads.
+        # No thread if workers are made by fork: fork is refused if there are other threads.
         source = mesh if "fork" in backend_options.values() else reading(mesh, options_of_mesh)
         with Bars(rtol) as bars:
             bars.begin("open_backend", backend)
@@ -173,7 +174,7 @@ def solve(
                 bars.begin("plot", "matplotlib")
                 try:
                     wrote.append(draw(solution, plot, fields))
-                except Exception as error:  # the report of what is solved comes first
+                except Exception as error:  # the report is printed before this error
                     trouble = error
         if as_json and lines.on_stdout:
             lines.report(solution)
@@ -192,7 +193,7 @@ def solve(
 def problem_of(
     mesh: Path, given: Container[str], conditions: tuple[Robin | Dirichlet, ...], conductivity: float, dirichlet: str
 ) -> Problem:
-    """The problem that is stored in MESH, in which options that were `given` replace what is there; or the default."""
+    """The problem that is stored in MESH, changed by the options that were `given`; if none is stored, the default."""
     from fem_core.io.files import read_problem
 
     method: Literal["penalty", "eliminate"] = "eliminate" if dirichlet == "eliminate" else "penalty"
@@ -211,7 +212,7 @@ def problem_of(
 
 
 def check_outputs(outputs: Sequence[Path], plots: Sequence[Path], mesh: Path, fields: Sequence[str]) -> None:
-    """Raise FemError, before any work, for a file that couldn't be written in the end."""
+    """Raise FemError before any work is done, if an output file can't be written."""
     from fem_core.io.files import result_writers
 
     for path in outputs:
@@ -227,20 +228,20 @@ def check_outputs(outputs: Sequence[Path], plots: Sequence[Path], mesh: Path, fi
 
 
 def draw(solution: "Solution", path: Path, fields: Sequence[str] = ()) -> str:
-    """Draw the picture; answers with what was written and how long it took."""
+    """Draw the picture; return its file name and the time that it took."""
     from fem_core.plot import DEFAULT, plot_solution
 
     start = time.perf_counter()
     plot_solution(solution, path, fields or DEFAULT)
-    return f"{path} ({time.perf_counter() - start:.1f} s)"
+    return f"{path} ({duration(time.perf_counter() - start)})"
 
 
 class EventLines:
     """`--events`: lines of JSON that end with exactly one `fem:solveComplete` or `fem:error`.
 
-    The pipeline sends one of them for each run; where no run comes about (a backend that can't be
-    opened, say), leaving the block with an error sends the other. Where they can't be written, the run
-    goes on only if it is to write something else.
+    The pipeline sends one of these two events for each run. If there is no run, for example because a backend can't be
+    opened, an error in the block sends `fem:error`. If the events can't be written, the run continues only if it writes
+    other files.
     """
 
     def __init__(self, target: str | None, mesh: Path, others: Sequence[Path] = ()) -> None:
@@ -268,13 +269,13 @@ class EventLines:
             self._ended |= event.name in ("fem:solveComplete", "fem:error")
             try:
                 json_lines(self._stream)(event)
-            except OSError as error:  # nobody reads any more, or the disk is full
+            except OSError as error:  # the reader has gone, or the disk is full
                 self._trouble = self._trouble or error
                 if not self._others:
                     self.stop.cancel()
 
     def report(self, solution: "Solution") -> None:
-        """The report as a last line."""
+        """Print the report as the last line."""
         from fem_core.results import to_json
 
         click.echo(to_json(solution.report.to_dict()))

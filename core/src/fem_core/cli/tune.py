@@ -60,9 +60,9 @@ def tune(
     is over 10 % and larger than the difference between two identical runs.
 
     The saved options apply to a backend that is opened without options, and the report
-    then says so. `fem bench` and `fem verify` always use the defaults; with the
-    environment variable FEM_TUNE=off all commands do. Tuning takes some minutes; run
-    nothing else on the machine during this time.
+    then says so. `fem bench` and `fem verify` always use the defaults. With the
+    environment variable FEM_TUNE=off, all commands use the defaults. Tuning takes
+    some minutes; run nothing else on the machine during this time.
 
     \b
     Examples
@@ -90,7 +90,7 @@ def tune(
     tell: Callable[[str], object] = (lambda text: None) if as_json else say
     tell(f"{meshes[0].source}: {', '.join(f'{size:,}' for size in sizes)} nodes; medians of {repeats} rounds.")
     tell("Time in ms of the backend's own stages, in a first run and in one with a known pattern (again).")
-    tell("Below the defaults: the speed of each value relative to the best one before it.\n")
+    tell("The rows below the defaults give the speed of each value, relative to the best value above it.\n")
     results: dict[str, Any] = {}
     failures: list[Exception] = []
     for one in chosen:

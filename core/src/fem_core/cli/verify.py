@@ -12,7 +12,7 @@ from fem_core.cli.errors import Status
 from fem_core.cli.options import as_mapping, backend_options, everywhere
 from fem_core.errors import FemError
 from fem_core.support.caches import cache_folder
-from fem_core.support.wording import pip_install
+from fem_core.support.wording import duration, pip_install
 
 if TYPE_CHECKING:
     from fem_core.testing import CheckResult
@@ -55,7 +55,7 @@ def verify(
         known = ", ".join(one.name for one in REGISTRY.listings())
         raise click.UsageError(f"name the backend to verify: --backend NAME, one of {known}", context)
     given = as_mapping(options)
-    cache = cache_folder()  # so that no folder .hypothesis is made in the current one
+    cache = cache_folder()  # otherwise hypothesis makes a folder .hypothesis in the current folder
     os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", os.path.join(cache, "hypothesis"))
     try:
         from fem_core.testing import verify as run_kit
@@ -100,4 +100,4 @@ def _print_summary(backend: str, counts: Mapping[str, int], seconds: float, whol
     if not whole and not counts["failed"]:
         verdict = ("was checked in part", "bold")
     say()
-    show(Text.assemble((backend, "bold"), " ", verdict, f": {text}, in {seconds:.1f} s"))
+    show(Text.assemble((backend, "bold"), " ", verdict, f": {text}, in {duration(seconds)}"))

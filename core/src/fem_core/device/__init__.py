@@ -1,6 +1,7 @@
-"""What GPU backends share: a driver over any runtime, its values, errors and accounts. It imports NumPy only.
+"""The common part of GPU backends: a driver for any runtime, with values, errors and memory. It imports only NumPy.
 
-`DeviceBackend(runtime)` is for devices what `BatchedBackend(executor)` is for the CPU. See docs/gpu.md.
+`DeviceBackend(runtime)` makes a backend from a runtime, as `BatchedBackend(executor)` does from an executor. See
+docs/gpu.md.
 """
 
 from fem_core.device.errors import DeviceLost, DeviceMemoryError, device_error, unavailable

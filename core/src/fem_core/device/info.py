@@ -10,5 +10,11 @@ STAGES = tuple(stages.STAGES)
 SOLVER_METHODS = ("cg", "mg")
 OPTIONS = (
     Option("device", int, 0, "number of the GPU; `fem doctor` lists them", minimum=0),
-    Option("assembly", str, "gather", "gather, or coo (sorted, as published; for comparison)", choices=ASSEMBLIES),
+    Option(
+        "assembly",
+        str,
+        "gather",
+        "assembly method; coo sorts all terms, as published, for comparison",
+        choices=ASSEMBLIES,
+    ),
 )

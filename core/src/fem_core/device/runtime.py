@@ -26,17 +26,17 @@ RUNNING, CONVERGED, NOT_FINITE, LIMIT_REACHED, INDEFINITE = range(5)
 class Runtime(Protocol):
     """One device, as `DeviceBackend` uses it. Device arrays are opaque, 1-D and contiguous.
 
-    Errors are raised as those of `fem_core.device.errors`, never as the library's own.
+    Errors must be raised as errors of `fem_core.device.errors`, never as errors of the library.
     """
 
     def open(self) -> None:
         """Open the device. Raises BackendUnavailable with the reason."""
 
     def compile(self) -> None:
-        """Compile all kernels; they are kept on disk."""
+        """Compile all kernels, and store them on disk."""
 
     def close(self) -> None:
-        """Give all memory back; may be called again, and after any error."""
+        """Release all memory; may be called more than once, and after any error."""
 
     def empty(self, length: int, dtype: DTypeLike) -> Any:
         """A device array of int32, float64 or float32."""
@@ -54,7 +54,7 @@ class Runtime(Protocol):
         """Overwrite `target`, of the same length and dtype."""
 
     def launch(self, kernel: str, n: int, *arguments: Any) -> None:
-        """A kernel over the items 0 … n - 1; a Python int is passed as int32, a float as float64."""
+        """Launch a kernel over the items 0 … n - 1; a Python int is passed as int32, a float as float64."""
 
     def synchronize(self) -> None:
         """Wait for everything that was launched."""
@@ -68,7 +68,7 @@ class Runtime(Protocol):
         """
 
     def coo_to_csr(self, rows: Any, columns: Any, values: Any, n: int) -> tuple[Any, Any, Any]:
-        """indptr, indices and values of the sum of all entries: the published way of assembly."""
+        """indptr, indices and values of the sum of all entries: the published method of assembly."""
 
     def free_memory(self) -> tuple[int, int]:
         """Free and total memory in bytes."""

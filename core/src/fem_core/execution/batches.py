@@ -1,6 +1,6 @@
-"""How items are cut into batches and batches into tasks, and which part of the inputs a batch needs.
+"""Divides items into batches, and batches into tasks; selects the part of the inputs that a batch needs.
 
-All executors plan in the same way, so that two of them differ only in how data reach the workers.
+All executors plan in the same way. Two executors differ only in how data reach the workers.
 """
 
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from fem_core.support.hardware import available_cores
 #: Items from `start` up to `stop`.
 Batch: TypeAlias = tuple[int, int]
 
-#: With `batch_size="auto"`: tasks per worker at least, and seconds that a task takes at most.
+#: With `batch_size="auto"`: the smallest number of tasks per worker, and the longest time of a task in seconds.
 TASKS_PER_WORKER = 4
 TASK_SECONDS = 0.3
 
 
 def ranges(n: int, size: int, grain: int = GRAIN) -> list[Batch]:
-    """[0, n) in ranges (start, stop) of `size` items rounded up to a multiple of `grain`.
+    """Divide [0, n) into ranges (start, stop) of `size` items, rounded up to a multiple of `grain`.
 
     >>> ranges(100, 50)
     [(0, 64), (64, 100)]
@@ -41,14 +41,14 @@ def int_or_auto(value: Any) -> int | Literal["auto"]:
 
 @dataclass(frozen=True)
 class Plan:
-    """The work of a run: `tasks` are lists of batches in the order of their items.
+    """The work of a run; each of `tasks` is a list of batches, in the order of their items.
 
     Parameters
     ----------
     workers : int
         At most the number of tasks. With 1, the calling process does all work.
     remark : str
-        Why there is 1 worker although more were requested, else empty.
+        Why there is only 1 worker although more were requested; otherwise empty.
     """
 
     workers: int
@@ -68,9 +68,9 @@ class Batching:
         Items in a batch, rounded up to a multiple of GRAIN. `auto` makes at least four tasks for each
         worker, each of at most 0.3 s.
     batches_per_task : int
-        At least 1: batches that reach a worker together.
+        The number of batches that are sent to a worker together; at least 1.
     min_size : int
-        Fewer items than this stay in the calling process.
+        With fewer items than this, the calling process does the work.
 
     >>> plan = Batching(workers=2, batch_size=1000, min_size=100).plan(2100)
     >>> plan.workers, plan.tasks
@@ -84,13 +84,13 @@ class Batching:
 
     @classmethod
     def of(cls, kernel: str, **sizes: Any) -> "Batching":
-        """As above; without a `batch_size`, 1000 for the kernel `loop` and `auto` for `vectorized`."""
+        """A `Batching` with these sizes; the default `batch_size` is 1000 for `loop` and `auto` for `vectorized`."""
         if sizes.get("batch_size") is None:
             sizes["batch_size"] = 1000 if kernel == "loop" else "auto"
         return cls(**sizes)
 
     def plan(self, n: int, seconds_per_item: float = 1e-6, grain: int = GRAIN) -> Plan:
-        """Tasks for n items, of which one takes about `seconds_per_item`, cut at multiples of `grain`."""
+        """Plan n items that take about `seconds_per_item` each; batches start at multiples of `grain`."""
         workers = self.workers or available_cores()
         if workers > 1 and n < self.min_size:
             return Plan(
@@ -113,12 +113,11 @@ class Batching:
 
 
 def restrict(start: int, stop: int, inputs: Inputs) -> tuple[int, int, Inputs]:
-    """What elements start…stop-1 need: (their start and stop in it, the inputs cut down).
+    """The part of the inputs that elements start…stop-1 need: (start and stop in this part, the part).
 
-    With `quad8` among the inputs, arrays by node (`PER_NODE`) are cut down to the nodes of these elements,
-    which are renumbered, and arrays by element (`PER_ELEMENT`) to their part. Inputs of other kernels
-    stay whole. Elements keep their places in slabs as long as `start` is a multiple of GRAIN, so that
-    results stay bitwise the same.
+    If `quad8` is among the inputs, arrays by node (`PER_NODE`) are reduced to the nodes of these elements, which are
+    renumbered, and arrays by element (`PER_ELEMENT`) to these elements. Inputs of other kernels are not reduced. If
+    `start` is a multiple of GRAIN, elements keep their places in slabs, and the results are bitwise the same.
 
     >>> inputs = {"x": np.arange(100.0), "quad8": np.arange(8, 40).reshape(4, 8), "k": np.arange(4.0)}
     >>> start, stop, part = restrict(2, 4, inputs)

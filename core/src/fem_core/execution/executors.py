@@ -4,8 +4,8 @@ An `Executor` runs kernels on ranges of items; `fem_core.backends.BatchedBackend
 into a backend. Executors differ only in where the work is done: the kernels, the order of
 summation and the grain of the ranges are the core's.
 
-An executor may cut a range wherever it likes at multiples of `GRAIN`; `ranges` does it. Batches may
-be computed in any order and anywhere: an item's result doesn't depend on its batch.
+An executor may divide a range at any multiples of `GRAIN`, for example with `ranges`. Batches may be computed in any
+order and by any worker: an item's result doesn't depend on its batch.
 """
 
 from abc import ABC, abstractmethod
@@ -24,27 +24,27 @@ from fem_core.types import Array
 T = TypeVar("T")
 R = TypeVar("R")
 
-#: Shape of one item's result and its dtype, by the output's name; or an array that `scratch` gave.
+#: Shape and dtype of one item's result, by the output's name; or an array from `scratch`.
 OutputSpec: TypeAlias = Mapping[str, tuple[tuple[int, ...], Any] | Array]
 
-#: Called with (items done, items in all) in the calling thread; may raise to stop the work.
+#: Called with (finished items, all items) in the calling thread; it may raise an exception to stop the work.
 OnProgress: TypeAlias = Callable[[int, int], None]
 
 
 def new_results(n: int, outputs: OutputSpec) -> dict[str, Array]:
-    """Arrays of this process for the results of n items; those from `scratch` are themselves."""
+    """New arrays in this process for the results of n items; arrays from `scratch` are used unchanged."""
     return {
         name: np.empty((n, *spec[0]), spec[1]) if isinstance(spec, tuple) else spec for name, spec in outputs.items()
     }
 
 
 def part_of(results: Mapping[str, Array], start: int, stop: int, outputs: OutputSpec) -> dict[str, Array]:
-    """What a kernel gets for a range: its part of each result, and what `scratch` gave whole."""
+    """The outputs of a kernel for a range: its part of each result, and complete arrays from `scratch`."""
     return {name: array[start:stop] if isinstance(outputs[name], tuple) else array for name, array in results.items()}
 
 
 class Executor(ABC):
-    """An execution model. Created without doing work; workers start on first use and end in `close`.
+    """An execution model. Creating it does no work; workers start at the first use and end in `close`.
 
     The caller of the executor sets `remark`. Call it with a text for the user's report, such as why the work
     stayed in the calling process.
@@ -57,21 +57,21 @@ class Executor(ABC):
     afterwards: int = 0
 
     def share(self, inputs: Inputs) -> Inputs:
-        """`inputs` made ready to be read by many calls of `map_ranges`; the arrays don't change meanwhile.
+        """Prepare `inputs` for many calls of `map_ranges`; the arrays must not change meanwhile.
 
-        What comes back is for `map_ranges` of this executor alone, may be merged with other shared
-        inputs, and is given to `release` when it isn't needed any more.
+        The result can be used only for `map_ranges` of this executor. It may be merged with other shared inputs. Pass
+        it to `release` when it isn't needed any more.
         """
         return inputs
 
     def release(self, shared: Inputs) -> None:
-        """Forget what `share` returned."""
+        """Release inputs that `share` returned."""
 
     def scratch(self, n: int, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array] | None:
-        """float64 arrays for a run over n items, which workers may write anywhere; None if workers can't.
+        """float64 arrays for a run over n items, in which any worker may write anywhere; None if this isn't possible.
 
-        They are given to `map_ranges` among the outputs, reach kernels whole, and are the caller's for as
-        long as they are held. An executor that gives them cuts ranges at multiples of `grain_of(kernel)`.
+        Pass them to `map_ranges` among the outputs; kernels get the complete arrays. The caller may keep them. An
+        executor that provides them divides ranges at multiples of `grain_of(kernel)`.
         """
         return None
 
@@ -81,16 +81,16 @@ class Executor(ABC):
     ) -> dict[str, Array]:
         """Run `kernel` over all n items and return its outputs, arrays (n, *shape).
 
-        `inputs` come from `share`. An exception in the kernel reaches the caller; nothing is
-        returned in part. The arrays are the caller's until the next call of `map_ranges`.
+        `inputs` come from `share`. An exception in the kernel reaches the caller; there are no partial results. The
+        caller may use the arrays until the next call of `map_ranges`.
         """
 
     @abstractmethod
     def map_items(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
-        """[function(item) for item in items], in their order."""
+        """[function(item) for item in items], in the order of the items."""
 
     def close(self) -> None:
-        """End all workers and free everything. May be called again, also after an exception."""
+        """End all workers and release all resources. May be called more than once, and after any exception."""
 
 
 class SerialExecutor(Executor):
@@ -152,19 +152,19 @@ class PlannedExecutor(Executor):
         return [function(item) for item in items] if workers <= 1 else self.run_items(function, items, workers)
 
     def local(self, inputs: Inputs) -> Inputs:
-        """What `share` returned, as arrays of this process."""
+        """The inputs that `share` returned, as arrays of this process."""
         return inputs
 
     @abstractmethod
     def run_tasks(
         self, kernel: Kernel, plan: Plan, n: int, inputs: Inputs, outputs: OutputSpec, progress: OnProgress
     ) -> tuple[dict[str, Array], float]:
-        """`map_ranges` by `plan.workers` workers, at least two.
+        """Do `map_ranges` with `plan.workers` workers (at least two).
 
-        Also returns the seconds that all workers computed, 0 if unknown. The size of the next batches depends on
-        them.
+        It also returns the computing time of all workers in seconds, 0 if unknown. The size of later batches depends on
+        it.
         """
 
     @abstractmethod
     def run_items(self, function: Callable[[T], R], items: list[T], workers: int) -> list[R]:
-        """`map_items` by at least two workers."""
+        """Do `map_items` with at least two workers."""

@@ -45,7 +45,7 @@ class Parameter(ABC):
 
 @dataclass(frozen=True)
 class Number(Parameter):
-    """A number without a unit; one without limits has to be positive.
+    """A number without a unit. A number without limits must be positive.
 
     Parameters
     ----------
@@ -142,9 +142,9 @@ class Choice(Parameter):
 
 def elements(where: str, *others: str) -> Count:
     """The number of elements somewhere; `others` are the counts that belong to it."""
-    *some, last = ["it", *others]
+    *some, last = others or ("it",)
     together = f"{', '.join(some)} and {last}" if some else last
-    return Count(f"Number of elements {where}; give {together} instead of nodes")
+    return Count(f"Number of elements {where}; give {'it with ' if others else ''}{together} instead of nodes")
 
 
 def grading_over(where: str) -> Number:
@@ -153,7 +153,7 @@ def grading_over(where: str) -> Number:
 
 
 def _nodes(unless: str) -> Count:
-    return Count(f"Number of nodes to aim at ({DEFAULT_NODES:,} if {unless} given either), with near-square elements")
+    return Count(f"Approximate number of nodes, with near-square elements; default {DEFAULT_NODES:,} if {unless} given")
 
 
 #: Parameters of many shapes: the number of nodes (for shapes with the count `across`, or with others), and more.

@@ -1,1 +1,1 @@
-"""Files: meshes and results, read and written by their ending, a module for each format."""
+"""Files of meshes and results: the ending selects the format; each format has a module."""

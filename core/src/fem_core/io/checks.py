@@ -1,4 +1,4 @@
-"""What every reader of strangers' files checks before it believes one, and what writers check of a mesh."""
+"""The checks that every reader makes before it trusts a file, and the checks of a mesh before it is written."""
 
 import codecs
 import importlib.util
@@ -19,7 +19,7 @@ from fem_core.mesh.quad8 import EDGES
 from fem_core.support.wording import count, name_some, pip_install, verb
 from fem_core.types import Array, Floats
 
-#: Data over 1 MiB may be at most this many times larger than what is stored of it.
+#: Data over 1 MiB may be at most this many times larger than the stored bytes.
 MAX_RATIO = 256
 SMALL = 1 << 20
 
@@ -30,15 +30,15 @@ _END = re.compile("inlet|outlet", re.IGNORECASE)
 
 
 def check_claim(path: Path, what: str, claimed: int, stored: int, verb: str = "claims") -> None:
-    """Refuse a bomb, before memory is asked for: `claimed` bytes to be unpacked from `stored` ones."""
+    """Refuse a decompression bomb before memory is allocated: `claimed` bytes that unpack from `stored` bytes."""
     if claimed > SMALL and claimed > MAX_RATIO * stored:
         raise MeshError(f"{path}: {what} {verb} {claimed:,} bytes but stores only {stored:,}, so the file is refused")
 
 
 def check_plane(path: Path, points: Floats, labels: Array, quad8: Array | None = None) -> tuple[str, ...]:
-    """Refuse points, (n, 2 or more), that don't lie in a plane z = constant; returns the notes to a mesh of them.
+    """Refuse points, (n, 2 or more), that don't lie in a plane z = constant; return the notes on the mesh.
 
-    z may vary by rounding errors, 1e-9 of the extent. A plane other than z = 0 is noted: the problem in it is the
+    z may vary by rounding errors, 1e-9 of the extent. A plane other than z = 0 gets a note; the problem in it is the
     same. `labels` are the numbers of the points in the file. With `quad8`, only the nodes of elements count.
     """
     if points.shape[1] < 3 or not points[:, 2].any():
@@ -51,7 +51,7 @@ def check_plane(path: Path, points: Floats, labels: Array, quad8: Array | None =
     z = points[:, 2]
     with np.errstate(over="ignore", invalid="ignore"):
         tolerance = SAME_PLACE * np.ptp(points[:, :2], axis=0).max()
-        off = ~(np.abs(z) <= (tolerance if np.isfinite(tolerance) else 0))  # NaN is off, too
+        off = ~(np.abs(z) <= (tolerance if np.isfinite(tolerance) else 0))  # NaN is refused, too
         if not off.any():
             return ()
         if np.ptp(z) <= tolerance < np.inf:
@@ -63,7 +63,7 @@ def check_plane(path: Path, points: Floats, labels: Array, quad8: Array | None =
 
 
 def check_z(path: Path, x: Floats, y: Floats, z: Floats | None) -> tuple[str, ...]:
-    """`check_plane` of nodes whose coordinates are arrays of their own; z may be absent."""
+    """`check_plane` for coordinates in separate arrays; z may be absent."""
     if z is None or not (x.shape == y.shape == z.shape == (z.size,)):
         return ()
     return check_plane(path, np.stack([x, y, z], axis=1), np.arange(z.size)) if z.any() else ()
@@ -75,7 +75,7 @@ def without_bom(text: bytes) -> bytes:
 
 
 def lacks(path: Path, wanted: str, found: Iterable[str]) -> MeshError:
-    """The array `wanted` is not in a file that has the arrays `found`, each with its shape; names some of them."""
+    """The error for a file without the array `wanted`; it lists some of the arrays `found`, each with its shape."""
     first = [one if one.isprintable() else repr(one) for one in islice(found, _NAMED + 1)]
     there = ", ".join([*first[:_NAMED], *["…"][: len(first) - _NAMED]])
     return MeshError(
@@ -119,15 +119,15 @@ def with_valid_names(boundaries: dict[str, Boundary]) -> tuple[dict[str, Boundar
 
 
 def result_warning(path: Path) -> str:
-    """What to say of a result that is read as a mesh, in a format that doesn't store the problem."""
+    """The warning for a result that is read as a mesh, in a format that doesn't store the problem."""
     return (
-        f"the file is a result, but {path.suffix} doesn't store its problem: what is solved is the problem given here, "
-        "or the default one; a result in .h5 stores its problem"
+        f"the file is a result, but {path.suffix} doesn't store its problem: the problem given here is solved, or the "
+        "default one; a result in .h5 stores its problem"
     )
 
 
 def check_names(mesh: Mesh) -> None:
-    """Refuse names of boundaries that a text format can't hold."""
+    """Refuse names of boundaries that can't be written in a text format."""
     for name in mesh.boundaries:
         if not name.isprintable() or set(name) & set('",=') or name != name.strip() or len(name) > 80:
             raise MeshError(
@@ -137,18 +137,18 @@ def check_names(mesh: Mesh) -> None:
 
 
 def lacking(suffix: str, extra: str, packages: Sequence[str]) -> str:
-    """What to install before files of this ending can be used; empty if all `packages` are there."""
+    """What to install before files with this ending can be used; empty if all `packages` are installed."""
     if all(importlib.util.find_spec(package) for package in packages):
         return ""
     return f"{suffix} needs {' and '.join(packages)}, the extra `{extra}`: {pip_install(*packages)}"
 
 
 def numbers(text: bytes, dtype: type) -> Array:
-    """The numbers in `text`, separated by white space. Raises ValueError where something else stands."""
-    if not text or text.isspace():  # NumPy would make a number of it
+    """The numbers in `text`, separated by white space. Raises ValueError if the text has anything else."""
+    if not text or text.isspace():  # NumPy would read it as a number
         return np.empty(0, dtype=dtype)
     with warnings.catch_warnings():
-        warnings.simplefilter("error", DeprecationWarning)  # what NumPy gives instead of an error before 2.3
+        warnings.simplefilter("error", DeprecationWarning)  # NumPy before 2.3 gives this instead of an error
         try:
             return np.fromstring(text, dtype=dtype, sep=" ")
         except (DeprecationWarning, ValueError):
@@ -163,7 +163,7 @@ def node_labels(place: Path | str, column: Floats) -> Array:
 
 
 class Numbering:
-    """Where each number of a file stands, such as those of its nodes."""
+    """The position of each number of a file, for example of the node numbers."""
 
     def __init__(self, numbers: Array) -> None:
         self.in_a_row = bool((np.diff(numbers) == 1).all())
@@ -172,18 +172,18 @@ class Numbering:
 
     @property
     def repeated(self) -> Array:
-        """The numbers that are there more than once."""
+        """The numbers that occur more than once."""
         same: Array = self.ordered[1:][self.ordered[1:] == self.ordered[:-1]]
         return same
 
     def find(self, wanted: Array) -> Array:
-        """Where each of `wanted` stands, -1 for those that aren't there: int32 of the shape of `wanted`."""
+        """The position of each of `wanted`, -1 for a number that doesn't occur: int32 of the shape of `wanted`."""
         found = np.empty(wanted.shape, dtype=np.int32)
         ordered = self.ordered
         if not len(ordered):
             found[...] = -1
             return found
-        for start in range(0, len(wanted), _ROWS):  # piece by piece, for the sake of memory
+        for start in range(0, len(wanted), _ROWS):  # in pieces, to save memory
             piece = wanted[start : start + _ROWS].astype(np.int64)
             place = piece - ordered[0] if self.in_a_row else np.searchsorted(ordered, piece)
             place = np.clip(place, 0, len(ordered) - 1)
@@ -194,7 +194,7 @@ class Numbering:
 
 
 def positions(path: Path, numbers: Array, wanted: Array) -> Array:
-    """Where each of `wanted` stands in `numbers`, the node numbers of a file: int32 of the shape of `wanted`."""
+    """The position of each of `wanted` in `numbers`, the node numbers of a file: int32 of the shape of `wanted`."""
     numbering = Numbering(numbers)
     if len(twice := numbering.repeated):
         raise MeshError(f"{path}: {name_some(twice, 'node', 'are')} defined twice")
@@ -206,7 +206,7 @@ def positions(path: Path, numbers: Array, wanted: Array) -> Array:
 
 
 def as_elements_have(edges: Array, quad8: Array) -> Array:
-    """`edges` (a, mid, b), each in the direction of an element that has it; others stay as they are."""
+    """`edges` (a, mid, b), each in the direction of an element that has it; edges of no element are unchanged."""
     is_middle = np.zeros(max(quad8.max(initial=0), edges.max(initial=0)) + 1, dtype=bool)
     is_middle[edges[:, 1]] = True
     element, side = np.nonzero(is_middle[quad8[:, 4:]])
@@ -247,6 +247,6 @@ def sides_between(ends: Array, quad8: Array) -> tuple[Array, Array]:
 
 
 def left_aside(points: int, lines: int, where: str) -> tuple[str, ...]:
-    """The note on so many points and lines that are `where`: no boundary needs them."""
+    """The note on points and lines that no boundary needs; `where` says where they are."""
     named = " and ".join(count(number, what) for number, what in ((points, "point"), (lines, "line")) if number)
     return (f"{named} {where} {verb(points + lines, 'are')} left aside",) if named else ()

@@ -1,4 +1,4 @@
-"""CSV: one table with a header that names columns and units, every number exactly as it is (its shortest form).
+"""CSV: one table with a header that names columns and units; every number is exact, in its shortest form.
 
 `.csv` has a row per element: its number, its middle, u there, velocity, speed and pressure. `.nodes.csv`
 has a row per node: its number, its place and u. Both end with `converged`, 1 or 0: there is no other
@@ -34,7 +34,7 @@ def write_elements(solution: Fields, path: Path) -> None:
 
 
 def write_nodes(solution: Fields, path: Path) -> None:
-    """A row per node; nodes that belong to no element are among them, so that row and number agree."""
+    """A row per node, also for nodes that belong to no element: the row number is then the node number."""
     mesh = solution.mesh
     columns = {"node": np.arange(mesh.n_nodes), "x [m]": mesh.x, "y [m]": mesh.y, "u [m2/s]": solution.u}
     _write(columns, solution.report.converged, path)

@@ -43,7 +43,7 @@ def result_writers() -> list[ResultWriter]:
 
 
 def choose(formats: Iterable[F], path: Path, error: type[FemError]) -> F:
-    """The format for the ending of `path`, the longest that fits; refuses others by naming the accepted ones."""
+    """The format for the ending of `path` (the longest one that fits). The error for others lists the known endings."""
     by_suffix: dict[str, F] = {}
     for known in formats:
         for suffix in known.suffixes:
@@ -57,7 +57,7 @@ def choose(formats: Iterable[F], path: Path, error: type[FemError]) -> F:
 
 
 class ReadOptions(TypedDict, total=False):
-    """How a mesh file is to be understood.
+    """The options for reading a mesh file.
 
     boundary_tolerance, by_position: see `with_boundaries`. scale: coordinates in the file x scale = metres; by
     default the format decides, 0.001 for Excel and 1 for the others. slits: see `with_slits`.
@@ -70,9 +70,10 @@ class ReadOptions(TypedDict, total=False):
 
 
 def read_mesh(path: str | Path, **options: Unpack[ReadOptions]) -> Mesh:
-    """Read and validate a mesh, and complete its boundaries: by position if the file names none.
+    """Read and validate a mesh, and complete its boundaries; they are found by position if the file names none.
 
-    `options` are those of `ReadOptions`. Raises MeshError, one line that names the file and the elements or nodes.
+    `options` are those of `ReadOptions`. Raises MeshError; its message is one line with the file and the elements or
+    nodes.
     """
     return completed(read_unvalidated(Path(path), options.get("scale")), options)
 
@@ -84,7 +85,7 @@ def completed(mesh: Mesh, options: ReadOptions) -> Mesh:
 
 
 def read_problem(path: str | Path) -> Problem | None:
-    """The problem that is stored in a result file; None if the file is only a mesh, or isn't there."""
+    """The problem that is stored in a result file; None if the file is only a mesh, or doesn't exist."""
     path = Path(path)
     if not path.is_file():
         return None  # reading the mesh says so
@@ -106,9 +107,9 @@ def check_scale(scale: float) -> None:
 
 
 def _scaled(mesh: M, scale: float) -> M:
-    """`mesh` with coordinates x `scale`; divided by 1 / scale if this is whole: 1 mm is exactly what 0.001 m is."""
+    """`mesh` with coordinates x `scale`; a whole 1 / scale is used as divisor, so that 1 mm is exactly 0.001 m."""
     whole = (1 / scale).is_integer()
-    with np.errstate(all="ignore"):  # what isn't finite is for the validation to say
+    with np.errstate(all="ignore"):  # validation refuses values that aren't finite
         x, y = (values / (1 / scale) if whole else values * scale for values in (mesh.x, mesh.y))
     return replace(mesh, x=x, y=y)
 
@@ -118,7 +119,7 @@ READER = "fem-read"
 
 
 def reading(path: Path, options: ReadOptions) -> Future[Mesh]:
-    """`read_mesh` in a thread of its own, READER, for which the interpreter doesn't wait when it ends."""
+    """`read_mesh` in a separate thread, READER. The interpreter doesn't wait for it when it ends."""
     mesh: Future[Mesh] = Future()
 
     def read() -> None:
@@ -132,7 +133,7 @@ def reading(path: Path, options: ReadOptions) -> Future[Mesh]:
 
 
 def unvalidated(source: Mesh | str | Path, options: ReadOptions) -> Mesh:
-    """The mesh that is given, or the one in a file. Raises OptionError for a `scale` of what is no file."""
+    """The given mesh, or the mesh in a file. Raises OptionError if `scale` is given without a file."""
     if not isinstance(source, Mesh):
         return read_unvalidated(Path(source), options.get("scale"))
     if options.get("scale") is not None:
@@ -141,7 +142,7 @@ def unvalidated(source: Mesh | str | Path, options: ReadOptions) -> Mesh:
 
 
 def read_unvalidated(path: Path, scale: float | None = None) -> Mesh:
-    """The mesh as the file has it, in metres; it may not be valid. Raises MeshError where there is none."""
+    """The mesh in a file, in metres, without validation. Raises MeshError if there is none."""
     reader = _format(path, mesh_formats(), MeshError, "mesh")
     if scale is not None:
         _check_scale_of(path, scale)
@@ -186,7 +187,7 @@ def _in_metres(mesh: M, unit: float, scale: float | None) -> M:
 
 
 def _format(path: Path, formats: Sequence[F], kind: type[FemError], what: str) -> F:
-    """The format for the ending of `path`; where no such file is there, names what may have been meant."""
+    """The format for the ending of `path`. If the file doesn't exist, the error names a similar file."""
     endings = tuple(suffix for known in formats for suffix in known.suffixes)
     folder = path.parent
     if os.path.isdir(path):
@@ -216,7 +217,7 @@ def _format(path: Path, formats: Sequence[F], kind: type[FemError], what: str) -
 
 
 def _files(folder: Path, endings: tuple[str, ...]) -> list[str]:
-    """Names of the files in a folder that have one of these endings, sorted; none where it can't be read."""
+    """The sorted names of the files in a folder with one of these endings; none if the folder can't be read."""
     try:
         return sorted(one.name for one in os.scandir(folder) if one.name.lower().endswith(endings) and one.is_file())
     except OSError:
@@ -225,14 +226,14 @@ def _files(folder: Path, endings: tuple[str, ...]) -> list[str]:
 
 @contextmanager
 def _reading(path: Path, kind: type[FemError], made_by: str) -> Iterator[None]:
-    """Errors of a reader as one line that names the file, `kind` where the reader didn't foresee them."""
-    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
+    """Turn errors of a reader into one line that names the file; unexpected errors become `kind`."""
+    if os.path.exists(path) and not os.path.isfile(path):  # reading from a pipe would wait forever
         raise kind(f"{path}: not a file")
     try:
         if not path.stat().st_size:
             raise kind(f"{path}: the file is empty; make one with `{made_by}`")
         yield
-    except MeshError as error:  # of the mesh itself, which knows the file's name at most
+    except MeshError as error:  # an error of the mesh itself may lack the file's name
         text = str(error).removeprefix(f"{path.name}: ")
         raise MeshError(text if text.startswith(str(path)) else f"{path}: {text}") from None
     except (FemError, MemoryError):
@@ -241,13 +242,13 @@ def _reading(path: Path, kind: type[FemError], made_by: str) -> Iterator[None]:
         raise kind(f"{path}: this file doesn't exist; make one with `{made_by}`") from None
     except OSError as error:
         raise kind(f"{path}: can't be read: {os.strerror(error.errno) if error.errno else error}") from error
-    except (Exception, SystemExit) as error:  # some libraries leave the interpreter over a bad file
+    except (Exception, SystemExit) as error:  # some libraries call sys.exit() for a bad file
         text = " ".join(f"{type(error).__name__}: {error}".split())
         raise kind(f"{path}: can't be read: {text}") from error
 
 
 def write_mesh(mesh: Mesh, path: str | Path) -> Path:
-    """Write a mesh with its named boundaries; the file appears whole or not at all."""
+    """Write a mesh with its named boundaries. The file is written completely or not at all."""
     path = Path(path)
     able = [known for known in mesh_formats() if known.write]
     known = choose(able, path, MeshError)
@@ -256,7 +257,7 @@ def write_mesh(mesh: Mesh, path: str | Path) -> Path:
 
 
 def write_result(solution: Fields, path: Path) -> Path:
-    """Write a solution; the file appears whole or not at all."""
+    """Write a solution. The file is written completely or not at all."""
     writer = choose(result_writers(), path, FemError)
     return _write(writer.write, solution, path)
 
@@ -265,7 +266,7 @@ def _write(write: Callable[[T, Path], None], what: T, path: Path) -> Path:
     with replacing(path) as temporary:
         try:
             write(what, temporary)
-        except MeshError as error:  # of names, say, that the format can't hold
+        except MeshError as error:  # for example, a name that the format can't hold
             raise MeshError(f"{path}: {error}") from None
         except (FemError, OSError):
             raise
@@ -275,14 +276,14 @@ def _write(write: Callable[[T, Path], None], what: T, path: Path) -> Path:
 
 
 def result_format(path: Path) -> ResultWriter:
-    """The format of a result file that can be read back. Raises FemError for what can't be one."""
+    """The format of a result file that can be read back. Raises FemError for another file."""
     return _format(path, [known for known in result_writers() if known.read], FemError, "result")
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """The arguments of the `Fields` in a result file, once its mesh is valid and problem and fields fit it.
+    """The arguments of the `Fields` in a result file. Its mesh must be valid, and the problem and fields must fit it.
 
-    Raises FemError, one line that names the file.
+    Raises FemError; its message is one line with the name of the file.
     """
     read = result_format(path).read
     assert read

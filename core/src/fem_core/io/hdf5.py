@@ -1,12 +1,11 @@
 """HDF5: meshes with `x`, `y`, `quad8` at the root, and results beside the mesh in the same file.
 
 Named boundaries are groups `boundaries/NAME` with `edges` and `nodes`. The attribute `slits` at the root says that
-edges that coincide are meant (`Mesh.slits`). A result adds the group
-`solution` (u, velocity, speed, pressure, the problem; version and report as attributes), so that it can
-be read as a mesh again, and the group `VTKHDF`, so that ParaView opens it.
+coincident edges are intended (`Mesh.slits`). A result also has the group `solution` (u, velocity, speed, pressure, the
+problem; version and report as attributes), and the group `VTKHDF` for ParaView. It can still be read as a mesh.
 
-Files are taken from strangers: links out of the file, external or virtual storage and datasets far
-larger than what is stored for them are refused before anything is read.
+Files may come from anyone. Links, external or virtual storage, and datasets that are much larger than their stored
+bytes are refused before anything is read.
 """
 
 import io
@@ -36,7 +35,7 @@ _SMALL = 1 << 12
 
 
 def read(path: Path) -> Mesh:
-    """The mesh in an HDF5 file. Raises MeshError naming the file and what was found."""
+    """The mesh in an HDF5 file. Raises MeshError with the file and the fault."""
     import h5py
 
     with _open(path) as file:
@@ -61,7 +60,7 @@ def _open(path: Path) -> Any:
     try:
         return h5py.File(path, "r")
     except OSError as error:
-        if error.errno:  # the system's, not the library's: no such file, say
+        if error.errno:  # an error of the system, not of the library: for example, no such file
             raise
         raise MeshError(f"{path}: not a readable HDF5 file; it has another format or is incomplete") from None
 
@@ -108,7 +107,7 @@ def _others(file: Any) -> Iterator[tuple[str, str, tuple[int, ...]]]:
 
 
 def _hard(group: Any, name: str, path: Path) -> Any:
-    """A member of `group` that is stored in this very file."""
+    """A member of `group` that is stored in this file."""
     import h5py
 
     link = group.get(name, getlink=True)
@@ -140,11 +139,11 @@ def _dataset(group: Any, name: str, path: Path) -> Any:
         raise MeshError(f"{path}: {name!r} must hold numbers, not {data.dtype}")
     stored = data.id.get_storage_size()
     for what, items in (("claims", data.size), ("has chunks of", math.prod(data.chunks or ()))):
-        # a chunk is unpacked as a whole
+        # a chunk is unpacked completely
         check_claim(path, repr(name), items * data.dtype.itemsize, stored, what)
     values = data[()]
     if isinstance(values, np.ndarray):
-        values.flags.writeable = False  # nobody else has it: the mesh takes it as it is
+        values.flags.writeable = False  # nothing else refers to it: the mesh needs no copy
     return values
 
 
@@ -153,9 +152,9 @@ def _first_line(error: BaseException) -> str:
 
 
 class _New:
-    """A file in the making: HDF5 lays it out, in memory, and Python writes the arrays to where they belong on the disk.
+    """A file that is being written: HDF5 makes the layout in memory, and Python writes the arrays to the disk.
 
-    On a full disk HDF5 itself fails while it closes the file, and takes the process down with it.
+    On a full disk, HDF5 itself would fail while it closes the file, and end the process.
     """
 
     def __init__(self, file: Any, target: IO[bytes]) -> None:
@@ -181,7 +180,7 @@ class _New:
         return data
 
     def finish(self, layout: IO[bytes]) -> None:
-        """Write what HDF5 has made: what is between the arrays."""
+        """Write the bytes between the arrays, which HDF5 has made."""
         start, size = 0, max([layout.seek(0, os.SEEK_END), *(after for _, after in self._written)])
         for stop, after in [*sorted(self._written), (size, size)]:
             layout.seek(start)
@@ -193,7 +192,7 @@ class _New:
 
 @contextmanager
 def _new(path: Path) -> Iterator[_New]:
-    """A file that is complete when the block succeeds."""
+    """A new file; it is complete when the block succeeds."""
     import h5py
 
     with path.open("wb") as target, _memory() as layout:
@@ -204,12 +203,12 @@ def _new(path: Path) -> Iterator[_New]:
 
 
 def _memory() -> IO[bytes]:
-    """A file in memory, in which gaps take no room where the system has such files."""
+    """A file in memory. If the system supports it, gaps in the file need no memory."""
     if sys.platform == "linux":
         with suppress(ImportError, AttributeError, OSError):
             import resource
 
-            if resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY:  # which holds for these too
+            if resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY:  # else it limits these, too
                 return open(os.memfd_create("hdf5"), "w+b", buffering=0)
     return io.BytesIO()
 
@@ -247,7 +246,7 @@ def write_result(solution: Fields, path: Path) -> None:
 
 
 def _write_problem(new: _New, group: Any, problem: Problem, mesh: Mesh) -> None:
-    """Functions are written as their values at the nodes, which is all that a solver takes of them."""
+    """Write the problem; functions are written as their values at the nodes, which are all that a solver uses."""
 
     def write(group: Any, name: str, value: Value, nodes: Ints) -> None:
         values = nodal_values(value, mesh, nodes, name) if callable(value) else np.asarray(value, dtype=np.float64)
@@ -265,10 +264,10 @@ def _write_problem(new: _New, group: Any, problem: Problem, mesh: Mesh) -> None:
 
 
 def _write_vtkhdf(new: _New, solution: Fields) -> None:
-    """The group that VTK's own reader takes: https://docs.vtk.org/en/latest/vtk_file_formats/vtkhdf_file_format."""
+    """The group for VTK's own reader: https://docs.vtk.org/en/latest/vtk_file_formats/vtkhdf_file_format."""
     mesh, fields = solution.mesh, new.file["solution"]
     group = new.file.create_group("VTKHDF")
-    group.attrs["Version"] = (1, 0)  # what a grid in one piece needs; every reader since knows it
+    group.attrs["Version"] = (1, 0)  # enough for a grid in one piece; every later reader knows it
     group.attrs["Type"] = np.bytes_("UnstructuredGrid")
     connectivity, offsets, types = vtk.cells(mesh)
     for name, number in (("Points", mesh.n_nodes), ("Cells", mesh.n_elements), ("ConnectivityIds", connectivity.size)):
@@ -285,14 +284,14 @@ def _write_vtkhdf(new: _New, solution: Fields) -> None:
 
 @contextmanager
 def _solution(path: Path) -> Iterator[Any]:
-    """The group `solution` of a result; None in a file without one. Errors in the block name the file."""
+    """The group `solution` of a result; None if the file has none. Errors in the block name the file."""
     with _open(path) as file:
         if "solution" not in file:
             yield None
             return
         try:
             group = _group(file, "solution", path)
-            version = group.attrs.get("version", 1)  # the first files had none
+            version = group.attrs.get("version", 1)  # the first files had no version
             if version != RESULT_VERSION:
                 raise FemError(
                     f"{path}: a result of version {version}, but this fem-core reads version {RESULT_VERSION}; "
@@ -306,13 +305,13 @@ def _solution(path: Path) -> Iterator[Any]:
 
 
 def read_problem(path: Path) -> Problem | None:
-    """The problem that is stored in a result; None if the file is only a mesh. Raises FemError naming the file."""
+    """The problem that is stored in a result; None if the file is only a mesh. Raises FemError with the file's name."""
     with _solution(path) as group:
         return None if group is None else _read_problem(_group(group, "problem", path), path)
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """What `write_result` wrote, as the arguments of `Fields`. Raises FemError naming the file."""
+    """The data that `write_result` wrote, as the arguments of `Fields`. Raises FemError with the file's name."""
     mesh = read(path)
     with _solution(path) as group:
         if group is None:

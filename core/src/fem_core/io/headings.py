@@ -1,4 +1,4 @@
-"""Which column of a sheet holds what: by its heading in the first row, or by its place if the first row is data.
+"""The contents of the columns of a sheet: by the headings in the first row, or by position if that row is data.
 
 A first row without any text is data. Headings are compared without their case, and without spaces, points, - and _.
 """
@@ -33,7 +33,7 @@ _EDGE_WORDS = {
 
 @dataclass(frozen=True)
 class Layout:
-    """Where columns are: by name; the headings left aside, by column; and whether the first row holds headings."""
+    """The columns by name, the unused headings by column, and whether the first row has headings."""
 
     columns: Mapping[str, int]
     aside: Mapping[int, str]
@@ -42,10 +42,10 @@ class Layout:
 
 
 def coord_columns(sheet: Sheet, first: Row) -> Layout:
-    """X and Y, Z and Node if they are there: numbers without headings are X Y, X Y Z or Node X Y Z."""
+    """The columns X and Y, and Z and Node if they exist. Without headings they are X Y, X Y Z or Node X Y Z."""
     filled = _filled(first)
     if _all_numbers(first):
-        sheet.check_formulas(1, 1)  # of which there may be more columns
+        sheet.check_formulas(1, 1)  # there may be more columns with formulas
         names = {2: ("X", "Y"), 3: ("X", "Y", "Z"), 4: ("Node", "X", "Y", "Z")}.get(len(filled))
         if names is None:
             text = f"the first row has {count(len(filled), 'number')} and no headings; name the columns Node, X, Y, Z"
@@ -57,7 +57,7 @@ def coord_columns(sheet: Sheet, first: Row) -> Layout:
 
 
 def conec_columns(sheet: Sheet, first: Row) -> Layout:
-    """N1 to N8, and Elem if it is there: eight numbers without headings are N1 to N8."""
+    """The columns N1 to N8, and Elem if it exists. Without headings, eight numbers are N1 to N8."""
     filled = _filled(first)
     if _all_numbers(first):
         sheet.check_formulas(1, 1)
@@ -76,7 +76,7 @@ def conec_columns(sheet: Sheet, first: Row) -> Layout:
 
 
 def boundary_columns(sheet: Sheet, first: Row) -> Layout:
-    """name, a, mid, b: also the order of columns without headings; mid and b may be absent if all rows are nodes."""
+    """The columns name, a, mid, b, in this order without headings; mid and b may be absent if all rows are nodes."""
     filled = _filled(first)
     start, together = filled[0], filled == [*range(filled[0], filled[-1] + 1)]
     if together and len(filled) in (2, 4) and _all_numbers(first[start + 1 :]):
@@ -103,7 +103,7 @@ def _all_numbers(first: Row) -> bool:
 
 
 def _plain(heading: object) -> str:
-    """A heading as it is compared; what is longer than 80 characters is none of ours.
+    """A heading in the form in which it is compared; a text of more than 80 characters is not a known heading.
 
     >>> _plain("Node No."), _plain(" n_1 "), _plain("X-Coord")
     ('nodeno', 'n1', 'xcoord')
@@ -114,7 +114,7 @@ def _plain(heading: object) -> str:
 def _named(
     sheet: Sheet, first: Row, name_of: Callable[[int, str], str | None]
 ) -> tuple[dict[str, int], dict[int, str]]:
-    """The columns that have a name here, and the headings of the others."""
+    """The columns with a known name, and the headings of the others."""
     columns: dict[str, int] = {}
     aside: dict[int, str] = {}
     for column in _filled(first):
@@ -131,7 +131,7 @@ def _named(
 
 
 def _check_found(sheet: Sheet, first: Row, columns: Mapping[str, int], wanted: Sequence[str]) -> None:
-    """Refuse a first row that lacks headings, with the cause if there is one."""
+    """Refuse a first row that lacks headings; the error gives the cause if it is known."""
     missing = [name for name in wanted if name not in columns]
     if not missing:
         return
@@ -149,7 +149,7 @@ def _id(known: re.Pattern[str], name: str, text: str) -> str | None:
 
 
 def _axis(sheet: Sheet, column: int, text: str) -> str | None:
-    """X, Y or Z; a heading that says another unit than millimetres is refused."""
+    """X, Y or Z; a heading with another unit than millimetres is refused."""
     found, unit = _AXIS.fullmatch(_plain(text)), ""
     if not found and (with_unit := _UNIT.search(text.casefold())):
         found = _AXIS.fullmatch(_plain(text[: with_unit.start()]))

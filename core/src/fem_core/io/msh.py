@@ -30,14 +30,14 @@ from fem_core.types import Array
 
 
 def read(path: Path) -> Mesh:
-    """The mesh in a file of gmsh's. Raises MeshError naming the file and what was found."""
+    """The mesh in a gmsh file. Raises MeshError with the file and the fault."""
     return solvable(path, read_cells(path), WAY_OUT)
 
 
 def read_cells(path: Path) -> Cells:
-    """The cells in a file of gmsh's, of any kind that can be converted. Raises MeshError as `read`."""
+    """The cells in a gmsh file, of any kind that can be converted. Raises MeshError as `read`."""
     with path.open("rb") as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # what NumPy gives before 2.3 where the text isn't a number
+        warnings.simplefilter("ignore", DeprecationWarning)  # NumPy before 2.3 gives it if the text isn't a number
         sections = Sections(file, path)
         sections.read()
     return _cells(sections)
@@ -83,7 +83,7 @@ def _why_no_quads(file: Sections) -> str:
 
 
 def _boundaries(file: Sections, quad8: Array) -> tuple[dict[str, Boundary], dict[str, str]]:
-    """Physical groups of lines and points as boundaries, and those that are none, with the reason."""
+    """Physical groups of lines and points as boundaries, and the groups that are no boundaries, with the reason."""
     edges: dict[str, list[Array]] = {}
     nodes: dict[str, list[Array]] = {}
     lost: dict[str, str] = {}
@@ -140,7 +140,7 @@ def write(mesh: Mesh, path: Path) -> None:
     curves = [(k, boundary.edges) for k, (_, boundary) in numbered if len(boundary.edges)]
     points = [(k, np.setdiff1d(boundary.nodes, boundary.edges)) for k, (_, boundary) in numbered]
     points = [(k, nodes) for k, nodes in points if len(nodes)]
-    # empty walls would be read as walls that were lost
+    # empty walls would be read as a lost boundary
     names = [(1, k, name) for k, (name, own) in numbered if len(own.nodes) or name != "walls"]
     names += [(0, k, numbered[k - 1][1][0]) for k, _ in points]
     names.append((2, len(numbered) + 1, "elements"))

@@ -31,12 +31,12 @@ WAY_OUT = (
     "before meshing, set Mesh.ElementOrder=2, Mesh.SecondOrderIncomplete=1 and Mesh.RecombineAll=1, "
     "and Mesh.SubdivisionAlgorithm=1 if triangles remain"
 )
-#: Sections that don't change the mesh: remarks, results, and what describes geometry or neighbours again.
+#: Sections that don't change the mesh: comments, results, and descriptions of geometry or of neighbours.
 _NO_MESH = {
     *("Comments", "GhostElements", "Parametrizations"),
     *("NodeData", "ElementData", "ElementNodeData", "InterpolationScheme"),
 }
-_LINES = 1 << 15  # lines of text that are read at once
+_LINES = 1 << 15  # lines of text that are read together
 _LINE_LENGTH = 1 << 12
 
 
@@ -48,10 +48,10 @@ class Sections:
     version : "2", "2.2" or "4.1"
     names : name of a group by dimension and physical tag
     grouped : physical tags that entities have, by dimension; format 4.1 only
-    tags, points : numbers and places (n, 3) of the nodes
+    tags, points : numbers and coordinates (n, 3) of the nodes
     found : nodes of elements by type and physical tag, 0 for none; as positions among the nodes
-    warnings : what the file says and isn't done
-    notes : what was left aside
+    warnings : parts of the file that are not applied
+    notes : parts of the file that were left aside
     """
 
     def __init__(self, file: IO[bytes], path: Path) -> None:
@@ -68,7 +68,7 @@ class Sections:
         self.notes: list[str] = []
 
     def read(self) -> None:
-        """Take what the file has. Raises MeshError naming the file, the section and what was found."""
+        """Read all sections. Raises MeshError with the file, the section and the fault."""
         self.version = self.header()
         known = {"PhysicalNames": self.physical_names, "ParametricNodes": self.parametric_nodes}
         if self.version == "4.1":
@@ -143,7 +143,7 @@ class Sections:
             raise self.fail(f"{announced}, but the file is too short")
         try:
             values = np.fromfile(self.file, dtype, count, sep="" if self.binary else " ")
-        except ValueError:  # of NumPy, from 2.3 on
+        except ValueError:  # NumPy raises it from 2.3 on
             raise self.fail(f"{announced}, but something else was found") from None
         if len(values) < count:
             raise self.fail(f"{announced}, but only {len(values):,} found")
@@ -186,7 +186,7 @@ class Sections:
                 self.take("d", 6 if dimension else 3)  # a box around it, or the point
                 self.groups[dimension, tag] = self.ints("i", self.ints("u", 1)[0])
                 if dimension:
-                    self.take("i", self.ints("u", 1)[0])  # what bounds it
+                    self.take("i", self.ints("u", 1)[0])  # the entities that bound it
 
     def partitioned_entities(self) -> None:
         self.partitions.number, ghosts = self.ints("u", 2)
@@ -286,7 +286,7 @@ class Sections:
         while left:
             kind, tags = self.head(flat[start : start + 3 : 2])
             n, width = int(flat[start + 1]), 1 + tags + _NODES[kind]
-            if n == 1:  # gmsh makes a block of each element
+            if n == 1:  # gmsh writes a block for each element
                 block = alike(flat[start:], 3 + width, slice(0, 3))[:left]
                 start, block = start + block.size, block[:, 3:]
             else:
@@ -318,7 +318,7 @@ def alike(flat: Array, width: int, head: slice) -> Array:
     """The first rows of `flat`, in rows of `width`, whose columns `head` are those of the first row."""
     rows = flat[: len(flat) // width * width].reshape(-1, width)
     many = min(1, len(rows))
-    while many < len(rows):  # twice as many each time: a short run must not cost a look at the whole file
+    while many < len(rows):  # double the number each time: a short run must not need a search of the whole file
         more = rows[many : 2 * many, head]
         if len(other := np.flatnonzero((more != rows[0, head]).any(axis=1))):
             return rows[: many + other[0]]
@@ -327,36 +327,36 @@ def alike(flat: Array, width: int, head: slice) -> Array:
 
 
 class _Partitions:
-    """Which partitions of a mesh a file has the elements of."""
+    """The partitions of a mesh whose elements are in a file."""
 
     def __init__(self) -> None:
-        self.number = 0  # of all partitions, where the file says so
+        self.number = 0  # the number of all partitions, if the file gives it
         self.ghosts: set[int] = set()  # surfaces that repeat the elements of neighbours
         self.of_entity: dict[tuple[int, int], list[int]] = {}
         self.here: set[int] = set()
         self.mentioned: set[int] = set()
 
     def take_entity(self, dimension: int, entity: int) -> bool:
-        """Note the partition of an entity's elements (4.1); False for those that are copies of a neighbour's."""
+        """Note the partition of an entity's elements (4.1); False if they are copies of a neighbour's elements."""
         if dimension == 2 and entity in self.ghosts:
             return False
         self.here.update(self.of_entity.get((dimension, entity), []))
         return True
 
     def take_tags(self, partitions: Array) -> None:
-        """Note the partitions of elements (2.2): (n, m), the own one first, those that have a copy negative."""
+        """Note the partitions of elements (2.2): (n, m), its own partition first; a negative number has a copy."""
         self.here.update(np.unique(partitions[:, 0]).tolist())
         self.mentioned.update(np.unique(np.abs(partitions)).tolist())
 
     def check(self, file: Sections) -> None:
-        """Refuse a file that is one of several; warn where this can't be told."""
+        """Refuse a file that is one of several; warn if this isn't known."""
         number = self.number or max(self.mentioned, default=0)
         if 0 < len(self.here) < number:
             raise MeshError(
                 f"{file.path}: the file has elements of {len(self.here):,} of {number:,} partitions only, so it is one "
                 "of several; write the mesh into one file (Mesh.PartitionSplitMeshFiles=0)"
             )
-        if not self.number and self.mentioned == {1}:  # format 2.2 doesn't say how many there are
+        if not self.number and self.mentioned == {1}:  # format 2.2 doesn't give the number of partitions
             file.warnings.append(
                 "all elements are of partition 1; if this file is one of several that hold a mesh together, "
                 "write the mesh into one file"

@@ -1,7 +1,7 @@
 """NumPy's archive: meshes and results, as arrays by name; never a pickle.
 
-A mesh is `x`, `y`, `quad8`, and `boundaries/NAME/edges` and `…/nodes`, as in HDF5; `z` may be there if it is the same
-everywhere, and `slits` says that edges that coincide are meant (`Mesh.slits`). A result adds `u`, `velocity`,
+A mesh is `x`, `y`, `quad8`, and `boundaries/NAME/edges` and `…/nodes`, as in HDF5. `z` is accepted if it is the same
+everywhere. `slits` says that coincident edges are intended (`Mesh.slits`). A result adds `u`, `velocity`,
 `speed`, `pressure`, `history`, `version`, `converged`, and the `report` as JSON.
 """
 
@@ -81,7 +81,7 @@ def _check_sizes(path: Path, members: list[zipfile.ZipInfo]) -> None:
 
 
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> Any:
-    """One array, whose shape must fit what the member holds."""
+    """One array; its shape must fit the bytes of the member."""
     what = f"{path}: {member.filename!r}"
     try:
         with archive.open(member) as file:
@@ -97,7 +97,7 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> Any
         raise MeshError(f"{what} claims the shape {shape} of {dtype} but holds {member.file_size:,} bytes")
     with archive.open(member) as file:
         values = np.lib.format.read_array(file, allow_pickle=False)
-    values.flags.writeable = False  # nobody else has it: the mesh takes it as it is
+    values.flags.writeable = False  # nothing else refers to it: the mesh needs no copy
     return values
 
 
@@ -129,7 +129,7 @@ def _arrays(mesh: Mesh) -> dict[str, Any]:
 
 
 def _save(path: Path, arrays: dict[str, Any]) -> None:
-    whole = io.BytesIO()  # on a full disk, a half-written archive complains once more when it is thrown away
+    whole = io.BytesIO()  # on a full disk, a half-written archive raises again when it is deleted
     np.savez(whole, **arrays)
     with whole.getbuffer() as content, path.open("wb") as file:
         file.write(content)

@@ -1,4 +1,4 @@
-"""What is in the columns of a sheet: cells, row by row, or numbers, column by column."""
+"""The contents of the columns of a sheet: cells, row by row, or numbers, column by column."""
 
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ _MOST_EXACT = 2.0**53
 
 
 class Rows:
-    """The rows of data of a sheet, in which `columns_of` finds the columns by the first row."""
+    """The rows of data of a sheet; `columns_of` finds the columns from the first row."""
 
     def __init__(self, sheet: Sheet, columns_of: Callable[[Sheet, Row], Layout]) -> None:
         self.sheet = sheet
@@ -39,7 +39,7 @@ class Rows:
         self._stray: set[int] = set()
 
     def cells(self, columns: Sequence[int]) -> Iterator[tuple[int, Row]]:
-        """Number and cells of each row, of two columns or more; sees to what is in columns without a heading."""
+        """The number and the cells of each row (two columns or more); it also checks columns without a heading."""
         own = itemgetter(*columns)
         blank = [None] * sum(self._bare)
         for number, row in self._rows:
@@ -51,13 +51,15 @@ class Rows:
         for column in compress(range(WIDTH), self._bare):
             if type(row[column]) in NUMBERS:
                 text = f"the number {row[column]!r:.40} is in a column without a heading"
-                self.sheet.refuse(number, column, f"{text}; give the column one: any, if it is to be left aside")
+                self.sheet.refuse(
+                    number, column, f"{text}; give it a heading: a known one, or any other to leave it aside"
+                )
             if row[column] is not None:
                 self._stray.add(column)
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
-        """What was left aside, and what is hidden; once all rows have been read."""
+        """Notes on columns that were left aside and on hidden rows; call it after all rows have been read."""
         named = [f"{text} ({column_name(column)})" for column, text in self._layout.aside.items()]
         aside = [*named, *(f"{column_name(column)}, without a heading" for column in sorted(self._stray))]
         left = [f"sheet {self.sheet.name}: columns left aside: {', '.join(aside)}"] if aside else []
@@ -65,7 +67,7 @@ class Rows:
 
 
 class Table:
-    """The numbers in a sheet: `values` by the names of their columns, each float64 (rows,)."""
+    """The numbers in a sheet: `values` has the columns by name, each float64 (rows,)."""
 
     def __init__(self, sheet: Sheet, columns_of: Callable[[Sheet, Row], Layout]) -> None:
         rows = Rows(sheet, columns_of)

@@ -1,4 +1,4 @@
-"""A mesh in VTK's terms: what the files for ParaView (VTKHDF, VTU) have in common."""
+"""A mesh as VTK stores it: the common part of the files for ParaView (VTKHDF, VTU)."""
 
 import numpy as np
 
@@ -16,14 +16,14 @@ def points(mesh: Mesh) -> Floats:
 
 
 def vectors(plane: Floats) -> Floats:
-    """Vectors of the plane, (n, 2), in space, which is where VTK draws arrows: (n, 3)."""
+    """Vectors of the plane, (n, 2), with z = 0, because VTK draws arrows in space: (n, 3)."""
     space = np.zeros((len(plane), 3))
     space[:, :2] = plane
     return space
 
 
 def cells(mesh: Mesh) -> tuple[Array, Array, Array]:
-    """Nodes of the cells one after the other, where each cell's begin (and the last's end), and types.
+    """The nodes of all cells, the start of each cell's nodes (and the end of the last), and the types.
 
     int64 (8 n_elements,), int64 (n_elements + 1,), uint8 (n_elements,).
     """

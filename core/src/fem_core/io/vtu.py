@@ -3,10 +3,10 @@
 ParaView, VisIt, PyVista and meshio read it. The arrays follow the XML as they are in memory (`AppendedData`,
 raw), each after its number of bytes. https://docs.vtk.org/en/latest/vtk_file_formats/vtkxml_file_format.html
 
-VTK has no names for parts of a grid, so a boundary is a pair of arrays `boundary:NAME`: at points, 1 where a node
-belongs to it, else 0; in 8-node quadrilaterals, the sum of 1, 2, 4 and 8 for those of their sides that do. A result
-can so be read as a mesh, and has no other cells than its fields are for. The field data `slits` say that edges that
-coincide are meant (`Mesh.slits`).
+VTK has no names for parts of a grid, so a boundary is a pair of arrays `boundary:NAME`. At points, the value is 1 if
+the node belongs to the boundary, else 0. In 8-node quadrilaterals, the value is the sum of 1, 2, 4 and 8 for the sides
+that belong to it. A result can thus be read as a mesh, and needs no additional cells for the boundaries. The field data
+`slits` say that coincident edges are intended (`Mesh.slits`).
 """
 
 import sys
@@ -23,12 +23,12 @@ from fem_core.mesh.quad8 import EDGES
 from fem_core.results import RESULT_VERSION, UNITS, Fields
 from fem_core.types import Array
 
-#: What the names of the arrays of boundaries begin with.
+#: The prefix of the names of the arrays of boundaries.
 BOUNDARY = "boundary:"
 #: The field data of a mesh with slits.
 SLITS = "slits"
 
-#: Attributes of sections: the arrays that are shown first.
+#: Attributes of sections: the arrays that a viewer shows first.
 _SHOWN = {"u": ' Scalars="u"', "velocity": ' Vectors="velocity"', "speed": ' Scalars="speed"'}
 
 Arrays = Mapping[str, Array]
@@ -85,7 +85,7 @@ def _sides_of_boundaries(mesh: Mesh) -> dict[str, Array]:
 
 
 def edges_of_sides(path: Path, name: str, sides: Array, quad8: Array) -> Array:
-    """The edges that `sides`, (n_elements,), has of a boundary: (n, 3). Raises MeshError naming the file."""
+    """The edges of a boundary from its array `sides`, (n_elements,): (n, 3). Raises MeshError with the file's name."""
     if not ((sides >= 0) & (sides < 16)).all():
         raise MeshError(f"{path}: CellData/{name} must be from 0 to 15, a sum of 1, 2, 4 and 8 for four sides")
     element, side = np.nonzero(np.unpackbits(sides.astype(np.uint8)[:, None], axis=1, count=4, bitorder="little"))
@@ -123,14 +123,14 @@ _"""
 
 
 def _section(section: str, arrays: Arrays, appended: dict[int, Array]) -> str:
-    """A section whose arrays are added to those to append, by their offset."""
+    """A section; its arrays are added to `appended`, by their offset."""
     shown = "".join(_SHOWN.get(name, "") for name in arrays)
     lines = [_array(name, values, appended, tuples=section == "FieldData") for name, values in arrays.items()]
     return f"<{section}{shown}>\n{''.join(lines)}</{section}>\n"
 
 
 def _array(name: str, values: Array, appended: dict[int, Array], tuples: bool) -> str:
-    from xml.sax.saxutils import quoteattr  # with half of the library for the web
+    from xml.sax.saxutils import quoteattr  # it imports many other modules
 
     values = np.ascontiguousarray(values)
     last = next(reversed(appended), None)

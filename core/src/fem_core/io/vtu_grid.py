@@ -37,11 +37,11 @@ def kind_of(attributes: dict[str, str]) -> str:
 
 
 class _Appended(Exception):
-    """The XML is over, appended data begin."""
+    """The XML ends here, and the appended data begin."""
 
 
 class Grid:
-    """The arrays of the one piece of a file that has cells, and of the whole grid; each decoded when it is asked for.
+    """The arrays of the one piece that has cells, and of the whole grid; an array is decoded when it is needed.
 
     The text of an array is kept only if it is `wanted`, by its section, name and attributes.
     """
@@ -70,7 +70,7 @@ class Grid:
             raise MeshError(f"{path}: compressed with {self.compressor}; use zlib or lzma")
 
     def _parse(self, file: IO[bytes], whole: _Arrays, pieces: list[tuple[dict[str, str], _Arrays]]) -> None:
-        """Note the arrays of the whole grid and of each piece, and keep what is appended."""
+        """Note the arrays of the whole grid and of each piece, and keep the appended data."""
         parser = expat.ParserCreate()
         parser.buffer_text = True
         parents: list[str] = []
@@ -104,7 +104,7 @@ class Grid:
             raise MeshError(f"{self.path}: the file has a document type, so it is refused; VTU files need none")
 
         parser.StartElementHandler, parser.EndElementHandler = start, end
-        parser.StartDoctypeDeclHandler = refuse  # entities can grow without bounds
+        parser.StartDoctypeDeclHandler = refuse  # entities can expand without limit
         try:
             while chunk := file.read(1 << 20):
                 parser.Parse(chunk, False)
@@ -141,7 +141,7 @@ class Grid:
         if kind is None:
             raise MeshError(f"{self.path}: {what} must hold numbers, not {attributes.get('type')!r}")
         dtype = np.dtype(self.order + kind)
-        self.claimed += size * dtype.itemsize  # of all arrays: they may overlap in the file
+        self.claimed += size * dtype.itemsize  # count all arrays: they may overlap in the file
         check_claim(self.path, what, self.claimed, self.size)
         try:
             values = self._values(attributes, "".join(text).strip().encode(), dtype, size * dtype.itemsize)
@@ -182,14 +182,14 @@ class Grid:
 
 
 class _Source:
-    """Bytes one after another, out of base64 or as they are."""
+    """Bytes in sequence, decoded from base64 or unchanged."""
 
     def __init__(self, data: memoryview, is_base64: bool) -> None:
         self.data, self.is_base64 = data, is_base64
         self.at, self.decoded = 0, b""
 
     def take(self, size: int) -> bytes | memoryview:
-        """The next `size` bytes. Raises EOFError where there are fewer."""
+        """The next `size` bytes. Raises EOFError if there are fewer."""
         if not self.is_base64:
             taken: bytes | memoryview = self.data[self.at : self.at + size]
             self.at += size
@@ -203,5 +203,5 @@ class _Source:
         return taken
 
     def align(self) -> None:
-        """The next bytes begin an encoding of their own, as after the head of compressed data."""
+        """The next bytes begin a new base64 block, as after the header of compressed data."""
         self.decoded = b""

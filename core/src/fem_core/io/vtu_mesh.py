@@ -47,7 +47,7 @@ TAGS = (
     *("gmsh:physical", "medit:ref", "cell_tags", "facet_tags", "su2:tag", "netgen:index", "ugrid:ref"),
     *("avsucd:material", "PhysicalIds", "GeometryIds", "CellEntityIds", "gmsh:geometrical"),
 )
-#: Arrays that say of a cell, in these bits, that it is a neighbour's, refined or hidden.
+#: Arrays whose bits say that a cell is a neighbour's, refined or hidden.
 _GHOSTS = {"vtkGhostType": 1 | 8 | 32, "vtkGhostLevels": 255}
 
 _Found = tuple[dict[str, Boundary], dict[str, str]]
@@ -90,7 +90,7 @@ def _unread(grid: Grid) -> dict[str, str]:
 
 
 class _Cells:
-    """The cells of a grid by what they are to a mesh.
+    """The cells of a grid, sorted by their use in a mesh.
 
     Attributes
     ----------
@@ -150,7 +150,7 @@ class _Cells:
         self.used = np.zeros(m, dtype=bool)
 
     def lack(self, chosen: Array) -> str:
-        """Why these lines make no boundary; empty if they do."""
+        """Why these lines can't be a boundary; empty if they can."""
         loose = int(np.count_nonzero(~self.is_side[chosen]))
         what = f"{loose} of its {count(len(chosen), 'line')} {verb(loose, 'are')} no side of an element"
         return f"{what}; write lines of 3 nodes (VTK type {_EDGE})" if loose else ""
@@ -167,7 +167,7 @@ def _refuse_ghosts(grid: Grid, cells: _Cells) -> None:
 
 
 def _marked(grid: Grid, cells: _Cells) -> _Found:
-    """The boundaries of the arrays `boundary:NAME`."""
+    """The boundaries from the arrays `boundary:NAME`."""
     boundaries, lost = {}, {}
     for array in dict.fromkeys(name for _, name in grid.arrays if name.startswith(BOUNDARY)):
         name = array.removeprefix(BOUNDARY)
@@ -188,7 +188,7 @@ def _marked(grid: Grid, cells: _Cells) -> _Found:
 
 
 def _tagged(grid: Grid, cells: _Cells) -> _Found:
-    """The boundaries of the tags that other programs write; arrays that may be such tags are lost names."""
+    """The boundaries from the tags that other programs write; arrays that may be tags become lost names."""
     both = np.concatenate([cells.lines_at, cells.points_at])
     arrays = grid.numbers("CellData") if len(both) else {}
     for name in [name for name in TAGS if name in arrays]:
@@ -214,7 +214,7 @@ def _tagged(grid: Grid, cells: _Cells) -> _Found:
 
 
 def _boundaries_of(tags: Array, cells: _Cells) -> _Found:
-    """A boundary for each tag that lines or vertices have."""
+    """A boundary for each tag of lines or vertices."""
     boundaries, lost = {}, {}
     for tag, chosen in _by_value(tags[cells.lines_at]):
         if why := cells.lack(chosen):
@@ -231,7 +231,7 @@ def _boundaries_of(tags: Array, cells: _Cells) -> _Found:
 
 
 def _by_value(values: Array) -> Iterator[tuple[int, Array]]:
-    """Each value but 0, and where it stands."""
+    """Each value except 0, and its positions."""
     order = np.argsort(values, kind="stable")
     found, first = np.unique(values[order], return_index=True)
     for value, chosen in zip(found.tolist(), np.split(order, first[1:]), strict=False):

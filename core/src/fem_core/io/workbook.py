@@ -1,6 +1,6 @@
-"""Strangers' workbooks (.xlsx): opened with care, read row by row; a refusal names the cell and the cause.
+"""Workbooks (.xlsx): checked before they are opened, and read row by row; an error names the cell and the cause.
 
-Workbooks are zipped XML: what they unpack to is judged before, and defusedxml refuses entities.
+Workbooks are zipped XML. Their unpacked size is checked first, and defusedxml refuses entities.
 """
 
 import datetime
@@ -17,10 +17,10 @@ from fem_core.errors import MeshError
 from fem_core.io.checks import SMALL, check_claim
 from fem_core.support.wording import count, nearest, verb
 
-#: The cells of a row, from column A on: the values that a program stored, None where there is none.
+#: The cells of a row, from column A on: the values that a program stored, None if there is none.
 Row: TypeAlias = tuple[Any, ...]
 
-#: Columns that are looked at.
+#: Number of columns that are read.
 WIDTH = 64
 #: Rows of a sheet, headings included.
 MOST_ROWS = 1 << 20
@@ -29,17 +29,17 @@ _MOST_BLANK = 1000
 _BLANK = (None,) * WIDTH
 _NUMBER = re.compile(r"[+-]?[.,]?\d[\d\s.,']*([eE][+-]?\d+)?")
 _ERROR = re.compile(r"#[A-Z0/_]+[!?]?")
-_OLD = b"\xd0\xcf\x11\xe0"  # how .xls begins, and what a password makes of .xlsx
+_OLD = b"\xd0\xcf\x11\xe0"  # the start of a .xls file, and of a .xlsx file with a password
 _BLOCK, _LONGEST_TAG = 1 << 16, 1 << 12
 
 
 @contextmanager
 def opened(path: Path) -> Iterator["Workbook"]:
-    """The workbook in a file. Raises MeshError naming the file, also for what goes wrong in the block."""
+    """The workbook in a file. Errors, also those in the block, are raised as MeshError with the file's name."""
     _check_sizes(path)
     try:
         with warnings.catch_warnings(), ExitStack() as stack:
-            warnings.simplefilter("ignore")  # about styles and the like
+            warnings.simplefilter("ignore")  # warnings about styles and similar things
             yield Workbook(path, stack)
     except MeshError:
         raise
@@ -49,7 +49,7 @@ def opened(path: Path) -> Iterator["Workbook"]:
 
 
 def _check_sizes(path: Path) -> None:
-    """Refuse bombs: sheets are read row by row, but all other parts are held in memory."""
+    """Refuse decompression bombs: sheets are read row by row, but all other parts are held in memory."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -89,14 +89,14 @@ class Workbook:
     def _load(self, data_only: bool) -> Any:
         import openpyxl
 
-        file = self._stack.enter_context(self.path.open("rb"))  # by name, openpyxl refuses endings such as .XLSX
+        file = self._stack.enter_context(self.path.open("rb"))  # given a name, openpyxl refuses endings such as .XLSX
         book = openpyxl.load_workbook(file, read_only=True, data_only=data_only, keep_links=False)
         self._stack.callback(book.close)
         return book
 
     @cached_property
     def must_compute(self) -> bool:
-        """Whether Excel is to compute all formulas when it opens the workbook, as its writer couldn't."""
+        """Whether Excel must compute all formulas when it opens the workbook: the program that wrote it did not."""
         with zipfile.ZipFile(self.path) as archive:
             if "xl/workbook.xml" not in archive.namelist():
                 return False
@@ -108,7 +108,7 @@ class Workbook:
         return [sheet.title for sheet in self.stored.worksheets]
 
     def sheet(self, name: str) -> "Sheet | None":
-        """The sheet of this name, whatever its case and spaces around it; None if there is none."""
+        """The sheet with this name, ignoring case and surrounding spaces; None if there is none."""
         titles = [title for title in self.titles if title.strip().casefold() == name]
         if len(titles) > 1:
             raise MeshError(f"{self.path}: two sheets are named {name}; delete one of them or rename it")
@@ -116,7 +116,7 @@ class Workbook:
         return Sheet(self, titles[0]) if titles else None
 
     def needed(self, name: str, content: str) -> "Sheet":
-        """The sheet of this name, which must be there."""
+        """The sheet with this name; it must exist."""
         if sheet := self.sheet(name):
             return sheet
         near = self.nearest(name)
@@ -125,14 +125,14 @@ class Workbook:
         raise MeshError(f"{self.path}: there is no sheet {name!r}; found: {found}; rename {which} to {name}")
 
     def nearest(self, name: str) -> str | None:
-        """A sheet that nobody asked for, whose name is close to this one."""
+        """A sheet that wasn't read and has a similar name."""
         titles = {title.strip().casefold(): title for title in self.left_aside}
         near = nearest(name, titles)
         return titles[near] if near else None
 
     @property
     def left_aside(self) -> list[str]:
-        """The sheets that nobody asked for."""
+        """The sheets that weren't read."""
         return [title for title in self.titles if title not in self._used]
 
 
@@ -144,7 +144,7 @@ class Sheet:
         self.name = one_line(title)
 
     def place(self, row: int, column: int) -> str:
-        """A cell as people write it: `conec!C14`."""
+        """A cell in Excel's notation: `conec!C14`."""
         return f"{self.name}!{column_name(column)}{row}"
 
     def rows(self) -> Iterator[tuple[int, Row]]:
@@ -167,7 +167,7 @@ class Sheet:
             self.check_formulas(number - blank + 1, number)
 
     def check_formulas(self, first: int, last: int, columns: Collection[int] = range(WIDTH)) -> None:
-        """Refuse rows in which a cell only seems blank, because its formula has no stored value."""
+        """Refuse rows with a cell that only seems blank because its formula has no stored value."""
         stored, written = (
             book[self.title].iter_rows(min_row=first, max_row=last, max_col=WIDTH)
             for book in (self.book.stored, self.book.written)
@@ -185,7 +185,7 @@ class Sheet:
         raise MeshError(f"{self.book.path}: {self.place(row, column)}: {text}")
 
     def refuse_value(self, row: int, column: int, value: object, wanted: str) -> NoReturn:
-        """Raise MeshError for a cell that doesn't hold what is `wanted`: why it doesn't."""
+        """Raise MeshError for a cell that doesn't hold what is `wanted`; the message gives the cause."""
         match value:
             case None:
                 self.check_formulas(row, row, [column])
@@ -205,7 +205,7 @@ class Sheet:
         self.refuse(row, column, text)
 
     def _merged(self, row: int, column: int) -> str:
-        """The merged cells that a cell is among, such as A2:A5."""
+        """The range of merged cells that contains a cell, such as A2:A5."""
         from openpyxl.utils import range_boundaries
 
         for tag in self._tags(b"mergeCell"):
@@ -216,7 +216,7 @@ class Sheet:
         return ""
 
     def notes(self) -> Iterator[str]:
-        """What a person may not see in the sheet. Refuses rows that aren't in order: openpyxl would drop them."""
+        """Notes on hidden contents of the sheet. Refuses rows that aren't in order: openpyxl would drop them."""
         last = hidden = 0
         for tag in self._tags(b"row"):
             found = re.search(rb'\sr="(\d+)"', tag)
@@ -233,13 +233,13 @@ class Sheet:
             yield f"sheet {self.name} is hidden, and read all the same"
 
     def warnings(self) -> Iterator[str]:
-        """What may be wrong with stored values: libraries store 0 with a formula, or what was there before."""
+        """Warnings about stored values that may be wrong: libraries store 0, or an old value, with a formula."""
         if self.book.must_compute and any(self._tags(b"f")):
             text = "has formulas that the program that wrote the workbook did not compute: their values may be wrong"
             yield f"sheet {self.name} {text}; open the workbook in Excel and save it"
 
     def _tags(self, name: bytes) -> Iterator[bytes]:
-        """The opening tags of this name in the sheet's XML, for what openpyxl doesn't tell of a sheet read by rows."""
+        """The opening tags of this name in the sheet's XML: openpyxl doesn't give them if it reads row by row."""
         tag = re.compile(rb"<(?:\w+:)?%s[\s>/][^<>]*" % name)
         member = self.book.stored[self.title]._worksheet_path
         with zipfile.ZipFile(self.book.path) as archive, archive.open(member) as stream:
@@ -253,7 +253,7 @@ class Sheet:
 
 
 def one_line(text: object) -> str:
-    """What a person wrote into a cell, in one line, for a message: its first 80 characters."""
+    """The text of a cell in one line, for a message: its first 80 characters."""
     return " ".join(str(text)[:80].split())
 
 
@@ -272,7 +272,7 @@ def is_error(text: str) -> bool:
 
 
 def column_name(column: int) -> str:
-    """A column, from 0, as people name it.
+    """The letters of a column, which is counted from 0.
 
     >>> column_name(0), column_name(26)
     ('A', 'AA')

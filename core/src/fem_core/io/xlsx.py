@@ -2,10 +2,10 @@
 
 - `coord`: X and Y; Z, which must be 0; Node, the numbers that `conec` uses. Without Node, the first row is node 1.
 - `conec`: N1 to N8, corners counter-clockwise, then mid-sides; Elem, whose numbers must differ.
-- `boundaries`, if it is there: name, a, mid, b. A row is an edge, or with a alone a node that is on no edge.
+- `boundaries`, if it is there: name, a, mid, b. A row is an edge. A row with only a is a node that is on no edge.
 
-Columns are found by the headings in the first row. A first row of numbers is data; the order decides then: see
-`headings`. Other columns and other sheets are left aside with a note.
+Columns are found by the headings in the first row. A first row of numbers is data; the columns then have a fixed order:
+see `headings`. Other columns and other sheets are left aside with a note.
 """
 
 import html
@@ -38,7 +38,7 @@ _MOST_ROWS = MOST_ROWS
 
 
 def read(path: Path) -> Mesh:
-    """The mesh in a workbook, in millimetres. Raises MeshError naming the file, the cell and the cause."""
+    """The mesh in a workbook, in millimetres. Raises MeshError with the file, the cell and the cause."""
     if problem := lacking(*_NEEDS):
         raise MeshError(f"{path}: {problem}")
     with opened(path) as book:
@@ -68,7 +68,7 @@ def read(path: Path) -> Mesh:
 
 
 class _Nodes:
-    """The numbers of the nodes: those in the column Node, or else those of the rows, from 1."""
+    """The node numbers: from the column Node; without it, the row numbers from 1."""
 
     def __init__(self, coord: Table) -> None:
         self._path = coord.sheet.book.path
@@ -85,7 +85,7 @@ class _Nodes:
                 raise MeshError(f"{error}{hint}") from None
 
     def find(self, wanted: Array, place: Callable[[int], str]) -> Ints:
-        """Where each of the nodes `wanted` is; `place` names the cell of each, for a refusal."""
+        """The positions of the nodes `wanted`; `place` names the cell of each for an error."""
         unknown = np.flatnonzero(~np.isin(wanted, self._numbers))
         if not len(unknown):
             return positions(self._path, self._numbers, wanted)
@@ -104,8 +104,8 @@ def _boundaries(book: Workbook, nodes: _Nodes) -> tuple[dict[str, Boundary], tup
     sheet = book.sheet("boundaries")
     if sheet is None:
         if near := book.nearest("boundaries"):
-            text = "name it boundaries, or otherwise to leave it aside"
-            raise MeshError(f"{book.path}: the sheet {near!r} is not read, only one named boundaries is; {text}")
+            text = "rename it to boundaries, or to another name to leave it aside"
+            raise MeshError(f"{book.path}: the sheet {near!r} is not read, because its name is not boundaries; {text}")
         return {}, (), ()
     rows = Rows(sheet, boundary_columns)
     names: list[str] = []
@@ -128,7 +128,7 @@ def _boundaries(book: Workbook, nodes: _Nodes) -> tuple[dict[str, Boundary], tup
 
 
 def _boundary_cells(rows: Rows) -> Iterator[tuple[int, str, list[tuple[int, int]]]]:
-    """Of each row its number, the name, and its nodes with their columns: three, one or none."""
+    """The number of each row, the name, and its nodes with their columns: three, one or none."""
     sheet = rows.sheet
     columns = [rows.columns[name] for name in EDGE if name in rows.columns]
     short: list[int] = []
@@ -143,11 +143,11 @@ def _boundary_cells(rows: Rows) -> Iterator[tuple[int, str, list[tuple[int, int]
             short.append(number)
         yield number, _name(sheet, number, columns[0], name), [(column, int(node)) for column, node in own]
     if short:
-        sheet.check_formulas(short[0], short[-1], columns)  # which only seem blank
+        sheet.check_formulas(short[0], short[-1], columns)  # cells that only seem blank
 
 
 def _name(sheet: Sheet, number: int, column: int, cell: object) -> str:
-    """The name of a boundary; a number is one, too."""
+    """The name of a boundary; a number is accepted, too."""
     if isinstance(cell, float) and cell.is_integer():
         cell = int(cell)
     name = str(cell).strip()
@@ -158,7 +158,7 @@ def _name(sheet: Sheet, number: int, column: int, cell: object) -> str:
 
 def write(mesh: Mesh, path: Path) -> None:
     """Write `mesh`, in millimetres, with its named boundaries."""
-    if mesh.n_nodes >= _MOST_ROWS:  # which are more than its elements
+    if mesh.n_nodes >= _MOST_ROWS:  # a mesh has more nodes than elements
         raise MeshError(f"a sheet holds {_MOST_ROWS - 1:,} rows, but the mesh has {mesh.n_nodes:,} nodes; write .h5")
     check_names(mesh)
     coordinates = np.stack([mesh.x, mesh.y], axis=1).tolist()

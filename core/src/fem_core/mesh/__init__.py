@@ -1,4 +1,4 @@
-"""The mesh: its elements, edges and boundaries, what makes it valid, how good it is, and how it is mended."""
+"""The mesh: its elements, edges and boundaries, its checks, its quality, and its repair."""
 
 from fem_core.mesh.geometry import det_jacobian
 from fem_core.mesh.mesh import Boundary, Mesh

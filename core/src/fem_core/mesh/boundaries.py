@@ -1,10 +1,10 @@
-"""The boundaries of a mesh that names none: the reference's geometric rule for inlet, outlet and walls.
+"""Boundaries by position, for a mesh that names none: the reference's rule for inlet, outlet and walls.
 
 - `inlet`: exterior edges with all three nodes at min x.
-- `outlet`: used nodes at max x, with the exterior edges they complete.
+- `outlet`: used nodes at max x, with the exterior edges whose three nodes are all there.
 - `walls`: the remaining exterior edges.
 
-"At" means within tolerance x extent. A mesh that names any boundary keeps its names; only `walls` is added, the
+"At" means within tolerance x extent. A mesh that names any boundary keeps its names. Only `walls` is then added: the
 exterior edges that are in no other boundary.
 """
 
@@ -22,32 +22,35 @@ from fem_core.support.wording import count, name_some, verb
 from fem_core.types import Bools, Ints
 
 _NEAR = 1e-4
-_WIDEST = 0.1  # beyond it an end would be a good part of the mesh
+_WIDEST = 0.1  # with a larger tolerance, an end would be a large part of the mesh
 
 
 def with_boundaries(mesh: Mesh, tolerance: float = SAME_PLACE, *, by_position: bool = False) -> Mesh:
-    """The validated mesh, with `inlet` and `outlet` by position if it names no boundary, and with `walls`.
+    """Validate a mesh and complete its boundaries.
+
+    If the mesh names no boundary, `inlet` and `outlet` are found by position. If it has no `walls`, they are added: the
+    exterior edges that are in no other boundary.
 
     Parameters
     ----------
     tolerance
-        Relative to the mesh's extent. Used nodes outside it but within 1e-4 are warned about.
+        Relative to the mesh's extent. Used nodes outside it but within 1e-4 cause a warning.
     by_position
-        Find a missing inlet or outlet by position also in a mesh that names other boundaries.
+        Find a missing inlet or outlet by position, although the mesh names other boundaries.
 
     Raises
     ------
     OptionError
         If the tolerance isn't a number from 0 to 0.1.
     MeshError
-        If the mesh isn't valid. That no edge lies at min x leaves an empty inlet; what is wrong with
-        that is for the problem to say.
+        If the mesh isn't valid. A mesh without edges at min x is valid and gets an empty inlet; `Problem.on` then
+        refuses a condition on it.
     """
     return complete(validate_mesh(mesh), tolerance, by_position)
 
 
 def complete(mesh: Mesh, tolerance: float = SAME_PLACE, by_position: bool = False) -> Mesh:
-    """`with_boundaries` of a mesh that may have faults; it has elements, of nodes that exist at finite places."""
+    """`with_boundaries` for a mesh that may have faults. It must have elements, and their nodes must be finite."""
     if not (isinstance(tolerance, int | float) and 0 <= tolerance <= _WIDEST):
         raise OptionError(f"boundary_tolerance must be a number from 0 to {_WIDEST:g}, not {tolerance!r}")
     names = {name.casefold() for name in (*mesh.boundaries, *(() if by_position else mesh.lost))}
@@ -81,23 +84,21 @@ def complete(mesh: Mesh, tolerance: float = SAME_PLACE, by_position: bool = Fals
 
 
 def mesh_notes(mesh: Mesh) -> tuple[str, ...]:
-    """The notes of a mesh, one on slits that are kept, and one that names what became no boundary: lost names and
-    empty boundaries.
-    """
+    """The notes of a mesh, a note on kept slits, and a note on names that are no boundaries (lost or empty ones)."""
     notes = mesh.notes
     if mesh.slits:
         number = len(find_slits(mesh).edges)
         kept = (
             f"{count(number, 'pair')} of edges {verb(number, 'are')} walls on both sides"
             if number
-            else "there are none"
+            else "the mesh has none"
         )
         notes = (*notes, f"slits kept: {kept}")
     return (*notes, text) if (text := lost_text(mesh)) else notes
 
 
 def lost_text(mesh: Mesh) -> str:
-    """What the file names and is no boundary, by the reason; nothing if there is none."""
+    """Names in the file that are not boundaries, grouped by the reason; an empty text if there are none."""
     empty = {name: "it is empty" for name, one in mesh.boundaries.items() if not len(one.nodes) and name != "walls"}
     by_reason: dict[str, list[str]] = {}
     for name, why in {**mesh.lost, **empty}.items():
@@ -107,7 +108,7 @@ def lost_text(mesh: Mesh) -> str:
 
 
 def mesh_doubts(mesh: Mesh, names: Iterable[str]) -> Iterator[str]:
-    """What may not be meant in a valid mesh with conditions on the boundaries `names`: warnings for each report."""
+    """Warnings for each report: possible mistakes in a valid mesh with conditions on the boundaries `names`."""
     names = [name for name in dict.fromkeys(names) if name in mesh.boundaries]
     yield from mendable_doubts(mesh, names)
     if mesh.slits and len(leaks := find_slits(mesh).leaks(mesh.matched_edges.exterior)):
@@ -123,12 +124,12 @@ def mesh_doubts(mesh: Mesh, names: Iterable[str]) -> Iterator[str]:
 
 
 def mendable_doubts(mesh: Mesh, names: Iterable[str]) -> Iterator[str]:
-    """Those of `mesh_doubts` that `repair_mesh` leaves none of."""
+    """The warnings of `mesh_doubts` that `repair_mesh` removes."""
     if text := seam_text(mesh):
         yield text
     for name in names:
         if name in mesh.boundaries and len(half := half_edges(mesh, name)):
-            yield f"the condition on {name!r} holds in part: {half_text(mesh, name, half)}"
+            yield f"the condition on {name!r} applies only in part: {half_text(mesh, name, half)}"
 
 
 def seam_text(mesh: Mesh) -> str:
@@ -210,7 +211,7 @@ def unlisted_edges(mesh: Mesh, name: str) -> Ints:
 
 
 def _side(mesh: Mesh, limit: float, tolerance: float) -> tuple[Bools, Ints]:
-    """Whether each node is used and at x = limit, and the used nodes that narrowly aren't."""
+    """Whether each node is used and at x = limit, and the used nodes that narrowly miss it."""
     distance = np.abs(mesh.x - limit)
     distance[mesh.orphan_nodes] = np.inf
     at = distance <= tolerance * mesh.extent

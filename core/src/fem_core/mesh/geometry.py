@@ -1,8 +1,8 @@
-"""The one policy for geometry: which meshes are accepted, and what is done with those that aren't.
+"""The one policy for geometry: which meshes are accepted, and how the others are refused or changed.
 
-An element is valid when det J > 0 at every Gauss point of the 3x3 and of the 2x2 rule. Everything
-else is refused here, once, by naming the elements; a mesh whose elements are all clockwise is turned
-round with a warning. No backend looks at the sign of det J again.
+An element is valid if det J > 0 at every Gauss point of the 3x3 and of the 2x2 rule. All other elements are refused
+here, once, and the error names them. If all elements are clockwise, they are reversed, with a warning. No backend
+checks the sign of det J again.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,7 +23,7 @@ _POINTS = np.concatenate([q8.POINTS_3X3, q8.POINTS_2X2])
 #: Rows ∂N/∂ξ at all points, then ∂N/∂η: (26, 8).
 _DN = np.ascontiguousarray(q8.shape_gradient(*_POINTS.T).transpose(1, 0, 2).reshape(-1, 8))
 _BLOCK = 4096
-#: Coordinates up to the one and det J from the other, so that x²/det J and 1/det J² are numbers still.
+#: The largest coordinate and the smallest det J for which x²/det J and 1/det J² are still finite.
 _LARGEST, _LEAST_DET = 1e75, 1e-150
 
 
@@ -33,15 +33,15 @@ def det_jacobian(mesh: Mesh) -> Floats:
 
 
 def _det_range(mesh: Mesh) -> tuple[Floats, Floats]:
-    """The least and the largest det J of each element at those points; NaN where one is."""
+    """The smallest and the largest det J of each element at those points; NaN if one of the values is NaN."""
     ranges = [np.stack([det.min(axis=0), det.max(axis=0)]) for det in _det_blocks(mesh)]
     least, most = np.concatenate([np.empty((2, 0)), *ranges], axis=1)
     return least, most
 
 
 def _det_blocks(mesh: Mesh) -> Iterator[Floats]:
-    """det J of the elements of one block after another, (13, m): a row per point."""
-    z = np.stack([mesh.x, mesh.y], axis=1).view(np.complex128)[:, 0]  # fetching a node is what costs: do it once
+    """det J of the elements, block by block: (13, m), a row for each point."""
+    z = np.stack([mesh.x, mesh.y], axis=1).view(np.complex128)[:, 0]  # fetching nodes takes most of the time
     for start in range(0, mesh.n_elements, _BLOCK):
         nodes = z.take(mesh.quad8[start : start + _BLOCK].T)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -53,7 +53,7 @@ def _det_blocks(mesh: Mesh) -> Iterator[Floats]:
 
 def edge_lengths(mesh: Mesh, edges: Ints) -> Floats:
     """The length in metres of each of `edges` (a, mid, b), by 3 Gauss points: (n,)."""
-    with np.errstate(over="ignore", invalid="ignore"):  # of nodes without a place, or too far away
+    with np.errstate(over="ignore", invalid="ignore"):  # nodes may be infinite, or too far away
         x, y = mesh.x[edges] @ q8.EDGE_DN.T, mesh.y[edges] @ q8.EDGE_DN.T
         lengths: Floats = np.hypot(x, y) @ q8.EDGE_WEIGHTS
     return lengths
@@ -61,16 +61,16 @@ def edge_lengths(mesh: Mesh, edges: Ints) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class Fault:
-    """One way in which a mesh can't be computed on.
+    """A reason why a mesh can't be solved.
 
     Parameters
     ----------
     text : str
-        What, where and the way out; without the mesh's name.
+        Cause, place and remedy, without the mesh's name.
     elements, nodes : int32 (n,), (m,)
-        Those it is about.
+        The elements and the nodes that have the fault.
     unusable : bool
-        Whether nothing more can be said of these elements, or of the boundary or mesh it is about.
+        Whether these elements (or the boundary, or the whole mesh) can't be checked any further.
     """
 
     text: str
@@ -80,20 +80,20 @@ class Fault:
 
 
 def validate_mesh(mesh: Mesh) -> Mesh:
-    """`mesh` if it can be computed on; a re-oriented one if all its elements are clockwise.
+    """Check a mesh; return it if it is valid, or a reversed copy if all its elements are clockwise.
 
-    The result is remembered on the mesh, so that checking again costs nothing.
+    The mesh keeps the result, so a second check costs nothing.
 
     Raises
     ------
     MeshError
-        Naming the first elements or nodes and how many in all: no elements, indices out of range,
-        a node repeated in an element, NaN or infinite coordinates, coincident nodes, edges that
-        don't match, det J <= 0 at a Gauss point, nodes inside the edges of other elements. It is the
-        first of `mesh_faults`, and says how many more there are.
+        If the mesh has a fault: no elements, indices out of range, a node repeated in an element, NaN or infinite
+        coordinates, coincident nodes, edges that don't match, det J <= 0 at a Gauss point, nodes inside the edges of
+        other elements. The message gives the first fault of `mesh_faults`, its first elements or nodes and their
+        number, and the number of other faults.
     """
     if not isinstance(mesh, Mesh):
-        raise MeshError(f"a mesh is a fem_core.Mesh, not {mesh!r}; read_mesh reads one from a file")
+        raise MeshError(f"mesh must be a fem_core.Mesh, not {mesh!r}; read_mesh reads one from a file")
     if mesh._validated is not None:
         return mesh._validated
     if faults := list(mesh_faults(mesh)):
@@ -102,10 +102,10 @@ def validate_mesh(mesh: Mesh) -> Mesh:
 
 
 def mesh_faults(mesh: Mesh) -> Iterator[Fault]:
-    """All that is wrong with a mesh, the most basic first.
+    """All faults of a mesh, the most basic first.
 
-    Elements of which nothing more can be said, such as those of nodes that don't exist, are left out of
-    what is looked at next. A mesh whose elements are all clockwise is no fault.
+    An element that can't be checked any further (for example, because a node doesn't exist) is left out of the checks
+    that follow. It is not a fault if all elements are clockwise.
     """
     found: list[Fault] = []
     if not mesh.n_elements:
@@ -115,7 +115,7 @@ def mesh_faults(mesh: Mesh) -> Iterator[Fault]:
         if not part.n_elements:
             return
         if found and look is _edges:
-            part, _ = turn_clockwise(part)  # that they are, is said; that edges don't match, follows from it
+            part, _ = turn_clockwise(part)  # reported above; mismatched edges would only follow from it
         for fault in look(part, numbers):
             found.append(fault)
             yield fault
@@ -124,7 +124,7 @@ def mesh_faults(mesh: Mesh) -> Iterator[Fault]:
 
 
 def usable_part(mesh: Mesh, faults: Iterable[Fault]) -> tuple[Mesh, Ints]:
-    """The mesh of the elements of which something can be said in spite of `faults`, and their numbers."""
+    """The mesh of the elements that can be checked further in spite of `faults`, and their numbers."""
     usable = np.ones(mesh.n_elements, dtype=bool)
     for fault in faults:
         usable[fault.elements] &= not fault.unusable
@@ -146,7 +146,7 @@ def _connectivity(mesh: Mesh, numbers: Ints) -> Iterator[Fault]:
         yield Fault(
             f"{name_some(bad, 'element', 'refer')} to nodes outside 0…{n - 1} "
             f"(found {quad8.min()}…{quad8.max()}){hint}",
-            numbers if hint else bad, unusable=True,  # counted from 1, all are others than they seem
+            numbers if hint else bad, unusable=True,  # if the numbers start at 1, all elements are wrong
         )  # fmt: skip
     ordered = np.sort(quad8, axis=1)
     twice = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
@@ -156,7 +156,7 @@ def _connectivity(mesh: Mesh, numbers: Ints) -> Iterator[Fault]:
     collapsed = twice & (a == b).any(axis=1)
     linear = twice & ~collapsed & ((mid == a) | (mid == b)).any(axis=1)
     for chosen, do, what in (
-        (collapsed, "repeat", "a corner: triangles written as quadrilaterals; mesh with quadrilaterals only"),
+        (collapsed, "repeat", "a corner: triangles written as quadrilaterals; use quadrilaterals only"),
         (linear, "have", "a corner as a mid-side node; each side needs a node of its own in its middle"),
         (twice & ~collapsed & ~linear, "name", "the same node twice"),
     ):
@@ -221,7 +221,7 @@ def _orientation(mesh: Mesh, numbers: Ints) -> Iterator[Fault]:
 
 
 def _is_extended(mesh: Mesh) -> Bools:
-    """Whether elements of det J near 0 aren't degenerate: whether it is something else once they are made larger."""
+    """Whether elements with det J near 0 are only very small: det J isn't 0 if the coordinates are scaled up."""
     with np.errstate(over="ignore", invalid="ignore"):
         larger = replace(mesh, x=np.ldexp(mesh.x, 400), y=np.ldexp(mesh.y, 400))
     extended: Bools = (det_jacobian(larger) != 0).all(axis=1)
@@ -229,7 +229,7 @@ def _is_extended(mesh: Mesh) -> Bools:
 
 
 def _counter_clockwise(mesh: Mesh) -> Mesh:
-    """A mesh without faults, turned round if it is clockwise: then each of its elements is."""
+    """A mesh without faults, reversed if it is clockwise. Its elements are either all clockwise or none is."""
     if det_jacobian(replace(mesh, quad8=mesh.quad8[:1], boundaries={})).max() > 0:
         return mesh
     n = mesh.n_elements
@@ -240,9 +240,9 @@ def _counter_clockwise(mesh: Mesh) -> Mesh:
 
 
 def turn_clockwise(mesh: Mesh) -> tuple[Mesh, int]:
-    """The mesh with its clockwise elements walked the other way round, boundary edges with them; how many there were.
+    """The mesh with its clockwise elements reversed, and their boundary edges too; and the number of these elements.
 
-    Clockwise is an element with det J < 0 at every Gauss point.
+    An element is clockwise if det J < 0 at every Gauss point.
     """
     clockwise = _det_range(mesh)[1] < 0
     if not clockwise.any():
@@ -263,7 +263,7 @@ def _edges(mesh: Mesh, numbers: Ints) -> Iterator[Fault]:
 
 
 def _sound_part(mesh: Mesh, numbers: Ints, faults: Iterable[Fault]) -> Mesh:
-    """The mesh without the elements that have a fault: an element that is folded meets others anywhere."""
+    """The mesh without the elements that have a fault: a folded element may touch any other element."""
     faulty = np.concatenate([np.empty(0, dtype=np.int32), *(fault.elements for fault in faults)])
     return replace(mesh, quad8=mesh.quad8[~np.isin(numbers, faulty)], boundaries={}) if len(faulty) else mesh
 
@@ -284,7 +284,7 @@ def _interfaces(mesh: Mesh) -> Iterator[Fault]:
 
 
 def _boundaries(mesh: Mesh, usable: Mesh) -> Iterator[Fault]:
-    """Edges of boundaries have to be edges of elements, also of those that aren't usable."""
+    """Edges of boundaries must be edges of elements; elements that can't be checked further count too."""
     for name, boundary in mesh.boundaries.items():
         if name not in usable.boundaries:
             yield Fault(f"boundary {name!r} refers to nodes outside 0…{mesh.n_nodes - 1}", unusable=True)
@@ -306,7 +306,7 @@ def _in_range(boundary: Boundary, n_nodes: int) -> bool:
 
 
 def find_edges(edges: Ints, known: Ints) -> Ints:
-    """Where each of `edges` (a, mid, b) stands in `known`, in either direction; -1 where it doesn't."""
+    """The index in `known` of each of `edges` (a, mid, b), in either direction; -1 if it isn't there."""
     if not len(known) or not len(edges):
         return np.full(len(edges), -1, dtype=np.int64)
     n = int(max(edges.max(), known.max())) + 1

@@ -1,7 +1,7 @@
 """How the parts of a mesh meet along exterior edges: nodes that hang on an edge, and slits.
 
-Parts are connected where their elements have the same nodes. Exterior edges that meet otherwise are either a mistake
-of the mesh or, where they coincide as a whole, perhaps a plate of no thickness.
+Parts are connected if their elements have common nodes. Exterior edges that touch without common nodes are a mistake in
+the mesh. If two edges coincide completely, they may also be a plate of no thickness.
 """
 
 from dataclasses import dataclass
@@ -17,21 +17,22 @@ from fem_core.types import Array, Bools, Floats, Ints
 WAYS = (
     "join the nodes with --slits merge (slits='merge'), or keep a wall on both sides with --slits keep (slits='keep')"
 )
-_STEEP = 0.05  # an edge that leaves another one at this angle or more, in radians, isn't on the same curve
+_STEEP = 0.05  # radians; two edges that meet at this angle or a larger one aren't on the same curve
 
 
 def hanging_nodes(mesh: Mesh) -> tuple[Ints, Ints]:
-    """Nodes that lie inside an exterior edge and aren't its own, and these edges: int32 (n,) and (n, 3).
+    """The nodes that hang inside an exterior edge, and these edges: int32 (n,) and (n, 3).
 
-    Such a node is a corner of other elements and the mid-side of the edge, or it is a node of another exterior edge
-    and lies on the curve of this one, between its ends. A mid-side at the place of the mid-side doesn't hang: the two
-    edges may match. A node at the place of an end doesn't either.
+    A node hangs if it is the mid-side node of the edge and a corner of other elements. It also hangs if it is a node of
+    another exterior edge and lies on the curve of this edge, between its ends. A mid-side node at the place of the
+    mid-side node doesn't hang, because the two edges may match. A node at the place of an end doesn't hang.
 
-    "On the curve" is within `SAME_PLACE` x extent (and 1 % of half the edge) of a straight edge. Of a curved one of
-    length L and sagitta s it is within s²/2L, as the edge is the parabola through three points of a curve whose other
-    points it misses: those of a circle by s³/L², those of a curve whose curvature κ varies like κ² by up to s²/2L.
+    "On the curve" of a straight edge is within `SAME_PLACE` x extent (and 1 % of half the edge). A curved edge is the
+    parabola through three points of a curve, and misses the other points. For length L and sagitta s, it misses a
+    circle by s³/L², and a curve whose curvature κ varies like κ² by up to s²/2L. "On the curve" is therefore within
+    s²/2L.
 
-    Raises Crowded where the elements lie on top of each other.
+    Raises Crowded if the elements lie on top of each other.
     """
     exterior = mesh.matched_edges.exterior
     if not len(exterior):
@@ -97,7 +98,7 @@ def _plane(x: Floats, y: Floats) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class Slits:
-    """Where exterior edges coincide as a whole, with elements on both sides.
+    """Pairs of exterior edges that coincide completely, with elements on both sides.
 
     Parameters
     ----------
@@ -115,21 +116,21 @@ class Slits:
 
     @cached_property
     def has_tip(self) -> bool:
-        """Whether some edges have a node in common, so that the two sides are connected there."""
+        """Whether the two edges of a pair have a node in common, so that the two sides are connected there."""
         first, second = self.edges[:, 0], self.edges[:, 1, ::-1]
         return bool((first == second).any())
 
     def leaks(self, exterior: Ints) -> Ints:
-        """Nodes that both sides have in common where the slit meets another exterior edge: fluid passes there."""
+        """Nodes that both sides share where the slit meets another exterior edge: fluid passes there."""
         first, second = self.edges[:, 0, [0, 2]], self.edges[:, 1, [2, 0]]
         common = np.unique(first[first == second])
         edges = np.bincount(exterior[:, [0, 2]].ravel(), minlength=1)
-        leaking: Ints = common[edges[common] > 2]  # at a tip, the two sides of the slit are all there is
+        leaking: Ints = common[edges[common] > 2]  # at a tip, only the two sides of the slit meet
         return leaking
 
 
 def find_slits(mesh: Mesh) -> Slits:
-    """The slits of a mesh, between nodes that coincide, exactly or nearly (`close_nodes`)."""
+    """The slits of a mesh: edges between nodes that coincide, exactly or nearly (`close_nodes`)."""
     exactly = coincident_nodes(mesh)
     pairs = np.concatenate([exactly, close_nodes(mesh)])
     none = np.empty((0, 2, 3), dtype=np.int32)

@@ -1,4 +1,4 @@
-"""Which edges of elements are one and the same, and which should be and don't match."""
+"""Edges that elements have in common, and edges that should match but don't."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from fem_core.types import Ints
 
 
 class Mismatch(Enum):
-    """How edges don't match."""
+    """The ways in which edges don't match."""
 
     THRICE, TORN, OVERLAP = auto(), auto(), auto()
 
 
-#: What each is, and the way out.
+#: The cause and the remedy for each.
 _WORDS = {
     Mismatch.THRICE: ("more than two elements share an edge", "merge or remove the duplicates"),
     Mismatch.TORN: (
@@ -30,14 +30,14 @@ _WORDS = {
 
 @dataclass(frozen=True, eq=False)
 class MatchedEdges:
-    """The edges of a mesh beside each other.
+    """The edges of a mesh, compared with each other.
 
     Parameters
     ----------
     exterior : int32 (n, 3)
         Edges that belong to one element only, as nodes (a, mid, b), in element order.
     mismatches : mapping of Mismatch to int32 (m,)
-        The elements at which others don't match; only what there is, the most basic first.
+        The elements whose edges don't match. It contains only the kinds that occur, the most basic first.
     """
 
     exterior: Ints
@@ -45,7 +45,7 @@ class MatchedEdges:
 
 
 def match_edges(quad8: Ints, n_nodes: int) -> MatchedEdges:
-    """Put the edges of elements beside each other: those with the same corners are neighbours when sorted."""
+    """Compare the edges of elements: after sorting, edges with the same corners are neighbours."""
     a, mid, b = (quad8[:, nodes].ravel() for nodes in q8.EDGES.T)
     key = np.minimum(a, b).astype(np.int64) * n_nodes + np.maximum(a, b)
     order = np.argsort(key, kind="stable")
@@ -67,6 +67,6 @@ def match_edges(quad8: Ints, n_nodes: int) -> MatchedEdges:
 
 
 def mismatch_text(kind: Mismatch, elements: Ints) -> str:
-    """What doesn't match, at which elements, and the way out."""
+    """The cause, the elements and the remedy for edges that don't match."""
     what, remedy = _WORDS[kind]
     return f"{what}, at {name_some(elements, 'element')}; {remedy}"

@@ -16,8 +16,8 @@ from fem_core.mesh.matching import MatchedEdges, match_edges, mismatch_text
 from fem_core.support.wording import count
 from fem_core.types import Array, Floats, Ints
 
-#: Places this close, as a part of the mesh's extent, are meant to be the same: for all that decides by position, be it
-#: which nodes are at an end, which are to be merged, or whether blocks fit together.
+#: Two places are the same if they are at most this far apart, relative to the mesh's extent. All decisions by
+#: position use it: which nodes are at an end, which nodes are merged, and whether blocks fit together.
 SAME_PLACE = 1e-9
 
 
@@ -31,13 +31,13 @@ def is_valid_name(name: str) -> bool:
 
 
 def _frozen(values: Any, dtype: type, what: str) -> Array:
-    """`values` as a contiguous read-only array of `dtype`: a copy, unless they are one already."""
+    """`values` as a contiguous read-only array of `dtype`: copied only if necessary."""
     try:
         given = np.asarray(values)
     except ValueError as error:
         raise MeshError(f"{what} must be an array: {error}") from None
     wanted = np.dtype(dtype)
-    if given.size and given.dtype.kind not in ("iu" if wanted.kind == "i" else "iuf"):  # [] is of floats
+    if given.size and given.dtype.kind not in ("iu" if wanted.kind == "i" else "iuf"):  # NumPy makes floats of []
         raise MeshError(f"{what} must hold {'integers' if wanted.kind == 'i' else 'numbers'}, not {given.dtype}")
     if wanted.kind == "i" and given.size and not -(2**31) <= int(given.min()) <= int(given.max()) < 2**31:
         raise MeshError(f"{what} has values that don't fit in 32 bits")
@@ -102,14 +102,15 @@ class Mesh:
     source : str
         Origin of the mesh (a file name), for messages.
     warnings, notes : tuple of str
-        Possible problems of this mesh, and what a reader left aside; they appear in the report of each run.
+        Possible problems of this mesh, and remarks of the reader, for example on parts that it left aside. The report
+        of each run has them.
     lost : mapping of name to str
         Names in the file that are not boundaries here, and the reason. A condition on one of them is refused.
     by_position : tuple of str
         The boundaries that `with_boundaries` found by position.
     slits : bool
-        Whether exterior edges that coincide are meant: plates of no thickness, a wall on both sides. If not, such a
-        mesh isn't valid.
+        Whether exterior edges that coincide are intended: plates of no thickness, with a wall on both sides. If False,
+        a mesh with such edges isn't valid.
 
     Raises
     ------
@@ -128,7 +129,8 @@ class Mesh:
     lost: Mapping[str, str] = field(default_factory=dict)
     by_position: tuple[str, ...] = ()
     slits: bool = False
-    # What `validate_mesh` found. Not an argument, so that `replace` and pickle leave it behind: a changed mesh is new.
+    # The result of `validate_mesh`. It isn't an argument, so `replace` and pickle drop it: a changed mesh is
+    # checked again.
     _validated: "Mesh | None" = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Nodes at the same place, or nearly: where parts of a mesh meet without being connected."""
+"""Nodes at the same place, or nearly: there, parts of a mesh meet without being connected."""
 
 from collections.abc import Iterator
 
@@ -10,23 +10,23 @@ from fem_core.mesh import quad8 as q8
 from fem_core.mesh.mesh import SAME_PLACE, Mesh
 from fem_core.types import Array, Floats, Ints
 
-#: Of half the shortest edge at a node: what is farther apart isn't the same place, so that no good element collapses.
+#: Part of half the shortest edge at a node. Nodes farther apart aren't at the same place: no good element collapses.
 OF_EDGE = 1e-2
-_NEIGHBOURS = 8  # of which one asks for each place: the number of pairs stays linear
-_BLOCK = 1 << 20  # pairs that are looked at together
+_NEIGHBOURS = 8  # looked at for each place, so that the number of pairs grows only linearly
+_BLOCK = 1 << 20  # pairs that are compared at once
 _CROWDED = 100  # points near each box or point on average: many more than near the edges of any real mesh
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # odd, and without a pattern
 
 
 class Crowded(Exception):
-    """Boxes lie on top of each other: what is in each can't be told in a reasonable time."""
+    """Boxes lie on top of each other: finding the points in them would take too long."""
 
 
 def coincident_nodes(mesh: Mesh) -> Ints:
-    """Pairs of nodes in use at the same place, each with the next one there: int32 (n, 2)."""
+    """Pairs of used nodes at exactly the same place, each node with the next one there: int32 (n, 2)."""
     x, y, used = mesh.x, mesh.y, mesh.used_nodes
-    # Equal points have equal keys; sorting these is quick, and only where two are equal do we look at the points.
-    with np.errstate(invalid="ignore"):  # of NaN, which a file may have in a form that the processor complains of
+    # Equal points have equal keys. Sorting the keys is quick; points are compared only if their keys are equal.
+    with np.errstate(invalid="ignore"):  # a file may have NaN in a form for which the processor reports an error
         keys = np.sort((_mixed((x + 0.0).view(np.uint64)) + (y + 0.0).view(np.uint64))[used])  # + 0: -0 is 0
     if not (keys[1:] == keys[:-1]).any():
         return np.empty((0, 2), dtype=np.int32)
@@ -36,7 +36,7 @@ def coincident_nodes(mesh: Mesh) -> Ints:
 
 
 def _mixed(bits: Array) -> Array:
-    """Numbers that look random, different ones for different ones."""
+    """A hash of each number: it looks random, and different numbers have different hashes."""
     for _ in range(2):
         bits = (bits ^ (bits >> np.uint64(32))) * _MIX
     mixed: Array = bits ^ (bits >> np.uint64(29))
@@ -44,11 +44,11 @@ def _mixed(bits: Array) -> Array:
 
 
 def close_nodes(mesh: Mesh, tolerance: float = SAME_PLACE) -> Ints:
-    """Pairs of nodes that nearly coincide, on edges that no other element has or that don't match: int32 (n, 2).
+    """Pairs of nodes that nearly coincide, on exterior edges or on edges that don't match: int32 (n, 2).
 
-    They are at most tolerance x extent apart, and at most 1 % of half the shortest edge of the elements of each.
-    Of nodes at exactly the same place one is looked at. Where parts of a mesh should be connected and aren't, this
-    is where the nodes are.
+    The nodes of a pair are at most tolerance x extent apart, and at most 1 % of half the shortest edge of their
+    elements. If several nodes are at exactly the same place, only one of them is compared. Such pairs show where parts
+    of a mesh should be connected but aren't.
     """
     edges = mesh.matched_edges
     suspect = np.zeros(mesh.n_nodes, dtype=bool)
@@ -79,10 +79,10 @@ def close_nodes(mesh: Mesh, tolerance: float = SAME_PLACE) -> Ints:
 
 
 def _not_alone(points: Floats, reach: float) -> Array:
-    """Which `points` (n, 2) can have another one within `reach`: those that have one in every direction looked along.
+    """The `points` (n, 2) that can have another point within `reach`.
 
-    A pair that is so close stays together when both are projected onto a line. So few others do, and so seldom on
-    two lines, that in an ordinary mesh none is left.
+    Two points that are so close are also close when they are projected onto any line. Other pairs are seldom close on
+    one line, and very seldom on several. So in an ordinary mesh no point is left.
     """
     left = np.arange(len(points))
     for angle in (0.7, 2.3, 1.5):  # radians; no side of a usual mesh is perpendicular to all these lines
@@ -97,9 +97,12 @@ def _not_alone(points: Floats, reach: float) -> Array:
 
 
 def _shortest_edges(quad8: Ints, z: Floats) -> Floats:
-    """Of each node in `quad8` the least distance from a mid-side to a corner in its elements: (n_nodes,); else ∞."""
+    """For each node in `quad8`, the shortest distance from a mid-side to a corner in its elements: (n_nodes,).
+
+    ∞ for other nodes.
+    """
     ends = quad8[:, q8.EDGES[:, [0, 2]]]  # (n, 4, 2)
-    with np.errstate(over="ignore"):  # of coordinates beyond all that can be solved
+    with np.errstate(over="ignore"):  # coordinates may be too large to be solved
         least = np.linalg.norm(z[ends] - z[quad8[:, q8.EDGES[:, 1]]][:, :, None], axis=-1).min(axis=(1, 2))
     shortest = np.full(len(z), np.inf)
     np.minimum.at(shortest, quad8.ravel(), np.repeat(least, 8))
@@ -107,7 +110,7 @@ def _shortest_edges(quad8: Ints, z: Floats) -> Floats:
 
 
 def one_per_place(pairs: Ints, n_nodes: int) -> Ints:
-    """For each node the lowest one at its place, where the nodes of each of `pairs` are at one: int32 (n_nodes,)."""
+    """The lowest node at the place of each node; the nodes of each of `pairs` are at one place: int32 (n_nodes,)."""
     if not len(pairs):
         return np.arange(n_nodes, dtype=np.int32)
     graph = sparse.coo_array((np.ones(len(pairs), dtype=bool), pairs.T), shape=(n_nodes, n_nodes))
@@ -120,9 +123,9 @@ def one_per_place(pairs: Ints, n_nodes: int) -> Ints:
 def points_in_boxes(points: Floats, low: Floats, high: Floats) -> Iterator[tuple[Array, Array]]:
     """Numbers of boxes and of the points in them, some pairs at a time; `points` (n, 2), `low` and `high` (m, 2).
 
-    The points are sorted into about √n slabs across x, and by y in each. So a box of the size of an edge looks at few
-    others than its own points, also where the boundary is long or parallel to an axis. Raises Crowded where that isn't
-    so, after many times the work.
+    The points are sorted into about √n slabs across x, and by y in each slab. A box of the size of an edge is then
+    compared with few points besides its own, even if the boundary is long or parallel to an axis. Raises Crowded if the
+    work becomes many times larger.
     """
     n = len(points)
     if not n or not len(low):
@@ -159,7 +162,7 @@ def points_in_boxes(points: Floats, low: Floats, high: Floats) -> Iterator[tuple
 
 
 def _blocks(sizes: Array) -> Iterator[slice]:
-    """Slices of what has these sizes, each of about `_BLOCK` in all."""
+    """Slices of items with these sizes; the sizes in a slice add up to about `_BLOCK`."""
     total = np.concatenate([[0], np.cumsum(np.maximum(sizes, 0))])
     begin = 0
     while begin < len(sizes):
@@ -169,7 +172,7 @@ def _blocks(sizes: Array) -> Iterator[slice]:
 
 
 def _ranges(start: Array, stop: Array) -> tuple[Array, Array]:
-    """The numbers in all of the ranges start…stop - 1, after the number of the range of each."""
+    """For each number in the ranges start…stop - 1: the index of its range, and the number itself."""
     sizes = np.maximum(stop - start, 0)
     which = np.repeat(np.arange(len(sizes)), sizes)
     return which, np.arange(len(which)) + (start - (np.cumsum(sizes) - sizes))[which]

@@ -3,8 +3,8 @@
 With the derivatives a = ∂x/∂ξ and b = ∂x/∂η of an element's map:
 
 - `jacobian`: least det J over largest |det J|, at the Gauss points of both rules and the corners. 1 for a
-  parallelogram, 0 and less where the element is folded. One that is folded at a corner only is accepted by
-  `validate_mesh`, which looks at Gauss points: u is right there, but the velocity near it is poor.
+  parallelogram, 0 or less where the element is folded. `validate_mesh` checks Gauss points, so it accepts an element
+  that is folded only at a corner: u is accurate there, but the velocity near the corner is not.
 - `aspect`: |a| over |b| at the centre, or the inverse, whichever is larger (J. Robinson, 1987): 1 or more.
 - `skew`: largest |α - 90°| / 90° of the corners' angles α, between the tangents of curved sides
   (equiangular skewness): 0 for right angles, 1 where a corner is flat, pointed or folded.
@@ -22,7 +22,7 @@ from fem_core.mesh import quad8 as q8
 from fem_core.mesh.mesh import Mesh
 from fem_core.types import Bools, Floats, Ints
 
-#: From here on an element is poor: solvers need more iterations, or gradients are off by more than one would think.
+#: Beyond these limits an element is poor: solvers need more iterations, or gradients are inaccurate.
 LIMITS: Mapping[str, float] = MappingProxyType({"jacobian": 1 / 30, "aspect": 20.0, "skew": 0.9})
 
 #: The Gauss points of both rules, the corners, the centre.
@@ -46,7 +46,7 @@ class Quality:
         return beyond
 
     def worst(self, measure: str, number: int = 5) -> Ints:
-        """The elements of the worst values, the worst first."""
+        """The elements with the worst values, the worst first."""
         badness = self._badness(measure)
         number = min(number, len(badness))
         found = np.argpartition(badness, len(badness) - number)[len(badness) - number :] if number else np.empty(0, int)
@@ -54,7 +54,7 @@ class Quality:
 
     @cached_property
     def badness(self) -> Floats:
-        """How near each element is to a limit: 0 for a square, 1 at the limit that is next, (n_elements,)."""
+        """How close each element is to its nearest limit: 0 for a square, 1 at the limit, (n_elements,)."""
         nearest: Floats = np.maximum.reduce([self._badness(measure) for measure in LIMITS])
         return nearest
 
@@ -64,7 +64,7 @@ class Quality:
         return badness
 
 
-#: Each measure as a number that is 0 at its best and rises.
+#: Each measure, converted so that 0 is best and a larger number is worse.
 _SCALES: Mapping[str, Callable[[Any], Any]] = {
     "jacobian": lambda value: 1 - value,
     "aspect": np.log,

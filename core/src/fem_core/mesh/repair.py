@@ -1,4 +1,4 @@
-"""Mending what can be mended in a mesh without guessing: coincident nodes, duplicates, orphan nodes, orientation,
+"""Repair of a mesh, as far as no guess is needed: coincident nodes, duplicate elements, orphan nodes, orientation,
 boundaries that lack edges or mid-side nodes.
 """
 
@@ -17,38 +17,36 @@ from fem_core.mesh.places import close_nodes, coincident_nodes, one_per_place
 from fem_core.support.wording import count, name_some, verb
 from fem_core.types import Ints
 
-#: What becomes of exterior edges that coincide: a wall on both sides, or joined.
+#: What to do with exterior edges that coincide: keep a wall on both sides, or merge their nodes.
 Slits: TypeAlias = Literal["keep", "merge"] | None
 
 _WIDEST = 1e-3
 
 
-@np.errstate(all="ignore")  # of a broken mesh
+@np.errstate(all="ignore")  # figures of a broken mesh may be infinite
 def repair_mesh(mesh: Mesh, tolerance: float = SAME_PLACE, slits: Slits = None) -> tuple[Mesh, list[str]]:
-    """A mended mesh and what was done to it, a sentence each.
+    """Repair a mesh; return the repaired mesh and a list of the changes.
 
-    In this order: nodes in no element are dropped; nodes at the same place become one, and elements of the same
-    nodes too; elements that are clockwise are turned round; boundaries that have all nodes of exterior edges, but no
-    edges, get these; those that have a part of exterior edges get the rest. Named boundaries keep what
-    remains of them: an edge that was exterior and now lies inside, because two parts were joined there, leaves its
-    boundary.
+    The steps, in this order: nodes that belong to no element are removed; nodes at the same place are merged;
+    elements with the same nodes as another element are removed; clockwise elements are reversed; boundaries that
+    have all nodes of exterior edges, or a part of them, get these edges. Boundaries keep their names. If an exterior
+    edge becomes an interior edge, because two parts were joined there, it is removed from its boundary.
 
     Parameters
     ----------
     tolerance
-        Relative to the extent. Nodes on the exterior at most so far apart coincide, if that is also at most 1 % of
-        half the shortest edge of their elements; others only if they are at exactly the same place.
+        Relative to the extent. Exterior nodes are merged if they are at most so far apart, and at most 1 % of half the
+        shortest edge of their elements. Other nodes are merged only if they are at exactly the same place.
     slits
-        Whether nodes along exterior edges that coincide as a whole stay apart ("keep") or become one ("merge").
-        By default the mesh says so (`Mesh.slits`); if it doesn't, they become one, except where both sides have a
-        node in common: that can be the tip of a plate.
+        What to do with the nodes of exterior edges that coincide completely: leave them apart ("keep") or merge them
+        ("merge"). By default they are left apart if `Mesh.slits` is true, and merged otherwise. But if both sides have
+        a node in common, this can be the tip of a plate, and `slits` must be given.
 
     Raises
     ------
     MeshError
-        Where it has to be said what such edges are.
-        For what can't be mended: an element of nodes that don't exist or are named twice or aren't finite.
-        Folded elements are left as they are, and `validate_mesh` still refuses them.
+        If `slits` must be given, but isn't. If an element can't be repaired: a node doesn't exist, is named twice or
+        isn't finite. Folded elements are left as they are; `validate_mesh` still refuses them.
 
     >>> import fem_core as fem, numpy as np
     >>> one = fem.generate.duct(length=1, nx=2, ny=2)  # twice, side by side, with nodes of their own
@@ -76,9 +74,9 @@ def repair_mesh(mesh: Mesh, tolerance: float = SAME_PLACE, slits: Slits = None) 
 
 
 def with_slits(mesh: Mesh, slits: Slits = None) -> Mesh:
-    """The mesh whose slits are kept or merged, as told; without being told, as it is.
+    """The mesh with its slits kept or merged; if `slits` is None, the mesh as it is.
 
-    A note says what was done. Of a mesh of which nothing can be said the slits can't be merged either.
+    A note says what was done. If the mesh can't be checked any further, its slits aren't merged.
     """
     if slits not in (None, "keep", "merge"):
         raise OptionError(f"slits must be 'keep' or 'merge', not {slits!r}")
@@ -96,7 +94,7 @@ def with_slits(mesh: Mesh, slits: Slits = None) -> Mesh:
 
 
 def _counted_from_zero(mesh: Mesh, done: list[str]) -> Mesh:
-    """Node numbers from 1 to the number of nodes become those from 0."""
+    """Renumber the nodes from 0 if their numbers start at 1."""
     if not (mesh.n_elements and mesh.quad8.min() == 1 and mesh.quad8.max() == mesh.n_nodes):
         return mesh
     done.append("renumbered the nodes from 0 (the numbers began with 1)")
@@ -105,7 +103,7 @@ def _counted_from_zero(mesh: Mesh, done: list[str]) -> Mesh:
 
 
 def _merged(mesh: Mesh, done: list[str], tolerance: float, slits: Slits) -> Mesh:
-    """Coincident nodes become one, but those of slits only if that is what was meant."""
+    """Merge coincident nodes; those of slits only if this is intended."""
     exactly = coincident_nodes(mesh)
     pairs = np.concatenate([exactly, close_nodes(mesh, tolerance)])
     if slits == "merge" or not len(pairs):
@@ -114,7 +112,7 @@ def _merged(mesh: Mesh, done: list[str], tolerance: float, slits: Slits) -> Mesh
     if slits == "keep":
         place = one_per_place(found.pairs, mesh.n_nodes)
         pairs = pairs[place[pairs[:, 0]] != place[pairs[:, 1]]]
-    elif len(exactly) and found.has_tip:  # where all are only near, they were meant to be one
+    elif len(exactly) and found.has_tip:  # if all nodes are only near each other, they were meant to be merged
         raise MeshError(
             f"{mesh.source}: {count(len(found.edges), 'pair')} of edges coincide, and both sides have a node in "
             f"common, as at the tip of a plate of no thickness; {WAYS}"
@@ -123,7 +121,7 @@ def _merged(mesh: Mesh, done: list[str], tolerance: float, slits: Slits) -> Mesh
 
 
 def _joined(mesh: Mesh, done: list[str], pairs: Ints) -> Mesh:
-    """The nodes of each of `pairs` become the one with the lowest number."""
+    """Merge the nodes of each of `pairs` into the node with the lowest number."""
     if not len(pairs):
         return mesh
     one = one_per_place(pairs, mesh.n_nodes)
@@ -154,7 +152,7 @@ def _joined(mesh: Mesh, done: list[str], pairs: Ints) -> Mesh:
 
 
 def _without_duplicates(mesh: Mesh, done: list[str]) -> Mesh:
-    """Of elements that have the same nodes, the first remains."""
+    """Remove all but the first of the elements that have the same nodes."""
     if not mesh.matched_edges.mismatches:
         return mesh
     kept = np.sort(np.unique(np.sort(mesh.quad8, axis=1), axis=0, return_index=True)[1])
@@ -165,7 +163,7 @@ def _without_duplicates(mesh: Mesh, done: list[str]) -> Mesh:
 
 
 def _turned(mesh: Mesh, done: list[str]) -> Mesh:
-    """Elements that are clockwise are walked the other way round."""
+    """Reverse the elements that are clockwise."""
     turned, number = turn_clockwise(mesh)
     if number:
         done.append(f"reversed {count(number, 'element')} that {verb(number, 'were')} clockwise")
@@ -182,7 +180,7 @@ def _with_edges(mesh: Mesh, done: list[str]) -> Mesh:
 
 
 def _with_mid_sides(mesh: Mesh, done: list[str]) -> Mesh:
-    """Boundaries that have a part of exterior edges get the edges."""
+    """Add the exterior edges, and their nodes, to boundaries that have only a part of them."""
     boundaries = dict(mesh.boundaries)
     for name, boundary in mesh.boundaries.items():
         if len(half := half_edges(mesh, name)):
@@ -194,7 +192,7 @@ def _with_mid_sides(mesh: Mesh, done: list[str]) -> Mesh:
 
 
 def _without_orphans(mesh: Mesh, done: list[str]) -> Mesh:
-    """Nodes in no element are dropped."""
+    """Remove the nodes that belong to no element."""
     if not len(mesh.orphan_nodes):
         return mesh
     n = len(mesh.orphan_nodes)

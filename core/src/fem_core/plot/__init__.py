@@ -1,7 +1,7 @@
 """Pictures of solutions and meshes: PNG or SVG, from one element to millions.
 
-Fields are drawn as pixels (`raster`), cut along the true, curved boundary (`outline`); lines and arrows
-(`flow`) are drawn over them. What a picture costs follows from its size, not from the mesh's.
+Fields are drawn as pixels (`raster`), cut along the true, curved boundary (`outline`); lines and arrows (`flow`) are
+drawn over them. The cost of a picture depends on its size, not on the size of the mesh.
 """
 
 import importlib.util
@@ -17,15 +17,15 @@ from fem_core.support.wording import pip_install
 #: Endings that `plot_solution` writes.
 SUFFIXES = (".png", ".svg")
 
-#: What can be drawn; `all` is each of them.
+#: The fields that can be drawn; `all` draws all of them.
 FIELDS = ("potential", "speed", "velocity", "pressure", "convergence")
 
-#: What is drawn unless something else is asked for.
+#: The fields that are drawn by default.
 DEFAULT = ("potential", "speed")
 
 
 def check_plot(path: Path) -> None:
-    """Raise FemError unless a picture can be drawn at `path`: its ending, and whether Matplotlib is installed."""
+    """Raise FemError if a picture can't be drawn at `path`: its ending is wrong, or Matplotlib isn't installed."""
     if path.suffix.lower() not in SUFFIXES:
         raise FemError(
             f"{path}: the name of a picture must end in {' or '.join(SUFFIXES)}, not {path.suffix or '(none)'!r}"
@@ -35,7 +35,7 @@ def check_plot(path: Path) -> None:
 
 
 def check_fields(fields: str | Sequence[str]) -> tuple[str, ...]:
-    """The names of fields as a tuple, each once. Raises OptionError for one there isn't."""
+    """The names of fields as a tuple, each once. Raises OptionError for an unknown field."""
     names = (fields,) if isinstance(fields, str) else tuple(fields)
     if not names or (unknown := [name for name in names if name not in (*FIELDS, "all")]):
         raise OptionError(f"can't plot {', '.join(unknown) if names else 'nothing'}; fields: {', '.join(FIELDS)}, all")
@@ -48,25 +48,26 @@ def plot_solution(solution: Fields, path: str | Path, fields: str | Sequence[str
     Parameters
     ----------
     path
-        Ends in .png or .svg; the file appears whole or not at all.
+        The name of the file, with the ending .png or .svg. The file is written completely or not at all.
     fields
         One or more of
 
-        - `potential`, with lines of equal potential,
-        - `speed`, with streamlines through which equal parts of the flow pass,
-        - `velocity`: speed, with arrows,
-        - `pressure`, less p₀,
-        - `convergence`: the solver's residual over the iterations,
+        - `potential`: u, with lines of equal potential;
+        - `speed`: with streamlines; the flow rate between any two neighbouring streamlines is the same;
+        - `velocity`: the speed, with arrows;
+        - `pressure`: p - p₀;
+        - `convergence`: the residual over the iterations of the solver;
 
-        or `all` that there is something of. Speed and pressure are constant in each element; the few largest
-        values, at corners, are beyond the colour scale, which says so by its arrow.
+        or `all`: all of these, `convergence` only if there were iterations. Speed and pressure are constant in each
+        element. The colour scale may leave out a few of the largest or smallest values, which occur at corners; it
+        then ends in an arrow.
 
     Raises
     ------
     FemError
-        For another ending, or if Matplotlib is missing.
+        If the file has another ending, or if Matplotlib isn't installed.
     OptionError
-        For a field there isn't.
+        If a field is unknown.
     """
     path = Path(path)
     check_plot(path)
@@ -79,7 +80,7 @@ def plot_solution(solution: Fields, path: str | Path, fields: str | Sequence[str
 
 
 def save(figure: Any, path: Path) -> Path:
-    """Write a Matplotlib figure, whole or not at all, and the same bytes each time (SVG from Matplotlib 3.10 on)."""
+    """Write a Matplotlib figure, completely or not at all. The bytes are reproducible (SVG from Matplotlib 3.10 on)."""
     from matplotlib import rc_context
 
     kind = path.suffix.lower().lstrip(".")

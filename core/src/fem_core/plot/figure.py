@@ -15,7 +15,8 @@ from fem_core.results import Fields
 from fem_core.support.wording import count
 from fem_core.types import Floats
 
-#: What a mesh is coloured by: title and colour map. All maps are even in lightness, for any eye and in print.
+#: Title and colour map of each field. The lightness of all maps is uniform: they work in print and for colour-blind
+#: people.
 MAPS = {
     "potential": ("potential u in m²/s", "viridis"),
     "speed": ("speed |∇u| in m/s", "inferno"),
@@ -35,7 +36,7 @@ _MESH_SHOWN = 400  # elements up to which their sides are drawn
 
 
 def draw(solution: Fields, fields: Sequence[str]) -> Any:
-    """A Matplotlib figure of `fields`, of the names in `MAPS` and `convergence`; it belongs to no window."""
+    """A Matplotlib figure, without a window, of `fields`: names from `MAPS`, and `convergence`."""
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     mesh = solution.mesh
@@ -51,7 +52,7 @@ def draw(solution: Fields, fields: Sequence[str]) -> Any:
     for number, name in enumerate(fields):
         row, column = divmod(number, columns)
         if name == "convergence":
-            last = number == len(fields) - 1  # takes what is left of its row
+            last = number == len(fields) - 1  # takes the rest of its row
             panel = figure.add_subplot(grid[row, column:] if last else grid[row, column])
             _draw_convergence(panel, solution, narrow)
         elif picture:
@@ -126,7 +127,7 @@ class _Picture:
         dress_bar(axis.figure.colorbar(shown, cax=beside, extend=extend))
 
     def _contours(self, axis: Any, image: Floats, low: float, high: float, edge: Any) -> str:
-        """Lines of equal potential at round values; how far apart they are, for the title."""
+        """Draw lines of equal potential at round values; return their distance, for the title."""
         from matplotlib.ticker import MaxNLocator
 
         if not high - low > 1e-9 * max(abs(high), abs(low)):
@@ -135,7 +136,7 @@ class _Picture:
         stride = max(1, max(image.shape) // _CONTOURED)
         rows, columns = (np.append(np.arange(0, n - 1, min(stride, n // 2)), n - 1) for n in image.shape)
         x, y = (
-            start + (np.concatenate([[0], some[1:-1] + 0.5, [some[-1] + 1]])) * size  # to the very sides
+            start + (np.concatenate([[0], some[1:-1] + 0.5, [some[-1] + 1]])) * size  # up to the sides of the picture
             for start, some, size in zip(self._low, (columns, rows), self._pixel, strict=True)
         )
         lines = axis.contour(
@@ -216,7 +217,7 @@ def _draw_convergence(axis: Any, solution: Fields, narrow: bool) -> None:
 
 
 def _title(solution: Fields, letters: int) -> str:
-    """What was solved, how and with what result; the conditions in lines of at most so many letters."""
+    """The title: mesh, solver, conditions and results; the lines of conditions have at most `letters` letters."""
     report = solution.report
     how = f"{report.backend}, {report.solver['method']}"
     if report.iterations:

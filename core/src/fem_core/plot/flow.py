@@ -1,4 +1,4 @@
-"""The flow as lines and arrows: streamlines from where it enters, and the velocity on a lattice."""
+"""The flow as lines and arrows: streamlines that start where it enters, and the velocity on a lattice."""
 
 import numpy as np
 from scipy import ndimage
@@ -10,16 +10,16 @@ from fem_core.plot.raster import Raster, Triangles
 from fem_core.problem import Dirichlet, Problem
 from fem_core.types import Array, Floats, Ints
 
-_APART = 0.04  # streamlines where the flow enters, over the mesh's size
+_APART = 0.04  # distance of streamlines where the flow enters, relative to the mesh's size
 _LEAST, _MOST = 4, 24  # streamlines
-_SLOW = 1e-3  # over the largest speed: where a streamline ends
-_HEADS = 0.3  # arrow heads along a streamline, over the mesh's size
-_ARROWS = 14  # along the longer side
-_LONGEST = 0.8  # arrow, over the distance to the next
+_SLOW = 1e-3  # a streamline ends at this speed, relative to the largest speed
+_HEADS = 0.3  # distance of arrow heads along a streamline, relative to the mesh's size
+_ARROWS = 14  # arrows along the longer side
+_LONGEST = 0.8  # length of an arrow, relative to the distance to the next arrow
 
 
 class Streamlines:
-    """Lines along the flux q = -k ∇u; between two neighbours passes the same part of the flow.
+    """Lines along the flux q = -k ∇u; the flow rate between any two neighbouring lines is the same.
 
     Parameters
     ----------
@@ -55,9 +55,9 @@ class Streamlines:
         return [line[::sign] for line in lines]
 
     def _open_edges(self, mesh: Mesh, problem: Problem) -> tuple[Ints, Floats]:
-        """The edges of boundaries with a condition, one after the other, and the flux that enters by each.
+        """The edges of boundaries with a condition, one after the other, and the flux that enters through each.
 
-        There is no flow through the others.
+        There is no flow through the other edges.
         """
         exterior = mesh.exterior_edges
         on = np.zeros(len(exterior), dtype=bool)
@@ -76,14 +76,14 @@ class Streamlines:
         return edges, along[:, 0] * q[1] - along[:, 1] * q[0]
 
     def _direction(self, at: Floats) -> Floats:
-        """A step of one pixel along the flux, (n, 2); none where there is no flux."""
+        """A step of one pixel along the flux, (n, 2); zero where there is no flux."""
         q = np.stack([ndimage.map_coordinates(part, at.T[::-1], order=1, mode="nearest") for part in self._q], axis=1)
         size = np.hypot(*q.T)[:, None]
         unit = np.divide(q, size, out=np.zeros_like(q), where=size > self._least)
         return np.asarray(unit * (self._pixel.min() / self._pixel))
 
     def _from(self, starts: Floats, sign: int) -> list[Floats]:
-        """Lines from points of the picture, all in pixels, to the boundary or where the flow stands: midpoint rule."""
+        """Lines from points of the picture to the boundary or to where the flow stops, all in pixels: midpoint rule."""
         rows, columns = self._inside.shape
         # A start is on the boundary, so its pixel may be outside of the mesh: the first steps aren't checked.
         at, heading, going = starts.copy(), sign * self._direction(starts), np.arange(len(starts))
@@ -95,7 +95,7 @@ class Streamlines:
             i, j = np.rint(moved).astype(int).T
             on = self._inside[j.clip(0, rows - 1), i.clip(0, columns - 1)] | (step < 3)
             on &= (moved >= -0.5).all(axis=1) & (moved <= np.array([columns, rows]) - 0.5).all(axis=1)
-            on &= (ahead * heading[going]).sum(axis=1) > 0  # it neither stands nor turns back
+            on &= (ahead * heading[going]).sum(axis=1) > 0  # it neither stops nor turns back
             going = going[on]
             if not len(going):
                 break
@@ -113,7 +113,7 @@ def _ends(mesh: Mesh, edges: Ints) -> tuple[Floats, Floats]:
 
 
 def heads(lines: list[Floats], size: float) -> tuple[Floats, Floats]:
-    """Where arrow heads sit on streamlines, and their unit directions: (n, 2) each; `size` is the mesh's."""
+    """The places of arrow heads on streamlines, and their unit directions: (n, 2) each; `size` is the mesh's."""
     at, towards = [np.zeros((0, 2))], [np.zeros((0, 2))]
     for line in lines:
         steps = np.hypot(*np.diff(line, axis=0).T)
@@ -132,16 +132,17 @@ def thinned(line: Floats, tolerance: float) -> Floats:
 
 
 def arrows(mesh: Mesh, velocity: Floats, triangles: Triangles) -> tuple[Floats, Floats, float]:
-    """The velocity on a coarse lattice, where an arrow fits between the boundaries: (n, 2), (n, 2), lattice's cell.
+    """The velocity on a coarse lattice: points (n, 2), arrows (n, 2), and the size of a cell of the lattice.
 
-    `velocity` is (n_elements, 2); the arrows are as long as they are to be drawn.
+    `velocity` is (n_elements, 2). An arrow is drawn only if it fits between the boundaries; its length is the one that
+    is drawn.
     """
     size = np.array([np.ptp(triangles.x), np.ptp(triangles.y)])
     columns, rows = (int(n) for n in np.maximum(1, np.round(_ARROWS * size / size.max())))
     point, triangle, _ = triangles.at_lattice(columns, rows)
     point, element = np.unique(np.stack([point, triangles.elements(triangle)]), axis=1)
     found, point, count = np.unique(point, return_inverse=True, return_counts=True)
-    # On a side that elements share, the mean of theirs, so that symmetrical flows have symmetrical arrows.
+    # On a side that elements share, the mean of their values: symmetrical flows then have symmetrical arrows.
     v = np.stack([np.bincount(point, part) / count for part in velocity[element].T], axis=1)
     found, v = found[finite := np.isfinite(v).all(axis=1)], v[finite]  # a run that diverged is drawn, too
     step = size / [columns, rows]
@@ -150,7 +151,7 @@ def arrows(mesh: Mesh, velocity: Floats, triangles: Triangles) -> tuple[Floats, 
     cell = float(min(step[step > 0.5 * size.max() / _ARROWS]))  # a lattice of one row may be narrower
     top = float(np.hypot(*v.T).max(initial=0.0)) or 1.0
     drawn = v * (_LONGEST * cell / top)
-    # Discs along an arrow, of the radius of its head, must keep off the boundary, given as close points.
+    # Discs along an arrow, with the radius of its head, must not touch the boundary, given as closely spaced points.
     edges = mesh.exterior_edges
     (a, b), (_, c) = _ends(mesh, edges), bezier(mesh, edges)
     t = np.linspace(0, 1, max(2, int(np.ceil(10 * np.hypot(*(b - a).T).max() / cell))) + 1)[:, None, None]

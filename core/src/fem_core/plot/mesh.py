@@ -1,7 +1,7 @@
 """A picture of a checked mesh: elements coloured by quality, boundaries by name, the worst elements marked.
 
-Readable from a few elements to millions: where elements would be smaller than some pixels, each pixel shows the
-worst element in it, and panels below show the worst elements from near.
+It is readable for a few elements and for millions. If elements are smaller than a few pixels, each pixel shows the
+worst element in it, and panels below show the worst elements enlarged.
 """
 
 from collections.abc import Iterator, Mapping
@@ -34,24 +34,24 @@ _PERFECT: Mapping[str, float] = MappingProxyType({"jacobian": 1.0, "aspect": 1.0
 
 _DRAWN = 20_000  # elements up to which each is drawn
 _VECTORS = 3_000  # … and up to which as a shape of its own in SVG
-_NEAR = 1_500  # elements from which on the worst are shown from near as well
+_NEAR = 1_500  # from this number of elements on, the worst are also shown enlarged
 _MARKED = 2  # elements marked for each measure
 _PIXELS = 1500  # along the longer side
 _WIDTH = 12.0  # inches
 
 
 def plot_mesh(found: "MeshCheck", path: str | Path) -> Path:
-    """Draw the mesh that `check_mesh` looked at, as far as it has elements that can be drawn.
+    """Draw the mesh of a `check_mesh`, as far as its elements can be drawn.
 
     Parameters
     ----------
     path
-        Ends in .png or .svg; the file appears whole or not at all.
+        The name of the file, with the ending .png or .svg. The file is written completely or not at all.
 
     Raises
     ------
     FemError
-        For another ending, or if Matplotlib is missing.
+        If the file has another ending, or if Matplotlib isn't installed.
     """
     path = Path(path)
     check_plot(path)
@@ -185,7 +185,7 @@ def _spread(found: "MeshCheck", size: float) -> Iterator[tuple[str, int, float, 
 
 
 def _draw_near(axis: Any, found: "MeshCheck", measure: str, colours: Any) -> None:
-    """The worst element by a measure and those around it."""
+    """Draw the worst element by a measure, and the elements around it."""
     from matplotlib.patches import Polygon
 
     mesh = found.mesh

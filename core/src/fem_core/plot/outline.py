@@ -28,8 +28,7 @@ def polylines(mesh: Mesh, edges: Ints, parts: int) -> Floats:
 def outline(mesh: Mesh, pixel: float) -> Any:
     """The boundary as closed curves, the mesh to their left: a Matplotlib path to draw and to clip by.
 
-    Where there are more edges than a picture with pixels of this size (in metres) can show, it is
-    made of straight lines instead.
+    If there are more edges than a picture with pixels of this size (in metres) can show, straight lines are used.
     """
     from matplotlib.path import Path
 
@@ -58,9 +57,9 @@ def element_sides(mesh: Mesh) -> Any:
 
 
 def chains(edges: Ints) -> list[list[int]]:
-    """Numbers of the edges (a, mid, b) in the order in which they follow each other: open chains, then closed ones.
+    """The indices of edges (a, mid, b) in chains of consecutive edges: open chains, then closed ones.
 
-    Where chains touch in a node, any of the edges that leave it may follow: the area inside is the same.
+    If chains touch in a node, any edge that leaves it may follow: the area inside is the same.
     """
     leaving: dict[int, list[int]] = {}
     for number, a in enumerate(edges[:, 0].tolist()):
@@ -93,10 +92,10 @@ def _thinned(path: Any, pixel: float) -> Any:
 
 
 def kept(points: Floats, tolerance: float) -> Array:
-    """Numbers of the points that Douglas and Peucker keep (The Canadian Cartographer 10, 1973)."""
+    """Indices of the points that the method of Douglas and Peucker keeps (The Canadian Cartographer 10, 1973)."""
     keep = np.zeros(len(points), dtype=bool)
     keep[[0, -1]] = True
-    # A closed curve has no chord to begin with: the point farthest from its start makes two.
+    # A closed curve has no first chord, so it is divided at the point farthest from its start.
     middle = int(np.argmax(np.hypot(*(points - points[0]).T)))
     keep[middle] = True
     parts = [(0, middle), (middle, len(points) - 1)]

@@ -1,8 +1,8 @@
-"""A mesh as pixels: which element each pixel shows and where in it, so that millions of elements cost no more
-than the picture has pixels.
+"""A mesh as pixels: the element that each pixel shows, and the place in it. The cost depends on the number of pixels,
+also for millions of elements.
 
-Made from the elements themselves, never from a triangulation of points: holes stay holes, and nodes that
-belong to no element don't appear.
+The pixels are made from the elements themselves, not from a triangulation of points: holes stay holes, and orphan nodes
+don't appear.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from fem_core.types import Array, Bools, Floats
 
 _TRIANGLES = 400_000  # aimed at by the subdivision of small meshes
 _FINEST = 8  # parts of an element's side
-_PAIRS = 1 << 21  # of a triangle and a point, looked at together
+_PAIRS = 1 << 21  # pairs of a triangle and a point that are compared at once
 
 
 class Triangles:
@@ -66,10 +66,10 @@ class Triangles:
         return np.asarray(self.corners[triangles, 0] // self.points)
 
     def at_lattice(self, columns: int, rows: int) -> tuple[Array, Array, Floats]:
-        """The pairs of a point and a triangle that holds it, for the middles of a grid of cells over the whole box.
+        """The pairs of a point and a triangle that contains it; the points are the centres of the cells of a lattice.
 
-        Points are numbered row by row; one on a side of triangles is in each of them. Also the point's
-        barycentric coordinates, (n, 3).
+        The lattice covers the box around the mesh. Points are numbered row by row. A point on a common side of
+        triangles is in each of them. The third array has the barycentric coordinates of the points, (n, 3).
         """
         z = (self.x - self.x.min()) * (columns / np.ptp(self.x)) - 0.5 + 0j  # points are whole numbers
         z.imag = (self.y - self.y.min()) * (rows / np.ptp(self.y)) - 0.5
@@ -109,8 +109,8 @@ class Raster:
     Parameters
     ----------
     inside : (rows, columns)
-        Pixels whose middle is in the mesh. The others show what the nearest of these does, so that a
-        picture can be cut along the true boundary.
+        Pixels whose centre is in the mesh. Each of the others shows the same as the nearest of these, so that a picture
+        can be cut along the true boundary.
     """
 
     def __init__(self, triangles: Triangles, columns: int, rows: int) -> None:
@@ -133,9 +133,9 @@ class Raster:
 
 
 def greatest(mesh: Mesh, values: Floats, low: Floats, pixel: float, columns: int, rows: int) -> Floats:
-    """The greatest value of the elements in each pixel, NaN where there is none: (rows, columns).
+    """The largest value of the elements in each pixel, NaN where there is no element: (rows, columns).
 
-    Every element reaches a pixel, also one too small to hold a pixel's middle, which `Raster` would pass over.
+    Every element counts, also an element that is too small to contain a pixel's centre; `Raster` would skip it.
 
     Parameters
     ----------

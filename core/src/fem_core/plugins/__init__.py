@@ -1,4 +1,4 @@
-"""What a plugin meets: hooks, backends, formats, solvers, events; and what finds, checks and calls it."""
+"""The interface to plugins: hooks, backends, formats, solvers and events; and the code that finds and calls plugins."""
 
 from fem_core.errors import DeviceError, DeviceMissing, WorkerLost
 from fem_core.plugins.backend import API_VERSION, Backend, BackendInfo, Option

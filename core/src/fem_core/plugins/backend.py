@@ -1,7 +1,6 @@
-"""What a backend is: a light `BackendInfo` to choose by, and a `Backend` to run.
+"""A backend: a light `BackendInfo`, by which it is chosen, and a `Backend`, which runs.
 
-The information lives in a module that imports nothing heavy; the factory behind it is imported only
-when the backend is opened.
+The information is in a module that imports nothing heavy. The factory is imported only when the backend is opened.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +15,7 @@ from fem_core.results import SolverOptions
 from fem_core.support.wording import did_you_mean
 from fem_core.types import Stage
 
-#: Version of the contract between core and backends; a backend states the one it was written for.
+#: Version of the contract between core and backends; a backend gives the version for which it was written.
 API_VERSION = 1
 
 #: Names that an option can't have: they are parameters of `open_backend`.
@@ -24,7 +23,7 @@ RESERVED = ("fallback", "tuned")
 
 
 def _nothing() -> None:
-    """Nothing is missing, and nothing is to be done."""
+    """The default of `available` and `pending`: nothing is missing, and nothing has to be done."""
 
 
 def halves(cores: int) -> tuple[int, ...]:
@@ -90,15 +89,15 @@ class BackendInfo:
     factory : str
         `"package.module:Class"`, imported when the backend is opened.
     stages : tuple of str
-        The stages it provides. The class must have the compute hooks of these stages, and no others.
+        The stages that the backend provides. The class must have the compute hooks of these stages, and no other ones.
     solver_methods : tuple of str
         The solvers of its `solve_system`; other methods go to the next backend in the chain.
     options : tuple of Option
         Keyword arguments of the factory.
     device : str
-        `"cpu"` or the kind of device it computes on.
+        `"cpu"`, or the kind of device on which it computes.
     rank : int
-        `auto` tries the highest first.
+        `auto` tries the backend with the highest rank first.
     available : function
         Returns None, or the reason why this backend can't run here; it reads metadata only.
     pending : function

@@ -18,7 +18,7 @@ _PROGRESS = ("fem_assembly_progress", "fem_solve_progress", "fem_derived_progres
 
 
 class Event(NamedTuple):
-    """An event as plain data: its name on the wire and its payload."""
+    """An event as plain data: its name in the event lines, and its data."""
 
     name: str
     data: dict[str, Any]
@@ -51,7 +51,7 @@ class Observers:
 
 
 class Listener:
-    """An observer that passes every event on to a plain callable, as an `Event`."""
+    """An observer that passes every event to a plain callable, as an `Event`."""
 
     def __init__(self, listen: Callable[[Event], object]) -> None:
         self._listen = listen

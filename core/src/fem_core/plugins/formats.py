@@ -1,4 +1,4 @@
-"""What a plugin adds to read or write files of another kind, chosen by their ending."""
+"""File formats that a plugin can add; the ending of a file selects the format."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class MeshFormat:
     read : function of a path
         Returns the mesh as stored, coordinates in the unit of the file; `read_mesh` validates it.
     write : function of a mesh and a path, optional
-        Is given the mesh with coordinates in the unit of the file.
+        Writes the mesh, whose coordinates are in the unit of the file.
     problem : function of a path, optional
         Returns the problem that is stored with the mesh; None if the file is only a mesh.
     cells : function of a path, optional
@@ -51,7 +51,7 @@ class ResultWriter:
         Endings, with the dot.
     summary : str
     write : function of a solution and a path
-        Is given a temporary path, which is renamed when it returns.
+        Writes to a temporary path; the file is renamed after that.
     read : function of a path, optional
         Returns the arguments of `Fields`, for `read_solution`.
     """

@@ -1,7 +1,7 @@
 """The hooks of `fem_core`, pluggy project name `fem`.
 
-Each stage has one *compute* hook. Exactly one backend provides it, or else the core; observers and
-always-on plugins may wrap it. Every observer receives all *events*. With *extension* hooks, always-on
+Each stage has one *compute* hook. Exactly one backend, or the core, provides it; observers and always-on plugins may
+wrap it. Every observer receives all *events*. With *extension* hooks, always-on
 plugins (entry points `fem.plugins`) add file formats, solvers and commands.
 
 An implementation is a method or function with the name of the hook, marked with `@hookimpl`. It takes any
@@ -33,7 +33,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 class ComputeHooks:
-    """One provider per stage."""
+    """Compute hooks: each stage has exactly one provider."""
 
     @hookspec(firstresult=True)
     def fem_sparsity(self, mesh: Mesh, progress: Progress) -> Sparsity | None:
@@ -125,11 +125,11 @@ class ComputeHooks:
         """Velocity, speed and pressure of each element.
 
         >>> import fem_core as fem
-        >>> class Watching:  # not a backend but an observer: it may wrap the hook, whoever provides it
+        >>> class Watching:  # an observer, not a backend: it can wrap the hook of any provider
         ...     @fem.plugins.hookimpl(wrapper=True)
         ...     def fem_compute_derived(self, mesh):
         ...         print("before:", mesh.n_elements, "elements")
-        ...         derived = yield  # whatever the wrapper does, this is what the run goes on with
+        ...         derived = yield  # the run always continues with this value
         ...         print("after: speed", round(derived.speed.max(), 6))
         ...         return derived
         >>> solution = fem.solve(fem.generate.duct(nx=2, ny=1), observers=[Watching()])

@@ -45,11 +45,11 @@ class Listing:
     Parameters
     ----------
     reason : str
-        Why it isn't ready; empty if it is.
+        Why the backend isn't ready; empty if it is.
     distribution : str
-        Name and version of the distribution it comes from.
+        Name and version of the distribution that provides it.
     info : BackendInfo or None
-        None where it couldn't be loaded.
+        None if it couldn't be loaded.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Registry:
         return sorted(listings, key=lambda one: (not one.distribution.startswith("fem-core "), one.name))
 
     def find(self, name: str) -> Listing:
-        """The backend of this name. Raises BackendUnavailable naming the known ones if there is none."""
+        """The backend with this name. If there is none, raises BackendUnavailable with the known names."""
         registered = self._registered.get(name)
         points = [] if registered else [point for point in _entry_points(BACKENDS) if point.name == name]
         if not registered and not points:
@@ -101,7 +101,7 @@ class Registry:
         self._registered[info.name] = info
 
     def create(self, listing: Listing, options: dict[str, Any]) -> tuple[BackendInfo, Backend]:
-        """The backend itself, not yet opened.
+        """Create the backend without opening it.
 
         Raises BackendUnavailable with the reason if its state isn't ready, OptionError for a wrong option.
         """
@@ -124,16 +124,16 @@ class Registry:
     # always-on plugins
 
     def register_plugin(self, plugin: object, name: str | None = None) -> None:
-        """Add an always-on plugin. Raises FemError if its hooks aren't sound."""
+        """Add an always-on plugin. Raises FemError if its hooks are wrong."""
         check_plugin(plugin, "plugin")
         self._manager.register(plugin, name)
 
     def unregister_plugin(self, plugin: object) -> None:
-        """Remove what `register_plugin` added."""
+        """Remove a plugin that `register_plugin` added."""
         self._manager.unregister(plugin)
 
     def plugins(self) -> list[tuple[str, object]]:
-        """The always-on plugins that work, by name; those that don't are in `plugin_failures`."""
+        """The always-on plugins that work, by name; `plugin_failures` has the others."""
         with self._lock:
             if not self._plugins_loaded:
                 self._plugins_loaded = True  # set first: a plugin may ask for the plugins while it is imported
@@ -149,7 +149,7 @@ class Registry:
         return [(name, plugin) for name, plugin in self._manager.list_name_plugin() if name != CORE_PLUGIN]
 
     def extensions(self, hook: str) -> list[Any]:
-        """What the core and then the always-on plugins add through an extension hook; one that fails is left out."""
+        """Items that the core and then the always-on plugins add by an extension hook; failing plugins are left out."""
         self.plugins()
         items: list[Any] = []
         found = getattr(self._manager.hook, hook).get_hookimpls()  # a mark may ask to be called before the core
@@ -162,7 +162,7 @@ class Registry:
         return items
 
 
-#: What each item that an extension hook returns must have.
+#: The attributes that each item from an extension hook must have.
 _PARTS = {
     "fem_mesh_readers": ("suffixes", "read"),
     "fem_result_writers": ("suffixes", "write"),

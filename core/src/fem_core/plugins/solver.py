@@ -1,4 +1,4 @@
-"""What a plugin adds to solve linear systems by another method."""
+"""Linear solvers that a plugin can add."""
 
 from typing import Protocol
 
@@ -11,22 +11,22 @@ from fem_core.types import Floats
 
 
 class Prepared(Protocol):
-    """A solver made ready for one matrix (scaled, factorised, a hierarchy built)."""
+    """A solver that is prepared for one matrix (for example, scaled or factorised)."""
 
     def solve(self, rhs: Floats, options: SolverOptions, progress: Progress) -> SolveResult:
-        """w of K w = rhs, as the result's `u`; the lift is added by the caller."""
+        """Solve K w = rhs; the result's `u` is w, and the caller adds the lift."""
 
 
 class LinearSolver(Protocol):
-    """A method of solving, registered through `fem_linear_solvers`.
+    """A linear solver, registered by `fem_linear_solvers`.
 
-    It may also have `cost(work: Work) -> Cost`, which `fem check` asks what a solve would take: see
+    It may also have a method `cost(work: Work) -> Cost`; `fem check` uses it to estimate a solve: see
     `fem_core.assembly.cost`.
     """
 
     @property
     def name(self) -> str:
-        """What `--solver` calls it."""
+        """The name for `--solver`."""
 
     @property
     def summary(self) -> str:

@@ -1,4 +1,4 @@
-"""The stages that a backend may provide: the hook of each, what it is handed, what it returns, what is checked."""
+"""The stages that a backend may provide: the hook, the arguments, the result and the checks of each stage."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,13 +23,13 @@ class ComputeStage(Generic[R]):
     ----------
     hook : str
     result : type
-        The host's kind of what it returns; a backend may return a kind of its own that has `to_host`.
+        The type of the result on the host; a backend may return a type of its own with a method `to_host`.
     check : function of a result on the host and the mesh
-        Answers None, or what is wrong with it.
+        Returns None, or the fault of the result.
     takes : (str, ComputeStage), optional
-        The hook's argument that another stage has made, and that stage.
+        The hook's argument that is the result of another stage, and this stage.
     kept : bool
-        Whether the result depends on the mesh's topology alone, so that later runs take it again.
+        Whether the result depends only on the mesh's topology; later runs then use it again.
     """
 
     name: Stage
@@ -86,7 +86,7 @@ def _check_derived(found: DerivedFields, mesh: Mesh) -> str | None:
 
 
 def _fault(name: str, array: Any, shape: tuple[int, ...], dtype: type = np.float64) -> str | None:
-    """What is wrong with an array: another shape or dtype, NaN or infinite values."""
+    """The fault of an array, or None: wrong shape or dtype, NaN or infinite values."""
     if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != dtype:
         found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
         return f"{name} must be {np.dtype(dtype)} {shape}, not {found}"

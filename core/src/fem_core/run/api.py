@@ -36,7 +36,7 @@ AnyBackend: TypeAlias = str | BackendInfo | Session
 def _session(
     backend: AnyBackend, fallback: bool = False, options: Mapping[str, Any] | None = None
 ) -> Iterator[Session]:
-    """`backend` itself if it is a session, else one for the duration of the call."""
+    """`backend` itself if it is a session; otherwise a session that is closed after the call."""
     if isinstance(backend, Session):
         if fallback or options:
             raise OptionError(
@@ -64,8 +64,8 @@ def solve(
     ----------
     mesh : Mesh or path
     problem : Problem, optional
-        By default the problem that is stored in the file, if it is a result; or else
-        `Problem.potential_flow`: γ = `INFLOW` at `inlet`, u = 0 at `outlet`.
+        By default the problem that is stored in the file, if it is a result; otherwise `Problem.potential_flow`: γ =
+        `INFLOW` at `inlet`, u = 0 at `outlet`.
     backend : str, BackendInfo or Session
         A name, a chain `"mp-shm,numba"`, `"auto"`, or what `open_backend` returned.
     fallback : bool
@@ -176,7 +176,7 @@ def compute_derived(
 
 
 def _perform(run: Run, stage: ComputeStage[R], mesh: Mesh, backend: AnyBackend, **values: Any) -> R:
-    """What a stage gives, as the caller gets it: on the host if the session that made it ends with the call."""
+    """The result of a stage for the caller: on the host if the session is closed after the call."""
     made = run.perform(stage, mesh, **values)
     return made if isinstance(backend, Session) else run.to_host(made, stage, mesh)
 

@@ -81,7 +81,7 @@ class Chain:
     def method(
         self, options: SolverOptions, n_nodes: int, without: Container[str] = ()
     ) -> tuple[SolverOptions, list[str]]:
-        """The options with a solver for `auto`, and a note about the choice."""
+        """The options, with a solver in place of `auto`, and a note about the choice."""
         if options.method != "auto":
             return options, []
         name, why = choose(n_nodes, (info for info, _ in self.backends if info.name not in without))

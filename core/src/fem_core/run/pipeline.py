@@ -1,6 +1,6 @@
-"""The way through: from a mesh to a solution, one stage after the other.
+"""The pipeline: from a mesh to a solution, one stage after the other.
 
-A reader who wants to know what happens in a run reads `solve` and `compute`; `Run.perform` has a stage done.
+To see what happens in a run, read `solve` and `compute`. `Run.perform` runs one stage.
 """
 
 from collections.abc import Iterable, Iterator
@@ -30,7 +30,7 @@ def solve(
     reading: ReadOptions,
     outputs: Iterable[str | Path],
 ) -> Solution:
-    """Solve `problem` on a mesh: by default the one that is stored in the file, or else the potential flow."""
+    """Solve `problem` on a mesh. The default is the problem that is stored in the file, or the potential flow."""
     run.current, run.options = "load_mesh", options
     if options.method != "auto":
         run.chain.provider("solve_system", problem or Problem(), options)  # an unknown solver is refused at once
@@ -53,11 +53,11 @@ def solve(
 
     if outputs := list(outputs):
         run.write(solution(), outputs)
-    return solution()  # whose report has the time that writing took
+    return solution()  # its report includes the time of writing
 
 
 def load_mesh(run: Run, source: Mesh | str | Path | Future[Mesh], options: ReadOptions) -> Mesh:
-    """The mesh, read if it is a file, valid and with its boundaries."""
+    """The mesh, read from its file if necessary, validated, and with its boundaries."""
     with run.stage("load_mesh"):
         if isinstance(source, Future):
             run.remark("load_mesh ran in parallel with the opening of the backend")
@@ -73,7 +73,7 @@ def load_mesh(run: Run, source: Mesh | str | Path | Future[Mesh], options: ReadO
 
 
 def compute(run: Run, mesh: Mesh, problem: Problem, options: SolverOptions) -> tuple[SolveResult, DerivedFields]:
-    """The way from the mesh to the potential and the fields, on the host."""
+    """Compute the potential and the fields from the mesh; the results are on the host."""
     sparsity = run.perform(COMPUTE_SPARSITY, mesh)
     system = run.perform(ASSEMBLE_SYSTEM, mesh, problem=problem, sparsity=sparsity, disposable=True)
     del sparsity
@@ -87,7 +87,7 @@ def compute(run: Run, mesh: Mesh, problem: Problem, options: SolverOptions) -> t
 
 
 def doubts(mesh: Mesh, problem: Problem) -> Iterator[str]:
-    """What a user may not have meant by the mesh and the problem, or may not get from them."""
+    """Warnings: possible mistakes in the mesh and the problem, and reasons for inaccurate results."""
     yield from mesh_doubts(mesh, [condition.boundary for condition in problem.conditions])
     yield from corner_doubts(mesh)
     yield from problem.doubts_on(mesh)
@@ -96,13 +96,13 @@ def doubts(mesh: Mesh, problem: Problem) -> Iterator[str]:
     stiffest = 16 * float(problem.conductivity_on(mesh).max())
     if problem.dirichlet == "penalty" and stiffest > 1e-8 * PENALTY:
         yield (
-            f"the penalty of {PENALTY:g} is small beside a conductivity of {stiffest / 16:g}: "
-            'fixed values are approximate; eliminate them instead (dirichlet="eliminate")'
+            f"the penalty of {PENALTY:g} is small compared with a conductivity of {stiffest / 16:g}: "
+            'fixed values are only approximate; use --dirichlet eliminate (dirichlet="eliminate")'
         )
 
 
 def report(run: Run, opened: Opened, mesh: Mesh, result: SolveResult, derived: DerivedFields) -> Report:
-    """What the run has done so far, and what came out."""
+    """The report: what the run has done so far, and its results."""
     done = run.account
     return Report(
         backend=run.chain.name,

@@ -37,7 +37,7 @@ class Opened:
         The distributions whose versions the reports list.
     seconds : dict of stage to seconds
     announced : bool
-        Whether the observers of a run have been told.
+        Whether the observers of a run have been notified.
     """
 
     notes: tuple[str, ...] = ()
@@ -99,7 +99,7 @@ class Run:
 
     @contextmanager
     def stage(self, name: Stage, provider: str = "core") -> Iterator[None]:
-        """Announce and time a stage; an error of a backend is given its name."""
+        """Report and time a stage; add the backend's name to its errors."""
         self.current = name
         self.account.providers[name] = provider
         self.progress.check()
@@ -111,7 +111,7 @@ class Run:
         self.observers.emit("fem_stage_complete", stage=name, provider=provider, duration=seconds)
 
     def announce(self, opened: Opened) -> None:
-        """Tell the observers of a session's first run of the stages that its opening took."""
+        """Report the stages of the opening to the observers of the session's first run."""
         if not opened.announced:
             opened.announced = True
             for name, duration in opened.seconds.items():
@@ -192,7 +192,7 @@ class Run:
         return self.to_host(value, made_in, mesh)
 
     def _check(self, value: object, made_in: ComputeStage[Any], mesh: Mesh) -> None:
-        """Refuse what a provider must not return: nothing, another type, wrong shapes, NaN."""
+        """Refuse a wrong result of a provider: None, another type, wrong shapes, NaN."""
         if value is None:
             raise BackendError(
                 f"{self._maker(made_in)} returned None from {made_in.name}; check for a missing `return`"
@@ -214,7 +214,7 @@ def tell_failure(
     observers: Iterable[object] = (),
     on_event: Callable[[Event], object] | None = None,
 ) -> None:
-    """Tell observers of a run that failed before there was a session to run on."""
+    """Notify the observers of a run that failed before its session was open."""
     hooks = Hooks({}, _listening(observers, on_event), REGISTRY.plugins())
     Observers(hooks).emit("fem_error", stage=stage, error=error)
 

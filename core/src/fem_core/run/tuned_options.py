@@ -90,7 +90,7 @@ def load(listing: Listing) -> Tuned | None:
             if json.dumps(value) not in map(json.dumps, candidates.get(name, ())):
                 raise ValueError(f"{name}={value!r} is not a candidate")
         return Tuned(listing.info.parse_options(found["options"]), date.fromisoformat(found["day"]).isoformat())
-    except Exception as error:  # also of a plugin's candidates
+    except Exception as error:  # a plugin's candidates may raise one, too
         what = f"{type(error).__name__}: {error}"
         _log.warning("the tuned options of %s can't be used (%s); run `fem tune` again", listing.name, what)
         return None

@@ -1,4 +1,4 @@
-"""`auto`: the solver that is likely to be the quickest."""
+"""`auto`: the solver that is probably the fastest."""
 
 from collections.abc import Iterable
 
@@ -9,9 +9,9 @@ _SMALL = 4_000
 
 
 def choose(n_nodes: int, backends: Iterable[BackendInfo]) -> tuple[str, str]:
-    """The method, and why: a factorisation for small meshes, multigrid for large ones.
+    """The method and the reason: a factorisation for small meshes, multigrid for large ones.
 
-    A device that brings `cg` but no `mg` keeps its `cg`: the host would have to solve instead.
+    A device with `cg` but without `mg` uses its `cg`; otherwise the host would have to solve.
     """
     for info in backends:
         if info.device != "cpu" and "cg" in info.solver_methods and "mg" not in info.solver_methods:

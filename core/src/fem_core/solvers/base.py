@@ -30,7 +30,7 @@ def norm(a: Floats) -> float:
 
 
 def refuse_extra(method: str, options: SolverOptions) -> None:
-    """Raises OptionError if options were given to a method that has none of its own."""
+    """Raise OptionError if options were given to a method that has no options."""
     if options.extra:
         raise OptionError(f"solver {method!r} takes no options of its own; remove {', '.join(options.extra)}")
 
@@ -45,7 +45,7 @@ class Equilibrated:
     d : float64 (n_nodes,)
         Diagonal of D.
     fixed : int32 (m,)
-        Nodes whose w is held at 0.
+        Nodes where w is fixed at 0.
     """
 
     K: "sparse.csr_array"
@@ -59,7 +59,7 @@ class Equilibrated:
 
     @classmethod
     def of(cls, system: LinearSystem) -> "Equilibrated":
-        """That of a system. Raises SolveError, naming the nodes, where the diagonal isn't positive."""
+        """Equilibrate a system. Raises SolveError, with the nodes, if the diagonal isn't positive."""
         K = system.matrix
         diagonal = K.diagonal()
         if len(bad := np.flatnonzero(~((diagonal > 0) & np.isfinite(diagonal)))):

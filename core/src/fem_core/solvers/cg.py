@@ -24,7 +24,7 @@ from fem_core.types import Floats
 
 
 class ConjugateGradients:
-    """`cg`: stops on rtol, atol and maxiter of the options, reports the true residual at the monitor's interval.
+    """`cg`: it stops on rtol, atol and maxiter, and reports the true residual every `monitor` iterations.
 
     Stop reasons: converged, maxiter reached, matrix not positive definite, residual not finite, and
     stagnation (the recurrence met the tolerance, the true residual is over twice as large).

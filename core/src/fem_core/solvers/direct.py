@@ -16,7 +16,7 @@ from fem_core.types import Floats
 
 @dataclass(frozen=True)
 class Direct:
-    """`direct` by SuperLU, `cholmod` and `pardiso` where they are installed."""
+    """`direct` with SuperLU; `cholmod` and `pardiso` if they are installed."""
 
     factoriser: Factoriser = SUPERLU
 
@@ -26,7 +26,7 @@ class Direct:
 
     @property
     def summary(self) -> str:
-        return f"sparse factorisation by {self.factoriser.library}; its memory grows faster than the number of nodes"
+        return f"sparse factorisation by {self.factoriser.library}; twice the nodes need more than twice the memory"
 
     def cost(self, work: Work) -> Cost:
         """With W nodes across the mesh, a node takes about log W entries of the factors and about W operations."""

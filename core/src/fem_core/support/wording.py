@@ -1,4 +1,4 @@
-"""Parts of messages: singular and plural, numbers of bytes, spelling suggestions, install commands."""
+"""Words in messages: singular and plural, bytes, seconds, similar names, commands that install something."""
 
 import difflib
 import shlex
@@ -12,12 +12,12 @@ _NAMED = 5
 
 
 def count(number: int, what: str, do: str = "") -> str:
-    """`1 edge`, `1,200 edges`; with what they `do`, in the plural: `1 edge is`, `2 edges are`."""
+    """`1 edge`, `1,200 edges`; with the plural of a verb in `do`: `1 edge is`, `2 edges are`."""
     return _with(f"{number:,} {what}{'s' * (number != 1)}", number, do)
 
 
 def name_some(items: Array, what: str = "", do: str = "") -> str:
-    """`element 7`, or `elements 7, 12, 30, 31, 40, … (214 in all)`, and what they `do`; without `what`, the numbers."""
+    """`element 7`, or `elements 7, 12, 30, 31, 40, … (214 in all)`; `do` is the plural of a verb, as in `count`."""
     first = ", ".join(str(i) for i in items[:_NAMED])
     named = first if len(items) <= _NAMED else f"{first}, … ({len(items)} in all)"
     return _with(f"{what}{'s' * (len(items) != 1)} {named}" if what else named, len(items), do)
@@ -54,13 +54,25 @@ def byte_size(count: float) -> str:
     return f"{count:.2f} GB"
 
 
+def duration(seconds: float) -> str:
+    """A time in two digits.
+
+    >>> [duration(time) for time in (0.0123, 1.64, 94.2, 340, 9000)]
+    ['0.012 s', '1.6 s', '94 s', '6 min', '2.5 h']
+    """
+    if seconds < 99.5:
+        return f"{float(f'{seconds:.1e}'):g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The known name that is most like `name`, or None."""
-    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)
+    """The known name that is most similar to `name`; None if none is similar."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return near[0] if near else None
 
 
 def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """The suggestion after an unknown name: ` (did you mean NAME?)`, or nothing.
+    """A hint to follow an unknown name: ` (did you mean NAME?)`, or nothing.
 
     >>> did_you_mean("wrokers", ["workers", "batch_size"])
     ' (did you mean workers?)'

@@ -1,4 +1,4 @@
-"""The named checks that a backend has to pass; each compares with the baseline or with the contract."""
+"""The named checks that a backend has to pass; each compares it with the baseline or checks a rule of the contract."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -87,7 +87,7 @@ def check_on_cases(name: str, stage: Stage | None = None) -> Callable[[RunOnCase
 
 
 def assert_close(actual: Array, expected: Array, allowed: Array | float, what: str) -> None:
-    """|actual - expected| <= allowed in every entry; otherwise names the worst one."""
+    """Check |actual - expected| <= allowed in every entry; the error names the worst entry."""
     assert actual.shape == expected.shape, f"{what}: shape {actual.shape} instead of {expected.shape}"
     excess = np.abs(actual - expected) - allowed
     if not (excess <= 0).all():
@@ -99,12 +99,12 @@ def assert_close(actual: Array, expected: Array, allowed: Array | float, what: s
         )
 
 
-# the numbers, stage by stage
+# the results of each stage
 
 
 @check_on_cases("sparsity", "compute_sparsity")
 def check_sparsity(target: Target, case: Case) -> None:
-    """The pattern and the slots are those of the core, diagonals of orphan nodes included."""
+    """The pattern and the slots equal the core's, also the diagonal entries of orphan nodes."""
     mine, theirs = sparsity(target.session, case.mesh), sparsity(target.baseline, case.mesh)
     for name in ("indptr", "indices", "slots"):
         found, wanted = getattr(mine, name), getattr(theirs, name)
@@ -113,7 +113,7 @@ def check_sparsity(target: Target, case: Case) -> None:
 
 @check_on_cases("matrix", "assemble_system")
 def check_matrix(target: Target, case: Case) -> None:
-    """K equals the baseline's entry by entry, in relation to the sum of absolute contributions."""
+    """Each entry of K equals the baseline's; the tolerance is relative to the sum of absolute contributions."""
     mine = assembled(target.session, case.mesh, case.problem)
     theirs = assembled(target.baseline, case.mesh, case.problem)
     _assert_same_matrix(mine, theirs, case, sparsity(target.baseline, case.mesh))
@@ -129,14 +129,14 @@ def check_load(target: Target, case: Case) -> None:
 
 @check("geometry", "assemble_system")
 def check_geometry(target: Target) -> None:
-    """No policy of its own: where det J is negative the formula holds, nothing is skipped, dropped or made positive."""
+    """The backend applies the formula also for negative det J: no term is skipped, dropped or made positive."""
     mesh = generate.duct(nx=3, ny=2)
     x, y = mesh.x.copy(), mesh.y.copy()
     middle = mesh.quad8[2, 5]
     x[middle] -= 0.9 * (x[mesh.quad8[2, 1]] - x[mesh.quad8[2, 0]])  # folds element 2 at some Gauss points
     folded = replace(mesh, x=x, y=y)
     clockwise = replace(mesh, quad8=np.concatenate([mesh.quad8[:-1], mesh.quad8[-1:, [0, 3, 2, 1, 7, 6, 5, 4]]]))
-    for bad in (folded.mark_valid(), clockwise.mark_valid()):  # so that the stages take them as they are
+    for bad in (folded.mark_valid(), clockwise.mark_valid()):  # so that the stages don't refuse them
         problem, pattern = Problem(), sparsity(target.baseline, bad)
         arguments: dict[str, Any] = {"mesh": bad, "problem": problem, "sparsity": pattern}
         stages = target.session.stages()
@@ -149,13 +149,13 @@ def check_geometry(target: Target) -> None:
 
 @check_on_cases("boundary_conditions", "apply_bc")
 def check_boundary_conditions(target: Target, case: Case) -> None:
-    """Robin terms, lifted Dirichlet values, penalty and elimination, orphan nodes: as in the core, entry by entry."""
+    """Robin terms, lifted Dirichlet values, penalty, elimination and orphan nodes: each entry equals the core's."""
     _compare_conditions(target, case)
 
 
 @check("large_dirichlet_values", "apply_bc")
 def check_large_dirichlet_values(target: Target) -> None:
-    """Values of 100 and more at fixed nodes are lifted, not multiplied by the penalty."""
+    """Dirichlet values of 100 and more are lifted, not multiplied by the penalty."""
     mesh = generate.duct(nx=4, ny=2)
     for treatment in ("penalty", "eliminate"):
         for value in (100.0, -1e5):
@@ -173,7 +173,7 @@ def _compare_conditions(target: Target, case: Case) -> None:
     assert_close(mine.lift, theirs.lift, 0.0, "lift")
     _assert_same_pattern(mine.matrix, theirs.matrix)
     loads, stiffest = tolerance.robin(mesh, problem)
-    # a value with the penalty on it keeps no more digits than the penalty leaves
+    # a value that is added to the penalty loses digits
     magnitude = np.abs(theirs.matrix.data) + np.abs(before.matrix.data) + stiffest
     assert_close(mine.matrix.data, theirs.matrix.data, tolerance.C * tolerance.EPS * magnitude, "CSR values")
     K = before.matrix.copy()
@@ -184,7 +184,7 @@ def _compare_conditions(target: Target, case: Case) -> None:
 
 @check_on_cases("solution", "solve_system")
 def check_solution(target: Target, case: Case) -> None:
-    """The residual of u, evaluated here, meets the tolerance that the solver claims, and u is as near as it can be."""
+    """The residual of u, computed here, is within the solver's tolerance, and u is as accurate as possible."""
     system = _system(case)
     for options in methods(target.session):
         values = {"problem": case.problem, "system": system, "options": options}
@@ -219,10 +219,10 @@ def _assert_solves(system: LinearSystem, u: Floats, options: SolverOptions) -> N
 
 @check("iterations", "solve_system")
 def check_iterations(target: Target) -> None:
-    """The reference solver takes as many iterations as the core's, within max(1, 0.5 %)."""
+    """The solver `cg` takes as many iterations as the core's, within max(1, 0.5 %)."""
     _needs_cg(target)
-    # Meshes on which rounding decides nothing: on a straight duct noise of one unit in the last place moves the
-    # reference's own count, and two backends that are each one off differ by two.
+    # Meshes on which rounding errors don't change the count: on a straight duct, a difference in the last digit changes
+    # the reference's own count, and two backends that are each one off differ by two.
     n = 3 * target.most(500)
     for mesh in (generate.venturi(nodes=n), generate.annulus(nodes=n), generate.y_tube(nodes=2 * n)):
         mine = target.session.solve(mesh, solver="cg").report
@@ -236,7 +236,7 @@ def check_iterations(target: Target) -> None:
 
 @check("stop_reasons", "solve_system")
 def check_stop_reasons(target: Target) -> None:
-    """maxiter, atol and rtol are obeyed, and what isn't solved isn't called converged."""
+    """The solver obeys maxiter, atol and rtol, and reports convergence only if it has converged."""
     _needs_cg(target)
     mesh = generate.duct(nx=12, ny=4)
 
@@ -265,7 +265,7 @@ def check_stop_reasons(target: Target) -> None:
 
 @check("residuals", "solve_system")
 def check_residuals(target: Target) -> None:
-    """The residuals in the report are those of u, and the history has the true ones at the monitor's iterations."""
+    """The residuals in the report belong to u; the history has the true residuals at the monitor's iterations."""
     mesh = generate.duct(nx=24, ny=8)
     problem = Problem.potential_flow(mesh)
     system = _system(Case(mesh, problem))
@@ -307,7 +307,7 @@ def _needs_cg(target: Target) -> None:
 
 @check_on_cases("derived", "compute_derived")
 def check_derived(target: Target, case: Case) -> None:
-    """Velocity, speed (the mean of the magnitudes) and pressure equal the baseline's for any potential."""
+    """Velocity, speed (the mean of the magnitudes) and pressure equal the baseline's, for any potential."""
     _compare_derived(target.session, target.baseline, case)
 
 
@@ -334,19 +334,19 @@ def _assert_same_matrix(mine: LinearSystem, theirs: LinearSystem, case: Case, pa
     assert_close(mine.matrix.data, theirs.matrix.data, allowed, "CSR values of K")
 
 
-# the run as a whole
+# the complete run
 
 
 @check_on_cases("pipeline")
 def check_pipeline(target: Target, case: Case) -> None:
-    """From mesh to fields in one run: u solves the baseline's system, the fields are those of u."""
+    """In a complete run, u solves the baseline's system, and the fields belong to u."""
     solution = target.session.solve(case.mesh, case.problem, solver="cg", rtol=1e-10)
     assert solution.report.converged, f"not converged: {solution.report.solver['stop_reason']}"
     _assert_solution(target, solution, rtol=1.1e-10)
 
 
 def _assert_solution(target: Target, solution: Solution, rtol: float) -> None:
-    """u solves the baseline's system, and the speed is that of u."""
+    """Check that u solves the baseline's system, and that the speed belongs to u."""
     mesh, problem, u = solution.mesh, solution.problem, solution.u
     system = apply_conditions(assembled(target.baseline, mesh, problem), mesh, problem)
     _assert_solves(system, u, SolverOptions(rtol=rtol))
@@ -357,7 +357,7 @@ def _assert_solution(target: Target, solution: Solution, rtol: float) -> None:
 
 @check("orphan_nodes")
 def check_orphan_nodes(target: Target) -> None:
-    """Nodes without an element end at 0, whatever their number, and don't move the solution."""
+    """At nodes that belong to no element, u is 0; they don't change the solution."""
     mesh = target.large_case().mesh
     solution = target.session.solve(mesh, solver="cg")
     assert len(mesh.orphan_nodes) == solution.report.mesh["orphan_nodes"]
@@ -366,7 +366,7 @@ def check_orphan_nodes(target: Target) -> None:
 
 @check("many_elements")
 def check_many_elements(target: Target) -> None:
-    """On 23,000 elements matrix, load and fields equal those of `numpy`: no batch or block is lost or misplaced."""
+    """On 23,000 elements, matrix, load and fields equal those of `numpy`: no batch or block is lost or misplaced."""
     case = many_elements(target.most(23_000))
     with open_backend("numpy") as session:
         theirs = assembled(session, case.mesh, case.problem)
@@ -378,7 +378,7 @@ def check_many_elements(target: Target) -> None:
 
 @check("reuse")
 def check_reuse(target: Target) -> None:
-    """Nothing stale is kept, nothing returned is overwritten: other data, another geometry, then the first again."""
+    """Runs with other data, with another geometry and with the first again: no old data are used, no result changes."""
     first = generate.duct(nx=5, ny=3)
     wider = replace(first, x=2 * first.x)
     earlier: list[tuple[Solution, Floats, Floats]] = []
@@ -401,7 +401,7 @@ def check_reuse(target: Target) -> None:
 
 @check("determinism", "assemble_system", deterministic=False)
 def check_determinism(target: Target) -> None:
-    """Matrix and right-hand side are bitwise the same: again, in another session, for any batch size or workers."""
+    """Matrix and right-hand side are bitwise equal in a second run or session, for any batch size or workers."""
     case = target.large_case()
     accepted = {option.name for info, _ in target.session.backends for option in info.options}
     variants: list[dict[str, Any]] = [{}, {}]

@@ -1,4 +1,4 @@
-"""The named checks on how a backend behaves: providers, events, cancelling, cleaning up, light imports."""
+"""The named checks of a backend's behaviour: providers, events, cancelling, cleaning up, light imports."""
 
 import gc
 import multiprocessing
@@ -33,7 +33,7 @@ _GRACE = 5.0
 
 @check("providers")
 def check_providers(target: Target) -> None:
-    """Each stage that the backend lists is provided by it, and the report says so."""
+    """The backend does each stage that it lists, and the report says so."""
     mesh = generate.duct(nx=4, ny=2)
     for info, _ in target.session.backends:
         for method in info.solver_methods or ("cg",):
@@ -44,7 +44,7 @@ def check_providers(target: Target) -> None:
 
 @check("events")
 def check_events(target: Target) -> None:
-    """Stages start and end in order, progress rises to its total, and the run ends with one closing event."""
+    """Stages start and end in order, progress rises to its total, and one event ends the run."""
     heard: list[Event] = []
     threads: set[int] = set()
 
@@ -80,7 +80,7 @@ def check_events(target: Target) -> None:
 
 @check("cancellation")
 def check_cancellation(target: Target) -> None:
-    """A cancelled run raises Cancelled in assembly, solving and post-processing alike, and the next one works."""
+    """A cancelled run raises Cancelled in assembly, solving and post-processing; the next run works."""
     mesh = target.large_case().mesh
     for moment in ("fem:assemblyProgress", "fem:solveProgress", "fem:derivedProgress"):
         token = CancelToken()
@@ -105,7 +105,7 @@ def check_cancellation(target: Target) -> None:
 
 @check("bad_input")
 def check_bad_input(target: Target) -> None:
-    """Meshes that aren't valid are refused with the element's number, and leave the session usable."""
+    """Invalid meshes are refused with the element's number; the session can still be used."""
     mesh = generate.duct(nx=3, ny=2)
     x = mesh.x.copy()
     x[mesh.quad8[4, 2]] = np.nan
@@ -123,7 +123,7 @@ def check_bad_input(target: Target) -> None:
 
 @check("input_unchanged")
 def check_input_unchanged(target: Target) -> None:
-    """Neither the mesh nor an array of the problem is written to."""
+    """The backend changes neither the mesh nor an array of the problem."""
     mesh = target.large_case().mesh
     rng = np.random.default_rng(0)
     given = {name: rng.uniform(1, 2, mesh.n_nodes) for name in ("gamma", "p", "outlet", "source")}
@@ -137,12 +137,12 @@ def check_input_unchanged(target: Target) -> None:
 
 @check("cleanup", deterministic=False)
 def check_cleanup(target: Target) -> None:
-    """After `close`, also after an error and twice, no thread, process or shared memory of the backend is left."""
+    """After `close` (also after an error, or if called twice), no thread, process or shared memory is left."""
     before = _resources()
     for _, backend in target.unopened():
         made = _lasting(before, 0.2)
         assert not made, f"creating the backend already made {', '.join(sorted(made))}"
-        backend.close()  # also of one that was never opened, and twice
+        backend.close()  # also if it was never opened, and twice
         backend.close()
     for fail in (False, True):
         session = target.open()
@@ -175,17 +175,17 @@ def _lasting(before: set[str], seconds: float) -> set[str]:
 
 
 def _resources() -> set[str]:
-    """Threads, child processes and shared memory segments there are now."""
+    """The current threads, child processes and shared memory segments."""
     found = {f"thread {thread.name} ({thread.ident})" for thread in threading.enumerate()}
     found |= {f"process {child.name} ({child.pid})" for child in multiprocessing.active_children()}
     for children in Path("/proc/self/task").glob("*/children"):
         found |= {f"process {pid}" for pid in children.read_text().split()}
-    kept = getattr(resource_tracker._resource_tracker, "_pid", None)  # Python's own, it ends with the interpreter
+    kept = getattr(resource_tracker._resource_tracker, "_pid", None)  # Python's own process
     found -= {f"process {kept}"}
     shared = Path("/dev/shm")
     if sys.platform == "linux" and shared.is_dir():
         for path in shared.iterdir():
-            with suppress(FileNotFoundError):  # another program's, which is gone
+            with suppress(FileNotFoundError):  # a segment of another program that no longer exists
                 found |= {str(path)} if path.stat().st_uid == os.getuid() else set()
     return found
 
@@ -201,7 +201,7 @@ def _of_other_programs() -> set[str]:
         ours |= more
     found = set()
     for pid in parents.keys() - ours:
-        with suppress(OSError):  # it has ended, or is somebody else's
+        with suppress(OSError):  # it has ended, or belongs to another user
             process = Path("/proc", str(pid))
             held = [os.readlink(link) for link in (process / "fd").iterdir()]
             held += [line.split(maxsplit=5)[-1] for line in (process / "maps").read_text().splitlines()]
@@ -211,7 +211,7 @@ def _of_other_programs() -> set[str]:
 
 @check("light_import")
 def check_light_import(target: Target) -> None:
-    """Listing the backend imports neither its implementation nor anything but the core and the standard library."""
+    """Listing the backend imports only the core and the standard library, and not the backend's implementation."""
     names = {info.name: info for info, _ in target.session.backends}
     points = [point for point in metadata.entry_points(group=BACKENDS) if point.name in names]
     if not points:
@@ -221,7 +221,7 @@ def check_light_import(target: Target) -> None:
 
 
 def assert_light(entry_point: str, factory: str) -> None:
-    """Load `entry_point` ("module:attribute") in a new interpreter and look at what came along."""
+    """Load `entry_point` ("module:attribute") in a new interpreter, and check the modules that were imported."""
     program = (
         "import sys, fem_core; before = set(sys.modules)\n"
         f"from importlib.metadata import EntryPoint; EntryPoint('', {entry_point!r}, '').load()\n"
@@ -238,7 +238,7 @@ def assert_light(entry_point: str, factory: str) -> None:
 
 @check("threads", deterministic=False)
 def check_threads(target: Target) -> None:
-    """Threads that use one session at once, and two sessions side by side, all get the right answer."""
+    """Threads that use one session at once, and two sessions side by side, all give the right result."""
     mesh = generate.annulus(nodes=3 * target.most(670))
     problems = [Problem.potential_flow(mesh, gamma=γ, conductivity=k) for γ, k in ((2.5, 1.0), (1.0, 2.0), (4.0, 0.5))]
     wanted = [target.baseline.solve(mesh, problem, solver="direct").u for problem in problems]

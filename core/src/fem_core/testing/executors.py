@@ -1,4 +1,4 @@
-"""The named checks on an executor by itself: `for check in EXECUTOR_CHECKS.values(): check(make)`.
+"""The named checks of an executor alone: `for check in EXECUTOR_CHECKS.values(): check(make)`.
 
 `make` is a function without arguments that returns a new executor. A backend made with
 `BatchedBackend` is checked as a part of the kit (check `executor`).
@@ -20,7 +20,7 @@ _SIZES = (1, 31, 32, 33, 1000, 20_011)
 
 
 def square(start: int, stop: int, inputs: Inputs, outputs: Outputs) -> None:
-    """A kernel: the square of each input, and the item's number twice."""
+    """A kernel: the square of each input, and twice the item's number."""
     outputs["square"][:] = inputs["a"][start:stop] ** 2
     outputs["place"][:] = np.arange(start, stop)[:, None]
 
@@ -40,11 +40,11 @@ def negative(item: int) -> int:
 
 
 def _ignore(current: int, total: int) -> None:
-    """Progress that nobody listens to."""
+    """A progress function that does nothing."""
 
 
 def check_map_ranges(make: Callable[[], Executor]) -> None:
-    """Every item is computed once, at its place, for any number of items; inputs may be shared apart."""
+    """Every item is computed once, and its result is in the right place, for any number of items."""
     with closing(make()) as executor:
         for n in _SIZES:
             a = np.random.default_rng(n).normal(size=n)
@@ -83,7 +83,7 @@ def check_progress(make: Callable[[], Executor]) -> None:
 
 
 def check_exceptions(make: Callable[[], Executor]) -> None:
-    """An exception in a kernel or function reaches the caller with its text, and the executor goes on working."""
+    """An exception in a kernel or function reaches the caller with its text; the executor still works after it."""
     with closing(make()) as executor:
         shared = executor.share({"a": np.ones(2000)})
         _assert_raises(
@@ -94,7 +94,7 @@ def check_exceptions(make: Callable[[], Executor]) -> None:
 
 
 def check_map_items(make: Callable[[], Executor]) -> None:
-    """`map_items` keeps the order, also of no items at all."""
+    """`map_items` keeps the order; it also works without items."""
     with closing(make()) as executor:
         items = list(range(100, 180))
         assert executor.map_items(negative, items) == [-item for item in items], "items out of order"
@@ -128,7 +128,7 @@ def _assert_raises(kind: type[Exception], text: str, action: Callable[[], object
 
 @check("executor")
 def check_executor(target: Target) -> None:
-    """Where the backend is built on an executor: its contract, by itself."""
+    """If the backend uses an executor, the executor alone obeys its contract."""
     batched = [n for n, (_, backend) in enumerate(target.session.backends) if isinstance(backend, BatchedBackend)]
     if not batched:
         raise NotApplicable("the backend isn't built on an executor")

@@ -35,7 +35,7 @@ F4 = np.float32
 
 
 class World:
-    """A drawn mesh and what kernels are given of it, as NumPy arrays.
+    """A random mesh and the arguments of kernels for it, as NumPy arrays.
 
     The mesh is distorted, turned, renumbered and has orphan nodes; it has 1 to side² elements.
     """
@@ -288,7 +288,7 @@ _CALLS: dict[str, Callable[[World], Call]] = {
 
 
 def compare(runtime: Runtime, name: str, seed: int, side: int = 6) -> None:
-    """Raise AssertionError, with the difference, if `runtime` doesn't do what the reference does.
+    """Raise AssertionError with the difference if `runtime` deviates from the reference.
 
     Parameters
     ----------
@@ -332,7 +332,7 @@ def compare(runtime: Runtime, name: str, seed: int, side: int = 6) -> None:
 
 
 def _conjugate_gradients(runtime: Runtime, at: World) -> None:
-    """The loop converges, obeys its limits and stops for every reason; after a stop nothing changes."""
+    """The loop converges, obeys its limits and stops for each reason; after a stop nothing changes."""
     A, b = at.matrix()
     n, target = at.n, 1e-8 * float(np.linalg.norm(b))
     for limit in (3, 1000):
@@ -409,7 +409,7 @@ def _stepped(A: Any, b: Floats, target: float, limit: int) -> _State:
 
 
 def _coo_to_csr(runtime: Runtime, at: World) -> None:
-    """Entries of the same place are summed, columns ascend, and there are no other entries."""
+    """Entries at the same place are summed, columns ascend, and there are no other entries."""
     rows, columns = np.repeat(at.quad8, 8), np.tile(at.mesh.quad8, 8).ravel()
     values = at.normal(64 * at.m)
     parts = runtime.coo_to_csr(runtime.upload(rows), runtime.upload(columns), runtime.upload(values), at.n)
@@ -438,7 +438,7 @@ def _memory(runtime: Runtime, at: World) -> None:
     assert runtime.describe()["name"]
 
 
-#: What `compare` compares beside the kernels.
+#: Other parts of a runtime that `compare` checks.
 _OTHERS: dict[str, Callable[[Runtime, World], None]] = {
     "conjugate_gradients": _conjugate_gradients,
     "coo_to_csr": _coo_to_csr,

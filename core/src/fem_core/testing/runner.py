@@ -70,11 +70,11 @@ def verify(
     checks : sequence of str, optional
         Names of the checks to run; by default all.
     examples : int
-        Meshes tried by each property.
+        Number of random meshes for each check.
     shrink : bool
-        Whether a failing example is made as small as can be.
+        Whether a failing example is reduced to the smallest one.
     expected_failures : mapping of check to reason
-        A deterministic check named here must fail.
+        Checks that are known to fail. A deterministic check that is named here must fail.
     on_result : function of a CheckResult
         Called as each check ends.
 
@@ -97,7 +97,7 @@ def verify(
 def parametrize_with_checks(
     backend: str | BackendInfo, *, expected_failures: Mapping[str, str] | None = None, **settings: Any
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Turn a test function of `check` into one test per check, for an author's own test suite.
+    """Turn a test function with the argument `check` into one test per check, for an author's own test suite.
 
     ::
 

@@ -1,4 +1,4 @@
-"""Hypothesis strategies: valid meshes of every kind a backend may meet, and problems on them."""
+"""Hypothesis strategies: valid meshes of all kinds, and problems on them."""
 
 import math
 from dataclasses import dataclass, replace
@@ -64,7 +64,7 @@ def meshes(draw: st.DrawFn, max_side: int = 6) -> Mesh:
 
 @st.composite
 def problems(draw: st.DrawFn, mesh: Mesh) -> Problem:
-    """Problems on `mesh`: every condition and coefficient, as constants, arrays and functions."""
+    """Problems on `mesh` with all conditions and coefficients, as constants, arrays and functions."""
     rng = np.random.default_rng(draw(st.integers(0, 1000)))
     conductivity: float | Floats = draw(st.sampled_from([1.0, 1.0, 0.2, 50.0]))
     if draw(st.booleans()):
@@ -98,7 +98,7 @@ def cases(draw: st.DrawFn, max_side: int = 6) -> Case:
 
 
 def large_case(seed: int = 0, elements: int = 61 * 33) -> Case:
-    """Some 2,000 elements with everything that small meshes have: batches, blocks and tails occur."""
+    """A case like the small ones, but with some 2,000 elements: several batches and blocks, the last one incomplete."""
     rng = np.random.default_rng(seed)
     ny = max(1, round(math.sqrt(elements * 33 / 61)))
     mesh = _distorted(_grid(max(1, elements // ny), ny, 3.0), rng, 1.0)
@@ -109,7 +109,7 @@ def large_case(seed: int = 0, elements: int = 61 * 33) -> Case:
 
 
 def many_elements(elements: int = 23_000) -> Case:
-    """Some 23,000 elements, for what only large meshes show; too many for the baseline."""
+    """A case with some 23,000 elements, for faults that only large meshes show; too many for the baseline."""
     mesh = y_tube(nodes=min(70_000, 3 * elements))
     rng = np.random.default_rng(0)
     conductivity = 10 ** rng.uniform(-1, 1, mesh.n_elements)
@@ -164,7 +164,7 @@ def _distorted(mesh: Mesh, rng: np.random.Generator, amount: float) -> Mesh:
 
 
 def turned(mesh: Mesh, rng: np.random.Generator) -> Mesh:
-    """The same elements, each starting at a corner drawn for it."""
+    """The same elements, each starting at a random corner."""
     start = rng.integers(0, 4, mesh.n_elements)[:, None]
     corner, quad8 = (np.arange(4) + start) % 4, mesh.quad8
     rows = np.arange(mesh.n_elements)[:, None]
@@ -172,7 +172,7 @@ def turned(mesh: Mesh, rng: np.random.Generator) -> Mesh:
 
 
 def with_orphans(mesh: Mesh, count: int, rng: np.random.Generator) -> Mesh:
-    """`count` nodes more that belong to no element, scattered over the numbering."""
+    """The mesh with `count` additional nodes that belong to no element, at random places in the numbering."""
     total = mesh.n_nodes + count
     kept = np.sort(rng.permutation(total)[: mesh.n_nodes])
     x, y = rng.normal(size=(2, total))

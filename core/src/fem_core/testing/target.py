@@ -1,4 +1,4 @@
-"""The backend under test, and the baseline beside it."""
+"""The backend under test, and the baseline."""
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -34,9 +34,9 @@ class Target:
     options : mapping
         The backend's options.
     examples : int
-        Meshes that each property tries.
+        Number of random meshes for each check.
     shrink : bool
-        Whether to look for the smallest example that fails; this takes time.
+        Whether to search for the smallest example that fails; this takes time.
     elements : int, optional
         The largest number of elements of a mesh, for slow backends such as a GPU's simulator.
     """
@@ -59,11 +59,11 @@ class Target:
         return self.backend if isinstance(self.backend, str) else self.backend.name
 
     def most(self, elements: int) -> int:
-        """`elements`, or the largest number allowed here if that is less."""
+        """`elements`, or the largest number allowed here if that is smaller."""
         return min(elements, self.elements or elements)
 
     def large_case(self) -> Case:
-        """The case of `strategies.large_case`, if a mesh may be so large here."""
+        """The case of `strategies.large_case`, with fewer elements if the number is limited here."""
         return large_case(elements=self.most(61 * 33))
 
     def open(self, **options: Any) -> Session:
@@ -85,7 +85,7 @@ class Target:
 
     @property
     def stages(self) -> set[Stage]:
-        """What the backend provides."""
+        """The stages that the backend provides."""
         return {stage for info, _ in self.session.backends for stage in info.stages}
 
     def for_all(self, strategy: st.SearchStrategy[T], body: Callable[[T], None], examples: int | None = None) -> None:
@@ -126,6 +126,6 @@ def derived(session: Session, mesh: Mesh, problem: Problem, u: Any) -> DerivedFi
 
 
 def methods(session: Session) -> list[SolverOptions]:
-    """The backend's own solvers, or the reference where it has none."""
+    """The backend's own solvers, or the reference solver if it has none."""
     own = [method for info, _ in session.backends for method in info.solver_methods]
     return [SolverOptions(method=method) for method in own or ["cg"]]

@@ -1,4 +1,4 @@
-"""How far two correct implementations may be apart: multiples of ε times sums of absolute contributions.
+"""The tolerances between two correct implementations: multiples of ε times sums of absolute contributions.
 
 For an entry that is a sum of terms t, floating point allows an error of order ε Σ|t|, whatever the sum
 itself is. So each tolerance here is C ε times the same expression with every term taken positive,
@@ -14,15 +14,15 @@ from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.types import Floats
 
-#: ε of the arithmetic that every backend has to use.
+#: ε of the arithmetic that every backend must use.
 EPS = float(np.finfo(np.float64).eps)
 
-#: Roundings per term that are granted.
+#: Number of rounding errors per term that are allowed.
 C = 16.0
 
 
 def _jacobian(mesh: Mesh, dn: Floats) -> tuple[Floats, Floats, Floats]:
-    """J⁻¹-gradients (n, q, 2, 8), det J (n, q), and how much det J may lose to cancellation (n, q)."""
+    """J⁻¹-gradients (n, q, 2, 8), det J (n, q), and the error of det J by cancellation (n, q)."""
     X = np.stack([mesh.x[mesh.quad8], mesh.y[mesh.quad8]], axis=2)
     J = np.einsum("qdi,nic->nqdc", dn, X)
     det = np.linalg.det(J)

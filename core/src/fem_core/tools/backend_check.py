@@ -22,7 +22,7 @@ def probe(name: str, timeout: float = 60.0) -> str | None:
     Parameters
     ----------
     name : str
-        An installed backend; one that was registered in this process only isn't known in another.
+        An installed backend; a backend that is only registered in this process isn't known in the new process.
     timeout : float
         Seconds after which the process and its children are killed.
     """

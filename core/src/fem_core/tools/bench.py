@@ -1,7 +1,7 @@
-"""Timing side by side: everything that is compared runs in turn in one process, round after round.
+"""Timing side by side: the compared cases run in turn in one process, round after round.
 
-Machines are shared and noisy, so figures are medians and what counts is their ratio in one run. A
-backend is timed only after its matrix has been found equal to the reference's.
+Machines are shared and noisy, so times are medians, and only their ratio in one run is significant. A backend is timed
+only if its matrix equals the reference's.
 """
 
 import json
@@ -156,11 +156,11 @@ def compare_backends(
 ) -> Comparison:
     """Time the stages of several backends side by side, after comparing their matrices.
 
-    The solver is stopped after `iterations` steps: the cost of a step is what differs between
-    execution models, their number doesn't.
+    The solver is stopped after `iterations` steps: execution models differ in the cost of a step, not in the number of
+    steps.
 
-    Raises BackendError if a matrix isn't that of the first backend, and if a backend can't be opened; unless `strict`,
-    that one is left out.
+    Raises BackendError if a matrix differs from that of the first backend. A backend that can't be opened is left out;
+    with `strict`, this is an error, too.
     """
     problem = problem or Problem.potential_flow(mesh)
     with ExitStack() as stack:

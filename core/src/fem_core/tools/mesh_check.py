@@ -1,4 +1,4 @@
-"""All that can be said of a mesh before it is solved, also of one that validation refuses."""
+"""Check a mesh without solving it, also a mesh that validation refuses."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -33,14 +33,14 @@ from fem_core.support.hardware import available_memory
 from fem_core.support.wording import byte_size, count, name_some, verb
 from fem_core.types import Floats, Ints
 
-_LISTED = 1000  # elements or nodes of a fault in JSON
+_LISTED = 1000  # most elements or nodes of a fault in JSON
 _DEFAULT = Problem((Robin("inlet", INFLOW), Dirichlet("outlet")))
 _NO_OPTIONS: ReadOptions = {}
 
 
 @dataclass(frozen=True)
 class BoundaryFound:
-    """A boundary in figures: edges, nodes, length in metres, least and greatest x and y, and who named it."""
+    """A boundary: edges, nodes, length in metres, smallest and largest x and y, and the origin of its name."""
 
     name: str
     named_by: str
@@ -53,34 +53,34 @@ class BoundaryFound:
 
 @dataclass(frozen=True, eq=False)
 class MeshCheck:
-    """What `check_mesh` found.
+    """The result of `check_mesh`.
 
     Parameters
     ----------
     source : str
     mesh : Mesh
-        As it is solved: valid, with its boundaries. Where there are faults, the elements that something can be said of.
+        The mesh as it is solved: valid, with its boundaries. If it has faults, only the elements that can be checked.
     numbers : int32 (mesh.n_elements,)
-        The numbers of its elements in the mesh that was checked.
+        The numbers of its elements in the checked mesh.
     nodes, elements, orphan_nodes : int
-        Of the mesh that was checked.
+        Counts of the checked mesh.
     memory : int or None
-        Bytes that are available.
+        Available memory in bytes.
     faults : tuple of Fault
-        Why it can't be solved; empty if it can.
+        The reasons why the mesh can't be solved; empty if it can.
     warnings : tuple of str
     mending : tuple of str
-        What `repair_mesh` would do, where that would leave nothing that keeps the mesh from being solved.
+        The changes that `repair_mesh` would make; empty if the mesh could still not be solved after them.
     boundaries, quality
-        Nothing of a mesh of which nothing can be said; nor are there areas.
+        Empty if no element can be checked; then `areas` is empty too.
     areas : float64 (mesh.n_elements,)
-        Of the elements, in m².
+        The areas of the elements, in m².
     costs : mapping
-        What a solve takes by each solver that can tell, by its name; empty where there are faults.
+        The cost of a solve, by the name of the solver, if the solver can estimate it; empty if there are faults.
     conditions : tuple of mapping
-        What is solved on it: see `Problem.conditions_on`; empty where there are faults.
+        The conditions of the problem: see `Problem.conditions_on`; empty if there are faults.
     notes : tuple of str
-        What a reader left aside.
+        Remarks of the reader, for example on parts of the file that it left aside.
     """
 
     source: str
@@ -106,7 +106,7 @@ class MeshCheck:
 
     @property
     def solver(self) -> str | None:
-        """The one that `auto` chooses, or if its memory isn't there, the quickest whose memory is."""
+        """The solver that `auto` chooses. If it needs more memory than is available, the fastest solver that fits."""
         able = {name: cost for name, cost in self.costs.items() if self.fits(name)}
         if self.chosen in able:
             return self.chosen
@@ -118,11 +118,11 @@ class MeshCheck:
         return choose(self.nodes, ())[0]
 
     def fits(self, solver: str) -> bool:
-        """Whether a solver's memory is there."""
+        """Whether the memory is enough for a solver."""
         return self.memory is None or self.costs[solver].memory <= self.memory
 
     def components(self) -> list[tuple[int, int]]:
-        """Of each connected part its number of elements and its first element, the largest part first."""
+        """The number of elements and the first element of each connected part, the largest part first."""
         if not self.mesh.n_elements:
             return []
         _, first, count = np.unique(self.mesh.components[1], return_index=True, return_counts=True)
@@ -130,7 +130,7 @@ class MeshCheck:
         return [(int(count[i]), int(self.numbers[first[i]])) for i in order]
 
     def worst(self, measure: str, number: int = 5) -> list[tuple[int, float, float, float]]:
-        """The elements of the worst values of `jacobian`, `aspect` or `skew`: number, value, x and y of the middle."""
+        """The elements with the worst `jacobian`, `aspect` or `skew`: number, value, x and y of the middle."""
         found = []
         for element in self.quality.worst(measure, number):
             corners = self.mesh.quad8[element, :4]
@@ -191,11 +191,11 @@ class MeshCheck:
 def check_mesh(
     mesh: Mesh | str | Path, *, merge_tolerance: float = SAME_PLACE, **options: Unpack[ReadOptions]
 ) -> MeshCheck:
-    """Look at a mesh or mesh file without solving it; faults are collected, not raised.
+    """Check a mesh or a mesh file without solving it. Faults are collected, not raised.
 
     `merge_tolerance` is that of `repair_mesh`; `options` are those of `ReadOptions`.
 
-    Raises MeshError where a file can't be read as a mesh at all.
+    Raises MeshError if a file can't be read as a mesh at all.
 
     >>> import fem_core as fem
     >>> check = fem.check_mesh(fem.generate.duct(length=3, nx=6, ny=2))
@@ -204,7 +204,7 @@ def check_mesh(
     """
     given = with_slits(unvalidated(mesh, options), options.get("slits"))
     problem = (None if isinstance(mesh, Mesh) else read_problem(mesh)) or _DEFAULT
-    left = partial(mending_faults, problem=problem, options=options)
+    left = partial(repair_faults, problem=problem, options=options)
     faults: list[Fault] = []
     try:
         part, numbers = validate_mesh(given), np.arange(given.n_elements, dtype=np.int32)
@@ -246,7 +246,7 @@ def check_mesh(
 
 
 def _existing(mesh: Mesh) -> Ints:
-    """Node numbers of elements, those that exist."""
+    """The nodes of the elements, without those that don't exist."""
     nodes = mesh.quad8.ravel()
     return nodes[(nodes >= 0) & (nodes < mesh.n_nodes)]
 
@@ -264,13 +264,13 @@ def _problem_faults(mesh: Mesh, problem: Problem, sound: bool) -> list[Fault]:
 
 
 def solve_faults(mesh: Mesh, problem: Problem | None = None, options: ReadOptions = _NO_OPTIONS) -> list[Fault]:
-    """Why a problem can't be solved on a mesh on any machine: faults of the mesh, or else those of the problem."""
+    """Why a problem can't be solved on a mesh, with any memory: faults of the mesh, or else of the problem."""
     faults = list(mesh_faults(mesh))
     return faults or _problem_faults(completed(mesh, options), problem or _DEFAULT, sound=True)
 
 
-def mending_faults(mesh: Mesh, problem: Problem | None = None, options: ReadOptions = _NO_OPTIONS) -> list[Fault]:
-    """Why a mesh that was repaired isn't mended: its faults, or else what a repair should have mended."""
+def repair_faults(mesh: Mesh, problem: Problem | None = None, options: ReadOptions = _NO_OPTIONS) -> list[Fault]:
+    """Why a repaired mesh isn't accepted: its faults, or else the warnings that a repair should have removed."""
     problem = problem or _DEFAULT
     names = [one.boundary for one in problem.conditions]
     return solve_faults(mesh, problem, options) or [
@@ -280,10 +280,10 @@ def mending_faults(mesh: Mesh, problem: Problem | None = None, options: ReadOpti
 
 def _mending(mesh: Mesh, merge_tolerance: float, faults_of: Callable[[Mesh], list[Fault]]) -> tuple[str, ...]:
     try:
-        mended, done = repair_mesh(mesh, merge_tolerance)
+        repaired, done = repair_mesh(mesh, merge_tolerance)
     except MeshError:
         return ()
-    return () if faults_of(mended) else tuple(done)
+    return () if faults_of(repaired) else tuple(done)
 
 
 def _costs(mesh: Mesh, problem: Problem) -> dict[str, Cost]:
@@ -297,13 +297,13 @@ def _boundaries(mesh: Mesh, given: Mesh) -> Iterator[BoundaryFound]:
     for name, boundary in mesh.boundaries.items():
         nodes, edges = boundary.nodes, boundary.edges
         box = [(float(a[nodes].min()), float(a[nodes].max())) if len(nodes) else None for a in (mesh.x, mesh.y)]
-        named_by = "the mesh" if name in given.boundaries else "position" if mesh.by_position else "the rest"
+        named_by = "the mesh" if name in given.boundaries else "position" if mesh.by_position else "fem-core"
         length = float(edge_lengths(mesh, edges).sum())
         yield BoundaryFound(name, named_by, len(edges), len(nodes), length, *box)
 
 
 def _warnings(mesh: Mesh, numbers: Ints, problem: Problem, quality: Quality) -> Iterator[str]:
-    """What a person should know who solves on `mesh`, beside what is in its own warnings."""
+    """Warnings to a user who solves on `mesh`, in addition to the mesh's own warnings."""
     exterior = mesh.matched_edges.exterior
     named = np.concatenate([exterior[:0], *(boundary.edges for boundary in mesh.boundaries.values())])
     if len(bare := exterior[~edges_among(exterior, named)]):

@@ -1,8 +1,8 @@
-"""How `fem tune` finds options: the candidates of a backend beside its defaults, on meshes small and large.
+"""How `fem tune` finds options: it compares the candidates of a backend with the defaults, on small and large meshes.
 
-A mesh is unknown when a backend is opened, so what is found has to do for all of them: a candidate is taken if it is
-quicker somewhere and slower nowhere. Where the best value does depend on the size, no value is taken, unless the option
-is itself a size, such as the `min_size` of backends with workers.
+The mesh is not known when a backend is opened, so an option must be good for all meshes: a candidate is accepted if it
+is faster in at least one case and slower in none. If the best value depends on the size of the mesh, no value is
+accepted, unless the option is itself a size, such as the `min_size` of backends with workers.
 """
 
 import statistics

@@ -1,4 +1,4 @@
-"""The light half: the entry in `fem backends`. It imports only the core's description of a backend."""
+"""The light part: the entry in `fem backends`. It imports only the core's description of a backend."""
 
 from fem_core.execution import int_or_auto
 from fem_core.plugins import BackendInfo, Option
@@ -9,9 +9,9 @@ INFO = BackendInfo(
     factory="fem_joblib_backend.backend:JoblibBackend",
     stages=("assemble_system", "compute_derived"),
     options=(
-        Option("workers", int, None, "processes; by default the cores this process may use"),
-        Option("batch_size", int_or_auto, "auto", "elements in a batch"),
-        Option("min_size", int, 1000, "fewer elements stay in the calling process"),
+        Option("workers", int, None, "number of processes; default: all cores this process may use"),
+        Option("batch_size", int_or_auto, "auto", "elements per batch, or auto"),
+        Option("min_size", int, 1000, "meshes with fewer elements run in the calling process"),
     ),
     rank=3,
 )

@@ -1,4 +1,4 @@
-"""The heavy half: an executor on joblib. The inputs of a batch and its results are pickled."""
+"""The heavy part: an executor on joblib. The inputs of a batch and its results are pickled."""
 
 from tempfile import TemporaryDirectory
 from warnings import catch_warnings, simplefilter
@@ -40,7 +40,7 @@ class JoblibExecutor(PlannedExecutor):
             with catch_warnings():
                 simplefilter("ignore", UserWarning)  # a cancelled run leaves tasks undone, as intended
                 answers.close()
-        return results, 0  # joblib doesn't tell the seconds of computing
+        return results, 0  # joblib doesn't give the time of the computation
 
     def run_items(self, function, items, workers):
         require_importable(function)

@@ -11,7 +11,7 @@ _COMMON = (
         "start_method",
         str,
         "default",
-        "start method; default: forkserver on Linux, otherwise spawn",
+        "how processes are started; default is forkserver on Linux, otherwise spawn",
         ("default", "spawn", "forkserver", "fork"),
     ),
 )
@@ -23,7 +23,13 @@ MP = BackendInfo(
     stages=("assemble_system", "compute_derived"),
     options=(
         *_COMMON,
-        Option("payload", str, "batch", "data sent with a batch: only what it needs, or the mesh", ("batch", "mesh")),
+        Option(
+            "payload",
+            str,
+            "batch",
+            "data sent with a batch; batch is only its own data, mesh is the whole mesh",
+            ("batch", "mesh"),
+        ),
     ),
     rank=4,
 )
@@ -39,7 +45,7 @@ MP_SHM = BackendInfo(
             "storage",
             str,
             "auto",
-            "storage of shared arrays; auto: shm if possible, otherwise file",
+            "where shared arrays are stored; auto is shm if there is enough space, otherwise file",
             ("auto", "shm", "file"),
         ),
     ),

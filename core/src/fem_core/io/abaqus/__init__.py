@@ -9,9 +9,9 @@ converted. A boundary comes from
   lines of 2 nodes (T2D2, B21) count where elements have no mid-side nodes;
 - a surface of element sides (`*SURFACE, TYPE=ELEMENT`, S1 to S4): these edges.
 
-Sets of other elements are left alone. What one name has of each is joined. `keywords` lists what is done, what
-doesn't concern a mesh, and what is refused. The file is read once from top to bottom (`model`); sets are looked up
-when all of it is known (`sets`), so that their order doesn't matter.
+Sets of other elements are ignored. If sets and surfaces have the same name, they are one boundary. `keywords` lists the
+supported keywords, the keywords that don't concern a mesh, and the refused ones. The file is read once from top to
+bottom (`model`). Sets are looked up at the end (`sets`), so their order doesn't matter.
 """
 
 from fem_core.io.abaqus.reading import read, read_cells

@@ -1,8 +1,8 @@
-"""Which sets and surfaces of an Abaqus input file are boundaries, which are none, and why.
+"""The sets and surfaces of an Abaqus input file that are boundaries, and why the others are not.
 
-Most sets are about something else: materials, output, whole parts. A set of nodes is one of these if it holds all
-nodes of the mesh, or only whole elements, or nothing of the exterior. If some of its nodes are exterior and others
-aren't, it looks like a boundary that a wrong number damaged: then it is lost, which the mesh tells.
+Most sets have another purpose: materials, output, whole parts. A node set is one of these if it has all nodes of the
+mesh, or only whole elements, or no exterior node. If some of its nodes are exterior and others aren't, it may be a
+boundary with a wrong number: it is then a lost name (`Mesh.lost`).
 """
 
 from collections import Counter
@@ -25,22 +25,22 @@ from fem_core.mesh.quad8 import EDGES
 from fem_core.support.wording import name_some
 from fem_core.types import Array, Ints
 
-_NEEDED = ("inlet", "outlet")  # of the default problem: that one of these is no boundary is always said
+_NEEDED = ("inlet", "outlet")  # needed by the default problem: if one of these is no boundary, this is always reported
 
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """An instance, or what is in none, in the mesh: where its nodes and elements begin there."""
+    """An instance, or the parts of the file outside of instances: where its nodes and elements begin in the mesh."""
 
     scope: Scope
     node: int
     line: int
-    prefix: str  # of the numbers of its nodes in messages
+    prefix: str  # before the numbers of its nodes in messages
     elements: dict[str, int] = field(default_factory=dict)  # by kind
 
     @property
     def labels(self) -> Array:
-        """The numbers of its nodes, as messages name them."""
+        """The numbers of its nodes for messages."""
         numbers = self.scope.node_numbers
         return np.char.add(self.prefix, numbers.astype(str)) if self.prefix else numbers
 
@@ -53,15 +53,15 @@ class Piece:
 
 @dataclass(eq=False)
 class _Named:
-    """What one name stands for: of its sets and surfaces, what makes a boundary, and what doesn't."""
+    """The sets and surfaces of one name: those that make a boundary, and why the others don't."""
 
     name: str
     internal: bool = True
     edges: list[Array] = field(default_factory=list)
     nodes: list[Array] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)  # why something looks like a boundary but is none
-    has_sides: bool = False  # whether a surface or lines say which edges it has
-    ordinary: str = ""  # why something is no boundary, and doesn't look like one
+    has_sides: bool = False  # whether a surface or lines give its edges
+    ordinary: str = ""  # why something is no boundary and wasn't meant as one
 
     @property
     def is_boundary(self) -> bool:
@@ -69,7 +69,7 @@ class _Named:
 
     @property
     def lost(self) -> str:
-        """Why it is no boundary, if that is to be said."""
+        """Why it is no boundary, if this must be reported."""
         needed = self.name.casefold() in _NEEDED
         if self.is_boundary or (self.internal and not needed):
             return ""
@@ -132,11 +132,11 @@ class Boundaries:
         at = piece.scope.node_numbering.find(np.concatenate([np.empty((0, 2), dtype=np.int64), *rows]))
         return Links.of(piece.scope.links, np.where(at >= 0, at + piece.node, -1), self.cells)
 
-    # what each name stands for
+    # the sets and surfaces of each name
 
     def _names_of(self, scope: Scope) -> dict[str, _Named]:
         found: dict[str, _Named] = {}
-        keys: dict[str, str] = {}  # by the name: it may be in quotes once and not another time
+        keys: dict[str, str] = {}  # by name: the same name may be with and without quotes
 
         def into(key: str, one: Surface | Set) -> _Named:
             named = found.setdefault(keys.setdefault(one.name, key) if key not in found else key, _Named(one.name))
@@ -246,7 +246,7 @@ class Boundaries:
         self.holds[nodes] = False
 
     def _node_set(self, nodes: Ints, into: _Named) -> None:
-        """A set of nodes, which `holds` says of each node."""
+        """Take the node set that `holds` marks: a boundary, another set, or perhaps a damaged boundary."""
         if len(nodes) >= self.n_used and self.holds[self.used].all() and not into.has_sides:
             into.ordinary = "it holds all nodes of the mesh"
         elif not len(inside := nodes[~self.outer[nodes]]):
@@ -277,10 +277,10 @@ class Boundaries:
         piece = next(piece for piece in reversed(self.pieces) if piece.node <= node)
         return f"{piece.prefix}{piece.scope.node_numbers[node - piece.node]}"
 
-    # which name each gets
+    # the name of each boundary
 
     def _give_names(self, found: list[tuple[Scope, dict[str, _Named]]]) -> None:
-        """Sets of the assembly keep their names; so do those of an instance, if no other one has the name."""
+        """Sets of the assembly keep their names. A set of an instance does if no other one has the name."""
         several = Counter(key for _, names in found for key in names)
         shared: dict[str, list[str]] = {}
         for scope, names in found:

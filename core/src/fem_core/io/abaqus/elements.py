@@ -1,4 +1,4 @@
-"""Types of elements in Abaqus: which are cells, which can be the edges of boundaries, which are left aside."""
+"""Element types of Abaqus: elements of the mesh, lines that can be edges of boundaries, and types left aside."""
 
 import re
 
@@ -9,7 +9,7 @@ from fem_core.types import Array
 
 _STRUCTURE = "only plane elements of 3, 4, 6, 8 or 9 nodes are read, such as DC2D8, CPS8 and CPS4R"
 
-#: Areas by their kind: plane stress and strain, heat, acoustics, membranes and shells; the letters behind are options.
+#: Areas by their kind: plane stress and strain, heat, acoustics, membranes and shells; letters at the end are options.
 _AREAS = {
     "quad8": re.compile(r"(CPS|CPE|CPEG)8[RHTPE]*|S8(R5?)?T?|DS8|(SF)?M3D8R?|AC2D8|DC2D8E?"),
     "quad4": re.compile(r"(CPS|CPE|CPEG)4[RIHTPE]*|S4(R5|RSW?|R)?T?|DS4|(SF)?M3D4R?|AC2D4R?|DC2D4E?|DCC2D4D?"),

@@ -1,4 +1,4 @@
-"""Where points are: local coordinate systems, moves, rotations and reflections. Points are rows (x, y) or (x, y, z)."""
+"""Coordinate systems, translations, rotations and reflections of points: rows (x, y) or (x, y, z)."""
 
 import math
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class Frame:
         return bool(a * d - b * c < 0)
 
     def after(self, first: "Frame") -> "Frame":
-        """What puts points where `first` and then this frame put them."""
+        """The frame that does first what `first` does, and then what this frame does."""
         return Frame(self(first.origin), first.axes @ self.axes)
 
 
@@ -76,7 +76,7 @@ def _padded(row: Sequence[float]) -> Floats:
 
 
 def cylindrical(points: Floats) -> Floats:
-    """The points of which r, the angle in degrees and z are given."""
+    """Points from cylindrical coordinates: r, the angle in degrees, and z."""
     points = in_space(points)
     angle = np.radians(points[:, 1])
     return np.stack([points[:, 0] * np.cos(angle), points[:, 0] * np.sin(angle), points[:, 2]], axis=1)
@@ -88,7 +88,7 @@ def rotated(block: Block, row: Sequence[float]) -> Frame:
     if not np.linalg.norm(b - a) > 0 or not math.isfinite(angle):
         raise block.fail("the points a and b of the axis coincide, or the angle isn't a number")
     k = (b - a) / np.linalg.norm(b - a)
-    # exactly, where it is a right angle: then sides that were parallel to the axes are so still
+    # exact for right angles: sides that were parallel to the axes remain parallel to them
     exact = {0.0: (1.0, 0.0), 90.0: (0.0, 1.0), 180.0: (-1.0, 0.0), 270.0: (0.0, -1.0)}
     c, s = exact.get(angle % 360, (math.cos(math.radians(angle)), math.sin(math.radians(angle))))
     across = np.array([[0, -k[2], k[1]], [k[2], 0, -k[0]], [-k[1], k[0], 0]])  # across @ v = k × v
@@ -110,7 +110,7 @@ def reflected(block: Block, kind: str, rows: Sequence[Sequence[str]]) -> Frame:
     """A reflection: at a line through a and b, at a plane through a, b and c, or at a point a."""
     given = {"LINE": (6,), "MIRROR": (6, 3), "POINT": (3,)}.get(kind)
     if given is None:
-        raise block.fail(f"REFLECT={kind[:80]} isn't known here; LINE, MIRROR and POINT are")
+        raise block.fail(f"REFLECT={kind[:80]} isn't known; LINE, MIRROR and POINT are")
     if len(rows) != len(given):
         raise block.fail(f"REFLECT={kind} needs {'two lines' if len(given) > 1 else 'one line'} of data")
     found = np.concatenate(

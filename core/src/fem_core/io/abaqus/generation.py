@@ -1,6 +1,7 @@
-"""Nodes and elements that are made from those above: *NGEN, *NFILL, *NCOPY, *ELGEN and *ELCOPY.
+"""Nodes and elements that are generated from others above: *NGEN, *NFILL, *NCOPY, *ELGEN and *ELCOPY.
 
-What a keyword refers to must stand above it, as Abaqus demands. Numbers that exist already are refused.
+Nodes, elements and sets must be defined above the keyword that uses them, as in Abaqus. Numbers that exist already are
+refused.
 """
 
 import math
@@ -21,13 +22,15 @@ def ngen(scope: Scope, block: Block, budget: Budget) -> None:
     """Nodes at equal distances between two nodes, on a line or (LINE=C) at equal angles on an arc."""
     line = block.parameters.get("LINE", "").upper()
     if line not in ("", "C"):
-        raise block.fail(f"LINE={line[:80]} isn't done; straight lines and arcs (LINE=C) are")
+        raise block.fail(f"LINE={line[:80]} isn't supported; straight lines and arcs (LINE=C) are")
     if block.parameters.get("SYSTEM", "RC").upper() != "RC":
-        raise block.fail("only SYSTEM=RC is done; give the centre by its x and y")
+        raise block.fail("only SYSTEM=RC is supported; give the centre by its x and y")
     for fields in block.lines():
         what = "two nodes and a step" + (", and the centre as a node or by its coordinates," if line else "")
         if len(fields) > (7 if line else 3):
-            raise block.fail(f"{what} were expected, not {', '.join(fields)[:80]!r}; arcs of 180° or more aren't done")
+            raise block.fail(
+                f"{what} were expected, not {', '.join(fields)[:80]!r}; arcs of 180° or more aren't supported"
+            )
         first, last, step = block.whole_row(fields[:3], [None, None, 1], what)
         step = abs(step) if last >= first else -abs(step)
         if step == 0 or (last - first) % step or last == first:
@@ -52,13 +55,13 @@ def _centre(scope: Scope, block: Block, fields: list[str]) -> Floats:
     if not fields or fields[0]:
         raise block.fail("the centre of the arc is missing: a node, or its coordinates in the fields 5 to 7")
     if scope.system:
-        raise block.fail("coordinates of the centre below a *SYSTEM aren't done; give a node")
+        raise block.fail("coordinates of the centre below a *SYSTEM aren't supported; give a node")
     x, y, z = [*block.row(fields[1:], 1, 3, "the coordinates of the centre"), 0.0, 0.0][:3]
     return np.array([x, y, z])
 
 
 def _arc(block: Block, a: Floats, b: Floats, centre: Floats, t: Floats) -> Floats:
-    """The points at the parts `t` of the angle between a and b, the shorter way round the centre."""
+    """The points at the fractions `t` of the angle between a and b, on the shorter arc round the centre."""
     p, q = a - centre, b - centre
     r = math.hypot(*p)
     if not (r > 0 and abs(math.hypot(*q) - r) <= 1e-6 * r):
@@ -100,9 +103,9 @@ def ncopy(scope: Scope, block: Block, lookup: Lookup) -> None:
     numbers = _copied(scope, block, lookup, "node", block.name("OLDSET"))
     rows = list(block.lines())
     if ("SHIFT" in block.parameters) == ("REFLECT" in block.parameters):
-        raise block.fail("one of SHIFT and REFLECT is needed; others, such as POLE, aren't done")
+        raise block.fail("one of SHIFT and REFLECT is needed; others, such as POLE, aren't supported")
     if scope.system:
-        raise block.fail("copies of nodes below a *SYSTEM aren't done; put a *SYSTEM without data above it")
+        raise block.fail("copies of nodes below a *SYSTEM aren't supported; put a *SYSTEM without data above it")
     if "SHIFT" in block.parameters:
         frame = frames.placed(block, rows)
     else:
@@ -113,7 +116,7 @@ def ncopy(scope: Scope, block: Block, lookup: Lookup) -> None:
 
 
 def elgen(scope: Scope, block: Block, budget: Budget) -> None:
-    """Rows, layers and so on of elements like one that is there: its numbers of nodes are increased."""
+    """Rows and layers of elements from one element: its node numbers are increased."""
     for fields in block.lines():
         what = "an element and up to three times a number, a step of nodes and a step of elements"
         master, *counts = block.whole_row(fields, [None, 1, 1, 1, 1, 1, 1, 1, 1, 1], what)
@@ -139,7 +142,7 @@ def _element(scope: Scope, block: Block, number: int) -> tuple[str, Array]:
 
 
 def elcopy(scope: Scope, block: Block, lookup: Lookup) -> None:
-    """Copies of a set of elements: their own numbers and those of their nodes are increased."""
+    """Copies of a set of elements: the numbers of the elements and of their nodes are increased."""
     shift, of_nodes = block.whole("ELEMENTSHIFT"), block.whole("SHIFTNODES")
     numbers = _copied(scope, block, lookup, "element", block.name("OLDSET"))
     lookup.budget.make(block, len(numbers))
@@ -166,9 +169,9 @@ def _copied(scope: Scope, block: Block, lookup: Lookup, kind: Kind, word: str) -
     if one is None:
         raise block.fail(f"there is no set of {kind}s {word[:80]!r} above")
     if any("UNSORTED" in entry.block.parameters for entry in one.entries):
-        raise block.fail(f"the set {one.name!r} is unsorted, which isn't done here")
+        raise block.fail(f"the set {one.name!r} is unsorted, which isn't supported")
     members = lookup.members(scope, kind, one)
-    for also in lookup.known:  # the sets in it
+    for also in lookup.known:  # the sets that it contains
         also.is_copied = True
     if members.reason:
         raise block.fail(f"the set {one.name!r} can't be copied: {members.reason}")

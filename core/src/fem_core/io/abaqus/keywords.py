@@ -1,13 +1,13 @@
-"""Which keywords of Abaqus are done, which don't concern a mesh of the plane, and which are refused.
+"""The keywords of Abaqus: supported ones, ones that don't concern a plane mesh, and refused ones.
 
-What is in neither list is refused by its name: it may change the mesh. Blanks and case don't matter, so all names
+An unknown keyword is refused by its name, because it may change the mesh. Blanks and case don't matter, so all names
 are written without blanks. The names are those of Abaqus 2024 and CalculiX 2.21.
 """
 
 from fem_core.io.abaqus.text import Block
 from fem_core.support.wording import nearest
 
-#: What is done, and the parameters of each; those that are refused for their value are among them.
+#: The supported keywords and their known parameters; some values of a parameter may still be refused.
 DONE = {
     "NODE": {"NSET", "INPUT", "SYSTEM"},
     "ELEMENT": {"TYPE", "ELSET", "INPUT"},
@@ -50,7 +50,7 @@ _CHANGING = _names("""
     IMPORT ELSET, IMPORT NSET, IMPORT SURFACE, INITIAL MESH, MODEL CHANGE, NMAP, PARAMETER, REFINE MESH,
     SUBSTRUCTURE PATH, SUBSTRUCTURE PROPERTY, SURFACE SMOOTHING, SYMMETRIC MODEL GENERATION, USER ELEMENT
 """)
-#: In a step, too, where everything else is about loads and output.
+#: These count in a step, too; all other keywords there concern loads and output.
 _CHANGING_IN_STEPS = _names("ACTIVATE ELEMENTS, MODEL CHANGE, REFINE MESH")
 
 _MATERIALS = _names("""
@@ -135,21 +135,21 @@ _SILENT = _MATERIALS | _SECTIONS | _INTERACTIONS | _LOADS_AND_RUN
 
 
 def concerns_mesh(block: Block, in_step: bool) -> bool:
-    """Whether the block is to be done; False if it has nothing to say of a mesh. Raises MeshError if it is refused."""
+    """Whether the block concerns the mesh. Raises MeshError if it is refused."""
     keyword = block.key
     if keyword in DONE:
         for name in block.parameters:
             if name not in DONE[keyword]:
-                raise block.fail(f"the parameter {name[:80]} isn't known here, and may change the mesh; remove it")
+                raise block.fail(f"the parameter {name[:80]} isn't known, and may change the mesh; remove it")
         return True
     if (in_step and keyword not in _CHANGING_IN_STEPS) or keyword in _SILENT:
         return False
     if keyword in _CONNECTING:
         raise block.fail(
-            "it connects or constrains nodes, which isn't done here; mesh the parts with common nodes, and remove it"
+            "it connects or constrains nodes, which isn't supported; mesh the parts with common nodes, and remove it"
         )
     if keyword in _CHANGING:
-        raise block.fail("it changes the mesh, which isn't done here; write the final nodes and elements to the file")
+        raise block.fail("it changes the mesh, which isn't supported; write the final nodes and elements to the file")
     near = nearest(keyword, [*DONE, *_SILENT], cutoff=0.75)
     raise block.fail(
         f"this keyword isn't known{f' (did you mean *{near}?)' if near else ''}, and may change the mesh; "

@@ -1,4 +1,4 @@
-"""Taking in the blocks of an Abaqus input file one after the other."""
+"""Collects the blocks of an Abaqus input file, one after the other."""
 
 import re
 from collections.abc import Callable
@@ -23,7 +23,7 @@ _FACE = re.compile(r"S[56]|SPOS|SNEG|POS|NEG|[NP]|END[12]")
 
 @dataclass(eq=False)
 class Instance:
-    """A part with a place, and what the instance itself adds to it."""
+    """A part with a position, and the nodes, elements and sets that the instance itself adds."""
 
     name: str
     block: Block
@@ -33,20 +33,20 @@ class Instance:
 
 
 class Model:
-    """What the blocks so far add up to."""
+    """The nodes, elements, sets and parts in the blocks that were read so far."""
 
     def __init__(self, size: int) -> None:
         self.budget = Budget(size)
         self.top = Scope()
         self.parts: Names[Scope] = Names()
         self.instances: Names[Instance] = Names()
-        self.whole: Names[Scope] = Names()  # the instances with what their parts have, once all is read
+        self.whole: Names[Scope] = Names()  # instances with the contents of their parts, at the end
         self.scope = self.top
-        self.opened: Block | None = None  # the *PART or *INSTANCE that isn't closed yet
+        self.opened: Block | None = None  # the *PART or *INSTANCE that has no end yet
         self.in_step = False
 
     def take(self, block: Block) -> None:
-        """Take what `block` holds of a mesh. Raises MeshError for what can't be done."""
+        """Add the contents of `block` that concern a mesh. Raises MeshError for unsupported contents."""
         try:
             if block.key in ("STEP", "ENDSTEP"):
                 self.in_step = block.key == "STEP"
@@ -59,7 +59,7 @@ class Model:
         block.extents.clear()  # the text isn't needed any more
 
     def lookup(self, *, is_final: bool = False) -> Lookup:
-        """For sets that are defined so far; in the end also for those of instances."""
+        """A lookup of the sets that are defined so far; at the end also of the sets of instances."""
         return Lookup(self.top, self.whole, self.budget, is_final=is_final)
 
     # nodes and elements
@@ -72,7 +72,7 @@ class Model:
         if kind == "C":
             points = frames.cylindrical(points)
         elif kind not in ("R", ""):
-            raise block.fail(f"SYSTEM={kind[:80]} isn't done; give the nodes in SYSTEM=R or C")
+            raise block.fail(f"SYSTEM={kind[:80]} isn't supported; give the nodes in SYSTEM=R or C")
         if self.scope.system:
             points = self.scope.system(points)
         self.scope.add_nodes(block, numbers, points)
@@ -96,7 +96,7 @@ class Model:
         self.add_to_set(block, "element", "ELSET", numbers)
 
     def add_to_set(self, block: Block, kind: Kind, parameter: str, numbers: Array) -> None:
-        """Put `numbers` into the set that the parameter names, if it is there."""
+        """Add `numbers` to the set that the parameter names, if the block has the parameter."""
         if parameter in block.parameters:
             self.scope.add_to_set(kind, block.name(parameter), Entry(block, [numbers]))
 
@@ -108,7 +108,7 @@ class Model:
     def nset(self, block: Block) -> None:
         entry = Entry(block, [], block.parameters.get("INSTANCE", ""), block.parameters.get("ELSET", ""))
         if entry.elements and next(block.lines(), None):
-            raise block.fail("lines of data beside ELSET=; an *NSET of its own can add them")
+            raise block.fail("lines of data together with ELSET=; put them into another *NSET")
         entry.parts += members_of(block, self.budget)
         self.scope.add_to_set("node", block.name("NSET"), entry)
 
@@ -157,14 +157,14 @@ class Model:
         self._open(block, self.top)
         word = block.name("NAME")
         if self.parts.find(word) is not None:
-            raise block.fail(f"the part {spelling(word)[:80]!r} is there twice")
+            raise block.fail(f"the part {spelling(word)[:80]!r} occurs twice")
         self.scope = self.parts.join(Names.key(word), Scope(spelling(word)))
 
     def instance(self, block: Block) -> None:
         self._open(block, self.top)
         word = block.name("NAME")
         if self.instances.find(word) is not None:
-            raise block.fail(f"the instance {spelling(word)[:80]!r} is there twice")
+            raise block.fail(f"the instance {spelling(word)[:80]!r} occurs twice")
         rows = list(block.lines())
         new = Instance(spelling(word), block, block.name("PART"), Scope(spelling(word)))
         new.frame = frames.placed(block, rows) if rows else None
@@ -181,14 +181,14 @@ class Model:
         self.opened, self.scope = None, self.top
 
     def assembly(self, block: Block) -> None:
-        """Its sets belong to the top, as those of a file without parts do."""
+        """The sets of the assembly belong to the top scope, like those of a file without parts."""
         if self.opened:
             raise block.fail(f"the *{self.opened.keyword} above has no *END {self.opened.keyword}")
 
-    # in the end
+    # at the end
 
     def placed(self) -> tuple[list[tuple[Scope, Frame | None]], list[str]]:
-        """The instances as scopes of their own with their places, then the top; and what was left out."""
+        """The instances as separate scopes with their positions, then the top scope; and notes on unused parts."""
         if self.opened:
             raise self.opened.fail(f"there is no *END {self.opened.keyword} below it")
         found: list[tuple[Scope, Frame | None]] = []
@@ -219,7 +219,7 @@ class Model:
 
 
 def _left_aside(block: Block) -> Array:
-    """Rows of an element and its first two nodes, -1 where there is none or where it is of an instance."""
+    """Rows of an element and its first two nodes; -1 for a missing number, or for a node of an instance."""
     rows = [[int(word) if _NUMBER.fullmatch(word) else -1 for word in [*row, "", ""][:3]] for row in block.lines()]
     return np.array(rows, dtype=np.int64).reshape(-1, 3)
 

@@ -66,7 +66,7 @@ def _turned(cells: Cells, pieces: list[Piece], over: list[Piece]) -> Cells:
 
 
 def _pieces(scopes: list[Scope]) -> list[Piece]:
-    """The scopes one behind the other in one mesh."""
+    """The scopes as pieces of one mesh, one after the other."""
     several = sum(bool(scope.nodes) for scope in scopes) > 1
     pieces = []
     node = line = element = 0
@@ -96,7 +96,7 @@ def _blocks(pieces: list[Piece]) -> dict[str, Ints]:
 
 def _model(path: Path) -> Model:
     source = Source.read(path)
-    if source.raw.startswith(HEAD) and b"\n" + END not in source.raw:  # more may have been put below it
+    if source.raw.startswith(HEAD) and b"\n" + END not in source.raw:  # a user may have added lines below it
         raise MeshError(
             f"{path}: the file is incomplete: the line {END.decode()!r} is missing; copy or write the file again"
         )

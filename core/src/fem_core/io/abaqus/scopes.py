@@ -1,6 +1,6 @@
-"""What the blocks of an Abaqus input file add up to: nodes, elements, sets and surfaces of a part or of the assembly.
+"""The contents of an Abaqus input file: nodes, elements, sets and surfaces of a part or of the assembly.
 
-Numbers of nodes and elements are the file's, and each scope has its own. Names ignore case, except in quotes.
+Nodes and elements have the numbers of the file; each scope has its own numbers. Names ignore case, except in quotes.
 """
 
 from collections import Counter
@@ -29,7 +29,7 @@ def spelling(word: str) -> str:
 
 
 class Names(Generic[T]):
-    """Things by their names: `left` and `LEFT` are one, `"left"` and `"LEFT"` are two."""
+    """Objects by name: `left` and `LEFT` are the same name, `"left"` and `"LEFT"` are different names."""
 
     def __init__(self) -> None:
         self.by_key: dict[str, T] = {}
@@ -46,14 +46,14 @@ class Names(Generic[T]):
         return spelling(word) if word.startswith('"') else word.upper()
 
     def find(self, word: str) -> T | None:
-        """What has this name; if none has it exactly, what has it ignoring case, if that is only one."""
+        """The object with this exact name; otherwise the only object whose name differs just in case."""
         if (found := self.by_key.get(self.key(word))) is not None:
             return found
         same = self.by_any_case.get(spelling(word).upper(), [])
         return same[0] if len(same) == 1 else None
 
     def join(self, key: str, new: T) -> T:
-        """What has this very key, which `new` is if there was none."""
+        """The object with this exact key. If there is none, `new` is added and returned."""
         if key not in self.by_key:
             self.by_key[key] = new
             self.by_any_case.setdefault(key.upper(), []).append(new)
@@ -62,7 +62,7 @@ class Names(Generic[T]):
 
 @dataclass(eq=False)
 class Entry:
-    """What one block adds to a set: numbers and names of sets, or (`elements`) the nodes of an element set."""
+    """The addition of one block to a set: numbers and names of sets, or (`elements`) the nodes of an element set."""
 
     block: Block
     parts: list[Array | str]
@@ -72,12 +72,12 @@ class Entry:
 
 @dataclass(eq=False)
 class Set:
-    """A set of nodes or of elements, as its blocks give it."""
+    """A set of nodes or of elements, with the entries of its blocks."""
 
     name: str
     entries: list[Entry] = field(default_factory=list)
     internal: bool = False
-    is_copied: bool = False  # by a keyword above: then nothing may be added
+    is_copied: bool = False  # a keyword above has copied it: nothing may be added any more
 
 
 @dataclass(eq=False)
@@ -92,17 +92,17 @@ class Surface:
 
 @dataclass(eq=False)
 class Scope:
-    """A part, an instance, or what is in neither: the whole of a file without parts."""
+    """A part, an instance, or everything outside of them: a file without parts is one scope."""
 
     name: str = ""
-    fault: MeshError | None = None  # of a part: it matters only if the part is used
-    system: Frame | None = None  # of the last *SYSTEM
+    fault: MeshError | None = None  # the error of a part; it is raised only if the part is used
+    system: Frame | None = None  # the last *SYSTEM
     nodes: list[tuple[Block, Array, Floats]] = field(default_factory=list)  # numbers; x, y and perhaps z
     elements: dict[str, list[tuple[Block, Array]]] = field(default_factory=dict)  # by kind: rows of a number and nodes
     aside: Counter[str] = field(default_factory=Counter)  # elements of each type
     aside_numbers: list[Array] = field(default_factory=list)
     links: list[tuple[str, Array]] = field(default_factory=list)  # of those: a type, rows of a number and 2 nodes
-    reflected: list[Array] = field(default_factory=list)  # elements of which the order of nodes isn't known
+    reflected: list[Array] = field(default_factory=list)  # elements whose order of nodes is unknown
     sets: dict[Kind, Names[Set]] = field(default_factory=lambda: {"node": Names(), "element": Names()})
     surfaces: Names[Surface] = field(default_factory=Names)
 
@@ -125,7 +125,7 @@ class Scope:
         one.internal |= "INTERNAL" in entry.block.parameters
 
     def joined(self, other: "Scope", name: str) -> "Scope":
-        """This scope and the other one as a scope of its own, once both are complete."""
+        """A new scope with the contents of this scope and of the other one; both must be complete."""
         both = Scope(name)
         for one in (self, other):
             both.nodes += one.nodes
@@ -147,7 +147,7 @@ class Scope:
 
     @cached_property
     def places(self) -> "Table":
-        """Where the nodes are that are defined so far."""
+        """The coordinates of the nodes that are defined so far."""
         places = Table("node", 3, np.float64)
         for block, numbers, points in self.nodes:
             places.add(block, numbers, in_space(points))
@@ -175,7 +175,7 @@ class Scope:
         """The number of elements of a kind."""
         return sum(len(rows) for _, rows in self.elements.get(kind, []))
 
-    # What follows holds once all is read.
+    # The following is valid only after the whole file has been read.
 
     @cached_property
     def node_numbers(self) -> Array:
@@ -229,7 +229,7 @@ class Scope:
         return np.unique(np.concatenate(found))
 
     def nodes_at(self, block: Block, numbers: Array) -> Ints:
-        """Where nodes stand in this scope."""
+        """The positions of nodes in this scope."""
         found = self.node_numbering.find(numbers)
         if (found < 0).any():
             lost = name_some(np.unique(numbers[found < 0]), "node", "are")
@@ -248,7 +248,7 @@ class Scope:
 
 
 class Table:
-    """Rows by their numbers: coordinates of nodes or elements, for what is made from those above."""
+    """Rows by number (coordinates of nodes, or elements), for nodes and elements that are generated from others."""
 
     def __init__(self, what: str, width: int, dtype: type) -> None:
         self.what = what
@@ -271,12 +271,12 @@ class Table:
         self.values[before:after] = values
 
     def find(self, numbers: Array) -> tuple[Array, Array]:
-        """The rows of those of `numbers` that are there, and the others."""
+        """The rows of the known `numbers`, and the unknown numbers."""
         rows = np.array([self.row.get(number, -1) for number in numbers.tolist()], dtype=np.int64)
         return self.values[rows[rows >= 0]], numbers[rows < 0]
 
     def at(self, block: Block, numbers: Array) -> Array:
-        """The rows of `numbers`, all of which must be there."""
+        """The rows of `numbers`; all of them must exist."""
         found, missing = self.find(numbers)
         if len(missing):
             raise block.fail(f"{name_some(np.unique(missing), self.what, 'are')} not defined above")

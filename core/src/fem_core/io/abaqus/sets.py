@@ -1,4 +1,4 @@
-"""Looking up sets of nodes and elements, once the whole file is read: they may be used above their definition."""
+"""Lookup of sets of nodes and elements after the whole file is read: a set may be used above its definition."""
 
 import re
 from collections.abc import Sequence
@@ -15,15 +15,15 @@ from fem_core.types import Array
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _DEEPEST = 100  # sets in sets
 
-#: So many nodes and elements may be made from others.
+#: The largest number of nodes and elements that may be generated from others.
 MOST_MADE = 1 << 20
 
 
 class Budget:
-    """How much a file may ask for: a few lines can ask for as much memory as they like."""
+    """Limits for a file: a few lines of text could otherwise ask for any amount of memory."""
 
     def __init__(self, size: int) -> None:
-        self.members = (SMALL + 2 * size) // 8  # that sets may have without being written out one by one
+        self.members = (SMALL + 2 * size) // 8  # members that sets may have without listing them one by one
         self.made = MOST_MADE
 
     def spend(self, block: Block, members: int) -> None:
@@ -32,7 +32,7 @@ class Budget:
             raise block.fail("the sets are far larger than the file, so the file is refused")
 
     def make(self, block: Block, number: int) -> None:
-        """For nodes or elements that are made from others; sets may hold them, too."""
+        """Count nodes or elements that are generated from others; sets may have them as members, too."""
         self.made -= number
         self.members += 2 * number
         if self.made < 0:
@@ -77,10 +77,10 @@ def _range(block: Block, fields: Sequence[str], budget: Budget) -> Array:
 
 @dataclass(eq=False)
 class Members:
-    """What a set holds: by block numbers, and the scope whose numbers they are."""
+    """The members of a set: numbers by block, and the scope to which the numbers belong."""
 
     parts: list[tuple[Block, Scope, Array]] = field(default_factory=list)
-    reason: str = ""  # why they can't all be known
+    reason: str = ""  # why some members are unknown
 
     def __len__(self) -> int:
         return sum(len(numbers) for *_, numbers in self.parts)
@@ -92,7 +92,7 @@ class Members:
 
 
 class Lookup:
-    """Finds what names stand for, in a scope and, from the top, in the instances."""
+    """Finds sets by name in a scope and, from the top scope, in the instances."""
 
     def __init__(self, top: Scope, instances: Names[Scope], budget: Budget, *, is_final: bool) -> None:
         self.top, self.instances, self.budget = top, instances, budget
@@ -123,7 +123,7 @@ class Lookup:
         return found
 
     def named(self, scope: Scope, block: Block, kind: Kind, word: str) -> Members:
-        """The member that `word` numbers, or those of the set of this name; both may be of an instance."""
+        """The member with the number `word`, or the members of the set of this name; both may belong to an instance."""
         if _NUMBER.fullmatch(word):
             return Members([(block, scope, np.array([int(word)]))])
         if (one := scope.sets[kind].find(word)) is not None:
@@ -148,7 +148,7 @@ class Lookup:
 
     def _nodes_of(self, block: Block, elements: Members) -> Members:
         if not self.is_final:
-            raise block.fail("copies of a node set that comes from an element set aren't done; list the nodes")
+            raise block.fail("copies of a node set that comes from an element set aren't supported; list the nodes")
         found = Members(reason=elements.reason)
         for _, scope, numbers in elements.parts:
             of_areas = scope.area_numbering.find(numbers)

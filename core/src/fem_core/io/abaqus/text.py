@@ -12,18 +12,18 @@ from fem_core.errors import MeshError
 from fem_core.io.checks import numbers
 from fem_core.types import Array
 
-_MARK = b"\xef\xbb\xbf"  # a byte order mark: no content
+_MARK = b"\xef\xbb\xbf"  # a byte order mark; it has no meaning here
 _TO_NUMBERS = {float: bytes.maketrans(b",dD", b" ee"), int: bytes.maketrans(b",", b" ")}
 _PLAIN = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eEdD][-+]?\d+)?|[-+]?(?i:nan|inf)")
 _WHOLE = re.compile(r"[-+]?\d{1,18}")
 _FIELDS = re.compile(r'((?:[^,"]|"[^"]*"?)*)(?:,|$)')
 _NOT_LISTED = re.compile(rb"[^0-9,\s]|[0-9][ \t]+[0-9]|[0-9]{19}")
-_PIECE = 1 << 18  # bytes of text that are turned into numbers at once
+_PIECE = 1 << 18  # bytes of text that are converted to numbers at once
 _NO_SEPARATORS = bytes(set(range(256)) - set(b",\n"))
 
-_LARGEST_NUMBER = 1e75  # as validation has it
+_LARGEST_NUMBER = 1e75  # the limit of the validation
 
-#: How deep files may include each other, how many there may be, and how many bytes they may have together.
+#: Limits of included files: depth, number of files, and bytes of all files together.
 _DEEPEST, _MOST, _LARGEST = 5, 100, 1 << 30
 
 
@@ -40,7 +40,7 @@ class Source:
 
 
 class Extent(NamedTuple):
-    """Where lines of data are."""
+    """The position of lines of data in a file."""
 
     source: Source
     start: int
@@ -49,9 +49,9 @@ class Extent(NamedTuple):
 
 @dataclass(eq=False)
 class Block:
-    """A keyword with its parameters, and where the lines of data below it are.
+    """A keyword with its parameters, and the positions of the lines of data below it.
 
-    Names of parameters are in upper case and without blanks; names that the user gives have their quotes still.
+    Names of parameters are in upper case and without blanks; names that the user gives keep their quotes.
     """
 
     path: Path
@@ -83,7 +83,7 @@ class Block:
         return int(text)
 
     def pieces(self) -> Iterator[bytes]:
-        """The data, some thousand lines at a time."""
+        """The data in pieces of some thousand lines."""
         for source, start, end in self.extents:
             while start < end:
                 stop = source.raw.find(b"\n", start + _PIECE, end)
@@ -92,7 +92,7 @@ class Block:
                 start = stop
 
     def lines(self) -> Iterator[list[str]]:
-        """The data as lines of fields, those that are empty among them except at the end; no empty lines."""
+        """The data as lines of fields. Empty fields are included, except at the end of a line; empty lines are not."""
         for piece in self.pieces():
             yield from self.lines_of(piece)
 
@@ -106,14 +106,14 @@ class Block:
         return None if _NOT_LISTED.search(piece) else numbers(piece.translate(_TO_NUMBERS[int]), int)
 
     def table(self, dtype: type, least: int, most: int) -> Array:
-        """The data as rows of `least` to `most` numbers, with 0 where a row ends before the others.
+        """The data as rows of `least` to `most` numbers; shorter rows are filled with 0.
 
         A row is a line, or several if all have equally many numbers and each but the last line ends with a comma.
         """
         lines = sum(source.raw.count(b"\n", start, end) + 1 for source, start, end in self.extents)
         values: Array = np.empty((0, least), dtype=dtype)
         used = 0
-        begun: list[str] = []  # fields of a row that goes on
+        begun: list[str] = []  # fields of a row that continues on the next line
         for piece in self.pieces():
             rows = None if begun else _regular(piece, dtype)
             if rows is None or not least <= rows.shape[1] <= most:
@@ -154,7 +154,7 @@ class Block:
         return self.fail(f"rows of {wanted} numbers were expected, not {', '.join(fields)[:80]!r}")
 
     def row(self, fields: Sequence[str], least: int, most: int, what: str) -> list[float]:
-        """A line of data of `least` to `most` numbers, an empty one being 0; `what` says what they are."""
+        """A line of data of `least` to `most` numbers; an empty field is 0. `what` names the numbers in errors."""
         if not least <= len(fields) <= most:
             raise self.fail(f"{what} were expected, not {', '.join(fields)[:80]!r}")
         found = [self._number(text, float) for text in fields]
@@ -163,7 +163,7 @@ class Block:
         return found
 
     def whole_row(self, fields: Sequence[str], defaults: Sequence[int | None], what: str) -> list[int]:
-        """A line of whole numbers; None in `defaults` stands for one that must be there."""
+        """A line of whole numbers; a number whose entry in `defaults` is None is required."""
         padded = [*fields, *[""] * (len(defaults) - len(fields))]
         if len(fields) > len(defaults) or any(
             not _WHOLE.fullmatch(text) if text else default is None
@@ -182,7 +182,7 @@ def _fields(line: str) -> list[str]:
 
 
 def _regular(piece: bytes, dtype: type) -> Array | None:
-    """The rows of a piece in which all lines have equally many numbers and no field is empty; None for others."""
+    """The rows of a piece if all its lines have equally many numbers and no field is empty; otherwise None."""
     bare = piece.translate(None, b" \t\r").strip(b"\n")
     if not bare:
         return None
@@ -202,7 +202,7 @@ def _regular(piece: bytes, dtype: type) -> Array | None:
 
 
 class _Files:
-    """The files that a file includes: all lie beside it."""
+    """The files that a file includes; all must be in the same folder."""
 
     def __init__(self, path: Path) -> None:
         self.folder = path.parent
@@ -226,7 +226,7 @@ class _Files:
 
 
 def blocks(main: Source) -> Iterator[Block]:
-    """The blocks of a file and of those that it includes; comments (`**`) are dropped."""
+    """The blocks of a file and of the files that it includes; comments (`**`) are dropped."""
     files = _Files(main.path)
     block: Block | None = None
     for found in _walk(main, files, 0):
@@ -249,7 +249,7 @@ def blocks(main: Source) -> Iterator[Block]:
 
 
 def _walk(source: Source, files: _Files, depth: int) -> Iterator[Block | Extent]:
-    """Keywords and where their data is, in the order of the text; that of an included file stands where it is named."""
+    """Keywords and the positions of their data, in order; an included file is read where it is named."""
     raw, end, number = source.raw, 0, 1
     while True:
         start = _next_keyword(raw, end)
@@ -262,7 +262,7 @@ def _walk(source: Source, files: _Files, depth: int) -> Iterator[Block | Extent]
         number_of_keyword, number = number, number + 1
         if line.startswith(b"**"):
             continue
-        while line.endswith(b",") and end < len(raw):  # goes on, after comments too
+        while line.endswith(b",") and end < len(raw):  # continues, also after comments
             more, end = _line(raw, end)
             number += 1
             line += b"" if more.startswith(b"**") else more
@@ -272,7 +272,7 @@ def _walk(source: Source, files: _Files, depth: int) -> Iterator[Block | Extent]
         elif depth == _DEEPEST:
             raise block.fail(f"files include each other more than {_DEEPEST} deep; put them into one file")
         elif unknown := set(block.parameters) - {"INPUT"}:
-            raise block.fail(f"the parameter {min(unknown)[:80]} isn't known here; remove it")
+            raise block.fail(f"the parameter {min(unknown)[:80]} isn't known; remove it")
         else:
             yield from _walk(files.beside(block), files, depth + 1)
 

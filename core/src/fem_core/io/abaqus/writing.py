@@ -1,6 +1,6 @@
 """Writing Abaqus input files.
 
-Nothing in the format marks the end of a file, so ours end with a comment, which their first line announces.
+The format has no mark for the end of a file. Our files therefore end with a comment, and their first line says so.
 """
 
 from pathlib import Path

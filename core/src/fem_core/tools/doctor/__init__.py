@@ -1,4 +1,4 @@
-"""What is installed, what this machine has, what works and what to do: the library behind `fem doctor`."""
+"""The installation, the machine, the state of the backends, and advice: the functions behind `fem doctor`."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -19,17 +19,17 @@ __all__ = ["examine"]
 def examine(
     *, probe: bool = True, timeout: float = 60.0, on_probe: Callable[[str], object] | None = None
 ) -> dict[str, Any]:
-    """Everything `fem doctor` says, as plain data: see its sections for the keys.
+    """The facts of `fem doctor` as plain data; the keys are its sections.
 
     Parameters
     ----------
     probe : bool
-        Solve a small problem with each backend that is ready, in a process of its own; this also fills the
-        caches of those that compile.
+        Solve a small problem with each ready backend, in a separate process. This also fills the caches of backends
+        that compile.
     timeout : float
-        Seconds that each may take.
+        Time limit of each backend in seconds.
     on_probe : function of a backend's name, optional
-        Told before each.
+        It is called before each backend is tested.
     """
     listings = REGISTRY.listings()
     found: dict[str, Any] = {

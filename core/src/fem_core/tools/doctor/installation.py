@@ -42,7 +42,7 @@ def version(name: str) -> str | None:
 
 
 def versions() -> dict[str, str | None]:
-    """fem-core, the distributions with backends and plugins, and all that fem-core can make use of."""
+    """The versions of fem-core, of the distributions with backends and plugins, and of all that fem-core can use."""
     plugins = {
         point.dist.name for group in (BACKENDS, PLUGINS) for point in metadata.entry_points(group=group) if point.dist
     }
