@@ -629,8 +629,8 @@ def test_a_mid_side_without_its_ends_is_half_an_edge(ending, tmp_path):
     path = fem.write_mesh(replace(mesh, boundaries={**mesh.boundaries, "inlet": least}), tmp_path / f"m{ending}")
     (warning,) = solve(path, backend="numpy").report.warnings
     assert warning == (
-        "the condition on 'inlet' applies only in part: the boundary has the mid-side of 1 exterior edge but not the end "
-        f"node {corner[0]}; fem check --fix adds it"
+        "the condition on 'inlet' applies only in part: the boundary has the mid-side of 1 exterior edge but not the "
+        f"end node {corner[0]}; fem check --fix adds it"
     )
     done = run("check", path, "--fix", "-o", tmp_path / f"n{ending}")
     assert "added 1 node and the edges there to boundary 'inlet'" in done.stdout
