@@ -244,3 +244,24 @@ def left_aside(points: int, lines: int, where: str) -> tuple[str, ...]:
     """The note on so many points and lines that are `where`: no boundary needs them."""
     named = " and ".join(count(number, what) for number, what in ((points, "point"), (lines, "line")) if number)
     return (f"{named} {where} {verb(points + lines, 'are')} left aside",) if named else ()
+
+
+def check_tags(path: Path, name: str, tags: Array) -> Array:
+    """The tags of cells as int64. Raises MeshError if the array `name` holds other numbers."""
+    if not (np.abs(tags) < 2**53).all() or (tags != np.floor(tags)).any():
+        raise MeshError(f"{path}: CellData/{name} must hold whole numbers, the tags of boundaries")
+    return tags.astype(np.int64)
+
+
+def unknown_tags(of_lines: Iterable[tuple[str, Array]]) -> dict[str, str]:
+    """Arrays that may be tags of boundaries, under names that aren't known for them, as lost names with the reason."""
+
+    def may_be_tags(values: Array) -> bool:  # of a type with fractions, one number on all lines is a field
+        whole = values.dtype.kind in "iuf" and values.any() and (values == np.floor(values)).all()
+        return bool(whole and (values.dtype.kind != "f" or np.ptp(values)))
+
+    reason = (
+        "whole numbers on the line cells, under a name that isn't known for tags of boundaries; "
+        "if they are tags, name the array gmsh:physical"
+    )
+    return {name: reason for name, values in of_lines if may_be_tags(values)}
