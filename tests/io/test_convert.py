@@ -91,6 +91,40 @@ def test_nastran_properties_are_tags(tmp_path):
     assert names_of(tmp_path / "duct.bdf") == ["7", "8"]
 
 
+@pytest.mark.parametrize("suffix", [".e", ".vtu"])
+@pytest.mark.parametrize("triangles", [True, False])
+def test_sets_of_corners_get_the_sides_between_them(tmp_path, suffix, triangles):
+    # Else a condition would hold at the corners only.
+    if suffix == ".e":
+        pytest.importorskip("netCDF4")
+    given = tagged("f") if triangles else foreign("quad")
+    sets = {"inlet": given.points[:, 0] == 0, "outlet": given.points[:, 0] == 2}
+    if suffix == ".e":
+        kept = {"point_sets": {name: np.flatnonzero(chosen) for name, chosen in sets.items()}}
+    else:
+        kept = {"point_data": {f"boundary:{name}": chosen.astype(int) for name, chosen in sets.items()}}
+    type(given)(given.points, given.cells[:1], **kept).write(tmp_path / f"duct{suffix}")
+    mesh = fem.convert_mesh(tmp_path / f"duct{suffix}")
+    for name in sets:
+        assert len(mesh.boundaries[name].edges) == (6 if triangles else 3)
+    solution = fem.solve(mesh, backend="numpy", solver="direct")
+    assert np.allclose(solution.u, 2.5 * (2 - solution.mesh.x))
+
+
+def test_an_ending_that_nobody_reads(tmp_path):
+    pytest.importorskip("meshio")
+    (tmp_path / "part.unv").write_text("x")
+    with pytest.raises(fem.MeshError, match=r"unknown ending '.unv'; known: .*\.bdf.*\.msh"):
+        fem.convert_mesh(tmp_path / "part.unv")
+
+
+def test_what_meshio_cant_read_is_told_with_a_way_out(tmp_path):
+    pytest.importorskip("meshio")
+    (tmp_path / "part.bdf").write_text("GRID\n")
+    with pytest.raises(fem.MeshError, match=r"BEGIN BULK.*; write it as .msh, .vtu or .inp$"):
+        fem.convert_mesh(tmp_path / "part.bdf")
+
+
 def test_groups_of_med_keep_their_names(tmp_path):
     # A family is what some groups have in common: here "inlet" is one group, of two families.
     given = tagged("cell_tags", (-7, -8))
@@ -186,6 +220,7 @@ def test_a_format_that_can_only_be_converted_says_so(tmp_path):
         ("polygon", 5, ".vtu", "polygons (VTK type 7)"),
         ("triangle10", 10, ".msh", "10-node triangles (gmsh type 21)"),
         ("tetra", 4, ".msh", "volumes (gmsh type 4)"),
+        ("line4", 4, ".msh", "lines of third or higher order (gmsh type 26)"),
     ],
 )
 def test_what_cant_be_converted_is_refused_by_name(tmp_path, cells, width, suffix, what):

@@ -156,6 +156,9 @@ def read_cells(path: Path, scale: float | None = None) -> Cells:
     """All cells in a file, of any kind that can be converted, in metres: by our readers, else by meshio."""
     ours = tuple(suffix for known in mesh_formats() for suffix in known.suffixes)
     if path.is_file() and not path.name.lower().endswith(ours):
+        theirs = others.endings()
+        if theirs and not path.name.lower().endswith(theirs):
+            raise MeshError(f"{path}: unknown ending {path.suffix!r}; known: {', '.join(sorted({*ours, *theirs}))}")
         if scale is not None:
             check_scale(scale)
         with _reading(path, MeshError, "fem mesh"):

@@ -32,13 +32,13 @@ _AREAS = {"triangle": "triangle3", "triangle6": "triangle6", "quad": "quad4", "q
 _LINES, _POINT = ("line", "line3"), "vertex"
 
 
-def endings() -> list[str]:
+def endings() -> tuple[str, ...]:
     """The endings that meshio reads; none if it isn't installed."""
     if lacking("", "convert", ("meshio",)):
-        return []
+        return ()
     import meshio
 
-    return sorted(meshio.extension_to_filetypes)
+    return tuple(sorted(meshio.extension_to_filetypes))
 
 
 def read_cells(path: Path) -> Cells:
@@ -55,8 +55,9 @@ def read_cells(path: Path) -> Cells:
             warnings.simplefilter("ignore")
             found = meshio.read(path)
     except (Exception, SystemExit) as error:
-        text = " ".join(f"{type(error).__name__}: {error}".split())
-        raise MeshError(f"{path}: meshio can't read this file ({text})") from None
+        why = said.getvalue() if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
+        text = " ".join(why.split())[:300]
+        raise MeshError(f"{path}: meshio can't read this file ({text}); write it as .msh, .vtu or .inp") from None
     names = _Names(path, found)
     cells = _cells(path, found, names)
     if (text := " ".join(said.getvalue().split())) and not names.of_su2:
@@ -103,8 +104,9 @@ def _cells(path: Path, found: Any, names: "_Names") -> Cells:
     boundaries = {}
     for name in dict.fromkeys([*edges, *nodes_of]):
         if name not in lost:
-            own = np.concatenate([np.empty((0, 3), dtype=np.int64), *edges.get(name, [])])
-            boundaries[name] = Boundary(own, np.concatenate([own.ravel(), *nodes_of.get(name, [])]))
+            nodes = np.concatenate([np.empty(0, dtype=np.int64), *nodes_of.get(name, [])])
+            own: Array = np.concatenate(edges[name]) if name in edges else cells.exterior_among(nodes)
+            boundaries[name] = Boundary(own, nodes.astype(np.int32))
     lost |= {name: why for name, why in names.others.items() if name not in boundaries and name not in lost}
     notes += left_aside(aside[_POINT], aside["line"], "in no set and without a tag")
     return cells.having(boundaries=boundaries, notes=notes, lost=lost)

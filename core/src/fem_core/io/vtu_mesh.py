@@ -183,6 +183,8 @@ def _marked(grid: Grid, cells: _Cells) -> _Found:
             own = np.concatenate([cells.edges[chosen], sides])
         if ("PointData", array) in grid.arrays:
             further = np.flatnonzero(grid.array("PointData", array, grid.count("NumberOfPoints")))
+            if cells.areas.others and not len(own):
+                own = cells.areas.exterior_among(further)
         boundaries[name] = Boundary(own, np.union1d(own, further).astype(np.int64))
     return boundaries, lost
 

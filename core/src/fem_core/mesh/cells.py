@@ -10,6 +10,7 @@ import numpy as np
 
 from fem_core.errors import MeshError
 from fem_core.mesh.mesh import Boundary, Mesh
+from fem_core.mesh.quad8 import EDGES
 from fem_core.support.wording import count, name_some
 from fem_core.types import Array, Floats, Ints
 
@@ -33,6 +34,10 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "quad9": Kind(4, 9, "9-node quadrilateral"),
     }
 )
+
+
+#: What depends on the nodes of cells alone.
+_DERIVED = ("edges", "outline", "exterior")
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +77,7 @@ class Cells:
     def having(self, **changes: Any) -> "Cells":
         """The same cells with other boundaries, texts or slits."""
         changed = replace(self, **changes)
-        changed.__dict__.update({name: found for name, found in self.__dict__.items() if name in ("edges", "outline")})
+        changed.__dict__.update({name: found for name, found in self.__dict__.items() if name in _DERIVED})
         return changed
 
     def counted(self) -> str:
@@ -117,6 +122,21 @@ class Cells:
                 middle = np.concatenate([middle, np.full((len(nodes), 1), nowhere)], axis=1)
             rows.append(np.concatenate([corners, middle], axis=1))
         return np.concatenate(rows)
+
+    @cached_property
+    def exterior(self) -> Ints:
+        """The edges (a, mid, b) that one cell has, in its direction."""
+        sides = self.outline[:, EDGES]
+        times = np.bincount(sides[..., 1].ravel(), minlength=1)
+        alone: Ints = sides[(times[sides[..., 1]] == 1) & (sides[..., 0] != sides[..., 2])]
+        return alone
+
+    def exterior_among(self, nodes: Array) -> Ints:
+        """The exterior edges that have all their nodes among `nodes`; a mid-side node that is new doesn't count."""
+        has = np.zeros(max(len(self.x), self.exterior.max(initial=-1) + 1), dtype=bool)
+        has[nodes] = has[len(self.x) :] = True
+        found: Ints = self.exterior[has[self.exterior].all(axis=1)]
+        return found
 
 
 @dataclass(frozen=True, eq=False)
