@@ -245,6 +245,16 @@ def test_refine_and_scale(tmp_path):
     assert fem.solve(fine, backend="numpy").u.max() == pytest.approx(0.005)
 
 
+@pytest.mark.parametrize("suffix", [".h5", ".npz", ".msh", ".vtu"])
+def test_names_that_are_lost_stay_names(tmp_path, suffix):
+    # Else inlet and outlet of the new file would be found by position.
+    tagged("f").write(tmp_path / "duct.vtk")
+    assert run("convert", tmp_path / "duct.vtk", "-o", tmp_path / f"quads{suffix}").exit_code == 0
+    done = run("solve", tmp_path / f"quads{suffix}")
+    assert done.exit_code == 2
+    assert "there is no boundary 'inlet' and no 'outlet'" in done.stderr
+
+
 @pytest.mark.parametrize("refine", [-1, 1.5, True, "2"])
 def test_refine_is_a_whole_number(refine):
     with pytest.raises(fem.FemError, match="refine must be a whole number"):

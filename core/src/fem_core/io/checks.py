@@ -120,10 +120,16 @@ def result_warning(path: Path) -> str:
     )
 
 
+def is_plain(name: str) -> bool:
+    """Whether every format can hold the name of a boundary."""
+    fits = name.isprintable() and not set(name) & set('",=/') and name == name.strip() and len(name) <= 80
+    return fits and name not in ("", ".", "..")
+
+
 def check_names(mesh: Mesh) -> None:
     """Refuse names of boundaries that a text format can't hold."""
     for name in mesh.boundaries:
-        if not name.isprintable() or set(name) & set('",=') or name != name.strip() or len(name) > 80:
+        if not is_plain(name):
             raise MeshError(
                 f"the boundary name {name!r} can't be written in this format: a name has at most 80 characters, "
                 'no comma, no = and no "'

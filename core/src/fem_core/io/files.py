@@ -15,10 +15,11 @@ import numpy as np
 
 from fem_core.errors import FemError, MeshError, OptionError
 from fem_core.io import others
+from fem_core.io.checks import is_plain
 from fem_core.mesh.boundaries import with_boundaries
 from fem_core.mesh.cells import Cells
 from fem_core.mesh.geometry import validate_mesh
-from fem_core.mesh.mesh import SAME_PLACE, Mesh
+from fem_core.mesh.mesh import SAME_PLACE, Boundary, Mesh
 from fem_core.mesh.repair import Slits, with_slits
 from fem_core.plugins.formats import MeshFormat, ResultWriter
 from fem_core.plugins.registry import REGISTRY
@@ -249,9 +250,17 @@ def _reading(path: Path, kind: type[FemError], made_by: str) -> Iterator[None]:
         raise kind(f"{path}: can't be read: {text}") from error
 
 
+_NOTHING = np.empty((0, 3), dtype=np.int32), np.empty(0, dtype=np.int32)
+
+
 def write_mesh(mesh: Mesh, path: str | Path) -> Path:
-    """Write a mesh with its named boundaries; the file appears whole or not at all."""
+    """Write a mesh with its named boundaries; the file appears whole or not at all.
+
+    Lost names are written as empty boundaries: what is read from the file must not be taken for a mesh without names.
+    """
     path = Path(path)
+    if lost := {name: Boundary(*_NOTHING) for name in mesh.lost if name not in mesh.boundaries and is_plain(name)}:
+        mesh = replace(mesh, boundaries={**mesh.boundaries, **lost})
     able = [known for known in mesh_formats() if known.write]
     known = choose(able, path, MeshError)
     assert known.write
