@@ -72,6 +72,126 @@ def test_every_kind_of_cell_solves_the_duct(tmp_path, kind, suffix):
     assert fem.check_mesh(out).faults == () or suffix != ".msh"
 
 
+def tagged(array: str, tags: tuple[int, int] = (7, 8)):
+    """The duct in triangles; the lines of inlet and outlet, in one block, have these tags in an array."""
+    given = foreign("triangle")
+    lines = np.concatenate([given.cells[1].data, given.cells[2].data])
+    kept = {array: [np.zeros(len(given.cells[0].data), dtype=int), np.repeat(tags, [3, 3])]}
+    used, nodes = np.unique(given.cells[0].data, return_inverse=True)
+    cells = [("triangle", nodes.reshape(-1, 3)), ("line", np.searchsorted(used, lines))]
+    return type(given)(given.points[used], cells, cell_data=kept)
+
+
+def names_of(path) -> list[str]:
+    return sorted(fem.convert_mesh(path).boundaries)
+
+
+def test_nastran_properties_are_tags(tmp_path):
+    tagged("nastran:ref").write(tmp_path / "duct.bdf")
+    assert names_of(tmp_path / "duct.bdf") == ["7", "8"]
+
+
+@pytest.mark.parametrize("suffix", [".e", ".vtu"])
+@pytest.mark.parametrize("triangles", [True, False])
+def test_sets_of_corners_get_the_sides_between_them(tmp_path, suffix, triangles):
+    # Else a condition would hold at the corners only.
+    if suffix == ".e":
+        pytest.importorskip("netCDF4")
+    given = tagged("f") if triangles else foreign("quad")
+    sets = {"inlet": given.points[:, 0] == 0, "outlet": given.points[:, 0] == 2}
+    if suffix == ".e":
+        kept = {"point_sets": {name: np.flatnonzero(chosen) for name, chosen in sets.items()}}
+    else:
+        kept = {"point_data": {f"boundary:{name}": chosen.astype(int) for name, chosen in sets.items()}}
+    type(given)(given.points, given.cells[:1], **kept).write(tmp_path / f"duct{suffix}")
+    mesh = fem.convert_mesh(tmp_path / f"duct{suffix}")
+    for name in sets:
+        assert len(mesh.boundaries[name].edges) == (6 if triangles else 3)
+    solution = fem.solve(mesh, backend="numpy", solver="direct")
+    assert np.allclose(solution.u, 2.5 * (2 - solution.mesh.x))
+
+
+def test_an_ending_that_nobody_reads(tmp_path):
+    pytest.importorskip("meshio")
+    (tmp_path / "part.unv").write_text("x")
+    with pytest.raises(fem.MeshError, match=r"unknown ending '.unv'; known: .*\.bdf.*\.msh"):
+        fem.convert_mesh(tmp_path / "part.unv")
+
+
+def test_what_meshio_cant_read_is_told_with_a_way_out(tmp_path):
+    pytest.importorskip("meshio")
+    (tmp_path / "part.bdf").write_text("GRID\n")
+    with pytest.raises(fem.MeshError, match=r"BEGIN BULK.*; write it as .msh, .vtu or .inp$"):
+        fem.convert_mesh(tmp_path / "part.bdf")
+
+
+def test_groups_of_med_keep_their_names(tmp_path):
+    # A family is what some groups have in common: here "inlet" is one group, of two families.
+    given = tagged("cell_tags", (-7, -8))
+    given.cell_tags = {-7: ["inlet", "ends"], -8: ["outlet", "ends"], -9: ["gate"]}
+    given.point_data = {"point_tags": (np.arange(len(given.points)) == 0).astype(int)}
+    given.point_tags = {1: ["pin"]}
+    given.write(tmp_path / "duct.med")
+    mesh = fem.convert_mesh(tmp_path / "duct.med")
+    assert {name: len(one.edges) for name, one in mesh.boundaries.items()} == {
+        "outlet": 6, "inlet": 6, "ends": 12, "pin": 0,
+    }  # fmt: skip
+    assert mesh.boundaries["pin"].nodes.tolist() == [0]
+    assert mesh.lost == {"gate": "no line and no point of the file has this name"}
+
+
+def su2(path, names: tuple[str, str], equals: str = "= ") -> None:
+    given = tagged("su2:tag")
+    lines = [f"NDIME= 2\nNELEM= {len(given.cells[0].data)}"]
+    lines += ["5 " + " ".join(map(str, nodes)) for nodes in given.cells[0].data.tolist()]
+    lines += [f"NPOIN= {len(given.points)}", *(f"{x:.17g} {y:.17g}" for x, y, _ in given.points), "NMARK= 2"]
+    for name, part in zip(names, np.split(given.cells[1].data, 2), strict=True):
+        lines += [f"MARKER_TAG{equals}{name}", "MARKER_ELEMS= 3", *(f"3 {a} {b}" for a, b in part.tolist())]
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize("names", [("inlet", "outlet"), ("0", "5"), ("7", "far field")])
+def test_markers_of_su2_keep_their_names(tmp_path, names):
+    su2(tmp_path / "duct.su2", names)
+    mesh = fem.convert_mesh(tmp_path / "duct.su2")
+    assert {name: len(one.edges) for name, one in mesh.boundaries.items()} == dict.fromkeys(names, 6)
+    assert np.allclose(mesh.x[mesh.boundaries[names[0]].nodes], 0)
+    assert mesh.notes == ()
+
+
+def test_markers_of_su2_that_meshio_joins_are_refused(tmp_path):
+    su2(tmp_path / "duct.su2", ("inlet", "1"))
+    with pytest.raises(fem.MeshError, match="the markers 'inlet' and '1' can't be told apart"):
+        fem.convert_mesh(tmp_path / "duct.su2")
+
+
+def test_markers_of_su2_that_meshio_skips_are_lost_names(tmp_path):
+    su2(tmp_path / "duct.su2", ("inlet", "outlet"), " = ")
+    assert set(fem.convert_mesh(tmp_path / "duct.su2").lost) == {"inlet", "outlet"}
+
+
+def test_a_time_in_a_vtk_file_is_no_name(tmp_path):
+    path = tmp_path / "duct.vtk"
+    tagged("medit:ref").write(path, binary=False)
+    kind = "DATASET UNSTRUCTURED_GRID\n"
+    path.write_text(path.read_text().replace(kind, f"{kind}FIELD FieldData 1\nTIME 1 1 double\n0.5\n"))
+    assert names_of(path) == ["7", "8"]
+
+
+@pytest.mark.parametrize("suffix", [".vtk", ".xdmf"])
+def test_arrays_that_may_be_tags_are_lost_names(tmp_path, suffix):
+    tagged("f").write(tmp_path / f"duct{suffix}")
+    assert list(fem.convert_mesh(tmp_path / f"duct{suffix}").lost) == ["f"]
+
+
+def test_tags_are_whole_numbers(tmp_path):
+    given = tagged("medit:ref")
+    given.cell_data = {"medit:ref": [part + 0.5 for part in given.cell_data["medit:ref"]]}
+    given.write(tmp_path / "duct.vtk")
+    with pytest.raises(fem.MeshError, match="medit:ref must hold whole numbers"):
+        fem.convert_mesh(tmp_path / "duct.vtk")
+
+
 @pytest.mark.parametrize("suffix", [".msh", ".vtu"])
 def test_a_solve_names_the_command_with_the_file(tmp_path, kind, suffix):
     path = tmp_path / f"my duct{suffix}"
@@ -100,6 +220,7 @@ def test_a_format_that_can_only_be_converted_says_so(tmp_path):
         ("polygon", 5, ".vtu", "polygons (VTK type 7)"),
         ("triangle10", 10, ".msh", "10-node triangles (gmsh type 21)"),
         ("tetra", 4, ".msh", "volumes (gmsh type 4)"),
+        ("line4", 4, ".msh", "lines of third or higher order (gmsh type 26)"),
     ],
 )
 def test_what_cant_be_converted_is_refused_by_name(tmp_path, cells, width, suffix, what):
@@ -122,6 +243,16 @@ def test_refine_and_scale(tmp_path):
     assert np.ptp(fine.x) == pytest.approx(0.002)
     assert set(fine.boundaries) == {"inlet", "outlet", "walls"}
     assert fem.solve(fine, backend="numpy").u.max() == pytest.approx(0.005)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".npz", ".msh", ".vtu"])
+def test_names_that_are_lost_stay_names(tmp_path, suffix):
+    # Else inlet and outlet of the new file would be found by position.
+    tagged("f").write(tmp_path / "duct.vtk")
+    assert run("convert", tmp_path / "duct.vtk", "-o", tmp_path / f"quads{suffix}").exit_code == 0
+    done = run("solve", tmp_path / f"quads{suffix}")
+    assert done.exit_code == 2
+    assert "there is no boundary 'inlet' and no 'outlet'" in done.stderr
 
 
 @pytest.mark.parametrize("refine", [-1, 1.5, True, "2"])

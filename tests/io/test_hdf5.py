@@ -170,7 +170,7 @@ def test_no_such_file(tmp_path):
 
 def test_an_unknown_ending(tmp_path):
     # Answered with the known ones.
-    assert "unknown ending '.odd'; known: .h5, .hdf5" in refusal(tmp_path / "mesh.odd")
+    assert "unknown ending '.step'; known: .h5, .hdf5" in refusal(tmp_path / "mesh.step")
     with pytest.raises(MeshError, match=r"the name has no ending, so the format is unknown; known: \.h5"):
         write_mesh(MESH, tmp_path / "mesh")
     with pytest.raises(FemError, match=r"unknown ending '\.png'"):

@@ -6,6 +6,7 @@ import fem_core as fem
 import numpy as np
 import pytest
 from fem_core.io.checks import sides_between
+from fem_core.io.convert import converted
 from fem_core.mesh import quad8 as q8
 from fem_core.mesh.cells import Cells, as_mesh
 from fem_core.mesh.geometry import det_jacobian, edge_lengths, validate_mesh
@@ -93,6 +94,32 @@ def test_every_kind_becomes_a_mesh(name, kind):
     assert np.array_equal(np.unique(exterior, axis=0), np.unique(named, axis=0))  # nothing of the boundary is lost
     expected = fem.solve(mesh, backend="numpy", solver="direct").u.max()
     assert fem.solve(found, backend="numpy", solver="direct").u.max() == pytest.approx(expected, rel=0.03)
+
+
+@pytest.mark.parametrize("kind", ["quad4", "quad8"])
+@pytest.mark.parametrize("own_middle", [True, False])
+def test_collapsed_quadrilaterals_are_triangles(kind, own_middle):
+    # Any corner may be the one that is there twice; the mid-side node between may be it, too, or one that is unused.
+    mesh = SHAPES["duct"]
+    straight = of_kind(mesh, "triangle6")
+    nodes = straight.blocks["triangle6"]
+    a, b, c, ab, bc, ca = nodes.T
+    spare = len(straight.x) + np.arange(len(nodes)) if own_middle else c
+    quads = np.stack([a, b, c, c, ab, bc, spare, ca], axis=1)
+    for row, quad in enumerate(quads):
+        quads[row] = np.concatenate([np.roll(quad[:4], row), np.roll(quad[4:], row)])
+    x, y = (np.append(values, values[c]) for values in (straight.x, straight.y))
+    cells = Cells(x, y, {kind: quads[:, : int(kind[-1])]})
+    boundaries = {
+        name: Boundary.from_edges(sides_between(one.edges[:, [0, 2]], cells.outline)[0])
+        for name, one in mesh.boundaries.items()
+    }
+    found = converted(cells.having(boundaries=boundaries))
+    assert found.notes == (f"{len(nodes)} quadrilaterals with a corner twice are taken as triangles",)
+    assert found.n_elements == 3 * len(nodes)
+    assert lengths(found) == pytest.approx(lengths(mesh), rel=1e-12)
+    solution = fem.solve(found, backend="numpy", solver="direct")
+    assert np.allclose(solution.u, 2.5 * (2 - found.x))
 
 
 def test_quadrilaterals_of_different_kinds_share_the_nodes_between_them():

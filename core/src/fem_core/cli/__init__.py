@@ -65,7 +65,7 @@ def fem(context: click.Context) -> None:
       fem solve tube.h5 --backend numpy --solver mg
 
     \b
-    Make 8-node quadrilaterals of a mesh with triangles; refine a mesh
+    Convert a mesh with triangles to 8-node quadrilaterals; refine a mesh
       fem convert triangles.msh -o quads.h5
       fem convert tube.h5 --refine 1 -o fine.h5
 

@@ -46,7 +46,7 @@ def backends(probe: bool, timeout: float, as_json: bool) -> None:
       fem backends --probe
       fem backends --json
 
-    Without --probe, only the short descriptions of the backends are imported.
+    Without --probe, the backends themselves are not loaded, only their short descriptions.
     """
     listings = REGISTRY.listings()
     verdicts: dict[str, str | None] = {}

@@ -57,8 +57,9 @@ def bench(
 
     First the matrix of each backend is compared with the matrix of the first one; a
     backend whose matrix differs is refused. Then the backends take turns, round after
-    round, in one process. The table shows the medians, and how many times faster than
-    the first backend each one is. The time of cg is the time of one iteration.
+    round, in one process. The table shows the median times, and compares each backend
+    with the first one: how many times faster it is. The time of cg is the time of one
+    iteration.
 
     \b
     Examples

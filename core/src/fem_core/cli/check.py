@@ -27,7 +27,9 @@ _FAULTS = 20  # lines of faults
 @click.argument("mesh", type=PATH)
 @mesh_options
 @click.option("--plot", type=PATH, help="Draw the mesh, its boundaries and its worst elements (.png, .svg).")
-@click.option("--fix", is_flag=True, help="Repair what can be repaired, and write the repaired mesh to the file -o.")
+@click.option(
+    "--fix", is_flag=True, help="Repair what can be repaired, and write the repaired mesh to the file given with -o."
+)
 @click.option("--output", "-o", type=PATH, help="File for the repaired mesh.")
 @click.option(
     "--merge-tolerance",
@@ -69,10 +71,10 @@ def check(
 
     --fix removes orphan nodes and duplicate elements, merges coincident nodes,
     reverses clockwise elements, and adds edges and mid-side nodes that a boundary
-    lacks. If some edges may be a plate of no thickness, it needs --slits keep or
-    merge. It keeps the boundaries, and reports each change. It doesn't move nodes:
-    correct folded elements in the program that made the mesh. The repaired mesh
-    passes fem check.
+    lacks. If edges coincide, they are possibly a plate of no thickness; --fix then
+    needs --slits keep or --slits merge. It keeps the boundaries, and reports each
+    change. It doesn't move nodes: correct folded elements in the program that made
+    the mesh. The repaired mesh passes fem check.
 
     Times are estimates. They come from the mesh and from a short measurement on this
     machine. They are correct within a factor of about two.

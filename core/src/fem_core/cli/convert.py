@@ -12,7 +12,7 @@ from fem_core.cli.options import PATH, check_format, check_target, everywhere, s
 from fem_core.support.wording import count
 
 
-@click.command(short_help="Make 8-node quadrilaterals of any planar mesh; refine a mesh.")
+@click.command(short_help="Convert any planar mesh to 8-node quadrilaterals; refine a mesh.")
 @click.argument("mesh", type=PATH)
 @click.option("--output", "-o", type=PATH, required=True, help="File for the new mesh; its ending gives the format.")
 @click.option(
@@ -27,8 +27,8 @@ def convert(mesh: Path, output: Path, refine: int, scale: float | None, slits: L
 
     9-node quadrilaterals lose the node in the middle. 4-node quadrilaterals get nodes in
     the middle of their sides. If there are triangles, all elements are split: a
-    triangle into three quadrilaterals, a quadrilateral into four. New nodes are on the
-    curves of the old elements.
+    triangle into three quadrilaterals, a quadrilateral into four. If a side is curved,
+    the new nodes on it follow the curve.
 
     \b
     Examples
@@ -37,9 +37,10 @@ def convert(mesh: Path, output: Path, refine: int, scale: float | None, slits: L
       fem convert part.inp --scale 0.001 -o part.h5
       fem convert plate.bdf -o plate.h5
 
-    MESH is a file of gmsh (.msh), VTU, Abaqus (.inp), HDF5, NumPy (.npz) or Excel, or
-    one that meshio reads (Nastran, MED, Exodus, VTK, SU2, XDMF, ...; the extra
-    convert). Polygons, volumes and cubic elements are refused.
+    MESH is a gmsh (.msh), VTU, Abaqus (.inp), HDF5, NumPy (.npz) or Excel file. With
+    the package meshio (the extra "convert"), it can also be a file of Nastran, MED,
+    Exodus, VTK, SU2, XDMF and others. Polygons, 3D elements and elements of third order
+    are refused.
     """
     from fem_core.cli.progress import Bars
     from fem_core.io.convert import converted

@@ -25,7 +25,7 @@ SECTIONS = {
 }
 
 _STATUS = """\
-0 solved; 1 a check failed, or an unexpected error occurred;
+0 solved; 1 a backend failed fem verify, or an unexpected error;
 2 wrong input or usage; 3 backend unavailable or failed;
 4 not converged (the result is still written, and flagged); 130 cancelled.
 """

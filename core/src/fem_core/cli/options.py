@@ -88,7 +88,9 @@ def backend_options(default: str | None, metavar: str = "NAME[,NAME]|auto") -> C
             metavar=metavar,
             default=default,
             show_default=bool(default),
-            help="Backend, or a chain of backends in order of priority." if "," in metavar else "Name of the backend.",
+            help="Backend, or several: each stage is done by the first one that can do it."
+            if "," in metavar
+            else "Name of the backend.",
         )
         return backend(option(command))
 
@@ -115,12 +117,12 @@ def mesh_options(command: F) -> F:
         type=float,
         default=SAME_PLACE,
         show_default=True,
-        help="For boundaries by position: distance from the smallest or largest x, relative to the extent.",
+        help="By position: a node is at an end if it is this close to it, as a part of the size of the mesh.",
     )
     by_position = click.option(
         "--by-position",
         is_flag=True,
-        help="Find a missing inlet or outlet by position, although the mesh names other boundaries.",
+        help="Find a missing inlet or outlet at the smallest or largest x, even if the mesh names other boundaries.",
     )
     return tolerance(by_position(scale_option(slits_option(command))))
 

@@ -44,7 +44,11 @@ _DEFAULT = SolverOptions()
 @click.command(short_help="Solve the flow on a mesh.")
 @click.argument("mesh", type=PATH)
 @backend_options("auto")
-@click.option("--fallback", is_flag=True, help="If a backend declines a stage, continue without it.")
+@click.option(
+    "--fallback",
+    is_flag=True,
+    help="If a backend can't do a stage, do this stage with the next backend or with the core.",
+)
 @solver_option
 @click.option(
     "--rtol", type=float, default=_DEFAULT.rtol, show_default=True, help="Relative tolerance: stop when ‖r‖ < rtol·‖b‖."
@@ -111,16 +115,17 @@ def solve(
 ) -> None:
     """Solve the potential flow on MESH and print a report.
 
-    MESH is an HDF5, gmsh (.msh), VTU, Abaqus (.inp), NumPy (.npz) or Excel file. Its
-    boundaries inlet and outlet get the conditions below; the others are walls.
-    If the file names no boundary at all, position decides: the inlet is at the
-    smallest x, the outlet at the largest x. The report shows what was solved.
+    MESH is an HDF5, gmsh (.msh), VTU, Abaqus (.inp), NumPy (.npz) or Excel file.
+    --gamma, --p and --outlet set the conditions at its boundaries inlet and outlet.
+    All other boundaries are walls. If the file names no boundary at all, position
+    decides: the inlet is at the smallest x, the outlet at the largest x. The report
+    shows what was solved.
 
     Coordinates are in metres; in an Excel file they are in millimetres. Use --scale
     for a file in another unit.
 
     MESH can also be a result (.h5). The problem that is stored in it is then solved
-    again. --gamma, --p or --outlet replace all its conditions.
+    again. If you give --gamma, --p or --outlet, none of the stored conditions is used.
 
     \b
     Examples
@@ -131,12 +136,12 @@ def solve(
       fem solve tube.h5 --rtol 1e-10 --gamma 1.0 --json
       fem solve tube.h5 --events - | grep solveProgress
 
-    The solver auto is direct on small meshes and mg on large ones. cg is the
-    reference for comparing backends; it is many times slower.
+    --solver auto selects the solver "direct" on small meshes and "mg" on large ones.
+    "cg" is the reference for comparing backends; it is many times slower.
 
-    With --events -, the events go to stdout and the table goes to stderr; with --json
-    the report is then the last line of stdout. Each run ends with exactly one event
-    fem:solveComplete or fem:error.
+    With --events -, the events go to stdout and the printed report goes to stderr. If
+    you also give --json, the report is the last line of stdout. Each run ends with
+    exactly one event fem:solveComplete or fem:error.
 
     If the solver doesn't converge, the result is still written, and flagged. The exit
     status is then 4.

@@ -56,7 +56,7 @@ def tune(
     Each backend lists the options that change only its speed, and the values to try. A
     value is refused if it changes the matrix. Otherwise the value and the default take
     turns, round after round, on meshes of several sizes. A value is accepted if it is
-    faster in at least one of these cases and slower in none. A difference counts if it
+    faster on at least one of these meshes and slower on none. A difference counts if it
     is over 10 % and larger than the difference between two identical runs.
 
     The saved options apply to a backend that is opened without options, and the report

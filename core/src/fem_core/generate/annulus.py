@@ -45,7 +45,7 @@ def annulus(
     nr: Annotated[int | None, elements("along the radius", "na")] = None,
     na: Annotated[int | None, elements("along the angle", "nr")] = None,
 ) -> Mesh:
-    """The sector inner <= r <= outer, start <= θ <= start + angle; the full ring if the angle is 2π.
+    """A sector of a ring: the radii from inner to outer, the angles from start to start + angle; a ring for 2π.
 
     The radii of the nodes at corners are a geometric sequence, so that all elements have the same
     shape; mid-sides lie on the true circles. With the flux γ at the inlet and u = 0 at the outlet

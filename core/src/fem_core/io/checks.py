@@ -126,10 +126,16 @@ def result_warning(path: Path) -> str:
     )
 
 
+def is_plain(name: str) -> bool:
+    """Whether every format can hold the name of a boundary."""
+    fits = name.isprintable() and not set(name) & set('",=/') and name == name.strip() and len(name) <= 80
+    return fits and name not in ("", ".", "..")
+
+
 def check_names(mesh: Mesh) -> None:
     """Refuse names of boundaries that can't be written in a text format."""
     for name in mesh.boundaries:
-        if not name.isprintable() or set(name) & set('",=') or name != name.strip() or len(name) > 80:
+        if not is_plain(name):
             raise MeshError(
                 f"the boundary name {name!r} can't be written in this format: a name has at most 80 characters, "
                 'no comma, no = and no "'
@@ -250,3 +256,24 @@ def left_aside(points: int, lines: int, where: str) -> tuple[str, ...]:
     """The note on points and lines that no boundary needs; `where` says where they are."""
     named = " and ".join(count(number, what) for number, what in ((points, "point"), (lines, "line")) if number)
     return (f"{named} {where} {verb(points + lines, 'are')} left aside",) if named else ()
+
+
+def check_tags(path: Path, name: str, tags: Array) -> Array:
+    """The tags of cells as int64. Raises MeshError if the array `name` holds other numbers."""
+    if not (np.abs(tags) < 2**53).all() or (tags != np.floor(tags)).any():
+        raise MeshError(f"{path}: CellData/{name} must hold whole numbers, the tags of boundaries")
+    return tags.astype(np.int64)
+
+
+def unknown_tags(of_lines: Iterable[tuple[str, Array]]) -> dict[str, str]:
+    """Arrays that may be tags of boundaries, under names that aren't known for them, as lost names with the reason."""
+
+    def may_be_tags(values: Array) -> bool:  # of a type with fractions, one number on all lines is a field
+        whole = values.dtype.kind in "iuf" and values.any() and (values == np.floor(values)).all()
+        return bool(whole and (values.dtype.kind != "f" or np.ptp(values)))
+
+    reason = (
+        "whole numbers on the line cells, under a name that isn't known for tags of boundaries; "
+        "if they are tags, name the array gmsh:physical"
+    )
+    return {name: reason for name, values in of_lines if may_be_tags(values)}

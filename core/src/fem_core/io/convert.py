@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fem_core.errors import OptionError
 from fem_core.io.files import read_cells
-from fem_core.mesh.cells import KINDS, Cells, as_mesh
+from fem_core.mesh.cells import KINDS, Cells, as_mesh, uncollapsed
 from fem_core.mesh.geometry import turn_clockwise, validate_mesh
 from fem_core.mesh.mesh import Mesh
 from fem_core.mesh.repair import Slits, compact, with_slits
@@ -55,6 +55,7 @@ def convert_mesh(
 
 def converted(cells: Cells, refine: int = 0, slits: Slits = None) -> Mesh:
     """The mesh that `convert_mesh` makes of cells."""
+    cells = uncollapsed(cells)
     elements = 4**refine * sum(
         len(nodes) * (KINDS[kind].corners if cells.has_triangles else 1) for kind, nodes in cells.blocks.items()
     )

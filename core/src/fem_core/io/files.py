@@ -15,10 +15,11 @@ import numpy as np
 
 from fem_core.errors import FemError, MeshError, OptionError
 from fem_core.io import others
+from fem_core.io.checks import is_plain
 from fem_core.mesh.boundaries import with_boundaries
 from fem_core.mesh.cells import Cells
 from fem_core.mesh.geometry import validate_mesh
-from fem_core.mesh.mesh import SAME_PLACE, Mesh
+from fem_core.mesh.mesh import SAME_PLACE, Boundary, Mesh
 from fem_core.mesh.repair import Slits, with_slits
 from fem_core.plugins.formats import MeshFormat, ResultWriter
 from fem_core.plugins.registry import REGISTRY
@@ -157,6 +158,9 @@ def read_cells(path: Path, scale: float | None = None) -> Cells:
     """All cells in a file, of any kind that can be converted, in metres: by our readers, else by meshio."""
     ours = tuple(suffix for known in mesh_formats() for suffix in known.suffixes)
     if path.is_file() and not path.name.lower().endswith(ours):
+        theirs = others.endings()
+        if theirs and not path.name.lower().endswith(theirs):
+            raise MeshError(f"{path}: unknown ending {path.suffix!r}; known: {', '.join(sorted({*ours, *theirs}))}")
         if scale is not None:
             check_scale(scale)
         with _reading(path, MeshError, "fem mesh"):
@@ -247,9 +251,17 @@ def _reading(path: Path, kind: type[FemError], made_by: str) -> Iterator[None]:
         raise kind(f"{path}: can't be read: {text}") from error
 
 
+_NOTHING = np.empty((0, 3), dtype=np.int32), np.empty(0, dtype=np.int32)
+
+
 def write_mesh(mesh: Mesh, path: str | Path) -> Path:
-    """Write a mesh with its named boundaries. The file is written completely or not at all."""
+    """Write a mesh with its named boundaries. The file is written completely or not at all.
+
+    Lost names are written as empty boundaries, so that the file is not read as a mesh without names.
+    """
     path = Path(path)
+    if lost := {name: Boundary(*_NOTHING) for name in mesh.lost if name not in mesh.boundaries and is_plain(name)}:
+        mesh = replace(mesh, boundaries={**mesh.boundaries, **lost})
     able = [known for known in mesh_formats() if known.write]
     known = choose(able, path, MeshError)
     assert known.write

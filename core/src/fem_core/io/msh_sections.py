@@ -25,6 +25,7 @@ _REFUSED = {
     21: "10-node triangles",
     36: "16-node quadrilaterals",
     39: "12-node quadrilaterals",
+    **dict.fromkeys((26, 27, 28), "lines of third or higher order"),
     **dict.fromkeys((4, 5, 6, 7, 11, 12, 13, 14, 17, 18, 19), "volumes"),
 }
 WAY_OUT = (

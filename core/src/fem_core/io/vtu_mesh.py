@@ -17,11 +17,13 @@ from fem_core.io.checks import (
     as_elements_have,
     check_names,
     check_plane,
+    check_tags,
     is_end,
     left_aside,
     result_warning,
     sides_between,
     solvable,
+    unknown_tags,
     with_valid_names,
 )
 from fem_core.io.vtu import BOUNDARY, SLITS, edges_of_sides, nodes_of_boundaries, slits, write_grid
@@ -45,7 +47,7 @@ _REFUSED = {
 #: tag on a line or vertex counts: the numbers of curves come last.
 TAGS = (
     *("gmsh:physical", "medit:ref", "cell_tags", "facet_tags", "su2:tag", "netgen:index", "ugrid:ref"),
-    *("avsucd:material", "PhysicalIds", "GeometryIds", "CellEntityIds", "gmsh:geometrical"),
+    *("nastran:ref", "avsucd:material", "PhysicalIds", "GeometryIds", "CellEntityIds", "gmsh:geometrical"),
 )
 #: Arrays whose bits say that a cell is a neighbour's, refined or hidden.
 _GHOSTS = {"vtkGhostType": 1 | 8 | 32, "vtkGhostLevels": 255}
@@ -183,6 +185,8 @@ def _marked(grid: Grid, cells: _Cells) -> _Found:
             own = np.concatenate([cells.edges[chosen], sides])
         if ("PointData", array) in grid.arrays:
             further = np.flatnonzero(grid.array("PointData", array, grid.count("NumberOfPoints")))
+            if cells.areas.others and not len(own):
+                own = cells.areas.exterior_among(further)
         boundaries[name] = Boundary(own, np.union1d(own, further).astype(np.int64))
     return boundaries, lost
 
@@ -192,25 +196,15 @@ def _tagged(grid: Grid, cells: _Cells) -> _Found:
     both = np.concatenate([cells.lines_at, cells.points_at])
     arrays = grid.numbers("CellData") if len(both) else {}
     for name in [name for name in TAGS if name in arrays]:
-        tags = grid.array("CellData", name, cells.total)
-        if not (np.abs(tags) < 2**53).all() or (tags != np.floor(tags)).any():
-            raise MeshError(f"{grid.path}: CellData/{name} must hold whole numbers, the tags of boundaries")
-        tags = np.abs(tags.astype(np.int64))
+        tags = np.abs(check_tags(grid.path, name, grid.array("CellData", name, cells.total)))
         if tags[both].any():
             cells.used |= tags != 0
             return _boundaries_of(tags, cells)
-    unknown = {}
-    for name, kind in arrays.items():
-        if not kind or name.startswith("vtk"):
-            continue
-        of_lines = grid.array("CellData", name, cells.total)[cells.lines_at]
-        # of a type with fractions, one number on all lines is a field
-        if of_lines.any() and (of_lines == np.floor(of_lines)).all() and (kind != "f" or np.ptp(of_lines)):
-            unknown[name] = (
-                "whole numbers on the line cells, under a name that isn't known for tags of boundaries; "
-                f"if they are tags, name the array {TAGS[0]}"
-            )
-    return {}, unknown
+    return {}, unknown_tags(
+        (name, grid.array("CellData", name, cells.total)[cells.lines_at])
+        for name, kind in arrays.items()
+        if kind and not name.startswith("vtk")
+    )
 
 
 def _boundaries_of(tags: Array, cells: _Cells) -> _Found:

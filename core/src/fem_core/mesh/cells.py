@@ -10,7 +10,8 @@ import numpy as np
 
 from fem_core.errors import MeshError
 from fem_core.mesh.mesh import Boundary, Mesh
-from fem_core.support.wording import count, name_some
+from fem_core.mesh.quad8 import EDGES
+from fem_core.support.wording import count, name_some, verb
 from fem_core.types import Array, Floats, Ints
 
 
@@ -33,6 +34,10 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "quad9": Kind(4, 9, "9-node quadrilateral"),
     }
 )
+
+
+#: What depends on the nodes of cells alone.
+_DERIVED = ("edges", "outline", "exterior")
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +77,7 @@ class Cells:
     def having(self, **changes: Any) -> "Cells":
         """The same cells with other boundaries, texts or slits."""
         changed = replace(self, **changes)
-        changed.__dict__.update({name: found for name, found in self.__dict__.items() if name in ("edges", "outline")})
+        changed.__dict__.update({name: found for name, found in self.__dict__.items() if name in _DERIVED})
         return changed
 
     def counted(self) -> str:
@@ -118,6 +123,21 @@ class Cells:
             rows.append(np.concatenate([corners, middle], axis=1))
         return np.concatenate(rows)
 
+    @cached_property
+    def exterior(self) -> Ints:
+        """The edges (a, mid, b) that one cell has, in its direction."""
+        sides = self.outline[:, EDGES]
+        times = np.bincount(sides[..., 1].ravel(), minlength=1)
+        alone: Ints = sides[(times[sides[..., 1]] == 1) & (sides[..., 0] != sides[..., 2])]
+        return alone
+
+    def exterior_among(self, nodes: Array) -> Ints:
+        """The exterior edges that have all their nodes among `nodes`; a mid-side node that is new doesn't count."""
+        has = np.zeros(max(len(self.x), self.exterior.max(initial=-1) + 1), dtype=bool)
+        has[nodes] = has[len(self.x) :] = True
+        found: Ints = self.exterior[has[self.exterior].all(axis=1)]
+        return found
+
 
 @dataclass(frozen=True, eq=False)
 class Edges:
@@ -160,11 +180,13 @@ class Edges:
             middles.append(given if len(given) else np.full(corners.size, -1))
             sizes.append(corners.size)
         ends, middle = np.sort(np.concatenate(pairs), axis=1), np.concatenate(middles)
-        keys, first, number = np.unique(ends[:, 0] * n + ends[:, 1], return_index=True, return_inverse=True)
+        of_no_length = ends[:, 0] == ends[:, 1]  # of triangles written as quadrilaterals: `uncollapsed` drops them
+        keys = np.where(of_no_length, n * n, ends[:, 0] * n) + ends[:, 1]  # they are last: no other number changes
+        keys, first, number = np.unique(keys, return_index=True, return_inverse=True)
         of_edge = np.full(len(keys), -1, dtype=np.int64)
         has = middle >= 0
         of_edge[number[has]] = middle[has]
-        if len(torn := np.flatnonzero(has & (of_edge[number] != middle))):
+        if len(torn := np.flatnonzero(has & (of_edge[number] != middle) & ~of_no_length)):
             raise MeshError(
                 f"{cells.source}: neighbours share the corners of an edge but not its mid-side node, at "
                 f"{name_some(middle[torn], 'node')}; merge coincident nodes first"
@@ -189,6 +211,32 @@ class Edges:
         place = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
         found: Array = np.where((self.keys[place] == wanted) & (self.middle[place] == edges[:, 1]), place, -1)
         return found
+
+
+def uncollapsed(cells: Cells) -> Cells:
+    """The cells, in which quadrilaterals that have a corner twice, side by side, are the triangles that they are.
+
+    The new mid-side nodes keep their numbers, and so do the boundaries.
+    """
+    found: dict[str, list[Array]] = {}
+    number = 0
+    for kind, nodes in cells.blocks.items():
+        corners = nodes[:, : KINDS[kind].corners]
+        twice = corners == np.roll(corners, -1, axis=1)
+        collapsed = (twice.sum(axis=1) == 1) & (KINDS[kind].corners == 4)
+        found.setdefault(kind, []).append(nodes[~collapsed] if collapsed.any() else nodes)
+        if collapsed.any():
+            number += int(np.count_nonzero(collapsed))
+            kept = ~twice[collapsed]
+            fours = [nodes[collapsed, start : start + 4] for start in range(0, nodes.shape[1] - 3, 4)]
+            triangles = np.concatenate([part[kept].reshape(-1, 3) for part in fours], axis=1)
+            found.setdefault(f"triangle{triangles.shape[1]}", []).append(triangles)
+    if not number:
+        return cells
+    note = f"{count(number, 'quadrilateral')} with a corner twice {verb(number, 'are')} taken as triangles"
+    return replace(
+        cells, blocks={kind: np.concatenate(parts) for kind, parts in found.items()}, notes=(*cells.notes, note)
+    )
 
 
 def as_mesh(cells: Cells) -> Mesh:

@@ -156,7 +156,7 @@ def _connectivity(mesh: Mesh, numbers: Ints) -> Iterator[Fault]:
     collapsed = twice & (a == b).any(axis=1)
     linear = twice & ~collapsed & ((mid == a) | (mid == b)).any(axis=1)
     for chosen, do, what in (
-        (collapsed, "repeat", "a corner: triangles written as quadrilaterals; use quadrilaterals only"),
+        (collapsed, "repeat", "a corner: triangles written as quadrilaterals; fem convert MESH -o OUT splits them"),
         (linear, "have", "a corner as a mid-side node; each side needs a node of its own in its middle"),
         (twice & ~collapsed & ~linear, "name", "the same node twice"),
     ):

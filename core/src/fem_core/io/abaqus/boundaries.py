@@ -101,11 +101,7 @@ class Boundaries:
         self._note_elements()
 
     def _find_exterior(self) -> None:
-        middle = self.cells.outline[:, 4:]
-        times = np.bincount(middle.ravel())
-        times[self.nowhere :] = 0
-        element, side = np.nonzero(times[middle] == 1)  # mid-sides of one element
-        self.exterior = self.cells.outline[element[:, None], EDGES[side]]
+        self.exterior = self.cells.exterior
         self.straight = self.exterior[self.exterior[:, 1] >= self.n_nodes]  # without a mid-side node in the file
         self.outer, self.used, self.holds = (np.zeros(self.nowhere + 1, dtype=bool) for _ in range(3))
         self.outer[self.exterior] = True
