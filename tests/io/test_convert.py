@@ -255,6 +255,49 @@ def test_names_that_are_lost_stay_names(tmp_path, suffix):
     assert "there is no boundary 'inlet' and no 'outlet'" in done.stderr
 
 
+def test_refine_of_the_command_is_a_whole_number(tmp_path):
+    path = fem.write_mesh(DUCT, tmp_path / "duct.h5")
+    assert (
+        "refine must be a whole number from 0 on, not -1"
+        in run("convert", path, "-o", tmp_path / "out.h5", "--refine", -1).stderr
+    )
+
+
+@pytest.mark.parametrize(
+    ("places", "kind", "nodes", "what"),
+    [
+        ([(0, 0), (1, 0), (0, 1)], "triangle", [[0, 0, 1]], r"from \(0, 0\) to \(0, 0\) has no length"),
+        ([(0, 0), (1, 0), (0, 1)], "triangle", [[0, 1, 2]] * 3, r"\(3 in all\) belongs to more than two elements"),
+        (
+            [(0, 0), (1, 0), (1, 2), (0, 2), (2, 0), (2, 1), (1, 1), (2, 2)], "quad",
+            [[0, 1, 2, 3], [1, 4, 5, 6], [6, 5, 7, 2]], r"from \(1, 0\) to \(1, 2\) has a corner in its middle",
+        ),
+        ([(0, 0), (1, 0), (1, 1), (0, 1)], "quad", [[0, 2, 1, 3]], r"numbers are those of the new mesh"),
+    ],
+)  # fmt: skip
+def test_faults_are_told_by_their_place(tmp_path, places, kind, nodes, what):
+    meshio = pytest.importorskip("meshio")
+    points = np.column_stack([places, np.zeros(len(places))]).astype(float)
+    meshio.Mesh(points, [(kind, np.array(nodes))]).write(tmp_path / "odd.vtk")
+    with pytest.raises(fem.MeshError, match=f"odd.vtk: .*{what}"):
+        fem.convert_mesh(tmp_path / "odd.vtk")
+
+
+@pytest.mark.parametrize("node", [-1, 51])
+def test_nodes_that_do_not_exist_are_told(node):
+    quad = DUCT.quad8.copy()
+    quad[2, 1] = node
+    with pytest.raises(fem.MeshError, match="element 2 refers to nodes outside 0…50"):
+        fem.convert_mesh(Mesh(DUCT.x, DUCT.y, quad))
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    for name in ("part.bdf", "part.msh"):
+        done = run("convert", tmp_path / name, "-o", tmp_path / "out.h5")
+        assert done.exit_code == 2
+        assert "this file doesn't exist" in done.stderr
+
+
 @pytest.mark.parametrize("refine", [-1, 1.5, True, "2"])
 def test_refine_is_a_whole_number(refine):
     with pytest.raises(fem.FemError, match="refine must be a whole number"):
