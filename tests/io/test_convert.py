@@ -111,6 +111,33 @@ def test_sets_of_corners_get_the_sides_between_them(tmp_path, suffix, triangles)
     assert np.allclose(solution.u, 2.5 * (2 - solution.mesh.x))
 
 
+def test_sets_of_exodus_without_names_and_of_sides(tmp_path):
+    netcdf = pytest.importorskip("netCDF4")
+    given, path = tagged("f"), tmp_path / "duct.e"
+    sets = {"": np.flatnonzero(given.points[:, 0] == 0), "outlet": np.flatnonzero(given.points[:, 0] == 2)}
+    type(given)(given.points, given.cells[:1], point_sets=sets).write(path)
+    with netcdf.Dataset(path, "a") as file:
+        file["ns_prop1"][:] = [7, 8]
+        file.createDimension("num_side_sets", 2)
+        file.createVariable("ss_names", "S1", ("num_side_sets", "len_string"))[0, :4] = list("gate")
+        file.createVariable("ss_prop1", "i4", ("num_side_sets",))[:] = [11, 12]
+    mesh = fem.convert_mesh(path)
+    assert {name: len(one.edges) for name, one in mesh.boundaries.items()} == {"7": 6, "outlet": 6}
+    assert set(mesh.lost) == {"gate", "12"}
+
+
+def test_a_package_that_meshio_lacks(tmp_path, monkeypatch):
+    meshio = pytest.importorskip("meshio")
+
+    def read(path):
+        raise ModuleNotFoundError(name="netCDF4")
+
+    monkeypatch.setattr(meshio, "read", read)
+    (tmp_path / "part.e").write_text("x")
+    with pytest.raises(fem.MeshError, match="meshio needs netCDF4 for this format: .*pip install netCDF4"):
+        fem.convert_mesh(tmp_path / "part.e")
+
+
 def test_an_ending_that_nobody_reads(tmp_path):
     pytest.importorskip("meshio")
     (tmp_path / "part.unv").write_text("x")

@@ -136,7 +136,9 @@ class Mesh:
             object.__setattr__(self, name, value)
         for name, boundary in self.boundaries.items():
             if not isinstance(name, str) or name in ("", ".", "..") or "/" in name:
-                raise MeshError(f"{self.source}: {name!r} is not a valid name of a boundary")
+                raise MeshError(
+                    f"{self.source}: {name!r} is not a valid name of a boundary; a name has no /, and isn't empty"
+                )
             if not isinstance(boundary, Boundary):
                 raise MeshError(f"{self.source}: boundary {name!r} must be a Boundary, not {boundary!r}")
         for name in ("boundaries", "lost"):
