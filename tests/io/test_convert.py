@@ -111,6 +111,33 @@ def test_sets_of_corners_get_the_sides_between_them(tmp_path, suffix, triangles)
     assert np.allclose(solution.u, 2.5 * (2 - solution.mesh.x))
 
 
+def test_sets_of_exodus_without_names_and_of_sides(tmp_path):
+    netcdf = pytest.importorskip("netCDF4")
+    given, path = tagged("f"), tmp_path / "duct.e"
+    sets = {"": np.flatnonzero(given.points[:, 0] == 0), "outlet": np.flatnonzero(given.points[:, 0] == 2)}
+    type(given)(given.points, given.cells[:1], point_sets=sets).write(path)
+    with netcdf.Dataset(path, "a") as file:
+        file["ns_prop1"][:] = [7, 8]
+        file.createDimension("num_side_sets", 2)
+        file.createVariable("ss_names", "S1", ("num_side_sets", "len_string"))[0, :4] = list("gate")
+        file.createVariable("ss_prop1", "i4", ("num_side_sets",))[:] = [11, 12]
+    mesh = fem.convert_mesh(path)
+    assert {name: len(one.edges) for name, one in mesh.boundaries.items()} == {"7": 6, "outlet": 6}
+    assert set(mesh.lost) == {"gate", "12"}
+
+
+def test_a_package_that_meshio_lacks(tmp_path, monkeypatch):
+    meshio = pytest.importorskip("meshio")
+
+    def read(path):
+        raise ModuleNotFoundError(name="netCDF4")
+
+    monkeypatch.setattr(meshio, "read", read)
+    (tmp_path / "part.e").write_text("x")
+    with pytest.raises(fem.MeshError, match="meshio needs netCDF4 for this format: .*pip install netCDF4"):
+        fem.convert_mesh(tmp_path / "part.e")
+
+
 def test_an_ending_that_nobody_reads(tmp_path):
     pytest.importorskip("meshio")
     (tmp_path / "part.unv").write_text("x")
@@ -253,6 +280,49 @@ def test_names_that_are_lost_stay_names(tmp_path, suffix):
     done = run("solve", tmp_path / f"quads{suffix}")
     assert done.exit_code == 2
     assert "there is no boundary 'inlet' and no 'outlet'" in done.stderr
+
+
+def test_refine_of_the_command_is_a_whole_number(tmp_path):
+    path = fem.write_mesh(DUCT, tmp_path / "duct.h5")
+    assert (
+        "refine must be a whole number from 0 on, not -1"
+        in run("convert", path, "-o", tmp_path / "out.h5", "--refine", -1).stderr
+    )
+
+
+@pytest.mark.parametrize(
+    ("places", "kind", "nodes", "what"),
+    [
+        ([(0, 0), (1, 0), (0, 1)], "triangle", [[0, 0, 1]], r"from \(0, 0\) to \(0, 0\) has no length"),
+        ([(0, 0), (1, 0), (0, 1)], "triangle", [[0, 1, 2]] * 3, r"\(3 in all\) belongs to more than two elements"),
+        (
+            [(0, 0), (1, 0), (1, 2), (0, 2), (2, 0), (2, 1), (1, 1), (2, 2)], "quad",
+            [[0, 1, 2, 3], [1, 4, 5, 6], [6, 5, 7, 2]], r"from \(1, 0\) to \(1, 2\) has a corner in its middle",
+        ),
+        ([(0, 0), (1, 0), (1, 1), (0, 1)], "quad", [[0, 2, 1, 3]], r"numbers are those of the new mesh"),
+    ],
+)  # fmt: skip
+def test_faults_are_told_by_their_place(tmp_path, places, kind, nodes, what):
+    meshio = pytest.importorskip("meshio")
+    points = np.column_stack([places, np.zeros(len(places))]).astype(float)
+    meshio.Mesh(points, [(kind, np.array(nodes))]).write(tmp_path / "odd.vtk")
+    with pytest.raises(fem.MeshError, match=f"odd.vtk: .*{what}"):
+        fem.convert_mesh(tmp_path / "odd.vtk")
+
+
+@pytest.mark.parametrize("node", [-1, 51])
+def test_nodes_that_do_not_exist_are_told(node):
+    quad = DUCT.quad8.copy()
+    quad[2, 1] = node
+    with pytest.raises(fem.MeshError, match="element 2 refers to nodes outside 0…50"):
+        fem.convert_mesh(Mesh(DUCT.x, DUCT.y, quad))
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    for name in ("part.bdf", "part.msh"):
+        done = run("convert", tmp_path / name, "-o", tmp_path / "out.h5")
+        assert done.exit_code == 2
+        assert "this file doesn't exist" in done.stderr
 
 
 @pytest.mark.parametrize("refine", [-1, 1.5, True, "2"])

@@ -3,7 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from fem_core.errors import OptionError
+import numpy as np
+
+from fem_core.errors import MeshError, OptionError
 from fem_core.io.files import read_cells
 from fem_core.mesh.cells import KINDS, Cells, as_mesh, uncollapsed
 from fem_core.mesh.geometry import turn_clockwise, validate_mesh
@@ -46,8 +48,6 @@ def convert_mesh(
     >>> fine.n_elements, {name: len(one.edges) for name, one in fine.boundaries.items()}
     (32, {'inlet': 4, 'outlet': 4, 'walls': 16})
     """
-    if isinstance(refine, bool) or not isinstance(refine, int) or refine < 0:
-        raise OptionError(f"refine must be a whole number from 0 on, not {refine!r:.40}")
     if isinstance(source, Mesh) and scale is not None:
         raise OptionError("scale is for a mesh file; a Mesh is in metres already; leave scale out")
     return converted(Cells.of(source) if isinstance(source, Mesh) else read_cells(Path(source), scale), refine, slits)
@@ -55,6 +55,11 @@ def convert_mesh(
 
 def converted(cells: Cells, refine: int = 0, slits: Slits = None) -> Mesh:
     """The mesh that `convert_mesh` makes of cells."""
+    if isinstance(refine, bool) or not isinstance(refine, int) or refine < 0:
+        raise OptionError(f"refine must be a whole number from 0 on, not {refine!r:.40}")
+    used = cells.used_nodes
+    if not cells.others and used.size and not 0 <= used.min() <= used.max() < len(cells.x):
+        validate_mesh(as_mesh(cells))  # which says where
     cells = uncollapsed(cells)
     elements = 4**refine * sum(
         len(nodes) * (KINDS[kind].corners if cells.has_triangles else 1) for kind, nodes in cells.blocks.items()
@@ -67,7 +72,30 @@ def converted(cells: Cells, refine: int = 0, slits: Slits = None) -> Mesh:
         mesh = replace(
             mesh, notes=(*mesh.notes, f"{count(turned, 'clockwise element')} {verb(turned, 'were')} reversed")
         )
-    mesh = validate_mesh(mesh)
+    try:
+        mesh = validate_mesh(mesh)
+    except MeshError as error:
+        raise MeshError(_explained(cells, str(error))) from None
     for _ in range(refine):
         mesh = validate_mesh(split(Cells.of(mesh)))
     return mesh
+
+
+def _explained(cells: Cells, fault: str) -> str:
+    """A fault of what became of cells: where in the cells, as far as this can be told."""
+    if not cells.others:
+        return fault
+    edges = cells.edges
+    times = np.bincount(np.concatenate([of_kind.ravel() for of_kind in edges.of_cells.values()]))
+    corners = np.concatenate([nodes[:, : KINDS[kind].corners].ravel() for kind, nodes in cells.blocks.items()])
+    hangs = np.isin(edges.x + 1j * edges.y, cells.x[corners] + 1j * cells.y[corners])
+    for found, what in (
+        (edges.ends[edges.ends[:, 0] == edges.ends[:, 1]], "has no length; an element must not have a node twice"),
+        (edges.ends[times > 2], "belongs to more than two elements; merge or remove the duplicates"),
+        (edges.ends[edges.middle >= len(cells.x)][hangs], "has a corner in its middle; give both sides the same edges"),
+    ):
+        if len(found):
+            a, b = (f"({cells.x[node]:g}, {cells.y[node]:g})" for node in found[0])
+            number = f" ({len(found)} in all)" if len(found) > 1 else ""
+            return f"{cells.source}: the side of an element from {a} to {b}{number} {what}"
+    return f"{fault.removesuffix(': fem check lists all')} (numbers are those of the new mesh)"

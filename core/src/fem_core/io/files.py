@@ -157,9 +157,10 @@ def read_unvalidated(path: Path, scale: float | None = None) -> Mesh:
 def read_cells(path: Path, scale: float | None = None) -> Cells:
     """All cells in a file, of any kind that can be converted, in metres: by our readers, else by meshio."""
     ours = tuple(suffix for known in mesh_formats() for suffix in known.suffixes)
-    if path.is_file() and not path.name.lower().endswith(ours):
-        theirs = others.endings()
-        if theirs and not path.name.lower().endswith(theirs):
+    theirs = others.endings()
+    name = path.name.lower()
+    if not name.endswith(ours) and (path.is_file() or name.endswith(theirs)):
+        if theirs and not name.endswith(theirs):
             raise MeshError(f"{path}: unknown ending {path.suffix!r}; known: {', '.join(sorted({*ours, *theirs}))}")
         if scale is not None:
             check_scale(scale)
@@ -214,7 +215,7 @@ def _format(path: Path, formats: Sequence[F], kind: type[FemError], what: str) -
     try:
         return choose(formats, path, kind)
     except FemError as error:
-        if what == "mesh" and path.suffix.lower() in others.endings():
+        if what == "mesh" and os.path.exists(path) and name.endswith(others.endings()):
             file, quads = shlex.quote(str(path)), shlex.quote(f"{path.stem}-quads.h5")
             raise kind(f"{path}: this format can only be converted: fem convert {file} -o {quads}") from error
         raise

@@ -24,12 +24,13 @@ from fem_core.io.checks import (
 from fem_core.io.vtu_mesh import TAGS
 from fem_core.mesh.cells import KINDS, Cells
 from fem_core.mesh.mesh import Boundary
-from fem_core.support.wording import count, verb
+from fem_core.support.wording import count, pip_install, verb
 from fem_core.types import Array
 
 #: meshio's names of cells, as ours.
 _AREAS = {"triangle": "triangle3", "triangle6": "triangle6", "quad": "quad4", "quad8": "quad8", "quad9": "quad9"}
 _LINES, _POINT = ("line", "line3"), "vertex"
+_EXODUS = (".e", ".exo", ".ex2")
 
 
 def endings() -> tuple[str, ...]:
@@ -54,11 +55,15 @@ def read_cells(path: Path) -> Cells:
         with warnings.catch_warnings(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             warnings.simplefilter("ignore")
             found = meshio.read(path)
+    except ModuleNotFoundError as error:
+        raise MeshError(f"{path}: meshio needs {error.name} for this format: {pip_install(error.name or '')}") from None
     except (Exception, SystemExit) as error:
         why = said.getvalue() if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
         text = " ".join(why.split())[:300]
         raise MeshError(f"{path}: meshio can't read this file ({text}); write it as .msh, .vtu or .inp") from None
+    side_sets = _exodus_sets(path, found) if path.suffix.lower() in _EXODUS else ()
     names = _Names(path, found)
+    names.others |= dict.fromkeys(side_sets, "sets of sides aren't read from Exodus; use a set of nodes")
     cells = _cells(path, found, names)
     if (text := " ".join(said.getvalue().split())) and not names.of_su2:
         cells = cells.having(notes=(*cells.notes, f"meshio says: {text[:300]}"))
@@ -218,3 +223,26 @@ def _su2_markers(path: Path) -> dict[int, str]:
                         "that isn't a number"
                     )
     return names
+
+
+def _exodus_sets(path: Path, found: Any) -> list[str]:
+    """Give `found` all sets of nodes, also those without a name; returns the names of the sets of sides."""
+    import netCDF4
+
+    with netCDF4.Dataset(path) as file:
+
+        def names(kind: str, number: str) -> list[str]:
+            if number not in file.dimensions:
+                return []
+            n = len(file.dimensions[number])
+            own = file.variables.get(f"{kind}_names")
+            texts = [""] * n if own is None else [str(name).strip() for name in netCDF4.chartostring(own[:])]
+            tags = file.variables.get(f"{kind}_prop1")
+            return [text or str(k + 1 if tags is None else int(tags[k])) for k, text in enumerate(texts)]
+
+        found.point_sets = {
+            name: np.asarray(file.variables[f"node_ns{k}"][:], dtype=np.int64) - 1
+            for k, name in enumerate(names("ns", "num_node_sets"), start=1)
+            if f"node_ns{k}" in file.variables  # an empty set has none
+        }
+        return names("ss", "num_side_sets")

@@ -118,8 +118,8 @@ class _Cells:
         if unknown := set(np.unique(types).tolist()) - known:
             what = _REFUSED.get(min(unknown), "cells")
             raise MeshError(
-                f"{grid.path}: {what} (VTK type {min(unknown)}), "
-                f"but only 8-node quadrilaterals (type {_QUAD}) are solved"
+                f"{grid.path}: {what} (VTK type {min(unknown)}), but only triangles and quadrilaterals can be "
+                f"converted, and only 8-node quadrilaterals (type {_QUAD}) are solved"
             )
 
         def cells(kind: int, width: int) -> tuple[Array, Array]:
