@@ -373,7 +373,7 @@ def test_what_concerns_no_mesh_is_silent(put, block):
         ("*SYMMETRIC MODEL GENERATION, REVOLVE\n", "*SYMMETRIC MODEL GENERATION: it changes the mesh"),
         ("*MAGIC\n1\n", "*MAGIC: this keyword isn't known, and may change the mesh"),
         (f"*{'A' * 1000}\n1\n", f"*{'A' * 80}: this keyword isn't known"),  # a message has one line
-        (f"*NSET, NSET=a, {'B' * 1000}\n1\n", f"*NSET: the parameter {'B' * 80} isn't known here"),
+        (f"*NSET, NSET=a, {'B' * 1000}\n1\n", f"*NSET: the parameter {'B' * 80} isn't known"),
         ("*NODE\n9999999999999999999, 0, 0\n", "*NODE: the node numbers must be whole numbers below 9,007,"),
         ("*SOLIDSECTIONS\n", "*SOLIDSECTIONS: this keyword isn't known (did you mean *SOLIDSECTION?)"),
         ("*\n", "*: this keyword isn't known"),

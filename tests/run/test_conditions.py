@@ -273,7 +273,7 @@ def test_a_repaired_result_is_told_to_be_a_mesh_only(result, tmp_path):
     # Otherwise the default problem would be solved on it without a word.
     done = run("check", result, "--fix", "-o", tmp_path / "mended.h5").stdout
     assert "repaired: wrote the mesh only, without the solution and the problem of the result" in done
-    assert "solved: inlet: inflow γ = 2.5 m/s on 1 m" in done
+    assert "condition: inlet: inflow γ = 2.5 m/s on 1 m" in done
 
 
 def test_a_result_that_is_damaged_is_no_mesh_to_be_guessed_at(result):
