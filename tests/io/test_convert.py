@@ -134,7 +134,7 @@ def test_a_package_that_meshio_lacks(tmp_path, monkeypatch):
 
     monkeypatch.setattr(meshio, "read", read)
     (tmp_path / "part.e").write_text("x")
-    with pytest.raises(fem.MeshError, match="meshio needs netCDF4 for this format: .*pip install netCDF4"):
+    with pytest.raises(fem.MeshError, match=r"needs netCDF4 for this format: .*pip install netCDF4"):
         fem.convert_mesh(tmp_path / "part.e")
 
 
