@@ -134,7 +134,7 @@ def test_a_package_that_meshio_lacks(tmp_path, monkeypatch):
 
     monkeypatch.setattr(meshio, "read", read)
     (tmp_path / "part.e").write_text("x")
-    with pytest.raises(fem.MeshError, match=r"meshio needs netCDF4 for this format: .*pip install netCDF4"):
+    with pytest.raises(fem.MeshError, match=r"needs netCDF4 for this format: .*pip install netCDF4"):
         fem.convert_mesh(tmp_path / "part.e")
 
 
@@ -155,13 +155,16 @@ def test_what_meshio_cant_read_is_told_with_a_way_out(tmp_path):
 def test_groups_of_med_keep_their_names(tmp_path):
     # A family is what some groups have in common: here "inlet" is one group, of two families.
     given = tagged("cell_tags", (-7, -8))
-    given.cell_tags = {-7: ["inlet", "ends"], -8: ["outlet", "ends"], -9: ["gate"]}
+    given.cell_tags = {-7: ["inlet", "ends"], -8: ["outlet", "ends"], -9: ["gate"], -1: ["fluid"], -2: ["corner"]}
+    given.cells.append(type(given.cells[0])("vertex", np.array([[0]])))
+    given.cell_data["cell_tags"] = [*given.cell_data["cell_tags"], np.array([-2])]
+    given.cell_data["cell_tags"][0][:] = -1  # the group of an area is no boundary
     given.point_data = {"point_tags": (np.arange(len(given.points)) == 0).astype(int)}
     given.point_tags = {1: ["pin"]}
     given.write(tmp_path / "duct.med")
     mesh = fem.convert_mesh(tmp_path / "duct.med")
     assert {name: len(one.edges) for name, one in mesh.boundaries.items()} == {
-        "outlet": 6, "inlet": 6, "ends": 12, "pin": 0,
+        "outlet": 6, "inlet": 6, "ends": 12, "pin": 0, "corner": 0,
     }  # fmt: skip
     assert mesh.boundaries["pin"].nodes.tolist() == [0]
     assert mesh.lost == {"gate": "no line and no point of the file has this name"}
@@ -319,6 +322,7 @@ def test_nodes_that_do_not_exist_are_told(node):
 
 
 def test_a_file_that_is_not_there(tmp_path):
+    pytest.importorskip("meshio")
     for name in ("part.bdf", "part.msh"):
         done = run("convert", tmp_path / name, "-o", tmp_path / "out.h5")
         assert done.exit_code == 2

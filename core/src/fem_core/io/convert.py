@@ -67,18 +67,26 @@ def converted(cells: Cells, refine: int = 0, slits: Slits = None) -> Mesh:
     if 3 * elements > MOST:
         raise OptionError(f"refine={refine} would make {elements:,} elements; a mesh has at most {MOST:,} nodes")
     mesh = split(cells) if cells.has_triangles else compact(as_mesh(cells))
-    mesh, turned = turn_clockwise(with_slits(mesh, slits))
-    if turned:
-        mesh = replace(
-            mesh, notes=(*mesh.notes, f"{count(turned, 'clockwise element')} {verb(turned, 'were')} reversed")
-        )
-    try:
-        mesh = validate_mesh(mesh)
-    except MeshError as error:
-        raise MeshError(_explained(cells, str(error))) from None
+    mesh = _valid(with_slits(mesh, slits), cells)
     for _ in range(refine):
         mesh = validate_mesh(split(Cells.of(mesh)))
     return mesh
+
+
+def _valid(mesh: Mesh, cells: Cells) -> Mesh:
+    """The valid mesh that was made of cells; those that are clockwise are reversed only if there is a fault."""
+    try:
+        return validate_mesh(mesh)
+    except MeshError as error:
+        fault = error
+    mesh, turned = turn_clockwise(mesh)
+    if turned:
+        note = f"{count(turned, 'clockwise element')} {verb(turned, 'were')} reversed"
+        try:
+            return validate_mesh(replace(mesh, notes=(*mesh.notes, note)))
+        except MeshError as error:
+            fault = error
+    raise MeshError(_explained(cells, str(fault)))
 
 
 def _explained(cells: Cells, fault: str) -> str:

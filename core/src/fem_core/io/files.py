@@ -157,8 +157,8 @@ def read_unvalidated(path: Path, scale: float | None = None) -> Mesh:
 def read_cells(path: Path, scale: float | None = None) -> Cells:
     """All cells in a file, of any kind that can be converted, in metres: by our readers, else by meshio."""
     ours = tuple(suffix for known in mesh_formats() for suffix in known.suffixes)
-    theirs = others.endings()
     name = path.name.lower()
+    theirs = () if name.endswith(ours) else others.endings()  # which imports meshio
     if not name.endswith(ours) and (path.is_file() or name.endswith(theirs)):
         if theirs and not name.endswith(theirs):
             raise MeshError(f"{path}: unknown ending {path.suffix!r}; known: {', '.join(sorted({*ours, *theirs}))}")

@@ -145,10 +145,16 @@ class _Names:
             pair = np.asarray(value).ravel()
             if pair.dtype.kind in "iu" and pair.size == 2:  # else it is a number such as a time
                 self._add(int(pair[1]), int(pair[0]), name)
-        for dimension, families in enumerate((getattr(found, "point_tags", {}), getattr(found, "cell_tags", {}))):
-            for tag, names in families.items():  # of MED; an element is in one family, and that in several groups
-                for name in names:
-                    self._add(dimension, int(tag), name)
+        # of MED: an element is in one family, and that in several groups
+        families = getattr(found, "cell_tags", {})
+        of_blocks = [np.unique(tags).tolist() for tags in found.cell_data.get("cell_tags", [])] if families else []
+        for block, tags in zip(found.cells, of_blocks, strict=False):
+            for tag in tags:
+                self._add(2 if block.type in _AREAS else int(block.type in _LINES), tag, *families.get(tag, []))
+        for tag in set(families).difference(*of_blocks):
+            self._add(1, tag, *families[tag])
+        for tag, of_nodes in getattr(found, "point_tags", {}).items():
+            self._add(0, tag, *of_nodes)
         markers = _su2_markers(path) if path.suffix.lower() == ".su2" else {}
         for tag, name in markers.items():
             self._add(1, tag, name)
@@ -166,8 +172,9 @@ class _Names:
         ends += [name for kind in (found.cell_sets, found.cell_data, found.point_data) for name in kind if is_end(name)]
         self.others = dict.fromkeys([*named, *ends], reason)
 
-    def _add(self, dimension: int, tag: int, name: str) -> None:
-        self.of_tag.setdefault((dimension, tag), []).append(name)
+    def _add(self, dimension: int, tag: int, *names: str) -> None:
+        known = self.of_tag.setdefault((dimension, tag), [])
+        known += [name for name in names if name not in known]
 
     def node_sets(self, found: Any) -> dict[str, list[Array]]:
         """The sets of nodes."""
@@ -202,7 +209,7 @@ class _Names:
             return
         dimension = 0 if found.cells[number].type == _POINT else 1
         for tag in np.unique(self.tags[number]).tolist():
-            names = self.of_tag.get((dimension, tag), [f"{'' if dimension else 'point '}{tag}"] if tag else [])
+            names = self.of_tag.get((dimension, tag)) or [f"{'' if dimension else 'point '}{tag}"] * (tag != 0)
             for name in names:
                 yield name, np.flatnonzero(self.tags[number] == tag)
 
