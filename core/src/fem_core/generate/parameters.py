@@ -13,11 +13,12 @@ from numbers import Integral, Real
 from typing import Annotated, Any, ClassVar, TypeAlias
 
 from fem_core.errors import MeshError
+from fem_core.mesh.mesh import MOST_NODES
 
 #: The size of a mesh for which neither a target nor counts were given.
 DEFAULT_NODES = 2_000
-#: Fewer nodes don't make an element; more don't fit the 32-bit numbers of the lattice.
-_LEAST, MOST = 8, 500_000_000
+#: Fewer nodes don't make an element.
+_LEAST = 8
 
 #: The least and the largest value of a parameter, given the values of those before it by name.
 Limits: TypeAlias = Callable[[Mapping[str, Any]], tuple[float, float]]
@@ -214,6 +215,6 @@ def wanted_size(shape: str, nodes: int | None, **given: int | None) -> int | tup
         raise refuse(
             shape, "nodes", nodes, f"omitted if {' and '.join(given)} {'is' if len(given) == 1 else 'are'} given"
         )
-    if not _is(Integral, nodes) or not _LEAST <= nodes <= MOST:
-        raise refuse(shape, "nodes", nodes, f"an integer between {_LEAST} and {MOST}")
+    if not _is(Integral, nodes) or not _LEAST <= nodes <= MOST_NODES:
+        raise refuse(shape, "nodes", nodes, f"an integer between {_LEAST} and {MOST_NODES}")
     return int(nodes)

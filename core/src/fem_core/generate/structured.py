@@ -22,8 +22,7 @@ from typing import TypeAlias
 import numpy as np
 
 from fem_core.errors import MeshError
-from fem_core.generate import parameters
-from fem_core.mesh.mesh import SAME_PLACE, Boundary, Mesh
+from fem_core.mesh.mesh import MOST_NODES, SAME_PLACE, Boundary, Mesh
 from fem_core.types import Array, Floats, Ints
 
 #: One or many points: x and y in metres.
@@ -181,10 +180,8 @@ def fitted(
 
     if isinstance(wanted, tuple):
         counts = [wanted[0], *of(lengths[0] / wanted[0])[1:]]
-        if max(counts) > parameters.MOST or count(*counts) > parameters.MOST:
-            raise MeshError(
-                f"{source}: {wanted[0]:,} elements across give more than {parameters.MOST:,} nodes; use fewer"
-            )
+        if max(counts) > MOST_NODES or count(*counts) > MOST_NODES:
+            raise MeshError(f"{source}: {wanted[0]:,} elements across give more than {MOST_NODES:,} nodes; use fewer")
         return tuple(counts)
     fine, coarse = max(lengths) / wanted, 2 * max(lengths)  # count(of(fine)) >= wanted
     while coarse / fine > 1 + 1e-9:
@@ -235,10 +232,8 @@ def assemble(blocks: Sequence[Block], named: Mapping[str, Sequence[tuple[str, st
         For too many nodes. Also where blocks don't fit together or `named` names a side that isn't
         exterior: a mistake in the shape, not in its parameters.
     """
-    if (n := count_nodes(blocks)) > parameters.MOST:
-        raise MeshError(
-            f"{source}: these counts give {n:,} nodes; the limit is {parameters.MOST:,}; use smaller counts"
-        )
+    if (n := count_nodes(blocks)) > MOST_NODES:
+        raise MeshError(f"{source}: these counts give {n:,} nodes; the limit is {MOST_NODES:,}; use smaller counts")
     points = [block.points for block in blocks]
     x, y = (np.concatenate([point[axis].ravel() for point in points]) for axis in (0, 1))
     columns = np.concatenate([block.columns.ravel() for block in blocks])

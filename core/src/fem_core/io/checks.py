@@ -224,13 +224,18 @@ def as_elements_have(edges: Array, quad8: Array) -> Array:
     return turned
 
 
+def convert_command(path: Path) -> str:
+    """The command that converts the mesh in a file."""
+    return f"fem convert {shlex.quote(str(path))} -o {shlex.quote(f'{path.stem}-quads.h5')}"
+
+
 def solvable(path: Path, cells: Cells, way_out: str = "") -> Mesh:
     """The mesh of cells that are all 8-node quadrilaterals. Raises MeshError for others, naming the ways out."""
     if cells.others:
-        file, quads = shlex.quote(str(path)), shlex.quote(f"{path.stem}-quads.h5")
         raise MeshError(
-            f"{path}: {cells.others}, but only 8-node quadrilaterals are solved; convert the mesh: fem convert {file} "
-            f"-o {quads}" + (f"; or {way_out}" if way_out else "")
+            f"{path}: {cells.others}, but only 8-node quadrilaterals are solved; convert the mesh: "
+            + convert_command(path)
+            + (f"; or {way_out}" if way_out else "")
         )
     return as_mesh(cells)
 

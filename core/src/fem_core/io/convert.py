@@ -6,16 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from fem_core.errors import MeshError, OptionError
-from fem_core.io.files import read_cells
+from fem_core.io.files import read_cells, unvalidated
 from fem_core.mesh.cells import KINDS, Cells, as_mesh, uncollapsed
 from fem_core.mesh.geometry import turn_clockwise, validate_mesh
-from fem_core.mesh.mesh import Mesh
+from fem_core.mesh.mesh import MOST_NODES, Mesh
 from fem_core.mesh.repair import Slits, compact, with_slits
 from fem_core.mesh.splitting import split
 from fem_core.support.wording import count, verb
-
-#: Nodes of a mesh, at most.
-MOST = 500_000_000
 
 
 def convert_mesh(
@@ -48,9 +45,11 @@ def convert_mesh(
     >>> fine.n_elements, {name: len(one.edges) for name, one in fine.boundaries.items()}
     (32, {'inlet': 4, 'outlet': 4, 'walls': 16})
     """
-    if isinstance(source, Mesh) and scale is not None:
-        raise OptionError("scale is for a mesh file; a Mesh is in metres already; leave scale out")
-    return converted(Cells.of(source) if isinstance(source, Mesh) else read_cells(Path(source), scale), refine, slits)
+    if isinstance(source, Mesh):
+        cells = Cells.of(unvalidated(source, {"scale": scale}))
+    else:
+        cells = read_cells(Path(source), scale)
+    return converted(cells, refine, slits)
 
 
 def converted(cells: Cells, refine: int = 0, slits: Slits = None) -> Mesh:
@@ -64,8 +63,8 @@ def converted(cells: Cells, refine: int = 0, slits: Slits = None) -> Mesh:
     elements = 4**refine * sum(
         len(nodes) * (KINDS[kind].corners if cells.has_triangles else 1) for kind, nodes in cells.blocks.items()
     )
-    if 3 * elements > MOST:
-        raise OptionError(f"refine={refine} would make {elements:,} elements; a mesh has at most {MOST:,} nodes")
+    if 3 * elements > MOST_NODES:
+        raise OptionError(f"refine={refine} would make {elements:,} elements; a mesh has at most {MOST_NODES:,} nodes")
     mesh = split(cells) if cells.has_triangles else compact(as_mesh(cells))
     mesh = _valid(with_slits(mesh, slits), cells)
     for _ in range(refine):

@@ -1,7 +1,6 @@
 """Reading and writing files by their ending."""
 
 import os
-import shlex
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,7 +14,7 @@ import numpy as np
 
 from fem_core.errors import FemError, MeshError, OptionError
 from fem_core.io import others
-from fem_core.io.checks import is_plain
+from fem_core.io.checks import convert_command, is_plain
 from fem_core.mesh.boundaries import with_boundaries
 from fem_core.mesh.cells import Cells
 from fem_core.mesh.geometry import validate_mesh
@@ -216,8 +215,7 @@ def _format(path: Path, formats: Sequence[F], kind: type[FemError], what: str) -
         return choose(formats, path, kind)
     except FemError as error:
         if what == "mesh" and os.path.exists(path) and name.endswith(others.endings()):
-            file, quads = shlex.quote(str(path)), shlex.quote(f"{path.stem}-quads.h5")
-            raise kind(f"{path}: this format can only be converted: fem convert {file} -o {quads}") from error
+            raise kind(f"{path}: this format can only be converted: {convert_command(path)}") from error
         raise
 
 

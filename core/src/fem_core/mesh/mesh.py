@@ -20,6 +20,9 @@ from fem_core.types import Array, Floats, Ints
 #: position use it: which nodes are at an end, which nodes are merged, and whether blocks fit together.
 SAME_PLACE = 1e-9
 
+#: The largest number of nodes that a mesh is made with: more may not fit the 32-bit numbers of a lattice or of edges.
+MOST_NODES = 500_000_000
+
 
 #: Why a name isn't one.
 NO_NAME = "a name isn't empty, '.' or '..', and has no /"
