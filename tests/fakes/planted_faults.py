@@ -527,12 +527,16 @@ class ClosesOnce(Whole):
         super().close()
 
 
+#: Set by the test in the end, so that the threads of faults don't meet the tests that follow.
+STOP = threading.Event()
+
+
 class WorksWhenMade(Whole):
     """Starts its thread when it is made."""
 
     def __init__(self) -> None:
         super().__init__()
-        threading.Thread(target=threading.Event().wait, args=(10,), daemon=True, name="early").start()
+        threading.Thread(target=STOP.wait, args=(10,), daemon=True, name="early").start()
 
 
 class LeftProcess(Whole):
@@ -545,11 +549,8 @@ class LeftProcess(Whole):
 class LeftThread(Whole):
     """Leaves a thread running after `close`."""
 
-    #: Set by the test in the end, so that it leaves none to the tests that follow.
-    stop = threading.Event()
-
     def open(self) -> None:
-        threading.Thread(target=self.stop.wait, args=(60,), daemon=True, name="left behind").start()
+        threading.Thread(target=STOP.wait, args=(60,), daemon=True, name="left behind").start()
 
 
 class ForgottenReturn(Whole):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import fem_core as fem
 import pytest
-from fakes.planted_faults import FAULTS, LeftThread, Whole, info
+from fakes.planted_faults import FAULTS, STOP, Whole, info
 from fem_core.testing import CHECKS, assert_light, parametrize_with_checks, verify
 from fem_core.testing.strategies import large_case
 
@@ -47,9 +47,9 @@ def test_opening_and_compiling_are_allowed(name):
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_each_planted_fault_is_caught_by_its_check(fault):
-    LeftThread.stop.clear()
+    STOP.clear()
     (result,) = verify(fault.info, checks=[fault.caught_by], shrink=False)
-    LeftThread.stop.set()
+    STOP.set()
     assert result.outcome == "failed", f"{fault.caught_by} lets {fault.name} pass"
     assert result.detail
 
