@@ -257,9 +257,9 @@ def test_ctrl_c_ends_with_130_one_line_and_a_last_event(tmp_path):
 
 def test_a_damaged_cache_is_compiled_again(tmp_path):
     """Truncated, empty and foreign files among whole ones: a warning each, and the right answer."""
-    jit.compile_all()
+    run(PROGRAM, cache.folder().parent).communicate(timeout=300)  # compiles everything; here some modules may be missing
     folder = tmp_path / "fem-numba"
-    folder.mkdir()
+    folder.mkdir(0o700)
     for path in cache.folder().glob("*.bin"):
         (folder / path.name).write_bytes(path.read_bytes())
     for path in folder.glob("fem_numba.conditions.penalize-*.bin"):
@@ -293,7 +293,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch, caplog):
     dispatcher.compile(arguments)
     assert twice(2.0) == 4.0
     cache.Cache(dispatcher.py_func).save_overload((), dispatcher.overloads[dispatcher.signatures[0]])
-    assert caplog.text.count("can't be saved") == 1  # a line for each function would be thirty
+    assert len(caplog.messages) == 1  # a line for each function would be thirty
     cache.all_kept()
     assert not cache.complete().exists()
 
