@@ -69,6 +69,16 @@ def prepare(folder: Path) -> None:
         opened.remove(name)
 
 
+def check(folder: Path) -> None:
+    """Raise Refused for the first entry that may be another user's: for a cache that another library reads."""
+    with _opened(folder) as opened:
+        for name, status in opened.all():
+            if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+                raise _refused(folder, f"{name} is not a file", "delete it")
+            if why := _not_mine(status):
+                raise _refused(folder, f"{name}: {why}", "delete it")
+
+
 def holds(path: Path) -> bool:
     """Whether there is an empty entry `path` that may be used."""
     try:
@@ -186,13 +196,17 @@ class _Folder:
             os.fchmod(fd, 0o600)  # the umask may have taken these bits, too
         return name, open(fd, "wb")
 
-    def files(self) -> Iterator[tuple[str, os.stat_result]]:
-        """The files here, with their sizes and times; those that other processes delete meanwhile are left out."""
+    def all(self) -> Iterator[tuple[str, os.stat_result]]:
+        """What is here, with sizes and times; what other processes delete meanwhile is left out."""
         for name in os.listdir(self.path if self.fd is None else self.fd):
-            with suppress(OSError):
-                status = self.stat(name)
-                if stat.S_ISREG(status.st_mode):
-                    yield name, status
+            with suppress(FileNotFoundError):
+                yield name, self.stat(name)
+
+    def files(self) -> Iterator[tuple[str, os.stat_result]]:
+        """The same for files only."""
+        for name, status in self.all():
+            if stat.S_ISREG(status.st_mode):
+                yield name, status
 
     def sweep(self) -> None:
         """Delete the temporary files of processes that were killed."""
