@@ -12,6 +12,7 @@ import os
 import secrets
 import shlex
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -265,7 +266,8 @@ def _check_folder(path: Path, status: os.stat_result) -> None:
 
 
 def _refused(folder: Path, why: str, *ways_out: str) -> Refused:
-    ways = " or ".join((*ways_out, "choose another folder"))
+    by_variable = folder.is_relative_to(cache_folder()) and sys.platform not in ("darwin", "win32")
+    ways = ", or ".join((*ways_out, f"{'set XDG_CACHE_HOME to' if by_variable else 'choose'} another folder"))
     return Refused(f"{folder} isn't used as a cache: {why}; {ways}")
 
 
@@ -290,25 +292,30 @@ def _is_root() -> bool:
 def _own(place: str) -> str:
     """How to own a folder."""
     if not _is_root():
-        return f"delete it or run `sudo chown $USER {place}`"
-    return f"run `chown root {place}` or `sudo -H` instead of `sudo`"
+        return f"delete it, or run `sudo chown $USER {place}`"
+    return f"run `sudo -H` instead of `sudo`, or `chown root {place}`"
 
 
 def _make(folder: Path) -> None:
-    """Make a folder and those above it, for this user only. Root makes none inside another user's folder.
+    """Make a folder and those above it, for this user only. Raises Refused if that is impossible.
 
-    There, the other user couldn't use it. `sudo` may keep the user's HOME.
+    Root makes none inside another user's folder, since that user couldn't use it. `sudo` may keep the user's HOME.
     """
     missing: list[Path] = []
     for part in (folder, *folder.parents):
         if os.path.lexists(part):
-            if missing and _is_root() and not _is_mine(os.stat(part)):
-                why = f"{part} belongs to user {os.stat(part).st_uid}, and you are root"
-                raise _refused(folder, why, "run `sudo -H` instead of `sudo`")
             break
         missing.append(part)
-    for part in reversed(missing):
-        with suppress(FileExistsError):  # another process was faster
-            os.mkdir(part, 0o700)
-        if os.lstat(part).st_mode & 0o700 != 0o700:
-            os.chmod(part, 0o700)  # the umask took these bits, too
+    try:
+        if missing and _is_root() and not _is_mine(status := os.stat(part)):
+            why = f"{part} belongs to user {status.st_uid}, and you are root"
+            raise _refused(folder, why, "run `sudo -H` instead of `sudo`")
+        for part in reversed(missing):
+            with suppress(FileExistsError):  # another process was faster
+                os.mkdir(part, 0o700)
+            if os.lstat(part).st_mode & 0o700 != 0o700:
+                os.chmod(part, 0o700)  # the umask took these bits, too
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise _refused(folder, os.strerror(error.errno)) from error
