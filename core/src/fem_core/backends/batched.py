@@ -100,8 +100,9 @@ class BatchedBackend(Backend):
     def _cut(self, sparsity: Sparsity) -> Blocks | None:
         """The blocks of a pattern, from its second use on: to find them takes as long as some assemblies.
 
-        None if workers can't sum, if there is no memory to find the blocks, if there are too many entries (another backend's
-        pattern may be that large), or if seams are a large part of the mesh because neighbours have distant numbers.
+        None if workers can't sum, if there is no memory to find the blocks, if there are too many entries (a pattern of
+        another backend may be that large), or if seams are a large part of the mesh because neighbours have distant
+        numbers.
         """
         if self._stiffness is not kernels.stiffness or self.executor.scratch(len(sparsity.slots), {}) is None:
             return None
