@@ -235,11 +235,12 @@ class Fields:
 def summarise(u: Floats, used: Any, derived: DerivedFields) -> dict[str, float]:
     """Figures of a solution over the nodes in use: potential, speed and pressure."""
     values = u[used]
+    _, exponent = math.frexp(float(np.abs(values).max()))  # squares of large values would overflow
     return {
         "u_min": float(values.min()),
         "u_max": float(values.max()),
         "u_mean": float(values.mean()),
-        "u_std": float(np.std(values)),
+        "u_std": math.ldexp(float(np.std(np.ldexp(values, -exponent))), exponent),
         "speed_max": float(derived.speed.max()),
         "pressure_min": float(derived.pressure.min()),
     }
