@@ -9,7 +9,7 @@ import click
 
 from fem_core.cli.console import print_json, say, show
 from fem_core.cli.errors import Status
-from fem_core.cli.options import PATH, check_format, check_target, everywhere, mesh_options
+from fem_core.cli.options import PATH, check_distinct, check_format, check_target, everywhere, mesh_options
 from fem_core.io.files import ReadOptions
 from fem_core.mesh.mesh import SAME_PLACE
 from fem_core.problem import condition_text
@@ -95,6 +95,7 @@ def check(
 
         check_target(plot, keep=mesh)
         check_plot(plot)
+        check_distinct([plot, *([output] if output else [])])
     done: list[str] = []
     with Bars() as bars:
         if output is not None:

@@ -25,6 +25,7 @@ from fem_core.plugins.registry import REGISTRY
 from fem_core.problem import Problem
 from fem_core.results import Fields
 from fem_core.support.atomic import replacing
+from fem_core.support.outputs import check_output
 from fem_core.support.wording import nearest
 
 T = TypeVar("T")
@@ -265,6 +266,12 @@ def write_mesh(mesh: Mesh, path: str | Path) -> Path:
     known = choose(able, path, MeshError)
     assert known.write
     return _write(known.write, mesh if known.unit == 1 else _scaled(mesh, 1 / known.unit), path)
+
+
+def check_result(path: Path) -> None:
+    """Raise an error unless a result can be written at `path`: its ending is known, and a file can be there."""
+    check_output(path)
+    choose(result_writers(), path, FemError)
 
 
 def write_result(solution: Fields, path: Path) -> Path:
