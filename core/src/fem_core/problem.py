@@ -27,6 +27,9 @@ INFLOW = 2.5
 #: The sizes of coefficients. Beyond them, products and squares of several may not be floating-point numbers.
 LEAST, MOST = 1e-50, 1e50
 
+#: If all loads are smaller, their squares are 0.
+_VANISHING = 1e-100
+
 #: Added to the diagonal of fixed nodes by `dirichlet="penalty"`, and the largest conductivity that it is used with: the
 #: error of fixed values is about the ratio of both.
 PENALTY, MOST_WITH_PENALTY = 1e12, 1e10
@@ -163,21 +166,12 @@ class Problem:
         problem = self if same else replace(self, conditions=tuple(named)).stored_in(self.origin)
         if faults := idle_conditions(mesh, problem.conditions):
             raise ProblemError(f"{faults[0]}{more_faults(len(faults) - 1)}")
-        loads = [problem.fixed_on(mesh)[1]]
-        for condition in problem.robin:
-            nodes = boundary_nodes(mesh, condition)
-            loads.append(nodal_values(condition.gamma, mesh, nodes, f"gamma on {condition.boundary!r}")[nodes])
+        for _ in problem._loads(mesh):  # each is checked as it is made
+            pass
         if (stiffest := float(problem.conductivity_on(mesh).max())) > MOST_WITH_PENALTY and self.dirichlet == "penalty":
             raise ProblemError(
                 f"a conductivity of {stiffest:g} is too large for the penalty of {PENALTY:g}: fixed values would not "
                 'hold; use --dirichlet eliminate (dirichlet="eliminate")'
-            )
-        if (source := problem.source_on(mesh)) is not None:
-            loads.append(source)
-        if 0 < (largest := max(float(np.abs(load).max()) for load in loads)) < LEAST:
-            raise ProblemError(
-                f"gamma, source and fixed values are at most {largest:g}; results would vanish: "
-                f"choose units in which one of them is at least {LEAST:g}, or give 0"
             )
         problem._check_level(mesh)
         return problem
@@ -218,7 +212,16 @@ class Problem:
         return np.flatnonzero(fixed).astype(np.int32), g
 
     def doubts_on(self, mesh: Mesh) -> Iterator[str]:
-        """What may not be meant in this problem on `mesh`: names in another case, inflow where u is fixed."""
+        """What may not be meant on `mesh`: names in another case, inflow where u is fixed, loads of almost 0."""
+        largest = 0.0
+        for load in self._loads(mesh):
+            if (largest := max(largest, float(np.abs(load).max()))) >= _VANISHING:
+                break
+        if 0 < largest < _VANISHING:
+            yield (
+                f"gamma, source and fixed values are at most {largest:g}: their squares vanish, and the solver may see "
+                "no load at all; choose other units"
+            )
         names = {condition.boundary: None for condition in self.conditions}
         for name in names:
             for other in (one for one in mesh.boundaries if one not in names and one.casefold() == name.casefold()):
@@ -232,6 +235,15 @@ class Problem:
                     f"u is fixed at all nodes of {number:,} of {count(len(edges), 'edge')} of the boundary {name!r}: "
                     "its inflow has no effect there"
                 )
+
+    def _loads(self, mesh: Mesh) -> Iterator[Floats]:
+        """g, each γ and s, if there is a source. Raises ProblemError if one of them can't be computed with."""
+        yield self.fixed_on(mesh)[1]
+        for condition in self.robin:
+            nodes = boundary_nodes(mesh, condition)
+            yield nodal_values(condition.gamma, mesh, nodes, f"gamma on {condition.boundary!r}")[nodes]
+        if (source := self.source_on(mesh)) is not None:
+            yield source
 
     def conditions_on(self, mesh: Mesh) -> tuple[dict[str, Any], ...]:
         """Each condition as plain data: boundary, kind, value, length (m), number of nodes, and origin of the name.
