@@ -51,6 +51,13 @@ def _frozen(values: Any, dtype: type, what: str) -> Array:
     return array
 
 
+def _first_of_each(rows: Ints) -> Array:
+    """Where the first of equal rows (n, 3) stand, in ascending order."""
+    order = np.lexsort(rows.T)  # which keeps the order of equal rows
+    new = np.append(True, (rows[order[1:]] != rows[order[:-1]]).any(axis=1))
+    return np.sort(order[new])
+
+
 @dataclass(frozen=True, eq=False)
 class Boundary:
     """A named part of the boundary.
@@ -72,8 +79,7 @@ class Boundary:
         edges = _frozen(np.reshape(self.edges, (0, 3)) if np.size(self.edges) == 0 else self.edges, np.int32, "edges")
         if edges.ndim != 2 or edges.shape[1] != 3:
             raise MeshError(f"boundary edges must have shape (n, 3), not {edges.shape}")
-        first = np.sort(np.unique(np.sort(edges, axis=1), axis=0, return_index=True)[1])
-        if len(first) < len(edges):
+        if len(edges) > 1 and len(first := _first_of_each(np.sort(edges, axis=1))) < len(edges):
             edges = edges[first]
         given = _frozen(self.nodes, np.int32, "boundary nodes")
         nodes = np.union1d(given, edges)  # else a condition on nodes would hold on a part of the edges only
@@ -227,6 +233,16 @@ class Mesh:
     def matched_edges(self) -> MatchedEdges:
         """The exterior edges, and the edges that don't match; needs only that all nodes of the elements exist."""
         return match_edges(self.quad8, self.n_nodes)
+
+    @cached_property
+    def is_named(self) -> Array:
+        """Whether each exterior edge is in a boundary other than the walls: bool (n,)."""
+        edges = self.matched_edges.known
+        own = [boundary.edges for name, boundary in self.boundaries.items() if name != "walls"]
+        place = edges.find(np.concatenate([edges.edges[:0], *own]))
+        named = np.zeros(len(edges.edges), dtype=bool)
+        named[place[place >= 0]] = True
+        return named
 
     @cached_property
     def components(self) -> tuple[int, Ints]:
