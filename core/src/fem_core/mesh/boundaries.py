@@ -10,17 +10,19 @@ exterior edges that are in no other boundary.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 
-from fem_core.errors import OptionError
+from fem_core.errors import OptionError, brief
 from fem_core.mesh.geometry import validate_mesh
 from fem_core.mesh.interfaces import find_slits
 from fem_core.mesh.mesh import SAME_PLACE, Boundary, Mesh
 from fem_core.mesh.places import close_nodes
-from fem_core.support.wording import count, name_some, verb
+from fem_core.support.wording import count, name_all, name_some, verb
 from fem_core.types import Bools, Ints
 
+_REASONS = 8  # that a note gives
 _NEAR = 1e-4
 _WIDEST = 0.1  # with a larger tolerance, an end would be a large part of the mesh
 
@@ -107,8 +109,11 @@ def lost_text(mesh: Mesh) -> str:
     empty = {name: "it is empty" for name, one in mesh.boundaries.items() if not len(one.nodes) and name != "walls"}
     by_reason: dict[str, list[str]] = {}
     for name, why in {**mesh.lost, **empty}.items():
-        by_reason.setdefault(why, []).append(repr(name))
-    gone = "; ".join(f"{', '.join(names)}: {why}" for why, names in by_reason.items())
+        by_reason.setdefault(brief(why), []).append(name)
+    reasons = list(islice(by_reason.items(), _REASONS))
+    gone = "; ".join(f"{name_all(names)}: {why}" for why, names in reasons)
+    if more := sum(map(len, by_reason.values())) - sum(len(names) for _, names in reasons):
+        gone += f"; and {count(more, 'other name')} for other reasons"
     return f"not boundaries, although the file names them: {gone}" if gone else ""
 
 

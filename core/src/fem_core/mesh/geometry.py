@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from fem_core.errors import MeshError
+from fem_core.errors import MeshError, brief
 from fem_core.mesh import quad8 as q8
 from fem_core.mesh.interfaces import WAYS, find_slits, hanging_nodes
 from fem_core.mesh.matching import KnownEdges, mismatch_text
@@ -77,6 +77,9 @@ class Fault:
     elements: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int32))
     nodes: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int32))
     unusable: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", brief(self.text))
 
 
 def validate_mesh(mesh: Mesh) -> Mesh:

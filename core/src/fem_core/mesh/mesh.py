@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from fem_core.errors import MeshError
+from fem_core.errors import MOST_ECHOED, MeshError, brief
 from fem_core.mesh.matching import MatchedEdges, match_edges, mismatch_text
 from fem_core.support.wording import count
 from fem_core.types import Array, Floats, Ints
@@ -25,12 +25,12 @@ MOST_NODES = 500_000_000
 
 
 #: Why a name isn't one.
-NO_NAME = "a name isn't empty, '.' or '..', and has no /"
+NO_NAME = f"a name isn't empty, '.' or '..', has no / and at most {MOST_ECHOED} characters"
 
 
 def is_valid_name(name: str) -> bool:
-    """Whether a boundary can have this name: it is a group in HDF5 files."""
-    return name not in ("", ".", "..") and "/" not in name
+    """Whether a boundary can have this name: it is a group in HDF5 files, and messages tell it whole."""
+    return name not in ("", ".", "..") and "/" not in name and len(name) <= MOST_ECHOED
 
 
 def _frozen(values: Any, dtype: type, what: str) -> Array:
@@ -159,6 +159,8 @@ class Mesh:
                 raise MeshError(f"{self.source}: {name!r} is not a valid name of a boundary; {NO_NAME}")
             if not isinstance(boundary, Boundary):
                 raise MeshError(f"{self.source}: boundary {name!r} must be a Boundary, not {boundary!r}")
+        for name in ("warnings", "notes"):
+            object.__setattr__(self, name, tuple(map(brief, getattr(self, name))))
         for name in ("boundaries", "lost"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from fem_core.errors import shortened
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -32,7 +34,7 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno is None:
             raise
-        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+        raise OSError(error.errno, os.strerror(error.errno), shortened(str(path))) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

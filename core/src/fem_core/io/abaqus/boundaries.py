@@ -22,7 +22,7 @@ from fem_core.mesh.cells import Cells
 from fem_core.mesh.geometry import edges_among
 from fem_core.mesh.mesh import NO_NAME, Boundary, is_valid_name
 from fem_core.mesh.quad8 import EDGES
-from fem_core.support.wording import name_some
+from fem_core.support.wording import name_all, name_some
 from fem_core.types import Array, Ints
 
 _NEEDED = ("inlet", "outlet")  # needed by the default problem: if one of these is no boundary, this is always reported
@@ -287,7 +287,7 @@ class Boundaries:
                 self._give(one, name)
         for plain, names_of_it in shared.items():
             if plain not in self.named and plain not in self.lost:
-                listed = ", ".join(map(repr, names_of_it[:5])) + (", …" if len(names_of_it) > 5 else "")
+                listed = name_all(names_of_it)
                 self.lost[plain] = f"several instances have it: {listed}; take these, or join them in the assembly"
 
     def _give(self, one: _Named, name: str) -> None:
