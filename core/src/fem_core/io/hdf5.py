@@ -26,6 +26,7 @@ from fem_core.io.checks import check_claim, check_z, lacks, unread
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.problem import Dirichlet, Fluid, Problem, Robin, nodal_values
 from fem_core.results import RESULT_VERSION, UNITS, Fields, Report, to_json
+from fem_core.support.wording import name_all
 from fem_core.types import Floats, Ints, Value
 
 #: What our files have at the root.
@@ -112,7 +113,7 @@ def _hard(group: Any, name: str, path: Path) -> Any:
 
     link = group.get(name, getlink=True)
     if link is None:
-        raise MeshError(f"{path}: there is no {name!r} in {group.name!r}; found: {', '.join(group) or 'nothing'}")
+        raise MeshError(f"{path}: there is no {name!r} in {group.name!r}; found: {name_all(group) or 'nothing'}")
     if not isinstance(link, h5py.HardLink):
         raise MeshError(f"{path}: {name!r} is a link, and links are not read; store the data in the file")
     return group[name]
