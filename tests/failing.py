@@ -25,6 +25,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,8 +45,8 @@ KINDS = {
 #: Seconds that a run may take on a busy machine.
 DEADLINE = 40.0
 
-#: Lines on stderr that may stand beside the error: our warnings, and what OpenBLAS says of a thread that can't start.
-EXPECTED = re.compile(r"fem: warning: |OpenBLAS blas_thread_init: ")
+#: Lines that may stand beside the error: our warnings, and what Python says of a thread that finds no memory to begin.
+EXPECTED = ("fem: warning: ", "Exception ignored in thread started by: ", "MemoryError")
 
 #: What SuperLU prints, without an end of line, when it finds no memory.
 _NOISE = re.compile(r"^malloc fails for local \w+\[\]\.")
@@ -147,6 +148,7 @@ class Place:
         env = {name: value for name, value in os.environ.items() if not name.startswith(("FEM_", "PYTEST_", "COV"))}
         env |= {"LD_PRELOAD": str(self.library), "FEM_FAILING": str(self.shared), "FEM_TUNE": "off"}
         env |= {"TMPDIR": str(self.temporary), "HOME": str(self.home), "XDG_CACHE_HOME": str(self.home / "cache")}
+        env["OPENBLAS_NUM_THREADS"] = "1"  # if one of its threads can't start, OpenBLAS waits for it for ever
         env |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0", "MPLCONFIGDIR": str(self.home / "cache" / "mpl")}
         command = [sys.executable, str(HERE / "armed.py"), *(["--imports"] if imports else []), *arguments]
         begun = time.monotonic()
@@ -161,7 +163,7 @@ class Place:
                 status = None
             seconds = time.monotonic() - begun
             left = [f"process {name}" for name in _survivors(process.pid)]
-            with _suppress():
+            with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             texts = []
@@ -176,12 +178,6 @@ class Place:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         failed = found.what.decode(errors="replace")
         return Ended(status, *texts, found.count, failed, bool(failed) and found.pid != process.pid, seconds, left)
-
-
-def _suppress() -> object:
-    from contextlib import suppress
-
-    return suppress(ProcessLookupError, PermissionError)
 
 
 def _survivors(session: int) -> list[str]:
@@ -220,24 +216,6 @@ def content(path: Path) -> object:
     return re.sub(rb"<Array [^>]*report[^>]*>.*?</Array>", b"", path.read_bytes(), flags=re.S)
 
 
-@dataclass
-class Finding:
-    """A run in which something was wrong."""
-
-    case: str
-    kind: str
-    n: int
-    faults: list[str]
-    ended: Ended
-
-    def __str__(self) -> str:
-        return (
-            f"{self.case}, {self.kind} {self.n} ({self.ended.failed}{' in a child' if self.ended.in_child else ''}): "
-            f"{'; '.join(self.faults)}\n    status {self.ended.status} after {self.ended.seconds:.1f} s; stderr: "
-            + "\n        ".join(self.ended.stderr.splitlines()[-25:])
-        )
-
-
 class Driver:
     """The runs of one case in one place."""
 
@@ -246,11 +224,8 @@ class Driver:
         self.output = place.work / case.output
         first = self.clean()
         if first.status != 0 or not self.output.exists():
-            raise RuntimeError(
-                f"{case.name} fails without a failure: status {first.status}, {first.stderr}{first.stdout}"
-            )
+            raise RuntimeError(f"{case.name} fails by itself: status {first.status}, {first.stderr}{first.stdout}")
         self.right = content(self.output)
-        self.lines = len(first.stderr.splitlines())
 
     def clean(self) -> Ended:
         return self.place.run(self.case.arguments)
@@ -271,10 +246,14 @@ class Driver:
         for name in left:
             (place.work / name).unlink()
         if _listing(place.home) != before:  # otherwise the next run finds what this one found
-            again = self.clean()
-            if again.status != 0 or content(output) != self.right:
-                faults.append(f"the next run is wrong: status {again.status}, {again.stderr[-500:]}")
+            faults += self.next_run()
         return ended, faults
+
+    def next_run(self) -> list[str]:
+        """What is wrong with a run without a failure."""
+        again = self.clean()
+        right = again.status == 0 and content(self.output) == self.right
+        return [] if right else [f"the next run is wrong: status {again.status}, {again.stderr[-500:]}"]
 
     def _faults(self, kind: str, ended: Ended) -> Iterator[str]:
         if ended.status is None:
@@ -292,22 +271,65 @@ class Driver:
         if ended.status == 0 and not whole:
             yield "status 0 without the result"
         lines = [_NOISE.sub("", line) for line in ended.stderr.splitlines()]
-        blas = any(line.startswith("OpenBLAS blas_thread_init") for line in lines)
-        if ended.status not in (0, 2, 3) and not (ended.status == 130 and blas):  # OpenBLAS interrupts the process
+        if ended.status not in (0, 2, 3):
             yield f"status {ended.status}"
-        errors = [line for line in lines if line.startswith(("fem: error: ", "fem: cancelled"))]
-        foreign = [line for line in lines if line not in errors and not EXPECTED.match(line)]
-        if foreign and not (ended.in_child and (not errors or "is above" in errors[0])):
+        errors = [line for line in lines if line.startswith("fem: error: ")]
+        foreign = [line for line in lines if line not in errors and not line.startswith(EXPECTED)]
+        if foreign and not ("is above" in errors[0] if errors else ended.in_child):  # of a process that did not start
             yield f"foreign lines: {foreign[0]}"
         if ended.status and "/stderr" not in ended.failed:
             if len(errors) != 1:
                 yield f"{len(errors)} lines of error"
-            elif not (ended.in_child or blas or re.search(KINDS[kind], errors[0])):
+            elif not (ended.in_child or re.search(KINDS[kind], errors[0])):
                 yield "the cause isn't named"
 
 
 def _listing(folder: Path) -> dict[str, tuple[int, int]]:
     return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
+
+
+class Table:
+    """What was done and how it ended, as the tables of docs/faults.md; faults are printed at once."""
+
+    def __init__(self) -> None:
+        self.faults = 0
+        self._lock = threading.Lock()
+        self._cells: dict[tuple[str, str], str] = {}
+        self._ends: dict[str, Counter[str]] = {}
+
+    def add(self, case: Case, kind: str, n: int, ended: Ended, faults: list[str]) -> None:
+        """A run."""
+        with self._lock:
+            self._ends.setdefault(kind, Counter())[str(ended.status) if ended.failed else "not reached"] += 1
+            if faults:
+                self.faults += 1
+                where = f"{ended.failed}{' in a child' if ended.in_child else ''}"
+                print(f"{case.name}, {kind} {n} ({where}): {'; '.join(faults)}")
+                print(f"    status {ended.status} after {ended.seconds:.1f} s; stderr:")
+                print("".join(f"        {line}\n" for line in ended.stderr.splitlines()[-25:]), end="", flush=True)
+
+    def done(self, case: Case, kind: str, runs: int, calls: int, faults: list[str]) -> None:
+        """All runs of a kind; `faults` are those of the run after them."""
+        with self._lock:
+            self.faults += len(faults)
+            self._cells[case.name, kind] = str(calls) if runs == calls else f"{runs} of {calls}"
+            print(f"{case.name}, {kind}: {self._cells[case.name, kind]} {'; '.join(faults)}", flush=True)
+
+    def __str__(self) -> str:
+        kinds = list(dict.fromkeys(kind for _, kind in self._cells))
+        names = list(dict.fromkeys(name for name, _ in self._cells))
+        ends = sorted({end for found in self._ends.values() for end in found})
+        rows = [
+            ["run", *kinds],
+            *([name, *(self._cells[name, kind] for kind in kinds)] for name in names),
+            [],
+            ["kind", "runs", *ends],
+            *([kind, sum(found.values()), *(found[end] for end in ends)] for kind, found in self._ends.items()),
+        ]
+        lines = ["| " + " | ".join(map(str, row)) + " |" if row else "" for row in rows]
+        for at, row in ((1, rows[0]), (len(names) + 4, rows[len(names) + 2])):
+            lines.insert(at, "|---" * len(row) + "|")
+        return "\n".join([f"\n{self.faults} faults\n", *lines])
 
 
 def steps(count: int, most: int) -> list[int]:
@@ -317,15 +339,20 @@ def steps(count: int, most: int) -> list[int]:
     return sorted({round(1 + i * (count - 1) / (most - 1)) for i in range(most)})
 
 
-def samples(folder: Path, library: Path) -> None:
-    """What the cases read: a mesh in each format, a result; compiled code in the cache."""
+def samples(folder: Path, compile: bool = False) -> None:
+    """What the cases read: a mesh in each format, a result, and numba's compiled code in the cache."""
     import fem_core as fem
 
     mesh = fem.generate.y_tube(nodes=9000)
     fem.write_mesh(mesh, folder / "mesh.h5")
     for ending in ("npz", "vtu", "msh", "inp"):
         fem.write_mesh(mesh, folder / f"mesh.{ending}")
-    fem.solve(mesh, solver="direct").write(folder / "solved.h5")
+    fem.solve(mesh, backend="numpy", solver="direct").write(folder / "solved.h5")
+    if compile:
+        env = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache"), "FEM_TUNE": "off"}
+        command = [sys.executable, "-m", "fem_core", *CASES["numba"].arguments]
+        subprocess.run(command, cwd=folder, env=env, check=True, capture_output=True)
+        (folder / CASES["numba"].output).unlink()
 
 
 def main() -> int:
@@ -343,38 +370,23 @@ def main() -> int:
         if library is None:
             parser.error("needs Linux with glibc and the C compiler cc")
         (folder / "samples").mkdir()
-        samples(folder / "samples", library)
-        lock = threading.Lock()
-        findings: list[Finding] = []
-        rows: list[str] = []
+        samples(folder / "samples", compile=bool({"numba", "auto"} & {*(arguments.case or CASES)}))
+        runs = [(CASES[name], kind) for name in arguments.case or CASES for kind in arguments.kind or KINDS]
+        table = Table()
 
         def one(case: Case) -> None:
-            place = Place(library, folder / "samples", folder / case.name.replace(" ", "-"))
-            driver = Driver(place, case)
-            for kind in arguments.kind or KINDS:
-                count = driver.count(kind, arguments.imports)
-                which = [arguments.n] if arguments.n else steps(count, arguments.most)
-                statuses: Counter[str] = Counter()
+            driver = Driver(Place(library, folder / "samples", folder / case.name.replace(" ", "-")), case)
+            for kind in (kind for one, kind in runs if one is case):
+                calls = driver.count(kind, arguments.imports)
+                which = [arguments.n] if arguments.n else steps(calls, arguments.most)
                 for n in which:
-                    ended, faults = driver.failing(kind, n, arguments.imports)
-                    statuses[str(ended.status) if ended.failed else "not reached"] += 1
-                    if faults:
-                        with lock:
-                            findings.append(Finding(case.name, kind, n, faults, ended))
-                            print(f"FAULT {findings[-1]}", flush=True)
-                again = driver.clean()
-                if again.status != 0 or content(driver.output) != driver.right:
-                    print(f"FAULT {case.name}, after {kind}: the next run is wrong")
-                told = ", ".join(f"{status}: {times}" for status, times in sorted(statuses.items()))
-                with lock:
-                    rows.append(f"| {case.name} | {kind} | {count} | {len(which)} | {told} |")
-                    print(rows[-1], flush=True)
+                    table.add(case, kind, n, *driver.failing(kind, n, arguments.imports))
+                table.done(case, kind, len(which), calls, driver.next_run())
 
         with ThreadPoolExecutor(arguments.jobs) as pool:
-            list(pool.map(one, [CASES[name] for name in arguments.case or CASES]))
-        print(f"\n{len(findings)} faults\n")
-        print("\n".join(rows))
-    return bool(findings)
+            list(pool.map(one, dict.fromkeys(case for case, _ in runs)))
+        print(table)
+    return table.faults > 0
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 import threading
 from collections.abc import Callable
 
-#: Seconds that a new thread has to begin.
-PATIENCE = 20.0
+#: Seconds that a new thread has to begin. A slow one costs nothing but its help: the caller does the work.
+PATIENCE = 5.0
 
 
 class _Begun(threading.Event):
