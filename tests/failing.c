@@ -1,7 +1,7 @@
 /* Lets the n-th system call of a kind fail, counted over a process and its children.
 
    Loaded by LD_PRELOAD. FEM_FAILING names a file of the size of `struct shared`, which all processes map. The count
-   begins when one of them calls fem_failing_begin(). The names __libc_malloc etc. are glibc's. */
+   begins and ends when one of them calls fem_failing_begin() and fem_failing_end(). The names __libc_malloc etc. are glibc's. */
 
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -46,6 +46,11 @@ __attribute__((constructor)) static void load(void) {
 void fem_failing_begin(void) {
     if (shared)
         shared->begun = 1;
+}
+
+void fem_failing_end(void) {
+    if (shared)
+        shared->begun = 0;
 }
 
 /* Whether this call is the n-th of its kind. */

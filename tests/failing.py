@@ -72,6 +72,11 @@ class Case:
     def convert(cls, mesh: str, output: str) -> "Case":
         return cls(f"{mesh.partition('.')[2]} to {output.partition('.')[2]}", ("convert", mesh, "-o", output), output)
 
+    @classmethod
+    def again(cls, backend: str, solver: str, *options: str) -> "Case":
+        """Two solves in one session: only the calls of the first fail."""
+        return cls(f"{backend}, again", ("--again", backend, solver, *options), "result.h5")
+
 
 _SMALL = ("--option", "min_size=0", "--option", "workers=2")
 CASES = {
@@ -84,6 +89,10 @@ CASES = {
         Case.solve("mp-shm", "mg", "result.h5", *_SMALL),
         Case.solve("numba", "mg"),
         Case.solve("auto", "auto"),
+        Case("numpy, imports", ("--imports", *Case.solve("numpy", "direct").arguments), "result.h5"),
+        Case.again("numpy", "direct"),
+        *(Case.again(name, "mg", "workers=2", "min_size=0") for name in ("threads", "mp", "mp-shm")),
+        Case.again("numba", "mg"),
         *(Case.solve("numpy", "direct", f"result.{ending}") for ending in ("npz", "vtu", "csv", "nodes.csv")),
         *(Case.convert("mesh.h5", f"new.{ending}") for ending in ("h5", "npz", "vtu", "msh", "inp")),
         *(Case.convert(f"mesh.{ending}", "new.h5") for ending in ("npz", "vtu", "msh", "inp")),
@@ -141,7 +150,7 @@ class Place:
         self.inputs = set(os.listdir(self.work))
         self.shared = folder / "shared"
 
-    def run(self, arguments: Sequence[str], kind: str | None = None, n: int = 0, imports: bool = False) -> Ended:
+    def run(self, arguments: Sequence[str], kind: str | None = None, n: int = 0) -> Ended:
         """`fem ARGUMENTS`; the n-th call of a kind fails."""
         found = Shared(kind=list(KINDS).index(kind) + 1 if kind else 0, n=n)
         self.shared.write_bytes(bytes(found))
@@ -150,7 +159,7 @@ class Place:
         env |= {"TMPDIR": str(self.temporary), "HOME": str(self.home), "XDG_CACHE_HOME": str(self.home / "cache")}
         env["OPENBLAS_NUM_THREADS"] = "1"  # if one of its threads can't start, OpenBLAS waits for it for ever
         env |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0", "MPLCONFIGDIR": str(self.home / "cache" / "mpl")}
-        command = [sys.executable, str(HERE / "armed.py"), *(["--imports"] if imports else []), *arguments]
+        command = [sys.executable, str(HERE / "armed.py"), *arguments]
         begun = time.monotonic()
         with open(self.folder / "stdout", "w+") as stdout, open(self.folder / "stderr", "w+") as stderr:
             process = subprocess.Popen(
@@ -230,16 +239,16 @@ class Driver:
     def clean(self) -> Ended:
         return self.place.run(self.case.arguments)
 
-    def count(self, kind: str, imports: bool = False) -> int:
+    def count(self, kind: str) -> int:
         """How many calls of a kind a run makes."""
-        return self.place.run(self.case.arguments, kind, 0, imports).count
+        return self.place.run(self.case.arguments, kind, 0).count
 
-    def failing(self, kind: str, n: int, imports: bool = False) -> tuple[Ended, list[str]]:
+    def failing(self, kind: str, n: int) -> tuple[Ended, list[str]]:
         """A run in which the n-th call fails, and what is wrong with it."""
         place, output = self.place, self.output
         output.write_bytes(OLD)
         before = _listing(place.home)
-        ended = place.run(self.case.arguments, kind, n, imports)
+        ended = place.run(self.case.arguments, kind, n)
         faults = list(self._faults(kind, ended))
         left = set(os.listdir(place.work)) - place.inputs - {output.name}
         faults += [f"left {name}" for name in [*sorted(left), *ended.left]]
@@ -270,6 +279,8 @@ class Driver:
                 yield "neither the old nor the new output"
         if ended.status == 0 and not whole:
             yield "status 0 without the result"
+        if self.case.arguments[0] == "--imports":  # also of Python's own start: nothing more is promised
+            return
         lines = [_NOISE.sub("", line) for line in ended.stderr.splitlines()]
         if ended.status not in (0, 2, 3):
             yield f"status {ended.status}"
@@ -361,7 +372,6 @@ def main() -> int:
     parser.add_argument("--kind", action="append", choices=list(KINDS), help="by default all; may be repeated")
     parser.add_argument("--most", type=int, default=40, help="runs of a kind in a case (default: %(default)s)")
     parser.add_argument("--n", type=int, help="only this call")
-    parser.add_argument("--imports", action="store_true", help="count from the first import of fem_core")
     parser.add_argument("--jobs", type=int, default=2, help="runs at the same time (default: %(default)s)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fem-failing-") as name:
@@ -370,17 +380,17 @@ def main() -> int:
         if library is None:
             parser.error("needs Linux with glibc and the C compiler cc")
         (folder / "samples").mkdir()
-        samples(folder / "samples", compile=bool({"numba", "auto"} & {*(arguments.case or CASES)}))
+        samples(folder / "samples", compile=bool({"numba", "numba, again", "auto"} & {*(arguments.case or CASES)}))
         runs = [(CASES[name], kind) for name in arguments.case or CASES for kind in arguments.kind or KINDS]
         table = Table()
 
         def one(case: Case) -> None:
-            driver = Driver(Place(library, folder / "samples", folder / case.name.replace(" ", "-")), case)
+            driver = Driver(Place(library, folder / "samples", folder / re.sub(r"\W+", "-", case.name)), case)
             for kind in (kind for one, kind in runs if one is case):
-                calls = driver.count(kind, arguments.imports)
+                calls = driver.count(kind)
                 which = [arguments.n] if arguments.n else steps(calls, arguments.most)
                 for n in which:
-                    table.add(case, kind, n, *driver.failing(kind, n, arguments.imports))
+                    table.add(case, kind, n, *driver.failing(kind, n))
                 table.done(case, kind, len(which), calls, driver.next_run())
 
         with ThreadPoolExecutor(arguments.jobs) as pool:

@@ -481,7 +481,7 @@ def test_a_guard_that_is_not_one_ends_in_a_clear_message(tmp_path):
 @backends
 @pytest.mark.parametrize(
     ("error", "reason"),
-    [(BlockingIOError(11, "busy"), os.strerror(11)), (EOFError("unexpected EOF"), "unexpected EOF"),
+    [(BlockingIOError(11, "busy"), os.strerror(11)), (EOFError("unexpected EOF"), "the fork server ended"),
      (MemoryError(), "not enough memory")],
 )  # fmt: skip
 def test_processes_that_cannot_start(monkeypatch, name, error, reason):

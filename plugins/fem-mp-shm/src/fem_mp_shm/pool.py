@@ -92,11 +92,10 @@ class Pool:
                     fresh = [self._start(started) for _ in missing]
                 for worker in fresh:
                     self._await(worker, begun + START)
-            except (OSError, EOFError, MemoryError) as error:  # EOFError: the fork server ended
+            except (OSError, EOFError, MemoryError) as error:
                 self.kill()
-                why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
                 raise BackendUnavailable(
-                    f"worker processes can't start ({why or 'not enough memory'}); any output of theirs is above. "
+                    f"worker processes can't start ({_trouble(error)}); any output of theirs is above. "
                     "Use backend numpy, or fewer workers"
                 ) from error
             except BaseException:
@@ -243,6 +242,15 @@ class Pool:
                 ready = []
             if not ready:
                 self.kill()
+
+
+def _trouble(error: Exception) -> str:
+    """Why a process can't start."""
+    if isinstance(error, EOFError):
+        return "the fork server ended"
+    if isinstance(error, MemoryError):
+        return "not enough memory"
+    return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
 
 
 def _ending(worker: Worker, error: Exception | None = None) -> str:
