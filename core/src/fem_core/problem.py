@@ -9,6 +9,7 @@ that is -∇·(k ∇u) = s inside and k ∂u/∂n + p u = γ on the Robin bounda
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +23,13 @@ from fem_core.types import Array, Floats, Ints, Value
 
 #: The default of γ at the inlet, in m/s.
 INFLOW = 2.5
+
+#: The sizes of coefficients. Beyond them, products and squares of several may not be floating-point numbers.
+LEAST, MOST = 1e-50, 1e50
+
+#: Added to the diagonal of fixed nodes by `dirichlet="penalty"`, and the largest conductivity that it is used with: the
+#: error of fixed values is about the ratio of both.
+PENALTY, MOST_WITH_PENALTY = 1e12, 1e10
 
 
 @dataclass(frozen=True)
@@ -50,10 +58,16 @@ class Dirichlet:
 
 @dataclass(frozen=True)
 class Fluid:
-    """Constants of the pressure p₀ - ½ ρ |v|²: `p0` in Pa, `rho` in kg/m³."""
+    """Constants of the pressure p₀ - ½ ρ |v|²: `p0` in Pa, `rho` >= 0 in kg/m³."""
 
     p0: float = 101328.8281
     rho: float = 1.225
+
+    def __post_init__(self) -> None:
+        for name, least in (("p0", -MOST), ("rho", 0.0)):
+            value: object = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, Real) or not least <= float(value) <= MOST:
+                raise ProblemError(f"{name} of the fluid must be a number from {least:g} to {MOST:g}, not {value!r}")
 
     def pressure(self, speed: Floats) -> Floats:
         """p₀ - ½ ρ speed² in Pa."""
@@ -94,10 +108,15 @@ class Problem:
     def __post_init__(self) -> None:
         if self.dirichlet not in ("penalty", "eliminate"):
             raise ProblemError(f"dirichlet must be 'penalty' or 'eliminate', not {self.dirichlet!r}")
-        conditions = (self.conditions,) if isinstance(self.conditions, Robin | Dirichlet) else tuple(self.conditions)
+        if not isinstance(self.fluid, Fluid):
+            raise ProblemError(f"fluid must be a fem_core.Fluid, not {self.fluid!r}")
+        given: object = self.conditions
+        conditions = tuple(given) if isinstance(given, Iterable) else (given,)
         for condition in conditions:
             if not isinstance(condition, Robin | Dirichlet):
                 raise ProblemError(f"conditions must be Robin or Dirichlet, not {condition!r}")
+            if not isinstance(condition.boundary, str):
+                raise ProblemError(f"a condition needs the name of a boundary, not {condition.boundary!r}")
         object.__setattr__(self, "conditions", conditions)
 
     @classmethod
@@ -135,8 +154,8 @@ class Problem:
         Raises
         ------
         ProblemError
-            If a boundary is unknown, lost or empty; if coefficients have a wrong shape or sign, or aren't finite; or if
-            no condition fixes the level of u in a part of the mesh.
+            If a boundary is unknown, lost or empty; if coefficients have a wrong shape or sign, aren't finite, or are
+            too large or too small to compute with; or if no condition fixes the level of u in a part of the mesh.
         """
         names = boundary_names(mesh, [condition.boundary for condition in self.conditions])
         named = [replace(one, boundary=name) for one, name in zip(self.conditions, names, strict=True)]
@@ -144,20 +163,33 @@ class Problem:
         problem = self if same else replace(self, conditions=tuple(named)).stored_in(self.origin)
         if faults := idle_conditions(mesh, problem.conditions):
             raise ProblemError(f"{faults[0]}{more_faults(len(faults) - 1)}")
+        loads = [problem.fixed_on(mesh)[1]]
         for condition in problem.robin:
             nodes = boundary_nodes(mesh, condition)
-            nodal_values(condition.gamma, mesh, nodes, f"gamma on {condition.boundary!r}")
-        problem.fixed_on(mesh)
-        problem.conductivity_on(mesh)
-        problem.source_on(mesh)
+            loads.append(nodal_values(condition.gamma, mesh, nodes, f"gamma on {condition.boundary!r}")[nodes])
+        if (stiffest := float(problem.conductivity_on(mesh).max())) > MOST_WITH_PENALTY and self.dirichlet == "penalty":
+            raise ProblemError(
+                f"a conductivity of {stiffest:g} is too large for the penalty of {PENALTY:g}: fixed values would not "
+                'hold; use --dirichlet eliminate (dirichlet="eliminate")'
+            )
+        if (source := problem.source_on(mesh)) is not None:
+            loads.append(source)
+        if 0 < (largest := max(float(np.abs(load).max()) for load in loads)) < LEAST:
+            raise ProblemError(
+                f"gamma, source and fixed values are at most {largest:g}; results would vanish: "
+                f"choose units in which one of them is at least {LEAST:g}, or give 0"
+            )
         problem._check_level(mesh)
         return problem
 
     def conductivity_on(self, mesh: Mesh) -> Floats:
         """k of each element, (n_elements,). Raises ProblemError if it isn't positive everywhere."""
-        k = _finite(_broadcast(self.conductivity, {"element": mesh.n_elements}, "conductivity"), "conductivity")
+        k = _broadcast(self.conductivity, {"element": mesh.n_elements}, "conductivity")
+        _refuse_extremes(k, "conductivity", "in element")
         if len(bad := np.flatnonzero(~(k > 0))):
             raise ProblemError(f"conductivity must be positive; it is not positive in {name_some(bad, 'element')}")
+        if len(bad := np.flatnonzero(k < LEAST)):
+            raise ProblemError(_extreme("conductivity", "small", k[bad[0]], LEAST, name_some(bad, "in element")))
         return k
 
     def source_on(self, mesh: Mesh) -> Floats | None:
@@ -166,7 +198,9 @@ class Problem:
         if isinstance(s, int | float) and s == 0:
             return None
         if not callable(s) and np.shape(s) == (mesh.n_elements,) != (mesh.n_nodes,):
-            return np.repeat(_finite(np.asarray(s, dtype=np.float64), "source")[:, None], 8, axis=1)
+            values = _broadcast(s, {"element": mesh.n_elements}, "source")
+            _refuse_extremes(values, "source", "in element")
+            return np.repeat(values[:, None], 8, axis=1)
         nodal = nodal_values(s, mesh, mesh.used_nodes, "source")
         return nodal[mesh.quad8]
 
@@ -272,7 +306,7 @@ def condition_text(condition: Mapping[str, Any]) -> str:
 
 
 def nodal_values(value: Value, mesh: Mesh, nodes: Ints, what: str) -> Floats:
-    """`value` as an array over all nodes, (n_nodes,). At `nodes`, a function is evaluated and values must be finite."""
+    """`value` as an array over all nodes, (n_nodes,). At `nodes`, a function is evaluated and values are checked."""
     if callable(value):
         result = np.zeros(mesh.n_nodes)
         try:
@@ -283,8 +317,7 @@ def nodal_values(value: Value, mesh: Mesh, nodes: Ints, what: str) -> Floats:
             ) from error
     else:
         result = _broadcast(value, {"node": mesh.n_nodes}, what)
-    if len(bad := nodes[~np.isfinite(result[nodes])]):
-        raise ProblemError(f"{what} is not finite at {name_some(bad, 'node')}")
+    _refuse_extremes(result[nodes], what, "at node", nodes)
     return result
 
 
@@ -300,10 +333,20 @@ def _broadcast(value: object, accepted: dict[str, int], what: str) -> Floats:
     raise ProblemError(f"{what} must be a number or have {wanted}; its shape is {array.shape}")
 
 
-def _finite(values: Floats, what: str) -> Floats:
-    if len(bad := np.flatnonzero(~np.isfinite(values))):
-        raise ProblemError(f"{what} is not finite in {name_some(bad, 'element')}")
-    return values
+def _refuse_extremes(values: Floats, what: str, where: str, numbers: Ints | None = None) -> None:
+    """Raises ProblemError, with the places, if values are not finite or too large to compute with."""
+    if not len(bad := np.flatnonzero(~(np.abs(values) <= MOST))):
+        return
+    infinite = bad[~np.isfinite(values[bad])]
+    first = infinite if len(infinite) else bad
+    places = name_some(first if numbers is None else numbers[first], where)
+    if len(infinite):
+        raise ProblemError(f"{what} is not finite {places}")
+    raise ProblemError(_extreme(what, "large", values[first[0]], MOST, places))
+
+
+def _extreme(what: str, size: str, value: float, limit: float, places: str) -> str:
+    return f"{what} is too {size} {places}: {value:g}, and the limit is {limit:g}; choose other units"
 
 
 def boundary_names(mesh: Mesh, wanted: Sequence[str]) -> list[str]:
