@@ -114,6 +114,15 @@ def test_a_row_too_long_for_its_places_is_refused(session, monkeypatch):
         assemble_system(MESH, sparsity=foreign, backend=session)
 
 
+def test_more_entries_than_places_are_refused(session, monkeypatch):
+    # The core's limit, for the entries of the matrix.
+    nnz = fem.compute_sparsity(MESH).nnz
+    session.forget()
+    monkeypatch.setattr("fem_core.assembly.sparsity.MOST_ENTRIES", nnz - 1)
+    with pytest.raises(BackendError, match=rf"{nnz:,} entries of the matrix are too many .* the limit is {nnz - 1:,}"):
+        session.stages().perform(COMPUTE_SPARSITY, MESH)
+
+
 def test_a_potential_that_is_a_column_of_something(session):
     fields = np.random.default_rng(0).normal(size=(MESH.n_nodes, 3))
     results = [SolveResult(u, "", 0, StopReason.CONVERGED, 0, 0) for u in (fields[:, 1], fields[:, 1].copy())]
