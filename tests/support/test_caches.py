@@ -233,7 +233,7 @@ def test_only_files_are_opened(tmp_path):
         cwd=tmp_path,  # the name of a socket must be short
         capture_output=True,
         text=True,
-        timeout=60,  # /dev/zero never ends, and a FIFO waits for ever
+        timeout=120,  # /dev/zero never ends, and a FIFO waits for ever
         check=False,
     )
     kinds = ["fifo", "link", "dangling", "folder", "socket", *(["device"] if os.geteuid() == 0 else [])]

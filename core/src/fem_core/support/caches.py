@@ -191,7 +191,7 @@ class _Folder:
 
     def temporary(self, name: str) -> tuple[str, BinaryIO]:
         """A new file that only this user may read and write."""
-        name = f".{name}.{secrets.token_hex(6)}.tmp"
+        name = f".{name[:40]}.{secrets.token_hex(6)}.tmp"  # any name leaves room for this
         fd = self.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         if hasattr(os, "fchmod"):
             os.fchmod(fd, 0o600)  # the umask may have taken these bits, too
