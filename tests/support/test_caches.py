@@ -179,7 +179,7 @@ def test_a_read_only_cache_is_read(entry, monkeypatch, caplog):
 def test_an_entry_that_others_may_write_to_is_made_again(entry, mode, caplog):
     entry.chmod(mode)
     assert loaded(entry) is None
-    assert f"files in {entry.parent} aren't used and are made again: mode {mode:04o}" in caplog.text
+    assert f"files in {entry.parent} aren't used: mode {mode:04o}" in caplog.text
     assert compiled.save(entry, b"new", "one-*.bin")
     assert loaded(entry) == b"new"
     assert entry.stat().st_mode & 0o777 == 0o600
@@ -193,7 +193,7 @@ def test_entries_of_another_user_are_made_again_with_one_warning(entry, caplog):
         os.chown(path, OTHER, -1)
         assert loaded(path) is None
     assert caplog.messages == [
-        f"files in {entry.parent} aren't used and are made again: the owner is user {OTHER}, not you"
+        f"files in {entry.parent} aren't used: the owner is user {OTHER}, not you; new ones will replace them"
     ]
     assert compiled.save(path, b"new", "one-*.bin")
     assert loaded(path) == b"new"
