@@ -12,7 +12,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from fem_core.assembly.sparsity import Sparsity
+from fem_core.assembly.sparsity import Sparsity, fault_in
 from fem_core.mesh.mesh import Mesh
 from fem_core.plugins.stages import COMPUTE_SPARSITY
 from fem_core.support.atomic import replacing
@@ -43,7 +43,7 @@ def load(mesh: Mesh) -> Sparsity | None:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             found = Sparsity(*(arrays[name] for name in ("indptr", "indices", "slots")))
-        fault = COMPUTE_SPARSITY.fault_in(found, mesh) or _misfit(found, mesh)
+        fault = COMPUTE_SPARSITY.fault_in(found, mesh) or fault_in(found, mesh)
     except (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, BadZipFile) as error:
         fault = str(error)
     if fault:
@@ -52,19 +52,6 @@ def load(mesh: Mesh) -> Sparsity | None:
     with suppress(OSError):  # a read-only cache may still be read
         path.touch()
     return found
-
-
-def _misfit(found: Sparsity, mesh: Mesh) -> str | None:
-    """What is wrong with the pattern; None if every slot leads to the row and column of its entry."""
-    start, stop = found.indptr[:-1], found.indptr[1:]
-    if not (start <= stop).all() or found.indptr[0] != 0:
-        return "indptr doesn't rise"
-    for i in range(8):
-        slots, row = found.slots[:, i], mesh.quad8[:, i, None]
-        if not ((start[row] <= slots) & (slots < stop[row]) & (found.indices[slots] == mesh.quad8)).all():
-            return "slots lead elsewhere"
-    diagonal = found.indices[start[mesh.orphan_nodes]]
-    return None if np.array_equal(diagonal, mesh.orphan_nodes) else "diagonals of orphan nodes are missing"
 
 
 def store(mesh: Mesh, sparsity: Sparsity) -> None:

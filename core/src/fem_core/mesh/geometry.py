@@ -16,6 +16,7 @@ from fem_core.mesh.interfaces import WAYS, find_slits, hanging_nodes
 from fem_core.mesh.matching import mismatch_text
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.mesh.places import Crowded, coincident_nodes
+from fem_core.support.kinds import require
 from fem_core.support.wording import count, more_faults, name_some
 from fem_core.types import Array, Bools, Floats, Ints
 
@@ -92,8 +93,7 @@ def validate_mesh(mesh: Mesh) -> Mesh:
         other elements. The message gives the first fault of `mesh_faults`, its first elements or nodes and their
         number, and the number of other faults.
     """
-    if not isinstance(mesh, Mesh):
-        raise MeshError(f"mesh must be a fem_core.Mesh, not {mesh!r}; read_mesh reads one from a file")
+    require(mesh, Mesh, "mesh must be a fem_core.Mesh", MeshError, "read_mesh reads one from a file")
     if mesh._validated is not None:
         return mesh._validated
     if faults := list(mesh_faults(mesh)):
