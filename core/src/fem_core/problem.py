@@ -19,8 +19,10 @@ from fem_core.mesh.boundaries import half_edges, half_text, lost_text, seam_text
 from fem_core.mesh.geometry import edge_lengths
 from fem_core.mesh.mesh import Mesh
 from fem_core.support.kinds import require, shown
-from fem_core.support.wording import count, more_faults, name_some, nearest
+from fem_core.support.wording import count, more_faults, name_all, name_some, nearest
 from fem_core.types import Array, Floats, Ints, Value
+
+_GUESSED = 5  # names that can't be used, of which a message says more than the name
 
 #: The default of γ at the inlet, in m/s.
 INFLOW = 2.5
@@ -179,7 +181,7 @@ class Problem:
 
     def conductivity_on(self, mesh: Mesh) -> Floats:
         """k of each element, (n_elements,). Raises ProblemError if it isn't positive everywhere."""
-        k = _broadcast(self.conductivity, {"element": mesh.n_elements}, "conductivity")
+        k = _broadcast(self.conductivity, {"element": mesh.n_elements}, "conductivity").copy()
         _refuse_extremes(k, "conductivity", "in element")
         if len(bad := np.flatnonzero(~(k > 0))):
             raise ProblemError(f"conductivity must be positive; it is not positive in {name_some(bad, 'element')}")
@@ -224,8 +226,9 @@ class Problem:
                 "no load at all; choose other units"
             )
         names = {condition.boundary: None for condition in self.conditions}
+        alike = _by_any_case(one for one in mesh.boundaries if one not in names)
         for name in names:
-            for other in (one for one in mesh.boundaries if one not in names and one.casefold() == name.casefold()):
+            for other in alike.get(name.casefold(), ()):
                 yield f"the mesh has a boundary {other!r}, too, without a condition; {name!r} differs in case only"
         fixed = np.zeros(mesh.n_nodes, dtype=bool)
         fixed[self.fixed_on(mesh)[0]] = True
@@ -341,7 +344,7 @@ def _broadcast(value: object, accepted: dict[str, int], what: str) -> Floats:
         raise ProblemError(f"{what} must be a number or an array of numbers, not {shown(value)}") from error
     for length in accepted.values():
         if array.shape in ((), (length,)):
-            return np.broadcast_to(array, (length,)).astype(np.float64)
+            return np.broadcast_to(array, (length,))  # no copy: many conditions have one number for all nodes
     wanted = " or ".join(f"one value per {name} ({length})" for name, length in accepted.items())
     raise ProblemError(f"{what} must be a number or have {wanted}; its shape is {array.shape}")
 
@@ -368,13 +371,12 @@ def boundary_names(mesh: Mesh, wanted: Sequence[str]) -> list[str]:
     Raises ProblemError for a name that the mesh doesn't have or has lost, or that fits two boundaries.
     """
     found, missing, lost = [], [], []
+    alike = _by_any_case((*mesh.boundaries, *mesh.lost))
     for name in wanted:
-        same = [one for one in (*mesh.boundaries, *mesh.lost) if one.casefold() == name.casefold()]
+        same = alike.get(name.casefold(), [])
         best = name if name in same else same[0] if len(same) == 1 else None
         if best is None and same:
-            raise ProblemError(
-                f"{mesh.source}: the boundary {name!r} could be {' or '.join(map(repr, same))}; rename one"
-            )
+            raise ProblemError(f"{mesh.source}: the boundary {name!r} could be {name_all(same, ' or ')}; rename one")
         if best is None:
             missing.append(name)
         elif best not in mesh.boundaries:
@@ -382,12 +384,12 @@ def boundary_names(mesh: Mesh, wanted: Sequence[str]) -> list[str]:
         else:
             found.append(best)
     if lost:
-        raise ProblemError(f"{mesh.source}: {'; '.join(lost)}")
+        raise ProblemError(f"{mesh.source}: {'; '.join(lost[:_GUESSED])}")
     if missing:
         named = {name.casefold(): name for name, one in mesh.boundaries.items() if len(one.nodes)}
         none = "none" if mesh.boundaries else "none: call fem_core.with_boundaries(mesh)"
-        known = f"boundaries: {', '.join(map(repr, named.values())) or none}"
-        near = [one for name in missing if (one := nearest(name.casefold(), named))]
+        known = f"boundaries: {name_all(named.values()) or none}"
+        near = [one for name in missing[:_GUESSED] if (one := nearest(name.casefold(), named))]
         meant = f" (did you mean {' and '.join(repr(named[one]) for one in dict.fromkeys(near))}?)" if near else ""
         way = ""
         if mesh.boundaries and set(missing) <= {"inlet", "outlet"}:
@@ -395,9 +397,17 @@ def boundary_names(mesh: Mesh, wanted: Sequence[str]) -> list[str]:
             way = f"; name the {ends} in the mesh, or find {them} by position: --by-position (by_position=True)"
         gone = f"; {text}" if (text := lost_text(mesh)) else ""
         raise ProblemError(
-            f"{mesh.source}: there is no boundary {' and no '.join(map(repr, missing))}{meant}; {known}{gone}{way}"
+            f"{mesh.source}: there is no boundary {name_all(missing, ' and no ')}{meant}; {known}{gone}{way}"
         )
     return found
+
+
+def _by_any_case(names: Iterable[str]) -> dict[str, list[str]]:
+    """The names that are the same except for case, by this common spelling."""
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(name.casefold(), []).append(name)
+    return alike
 
 
 def boundary_nodes(mesh: Mesh, condition: Robin | Dirichlet) -> Array:

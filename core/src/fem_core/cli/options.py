@@ -11,6 +11,7 @@ import click
 from fem_core.cli.console import Settings
 from fem_core.errors import FemError, OptionError
 from fem_core.mesh.mesh import SAME_PLACE
+from fem_core.support.outputs import check_output
 
 if TYPE_CHECKING:
     from fem_core.plugins.formats import MeshFormat, ResultWriter
@@ -155,14 +156,13 @@ def as_mapping(options: Iterable[tuple[str, str]]) -> dict[str, Any]:
 
 
 def check_target(path: Path, keep: Path | None = None) -> None:
-    """Raise FemError unless a file can be written at `path`; `keep` is a file it must not replace."""
-    folder = path.parent
-    if not folder.is_dir():
-        raise FemError(f"{path}: the folder {str(folder)!r} doesn't exist; create it first")
-    if path.is_dir():
-        raise FemError(f"{path}: this is a folder; give the name of a file in it")
-    if not os.access(folder, os.W_OK):
-        raise FemError(f"{path}: the folder {str(folder)!r} isn't writable")
+    """Raise an error unless a file can be written at `path`; `keep` is a file it must not replace."""
+    check_output(path)
+    check_other(path, keep)
+
+
+def check_other(path: Path, keep: Path | None) -> None:
+    """Raise FemError if `path` is the input file."""
     if keep is not None and path.exists() and keep.exists() and path.samefile(keep):
         raise FemError(f"{path}: this would overwrite the input file; give another name")
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fem_core.cli.console import say, show
+from fem_core.cli.console import MOST_LINES, left_out, say, show
 from fem_core.problem import condition_text
 from fem_core.support.wording import count
 
@@ -43,7 +43,13 @@ def print_report(solution: "Solution", wrote: Iterable[str] = (), *, err: bool =
         ended = f"NOT CONVERGED, {ended}"
     facts = {
         "conditions": Text(
-            "\n".join([*map(condition_text, report.conditions), "elsewhere: no flow through the boundary"])
+            "\n".join(
+                [
+                    *map(condition_text, report.conditions[:MOST_LINES]),
+                    *left_out(len(report.conditions), "condition"),
+                    "elsewhere: no flow through the boundary",
+                ]
+            )
         ),
         "solver": Text(f"{solver['method']}: {ended}", "" if report.converged else "bold red"),
         "residual": Text(_residuals(solver["relative_residual"], solver["true_relative_residual"])),
@@ -59,8 +65,10 @@ def print_report(solution: "Solution", wrote: Iterable[str] = (), *, err: bool =
         say(err=err)
     for note in report.notes:
         say(f"note: {note}", err=err)
-    for warning in report.warnings:
+    for warning in report.warnings[:MOST_LINES]:
         say(f"{click.style('warning', fg='yellow')}: {warning}", err=err)
+    for line in left_out(len(report.warnings), "warning"):
+        say(line, err=err)
     for line in wrote:
         say(f"wrote {line}", err=err)
 

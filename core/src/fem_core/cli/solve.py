@@ -21,6 +21,7 @@ from fem_core.cli.options import (
     backend_options,
     check_distinct,
     check_format,
+    check_other,
     check_target,
     everywhere,
     field_option,
@@ -32,6 +33,7 @@ from fem_core.plugins.events import Event, json_lines
 from fem_core.problem import INFLOW, Dirichlet, Problem, Robin
 from fem_core.results import SolverOptions
 from fem_core.run.session import MethodOptions, solver_options
+from fem_core.support.outputs import open_stream
 from fem_core.support.progress import CancelToken
 from fem_core.support.wording import duration
 
@@ -264,9 +266,9 @@ class EventLines:
         if self.on_stdout:
             self._stream = sys.stdout
         elif self._target:
-            check_target(Path(self._target), keep=self._mesh)
+            check_other(Path(self._target), self._mesh)
             check_distinct([*self._others, Path(self._target)])
-            self._stream = open(self._target, "w", encoding="utf-8")  # closed by __exit__
+            self._stream = open_stream(Path(self._target))  # closed by __exit__
         return self
 
     def __call__(self, event: Event) -> None:

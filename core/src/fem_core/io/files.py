@@ -2,7 +2,6 @@
 
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -26,6 +25,8 @@ from fem_core.problem import Problem
 from fem_core.results import Fields
 from fem_core.support.atomic import replacing
 from fem_core.support.kinds import path_of, require
+from fem_core.support.outputs import check_output
+from fem_core.support.threads import start
 from fem_core.support.wording import nearest
 
 T = TypeVar("T")
@@ -119,8 +120,11 @@ def _scaled(mesh: M, scale: float) -> M:
 READER = "fem-read"
 
 
-def reading(path: Path, options: ReadOptions) -> Future[Mesh]:
-    """`read_mesh` in a separate thread, READER. The interpreter doesn't wait for it when it ends."""
+def reading(path: Path, options: ReadOptions) -> Future[Mesh] | Path:
+    """`read_mesh` in a separate thread, READER. The interpreter doesn't wait for it when it ends.
+
+    The path itself if no thread can start: the mesh is read when it is needed.
+    """
     mesh: Future[Mesh] = Future()
 
     def read() -> None:
@@ -129,8 +133,7 @@ def reading(path: Path, options: ReadOptions) -> Future[Mesh]:
         except BaseException as error:
             mesh.set_exception(error)
 
-    threading.Thread(target=read, name=READER, daemon=True).start()
-    return mesh
+    return mesh if start(read, READER) else path
 
 
 def unvalidated(source: Mesh | str | Path, options: ReadOptions) -> Mesh:
@@ -267,6 +270,12 @@ def write_mesh(mesh: Mesh, path: str | Path) -> Path:
     known = choose(able, path, MeshError)
     assert known.write
     return _write(known.write, mesh if known.unit == 1 else _scaled(mesh, 1 / known.unit), path)
+
+
+def check_result(path: Path) -> None:
+    """Raise an error unless a result can be written at `path`: its ending is known, and a file can be there."""
+    check_output(path)
+    choose(result_writers(), path, FemError)
 
 
 def write_result(solution: Fields, path: Path) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fem_core.assembly.system import PENALTY
 from fem_core.errors import DeviceError, MeshError
-from fem_core.io.files import ReadOptions, completed, read_problem, unvalidated
+from fem_core.io.files import ReadOptions, check_result, completed, read_problem, unvalidated
 from fem_core.mesh.boundaries import corner_doubts, mesh_doubts, mesh_notes
 from fem_core.mesh.mesh import Mesh
 from fem_core.plugins.stages import APPLY_BC, ASSEMBLE_SYSTEM, COMPUTE_DERIVED, COMPUTE_SPARSITY, SOLVE_SYSTEM
@@ -39,6 +39,8 @@ def solve(
     run.current, run.options = "load_mesh", options
     if options.method != "auto":
         run.chain.provider("solve_system", problem or Problem(), options)  # an unknown solver is refused at once
+    for path in (outputs := [Path(path) for path in outputs]):
+        check_result(path)  # now, not after the solve
     mesh = load_mesh(run, source, reading)
     if problem is None and isinstance(source, str | Path):
         problem = read_problem(source)
@@ -62,7 +64,7 @@ def solve(
         found = report(run, opened, mesh, result, derived, level)
         return Solution(mesh, run.problem, result.u, derived.velocity, derived.speed, derived.pressure, found)
 
-    if outputs := list(outputs):
+    if outputs:
         run.write(solution(), outputs)
     return solution()  # its report includes the time of writing
 
