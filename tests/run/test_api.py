@@ -159,6 +159,15 @@ def test_a_tolerance_that_accepts_0_is_refused(mesh, solver):
         fem.solve(mesh, backend="numpy", solver=solver, rtol=2)
 
 
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("solver", ["cg", "mg"])
+def test_an_absolute_tolerance_that_accepts_0_is_warned_of(mesh, backend, solver):
+    report = fem.solve(mesh, backend=backend, solver=solver, atol=1e9).report
+    assert report.iterations == 0
+    (warning,) = [one for one in report.warnings if "atol = 1e+09" in one]
+    assert warning.endswith("no iteration is done; decrease atol")
+
+
 def test_an_unknown_solver_is_answered_with_the_nearest(mesh):
     with pytest.raises(fem.OptionError, match=r"there is no solver 'drect' \(did you mean direct\?\); solvers: cg"):
         fem.solve(mesh, backend="numpy", solver="drect")
