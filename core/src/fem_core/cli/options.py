@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from fem_core.cli.console import Settings
+from fem_core.cli.console import Settings, say_help
 from fem_core.errors import FemError, OptionError
 from fem_core.mesh.mesh import SAME_PLACE
 from fem_core.support.outputs import check_output
@@ -35,14 +35,21 @@ def _verbose(context: click.Context, parameter: click.Parameter, value: int) -> 
         _settings(context).verbose = value
 
 
+def _help(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        say_help(context)
+        context.exit()
+
+
 def everywhere(command: F) -> F:
-    """-v and --debug, before or after the command's name."""
+    """-v, --debug and --help, before or after the command's name."""
     eager: dict[str, Any] = {"is_eager": True, "expose_value": False}
     debug = click.option("--debug", is_flag=True, callback=_debug, help="Show the traceback of an error.", **eager)
     verbose = click.option(
         "-v", "--verbose", count=True, callback=_verbose, help="Log to stderr; -vv logs more.", **eager
     )
-    return verbose(debug(command))
+    manual = click.option("--help", is_flag=True, callback=_help, help="Show this message and exit.", **eager)
+    return verbose(debug(manual(command)))
 
 
 def positive(context: click.Context, parameter: click.Parameter, value: float) -> float:

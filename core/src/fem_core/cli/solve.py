@@ -1,7 +1,6 @@
 """`fem solve`."""
 
 import os
-import sys
 import time
 from collections.abc import Container, Sequence
 from contextlib import suppress
@@ -13,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, Unpack
 import click
 from click.core import ParameterSource
 
-from fem_core.cli.console import print_json, settings
+from fem_core.cli.console import print_json, settings, stdout
 from fem_core.cli.errors import Status
 from fem_core.cli.options import (
     PATH,
@@ -264,7 +263,7 @@ class EventLines:
 
     def __enter__(self) -> "EventLines":
         if self.on_stdout:
-            self._stream = sys.stdout
+            self._stream = stdout()
         elif self._target:
             check_other(Path(self._target), self._mesh)
             check_distinct([*self._others, Path(self._target)])
@@ -283,9 +282,7 @@ class EventLines:
 
     def report(self, solution: "Solution") -> None:
         """Print the report as the last line."""
-        from fem_core.results import to_json
-
-        click.echo(to_json(solution.report.to_dict()))
+        print_json(solution.report.to_dict(), indent=None)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fem_core.cli.console import print_json, say, show
+from fem_core.cli.console import cell, print_json, say, show
 from fem_core.cli.errors import Status
 from fem_core.cli.options import as_mapping, backend_options, everywhere
 from fem_core.errors import FemError
@@ -95,21 +95,17 @@ def _storage(context: click.Context) -> str:
 
 def _show(result: "CheckResult") -> None:
     """Print the outcome of a check, and the reason if it didn't pass."""
-    from rich.text import Text
-
-    outcome = (f"{result.outcome:<17}", _COLOURS.get(result.outcome, ""))
-    show(Text.assemble(outcome, f"{result.name:<32}{result.seconds:7.1f} s"))
+    outcome = cell(f"{result.outcome:<17}", style=_COLOURS.get(result.outcome, ""))
+    show(outcome + cell(f"{result.name:<32}{result.seconds:7.1f} s"))
     if result.detail and result.outcome != "passed":
         for line in result.detail.strip().splitlines():
             say(f"    {line}")
 
 
 def _print_summary(backend: str, counts: Mapping[str, int], seconds: float, whole: bool) -> None:
-    from rich.text import Text
-
     text = ", ".join(f"{number} {outcome}" for outcome, number in counts.items() if number) or "no checks"
-    verdict = ("does not conform", "bold red") if counts["failed"] else ("conforms", "bold green")
+    verdict = cell("does not conform", style="bold red") if counts["failed"] else cell("conforms", style="bold green")
     if not whole and not counts["failed"]:
-        verdict = ("was checked in part", "bold")
+        verdict = cell("was checked in part", style="bold")
     say()
-    show(Text.assemble((backend, "bold"), " ", verdict, f": {text}, in {duration(seconds)}"))
+    show(cell(backend, style="bold") + cell(" ") + verdict + cell(f": {text}, in {duration(seconds)}"))

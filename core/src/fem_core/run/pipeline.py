@@ -36,11 +36,12 @@ def solve(
     outputs: Iterable[str | Path],
 ) -> Solution:
     """Solve `problem` on a mesh. The default is the problem that is stored in the file, or the potential flow."""
+    run.current = "write"
+    for path in (outputs := [Path(path) for path in outputs]):
+        check_result(path)  # now, not after the solve
     run.current, run.options = "load_mesh", options
     if options.method != "auto":
         run.chain.provider("solve_system", problem or Problem(), options)  # an unknown solver is refused at once
-    for path in (outputs := [Path(path) for path in outputs]):
-        check_result(path)  # now, not after the solve
     mesh = load_mesh(run, source, reading)
     if problem is None and isinstance(source, str | Path):
         problem = read_problem(source)
