@@ -24,6 +24,7 @@ from fem_core.plugins.registry import REGISTRY
 from fem_core.problem import Problem
 from fem_core.results import Fields
 from fem_core.support.atomic import replacing
+from fem_core.support.kinds import path_of, require
 from fem_core.support.outputs import check_output
 from fem_core.support.threads import start
 from fem_core.support.wording import nearest
@@ -76,7 +77,7 @@ def read_mesh(path: str | Path, **options: Unpack[ReadOptions]) -> Mesh:
     `options` are those of `ReadOptions`. Raises MeshError; its message is one line with the file and the elements or
     nodes.
     """
-    return completed(read_unvalidated(Path(path), options.get("scale")), options)
+    return completed(read_unvalidated(path_of(path, MeshError), options.get("scale")), options)
 
 
 def completed(mesh: Mesh, options: ReadOptions) -> Mesh:
@@ -261,7 +262,8 @@ def write_mesh(mesh: Mesh, path: str | Path) -> Path:
 
     Lost names are written as empty boundaries, so that the file is not read as a mesh without names.
     """
-    path = Path(path)
+    require(mesh, Mesh, "mesh must be a fem_core.Mesh", MeshError)
+    path = path_of(path, MeshError)
     if lost := {name: Boundary(*_NOTHING) for name in mesh.lost if name not in mesh.boundaries and is_plain(name)}:
         mesh = replace(mesh, boundaries={**mesh.boundaries, **lost})
     able = [known for known in mesh_formats() if known.write]
