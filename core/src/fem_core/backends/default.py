@@ -16,6 +16,7 @@ from fem_core.plugins.solver import LinearSolver
 from fem_core.problem import Problem
 from fem_core.results import SolveResult, SolverOptions
 from fem_core.solvers.prepared import LastPrepared
+from fem_core.support.memory import lacks_memory
 from fem_core.support.progress import Progress
 from fem_core.types import Stage
 
@@ -67,4 +68,6 @@ class DefaultBackend(BatchedBackend):
         except FemError:
             raise
         except Exception as error:
+            if lacks_memory(error):
+                raise
             raise SolveError(f"solver {options.method!r} failed: {type(error).__name__}: {error}") from error
