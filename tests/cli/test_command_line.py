@@ -1,5 +1,6 @@
 """The command line: what it prints where, how it ends, and what it says about mistakes."""
 
+import io
 import json
 import os
 import re
@@ -588,6 +589,23 @@ def test_bars_show_iterations_by_the_decay_of_the_residual():
         "stopped",
     ]
     assert recorder.completed == pytest.approx([0.5, 0.0, 1.0, 1.0])
+
+
+def test_no_bars_if_their_thread_cannot_start(monkeypatch):
+    import rich.live
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setattr(rich.live._RefreshThread, "start", refuse)
+    with progress.Bars() as bars:
+        bars.begin("solve_system")
+        assert bars._progress is None
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
