@@ -616,13 +616,13 @@ def test_a_terminal_gets_bars_on_stderr_and_stdout_stays_clean(mesh):
     with fem_process("solve", mesh, "--json", stderr=theirs) as process:
         os.close(theirs)
         assert process.stdout is not None
-        report = json.loads(process.stdout.read())
         drawn = b""
-        try:
+        try:  # before stdout: a terminal that nobody reads stops the process
             while piece := os.read(mine, 65536):
                 drawn += piece
         except OSError:  # Linux says so when the other end is closed
             pass
+        report = json.loads(process.stdout.read())
     os.close(mine)
     assert report["solver"]["converged"]
     assert b"compute_derived" in drawn
