@@ -221,8 +221,17 @@ class _MemoryFile(io.FileIO):
     trouble: OSError | None = None
 
     def write(self, data: Any, /) -> int:
-        try:
+        with self._kept():
             return super().write(data)
+
+    def truncate(self, size: int | None = None, /) -> int:
+        with self._kept():
+            return super().truncate(size)
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             self.trouble = self.trouble or error
             raise
