@@ -25,12 +25,16 @@ MOST_NODES = 500_000_000
 
 
 #: Why a name isn't one.
-NO_NAME = "a name isn't empty, '.' or '..', and has no /"
+NO_NAME = "a name isn't empty, '.' or '..', has no / and no NUL, and is Unicode"
 
 
 def is_valid_name(name: str) -> bool:
     """Whether a boundary can have this name: it is a group in HDF5 files."""
-    return name not in ("", ".", "..") and "/" not in name
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # half a character, or a byte that wasn't UTF-8
+        return False
+    return name not in ("", ".", "..") and not set(name) & {"/", "\0"}
 
 
 def _frozen(values: Any, dtype: type, what: str) -> Array:
