@@ -141,6 +141,8 @@ class Report:
         The objects of the same names in `fem solve --json`.
     conditions : tuple of mapping
         What was solved: see `Problem.conditions_on`.
+    shifts : tuple of mapping
+        What was subtracted from u for the solve and added again: each `constant`, and the number of its `nodes`.
     history : tuple of (iteration, relative residual)
     warnings, notes : tuple of str
         Messages to the user: possible problems (warnings), and choices such as those of `auto` (notes).
@@ -162,6 +164,7 @@ class Report:
     versions: Mapping[str, str]
     hardware: Mapping[str, Any]
     conditions: tuple[Mapping[str, Any], ...] = ()
+    shifts: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def converged(self) -> bool:
@@ -178,6 +181,7 @@ class Report:
             "providers": dict(self.providers),
             "mesh": dict(self.mesh),
             "conditions": [dict(one) for one in self.conditions],
+            "shifts": [dict(one) for one in self.shifts],
             "solver": dict(self.solver),
             "stages": dict(self.seconds),
             "solution": dict(self.solution),
@@ -235,11 +239,12 @@ class Fields:
 def summarise(u: Floats, used: Any, derived: DerivedFields) -> dict[str, float]:
     """Figures of a solution over the nodes in use: potential, speed and pressure."""
     values = u[used]
+    _, exponent = math.frexp(float(np.abs(values).max()))  # squares of large values would overflow
     return {
         "u_min": float(values.min()),
         "u_max": float(values.max()),
         "u_mean": float(values.mean()),
-        "u_std": float(np.std(values)),
+        "u_std": math.ldexp(float(np.std(np.ldexp(values, -exponent))), exponent),
         "speed_max": float(derived.speed.max()),
         "pressure_min": float(derived.pressure.min()),
     }

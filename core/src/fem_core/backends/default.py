@@ -64,7 +64,7 @@ class DefaultBackend(BatchedBackend):
         solver, system = self.solvers[options.method], system.to_host()
         try:
             return self._prepared.solve(solver, system, mesh, problem, options, progress)
-        except FemError:
+        except (FemError, MemoryError):
             raise
         except Exception as error:
             raise SolveError(f"solver {options.method!r} failed: {type(error).__name__}: {error}") from error

@@ -108,7 +108,8 @@ def main() -> None:
         fem.main(sys.argv[1:])
     except SystemExit as end:
         gc.freeze()  # otherwise the interpreter searches all imported objects several times when it ends
-        if any(thread.name == READER for thread in threading.enumerate()):  # its mesh isn't needed any more
+        # A mesh that is still being read isn't needed any more.
+        if any(thread.name == READER and thread.is_alive() for thread in threading.enumerate()):
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(end.code if isinstance(end.code, int) else int(end.code is not None))

@@ -13,6 +13,7 @@ from fem_core.cli.console import cell, print_json, say, show, stdout
 from fem_core.cli.options import PATH, everywhere, mesh_options
 from fem_core.io.files import ReadOptions
 from fem_core.plugins.registry import REGISTRY, State
+from fem_core.support.launch import python
 from fem_core.tools.bench import ONE_THREAD
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def bench(
     """
     if one_thread and any(os.environ.get(name) != "1" for name in ONE_THREAD):
         # NumPy reads these variables when it is imported, so a new process has to start with them
-        again = [sys.executable, "-m", "fem_core", *sys.argv[1:]]
+        again = python("-m", "fem_core", *sys.argv[1:])
         context.exit(subprocess.run(again, env={**os.environ, **ONE_THREAD}, check=False, stdout=stdout()).returncode)
 
     from fem_core.cli.progress import Bars

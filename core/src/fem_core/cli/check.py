@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from fem_core.cli.console import cell, print_json, say, show
+from fem_core.cli.console import MOST_LINES, cell, left_out, print_json, say, show
 from fem_core.cli.errors import Status
 from fem_core.cli.options import PATH, check_distinct, check_format, check_target, everywhere, mesh_options
 from fem_core.io.files import ReadOptions
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from fem_core.tools.mesh_check import MeshCheck
-
-_FAULTS = 20  # lines of faults
 
 
 @click.command(short_help="Check whether a mesh can be solved, and its quality.")
@@ -176,8 +174,10 @@ def _print(found: "MeshCheck", wrote: Iterable[str], done: Iterable[str]) -> Non
         say(_components(found))
         say()
         _print_boundaries(found)
-        for condition in found.conditions:
+        for condition in found.conditions[:MOST_LINES]:
             say(f"condition: {condition_text(condition)}")
+        for line in left_out(len(found.conditions), "condition"):
+            say(line)
         say()
         _print_quality(found)
     if found.costs:
@@ -187,12 +187,14 @@ def _print(found: "MeshCheck", wrote: Iterable[str], done: Iterable[str]) -> Non
         say()
     for note in found.notes:
         say(f"note: {note}")
-    for warning in found.warnings:
+    for warning in found.warnings[:MOST_LINES]:
         say(warning, label="warning", colour="yellow")
-    for fault in found.faults[:_FAULTS]:
+    for line in left_out(len(found.warnings), "warning"):
+        say(line)
+    for fault in found.faults[:MOST_LINES]:
         say(fault.text, label="fault", colour="red")
-    if len(found.faults) > _FAULTS:
-        say(f"… {count(len(found.faults) - _FAULTS, 'more fault')}: --json lists all")
+    for line in left_out(len(found.faults), "fault"):
+        say(line)
     for path in wrote:
         say(f"wrote {path}")
     say()
@@ -225,10 +227,12 @@ def _table(*columns: str) -> "Table":
 
 def _print_boundaries(found: "MeshCheck") -> None:
     table = _table("boundary", "edges", "nodes", "length/m", "x/m", "y/m", "named by")
-    for one in found.boundaries:
+    for one in found.boundaries[:MOST_LINES]:
         sides = (" to ".join(dict.fromkeys(f"{v:.4g}" for v in side or ())) for side in (one.x, one.y))
         table.add_row(cell(one.name), f"{one.edges:,}", f"{one.nodes:,}", f"{one.length:.5g}", *sides, one.named_by)
     show(table)
+    for line in left_out(len(found.boundaries), "boundary"):
+        say(line)
 
 
 def _print_quality(found: "MeshCheck") -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from fem_core.plugins.manners import KEPT
-from fem_core.support.wording import visible
+from fem_core.support.wording import count, visible
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -131,6 +131,15 @@ def show(renderable: "RenderableType", *, err: bool = False) -> None:
     with out.capture() as captured:
         out.print(_Visible(renderable))
     _print("\n".join(line.rstrip() for line in captured.get().rstrip("\n").split("\n")), err)
+
+
+#: Lines of a listing; the rest is only counted: a terminal isn't the place for thousands.
+MOST_LINES = 40
+
+
+def left_out(number: int, what: str) -> list[str]:
+    """The line at the end of a listing of `number` things, if it doesn't give all."""
+    return [f"… {count(number - MOST_LINES, f'more {what}')}: --json lists all"] if number > MOST_LINES else []
 
 
 def show_facts(facts: Mapping[str, str]) -> None:

@@ -131,6 +131,8 @@ def _state(one: Mapping[str, Any]) -> str:
 
 
 def _cache(one: Mapping[str, Any]) -> str:
+    if one["fault"]:
+        return f"{one['what']}: not used, {one['path']}"
     limit = "" if one["limit"] is None else f" of {_bytes(one['limit'])}" if one["limit"] else "; off (FEM_CACHE_MB)"
     if not one["files"]:
         return f"{one['what']}: empty{limit}"

@@ -5,7 +5,7 @@ from enum import IntEnum
 
 import click
 
-from fem_core.errors import BackendError, Cancelled, FemError
+from fem_core.errors import BackendError, Cancelled, FemError, brief, shortened
 
 
 class Status(IntEnum):
@@ -48,7 +48,7 @@ def judge(error: BaseException) -> tuple[Status, str]:
 
 
 def _line(text: str) -> str:
-    return "fem: error: " + " ".join(text.split())
+    return "fem: error: " + brief(" ".join(text.split()))
 
 
 def _usage(error: click.UsageError) -> str:
@@ -63,5 +63,6 @@ def _usage(error: click.UsageError) -> str:
 
 def _file_trouble(error: OSError) -> str:
     reason = error.strerror or (os.strerror(error.errno) if error.errno else str(error))
-    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    paths = [name for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    names = [shortened(os.fsdecode(path)) for path in paths]
     return f"{' -> '.join(names)}: {reason}" if names else reason

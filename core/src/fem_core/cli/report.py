@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from fem_core.cli.console import cell, say, show
+from fem_core.cli.console import MOST_LINES, cell, left_out, say, show
 from fem_core.problem import condition_text
 from fem_core.support.wording import count
 
@@ -40,7 +40,11 @@ def print_report(solution: "Solution", wrote: Iterable[str] = (), *, err: bool =
     if not report.converged:
         ended = f"NOT CONVERGED, {ended}"
     facts = {
-        "conditions": cell(*map(condition_text, report.conditions), "elsewhere: no flow through the boundary"),
+        "conditions": cell(
+            *map(condition_text, report.conditions[:MOST_LINES]),
+            *left_out(len(report.conditions), "condition"),
+            "elsewhere: no flow through the boundary",
+        ),
         "solver": cell(f"{solver['method']}: {ended}", style="" if report.converged else "bold red"),
         "residual": cell(_residuals(solver["relative_residual"], solver["true_relative_residual"])),
         "u": cell(
@@ -55,8 +59,10 @@ def print_report(solution: "Solution", wrote: Iterable[str] = (), *, err: bool =
         say(err=err)
     for note in report.notes:
         say(f"note: {note}", err=err)
-    for warning in report.warnings:
+    for warning in report.warnings[:MOST_LINES]:
         say(warning, label="warning", colour="yellow", err=err)
+    for line in left_out(len(report.warnings), "warning"):
+        say(line, err=err)
     for line in wrote:
         say(f"wrote {line}", err=err)
 

@@ -1,6 +1,7 @@
 """`fem verify`."""
 
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from fem_core.cli.console import cell, print_json, say, show
 from fem_core.cli.errors import Status
 from fem_core.cli.options import as_mapping, backend_options, everywhere
 from fem_core.errors import FemError
-from fem_core.support.caches import cache_folder
+from fem_core.support import caches
 from fem_core.support.wording import duration, pip_install
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ def verify(
         known = ", ".join(one.name for one in REGISTRY.listings())
         raise click.UsageError(f"name the backend to verify: --backend NAME, one of {known}", context)
     given = as_mapping(options)
-    cache = cache_folder()  # otherwise hypothesis makes a folder .hypothesis in the current folder
-    os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", os.path.join(cache, "hypothesis"))
+    if not os.environ.get("HYPOTHESIS_STORAGE_DIRECTORY"):
+        os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = _storage(context)
     try:
         from fem_core.testing import verify as run_kit
     except ModuleNotFoundError as error:
@@ -79,6 +80,17 @@ def verify(
         _print_summary(backend, counts, sum(result.seconds for result in results), whole=not checks)
     if counts["failed"]:
         context.exit(Status.FAILED)
+
+
+def _storage(context: click.Context) -> str:
+    """Where Hypothesis keeps its files; by itself, it would make a folder in the current folder."""
+    kept = caches.cache_folder("hypothesis")
+    try:
+        caches.prepare(kept)
+        return str(kept)
+    except OSError as error:
+        caches.warn(str(error))
+        return context.with_resource(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
 
 
 def _show(result: "CheckResult") -> None:

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from fem_core.problem import Problem
 from fem_core.results import Fields
 from fem_core.support.atomic import replacing
 from fem_core.support.outputs import check_output
+from fem_core.support.threads import start
 from fem_core.support.wording import nearest
 
 T = TypeVar("T")
@@ -119,8 +119,11 @@ def _scaled(mesh: M, scale: float) -> M:
 READER = "fem-read"
 
 
-def reading(path: Path, options: ReadOptions) -> Future[Mesh]:
-    """`read_mesh` in a separate thread, READER. The interpreter doesn't wait for it when it ends."""
+def reading(path: Path, options: ReadOptions) -> Future[Mesh] | Path:
+    """`read_mesh` in a separate thread, READER. The interpreter doesn't wait for it when it ends.
+
+    The path itself if no thread can start: the mesh is read when it is needed.
+    """
     mesh: Future[Mesh] = Future()
 
     def read() -> None:
@@ -129,8 +132,7 @@ def reading(path: Path, options: ReadOptions) -> Future[Mesh]:
         except BaseException as error:
             mesh.set_exception(error)
 
-    threading.Thread(target=read, name=READER, daemon=True).start()
-    return mesh
+    return mesh if start(read, READER) else path
 
 
 def unvalidated(source: Mesh | str | Path, options: ReadOptions) -> Mesh:

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from fem_core.io.checks import check_claim, check_z, lacks, unread
 from fem_core.mesh.mesh import NO_NAME, Boundary, Mesh
 from fem_core.problem import Dirichlet, Fluid, Problem, Robin, nodal_values
 from fem_core.results import RESULT_VERSION, UNITS, Fields, Report, to_json
+from fem_core.support.wording import name_all
 from fem_core.types import Floats, Ints, Value
 
 #: What our files have at the root.
@@ -122,7 +123,7 @@ def _hard(group: Any, name: str, path: Path) -> Any:
 
     link = group.get(name, getlink=True)
     if link is None:
-        raise MeshError(f"{path}: there is no {name!r} in {group.name!r}; found: {', '.join(group) or 'nothing'}")
+        raise MeshError(f"{path}: there is no {name!r} in {group.name!r}; found: {name_all(group) or 'nothing'}")
     if not isinstance(link, h5py.HardLink):
         raise MeshError(f"{path}: {name!r} is a link, and links are not read; store the data in the file")
     return group[name]
@@ -206,10 +207,28 @@ def _new(path: Path) -> Iterator[_New]:
     import h5py
 
     with path.open("wb") as target, _memory() as layout:
-        with h5py.File(layout, "w") as file:
-            new = _New(file, target)
-            yield new
+        try:
+            with h5py.File(layout, "w") as file:
+                new = _New(file, target)
+                yield new
+        except Exception:
+            if trouble := getattr(layout, "trouble", None):
+                raise trouble from None
+            raise
         new.finish(layout)
+
+
+class _MemoryFile(io.FileIO):
+    """A file that keeps its first error: HDF5 goes on without it, and fails with another one."""
+
+    trouble: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.trouble = self.trouble or error
+            raise
 
 
 def _memory() -> IO[bytes]:
@@ -219,7 +238,7 @@ def _memory() -> IO[bytes]:
             import resource
 
             if resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY:  # else it limits these, too
-                return open(os.memfd_create("hdf5"), "w+b", buffering=0)
+                return cast("IO[bytes]", _MemoryFile(os.memfd_create("hdf5"), "w+"))
     return io.BytesIO()
 
 

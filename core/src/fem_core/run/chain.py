@@ -127,7 +127,7 @@ def named(provider: str, what: str) -> Iterator[None]:
         told = type(error)(f"backend {provider!r} failed in {what}: {error}")
         told.provider = provider
         raise told from error.__cause__
-    except FemError:
+    except (FemError, MemoryError):
         raise
     except (Exception, SystemExit) as error:
         if provider == "core":

@@ -5,6 +5,7 @@ To see what happens in a run, read `solve` and `compute`. `Run.perform` runs one
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
 from fem_core.assembly.system import PENALTY
@@ -15,10 +16,13 @@ from fem_core.mesh.mesh import Mesh
 from fem_core.plugins.stages import APPLY_BC, ASSEMBLE_SYSTEM, COMPUTE_DERIVED, COMPUTE_SPARSITY, SOLVE_SYSTEM
 from fem_core.problem import Problem, origin_notes
 from fem_core.results import DerivedFields, Report, SolveResult, SolverOptions, StopReason, summarise
+from fem_core.run.balance import balance_doubts
+from fem_core.run.level import level_of, relative_to, shifts_on
 from fem_core.run.runner import Opened, Run
 from fem_core.solution import Solution
 from fem_core.support.hardware import hardware, versions
 from fem_core.support.wording import count, verb
+from fem_core.types import Floats
 
 
 def solve(
@@ -42,16 +46,22 @@ def solve(
         problem = read_problem(source)
     run.problem = problem.on(mesh) if problem else Problem.potential_flow(mesh)
     run.account.notes += origin_notes(run.problem)
+    level = level_of(mesh, run.problem)
+    solved = run.problem if level is None else relative_to(level, mesh, run.problem)
     while True:
         try:
             with run.attempt():
-                result, derived = compute(run, mesh, run.problem, options)
+                result, derived = compute(run, mesh, solved, options)
             break
         except DeviceError as error:
             run.go_on_without(error)
+    if result.converged:
+        run.account.warnings += balance_doubts(mesh, solved, result.u)
+    if level is not None:
+        result = replace(result, u=result.u + level)
 
     def solution() -> Solution:
-        found = report(run, opened, mesh, result, derived)
+        found = report(run, opened, mesh, result, derived, level)
         return Solution(mesh, run.problem, result.u, derived.velocity, derived.speed, derived.pressure, found)
 
     if outputs:
@@ -104,7 +114,9 @@ def doubts(mesh: Mesh, problem: Problem) -> Iterator[str]:
         )
 
 
-def report(run: Run, opened: Opened, mesh: Mesh, result: SolveResult, derived: DerivedFields) -> Report:
+def report(
+    run: Run, opened: Opened, mesh: Mesh, result: SolveResult, derived: DerivedFields, level: Floats | None
+) -> Report:
     """The report: what the run has done so far, and its results."""
     done = run.account
     return Report(
@@ -121,6 +133,7 @@ def report(run: Run, opened: Opened, mesh: Mesh, result: SolveResult, derived: D
             "true_relative_residual": result.true_relative_residual,
         },
         conditions=run.problem.conditions_on(mesh),
+        shifts=() if level is None else shifts_on(mesh, level),
         solution=summarise(result.u, mesh.used_nodes, derived),
         history=result.history,
         warnings=(*opened.warnings, *done.warnings, *_partial(result), *run.hooks.warnings),

@@ -124,7 +124,7 @@ class Session:
         for info, backend in self.backends:
             try:
                 getattr(backend, method)()
-            except FemError:
+            except (FemError, MemoryError):
                 raise
             except (Exception, SystemExit) as error:
                 what = "can't be opened" if stage == "open_backend" else "can't compile"

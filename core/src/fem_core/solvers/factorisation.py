@@ -60,7 +60,9 @@ def superlu(A: "sparse.csr_array") -> Solve:
 
     try:
         factors = splu(A.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
-    except (RuntimeError, MemoryError) as error:
+    except MemoryError as error:
+        raise SolveError("direct: not enough memory for the factors; try --solver cg") from error
+    except RuntimeError as error:
         raise SolveError(f"direct: SuperLU failed ({error}); try --solver cg") from error
     solve: Solve = factors.solve
     return solve

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from fem_core.errors import shortened
 from fem_core.support.outputs import replaceable
 
 
@@ -40,7 +41,7 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno is None:
             raise
-        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+        raise OSError(error.errno, os.strerror(error.errno), shortened(str(path))) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -181,7 +181,7 @@ class _PreparedMG:
         start = time.perf_counter()
         try:
             built = self.build(lambda: progress.solve(0, 1.0, None))
-        except (Cancelled, BackendError):
+        except (Cancelled, BackendError, MemoryError):  # a factorisation needs more memory still
             raise
         except Exception as error:
             self._take_over(f"the hierarchy can't be built ({type(error).__name__}: {error})")
