@@ -105,8 +105,9 @@ class Shared(ctypes.Structure):
     """`struct shared` of failing.c."""
 
     _fields_ = [
-        *((name, ctypes.c_int64) for name in ("kind", "n", "count", "begun", "pid")),
-        ("what", ctypes.c_char * 216),
+        *((name, ctypes.c_int64) for name in ("kind", "n", "begun", "pid")),
+        ("counts", ctypes.c_int64 * len(KINDS)),
+        ("what", ctypes.c_char * 200),
     ]
 
 
@@ -122,12 +123,12 @@ def compiled(folder: Path) -> Path | None:
 
 @dataclass
 class Ended:
-    """How a run ended, and what was left."""
+    """How a run ended, how many calls of each kind it made, which one failed, and what was left."""
 
     status: int | None
     stderr: str
     stdout: str
-    count: int
+    counts: dict[str, int]
     failed: str
     in_child: bool
     seconds: float
@@ -152,7 +153,7 @@ class Place:
 
     def run(self, arguments: Sequence[str], kind: str | None = None, n: int = 0) -> Ended:
         """`fem ARGUMENTS`; the n-th call of a kind fails."""
-        found = Shared(kind=list(KINDS).index(kind) + 1 if kind else 0, n=n)
+        found = Shared(kind=list(KINDS).index(kind) if kind else 0, n=n)
         self.shared.write_bytes(bytes(found))
         env = {name: value for name, value in os.environ.items() if not name.startswith(("FEM_", "PYTEST_", "COV"))}
         env |= {"LD_PRELOAD": str(self.library), "FEM_FAILING": str(self.shared), "FEM_TUNE": "off"}
@@ -186,7 +187,8 @@ class Place:
             path = self.temporary / name
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         failed = found.what.decode(errors="replace")
-        return Ended(status, *texts, found.count, failed, bool(failed) and found.pid != process.pid, seconds, left)
+        counts = dict(zip(KINDS, found.counts, strict=True))
+        return Ended(status, *texts, counts, failed, bool(failed) and found.pid != process.pid, seconds, left)
 
 
 def _survivors(session: int) -> list[str]:
@@ -234,14 +236,10 @@ class Driver:
         first = self.clean()
         if first.status != 0 or not self.output.exists():
             raise RuntimeError(f"{case.name} fails by itself: status {first.status}, {first.stderr}{first.stdout}")
-        self.right = content(self.output)
+        self.right, self.counts = content(self.output), first.counts
 
     def clean(self) -> Ended:
         return self.place.run(self.case.arguments)
-
-    def count(self, kind: str) -> int:
-        """How many calls of a kind a run makes."""
-        return self.place.run(self.case.arguments, kind, 0).count
 
     def failing(self, kind: str, n: int) -> tuple[Ended, list[str]]:
         """A run in which the n-th call fails, and what is wrong with it."""
@@ -319,12 +317,17 @@ class Table:
                 print(f"    status {ended.status} after {ended.seconds:.1f} s; stderr:")
                 print("".join(f"        {line}\n" for line in ended.stderr.splitlines()[-25:]), end="", flush=True)
 
-    def done(self, case: Case, kind: str, runs: int, calls: int, faults: list[str]) -> None:
-        """All runs of a kind; `faults` are those of the run after them."""
+    def done(self, case: Case, kind: str, runs: int, calls: int) -> None:
+        """All runs of a kind."""
+        with self._lock:
+            self._cells[case.name, kind] = str(calls) if runs == calls else f"{runs} of {calls}"
+            print(f"{case.name}, {kind}: {self._cells[case.name, kind]}", flush=True)
+
+    def after(self, case: Case, faults: list[str]) -> None:
+        """What is wrong with the run after all those of a case."""
         with self._lock:
             self.faults += len(faults)
-            self._cells[case.name, kind] = str(calls) if runs == calls else f"{runs} of {calls}"
-            print(f"{case.name}, {kind}: {self._cells[case.name, kind]} {'; '.join(faults)}", flush=True)
+            print("".join(f"{case.name}: {fault}\n" for fault in faults), end="", flush=True)
 
     def __str__(self) -> str:
         kinds = list(dict.fromkeys(kind for _, kind in self._cells))
@@ -387,11 +390,12 @@ def main() -> int:
         def one(case: Case) -> None:
             driver = Driver(Place(library, folder / "samples", folder / re.sub(r"\W+", "-", case.name)), case)
             for kind in (kind for one, kind in runs if one is case):
-                calls = driver.count(kind)
+                calls = driver.counts[kind]
                 which = [arguments.n] if arguments.n else steps(calls, arguments.most)
                 for n in which:
                     table.add(case, kind, n, *driver.failing(kind, n))
-                table.done(case, kind, len(which), calls, driver.next_run())
+                table.done(case, kind, len(which), calls)
+            table.after(case, driver.next_run())
 
         with ThreadPoolExecutor(arguments.jobs) as pool:
             list(pool.map(one, dict.fromkeys(case for case, _ in runs)))

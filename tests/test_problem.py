@@ -205,7 +205,7 @@ def test_what_is_no_problem_is_refused_by_name():
     for given, message in (
         ({"conditions": 3}, "conditions must be Robin or Dirichlet, not 3"),
         ({"conditions": "inlet"}, "conditions must be Robin or Dirichlet, not 'i'"),
-        ({"conditions": Robin(3)}, "a condition needs the name of a boundary, not 3"),
+        ({"conditions": Robin(3)}, "the boundary of a condition must be a name, not 3"),
         ({"fluid": 1.2}, "fluid must be a fem_core.Fluid, not 1.2"),
     ):
         with pytest.raises(ProblemError) as refused:

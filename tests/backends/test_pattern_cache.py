@@ -76,8 +76,8 @@ def test_an_entry_that_vanishes_while_it_is_read_is_not_made_anew(computed, monk
     mesh = fem.generate.duct(nx=4, ny=3)
     pattern_cache.store(mesh, symbolic.compute_sparsity(mesh))
     (entry,) = pattern_cache.folder().iterdir()
-    misfit = pattern_cache._misfit
-    monkeypatch.setattr(pattern_cache, "_misfit", lambda *both: entry.unlink() or misfit(*both))
+    misfit = pattern_cache.fault_in
+    monkeypatch.setattr(pattern_cache, "fault_in", lambda *both: entry.unlink() or misfit(*both))
     assert pattern_cache.load(mesh) is not None
     assert not entry.exists()
 

@@ -12,7 +12,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
+from fem_core.cli.verify import _storage, verify
 from fem_core.support import caches, compiled
 
 posix = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="owner and mode are POSIX's")
@@ -70,7 +72,7 @@ def test_a_folder_that_others_may_write_to_is_neither_read_nor_written(entry, mo
     assert not compiled.save(folder / "one-2.bin", b"code", "one-*.bin")
     assert caplog.messages == [  # one line for any number of entries
         f"{folder} isn't used as a cache: mode {mode:04o} lets other users write; "
-        f"run `chmod go-w {folder}` or choose another folder"
+        f"run `chmod go-w {folder}`, or choose another folder"
     ]
     assert caches.fault(folder) == caplog.messages[0]
     folder.chmod(mode & ~0o022)
@@ -87,10 +89,10 @@ def test_a_folder_of_another_user_is_not_used(entry, acting_as, caplog):
         mine = OTHER
     acting_as(ME)
     assert loaded(entry) is None
-    assert f"the owner is user {mine}, not you; delete it or run `sudo chown $USER" in caplog.text
+    assert f"the owner is user {mine}, not you; delete it, or run `sudo chown $USER" in caplog.text
     acting_as(0)
     assert loaded(entry) is None
-    assert "or `sudo -H` instead of `sudo`" in caplog.text
+    assert "run `sudo -H` instead of `sudo`, or `chown root" in caplog.text
 
 
 @root
@@ -131,7 +133,19 @@ def test_a_file_where_the_folder_should_be_is_a_warning(tmp_path, caplog):
     assert not compiled.save(tmp_path / "file" / "one-1.bin", b"code", "one-*.bin")
     assert not compiled.save(tmp_path / "file" / "folder" / "one-1.bin", b"code", "one-*.bin")
     assert caplog.messages[0].startswith(f"{tmp_path / 'file'} isn't used as a cache: it is not a folder; delete it")
+    assert len(caplog.messages) == 2  # reading and writing give the same one
     assert (tmp_path / "file").read_text() == "not a folder"
+
+
+def test_the_way_out_names_the_variable_that_the_folder_follows(monkeypatch, tmp_path):
+    if sys.platform in ("darwin", "win32"):
+        pytest.skip("no variable there")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "fem-core").touch()
+    assert caches.fault(caches.cache_folder("a")).endswith("; set XDG_CACHE_HOME to another folder")
+    assert caches.fault(tmp_path / "fem-core" / "x").endswith("; set XDG_CACHE_HOME to another folder")
+    (tmp_path / "other").touch()
+    assert caches.fault(tmp_path / "other").endswith("; delete it, or choose another folder")
 
 
 @posix
@@ -165,7 +179,7 @@ def test_a_read_only_cache_is_read(entry, monkeypatch, caplog):
 def test_an_entry_that_others_may_write_to_is_made_again(entry, mode, caplog):
     entry.chmod(mode)
     assert loaded(entry) is None
-    assert f"files in {entry.parent} aren't used and are made again: mode {mode:04o}" in caplog.text
+    assert f"files in {entry.parent} aren't used: mode {mode:04o}" in caplog.text
     assert compiled.save(entry, b"new", "one-*.bin")
     assert loaded(entry) == b"new"
     assert entry.stat().st_mode & 0o777 == 0o600
@@ -179,7 +193,7 @@ def test_entries_of_another_user_are_made_again_with_one_warning(entry, caplog):
         os.chown(path, OTHER, -1)
         assert loaded(path) is None
     assert caplog.messages == [
-        f"files in {entry.parent} aren't used and are made again: the owner is user {OTHER}, not you"
+        f"files in {entry.parent} aren't used: the owner is user {OTHER}, not you; new ones will replace them"
     ]
     assert compiled.save(path, b"new", "one-*.bin")
     assert loaded(path) == b"new"
@@ -194,37 +208,43 @@ def test_an_entry_under_the_name_of_another_is_not_used(entry, caplog):
 
 
 KINDS = """
-import os, sys, socket
-from fem_core.support import caches, compiled
-path, kind = sys.argv[1:]
-os.unlink(path)
-{"fifo": lambda: os.mkfifo(path), "link": lambda: os.symlink("/dev/zero", path), "folder": lambda: os.mkdir(path),
- "dangling": lambda: os.symlink("nowhere", path), "socket": lambda: socket.socket(socket.AF_UNIX).bind(path),
- "device": lambda: os.mknod(path, 0o020600, os.makedev(1, 5))}[kind]()
-from collections.abc import Iterator
+import logging, os, socket
 from pathlib import Path
-print(compiled.load(Path(path), bytes), compiled.save(Path(path), b"new", "*"), compiled.load(Path(path), bytes))
+from fem_core.support import compiled
+
+logging.basicConfig()
+make = {
+    "fifo": os.mkfifo,
+    "link": lambda path: os.symlink("/dev/zero", path),
+    "dangling": lambda path: os.symlink("nowhere", path),
+    "folder": os.mkdir,
+    "socket": lambda path: socket.socket(socket.AF_UNIX).bind(path),
+    "device": lambda path: os.mknod(path, 0o020600, os.makedev(1, 5)),
+}
+for kind in make if os.geteuid() == 0 else [*make][:-1]:
+    path = Path(kind)
+    make[kind](path.name)
+    print(kind, compiled.load(path, bytes), compiled.save(path, b"new", kind), compiled.load(path, bytes))
 """
 
 
 @posix
-@pytest.mark.parametrize("kind", ["fifo", "link", "dangling", "folder", "socket", "device"])
-def test_only_files_are_opened(entry, kind):
-    if kind == "device" and os.geteuid() != 0:
-        pytest.skip("only root makes devices")
-    # relative, as the name of a socket must be short
+def test_only_files_are_opened(tmp_path):
     job = subprocess.run(
-        [sys.executable, "-c", KINDS, entry.name, kind],
-        cwd=entry.parent,
+        [sys.executable, "-c", KINDS],
+        cwd=tmp_path,  # the name of a socket must be short
         capture_output=True,
         text=True,
-        timeout=60,  # /dev/zero never ends, and a FIFO waits for ever
+        timeout=120,  # /dev/zero never ends, and a FIFO waits for ever
         check=False,
     )
-    saved = kind != "folder"
-    assert job.stdout == f"None {saved} {b'new' if saved else None}\n", job.stderr
-    assert "isn't used: it is not a file; delete it" in job.stderr
-    assert entry.is_symlink() is False
+    kinds = ["fifo", "link", "dangling", "folder", "socket", *(["device"] if os.geteuid() == 0 else [])]
+    replaced = "None True b'new'"
+    assert job.stdout.splitlines() == [
+        f"{kind} {'None False None' if kind == 'folder' else replaced}" for kind in kinds
+    ], job.stderr
+    for kind in kinds:
+        assert f"{kind} isn't used: it is not a file; delete it" in job.stderr
 
 
 def test_an_entry_that_is_far_too_large_is_not_read(entry, caplog):
@@ -383,3 +403,39 @@ def test_a_user_does_not_use_what_others_keep(shared):
     as_user(OTHER, second)
     as_user(ME, lambda: None if loaded(entry) == b"mine" else os._exit(2))
     assert loaded(entry) is None  # neither does root
+
+
+# other systems
+
+
+def test_where_the_system_knows_neither_owners_nor_names_in_open_folders(tmp_path, monkeypatch):
+    monkeypatch.setattr(caches, "_user", None)
+    monkeypatch.setattr(os, "supports_dir_fd", frozenset())
+    entry = tmp_path / "cache" / "one-1.bin"
+    for number in range(compiled._KEPT + 2):
+        path = entry.with_name(f"one-{number}.bin")
+        assert compiled.save(path, b"code", "one-*.bin")
+        os.utime(path, (number, number))
+    entry.parent.chmod(0o777)
+    assert loaded(path) == b"code"
+    assert loaded(entry) is None
+    assert caches.names(entry.parent) == [f"one-{number}.bin" for number in range(2, compiled._KEPT + 2)]
+    os.rename(path, entry)
+    assert loaded(entry) is None  # under the name of another
+    caches.remove(entry.parent, caches.names(entry.parent))
+    assert list(entry.parent.iterdir()) == []
+
+
+# what is kept by others
+
+
+@posix
+def test_hypothesis_gets_a_folder_of_this_user_or_a_temporary_one(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(caches, "cache_folder", lambda *parts: tmp_path.joinpath("kept", *parts))
+    assert _storage(click.Context(verify)) == str(tmp_path / "kept" / "hypothesis")
+    (tmp_path / "kept" / "hypothesis").chmod(0o777)
+    with click.Context(verify) as context:
+        folder = Path(_storage(context))
+        assert folder.stat().st_mode & 0o777 == 0o700
+    assert not folder.exists()
+    assert "chmod go-w" in caplog.text

@@ -14,10 +14,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fem_core.errors import ProblemError
+from fem_core.errors import MeshError, ProblemError
 from fem_core.mesh.boundaries import half_edges, half_text, lost_text, seam_text, unlisted_edges
 from fem_core.mesh.geometry import edge_lengths
 from fem_core.mesh.mesh import Mesh
+from fem_core.support.kinds import require, shown
 from fem_core.support.wording import count, more_faults, name_all, name_some, nearest
 from fem_core.types import Array, Floats, Ints, Value
 
@@ -72,7 +73,9 @@ class Fluid:
         for name, least in (("p0", -MOST), ("rho", 0.0)):
             value: object = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, Real) or not least <= float(value) <= MOST:
-                raise ProblemError(f"{name} of the fluid must be a number from {least:g} to {MOST:g}, not {value!r}")
+                raise ProblemError(
+                    f"{name} of the fluid must be a number from {least:g} to {MOST:g}, not {shown(value)}"
+                )
 
     def pressure(self, speed: Floats) -> Floats:
         """p₀ - ½ ρ speed² in Pa."""
@@ -111,17 +114,14 @@ class Problem:
     origin: str = field(default="", init=False, compare=False)  # `replace` leaves it behind
 
     def __post_init__(self) -> None:
-        if self.dirichlet not in ("penalty", "eliminate"):
-            raise ProblemError(f"dirichlet must be 'penalty' or 'eliminate', not {self.dirichlet!r}")
-        if not isinstance(self.fluid, Fluid):
-            raise ProblemError(f"fluid must be a fem_core.Fluid, not {self.fluid!r}")
+        if not isinstance(self.dirichlet, str) or self.dirichlet not in ("penalty", "eliminate"):
+            raise ProblemError(f"dirichlet must be 'penalty' or 'eliminate', not {shown(self.dirichlet)}")
+        require(self.fluid, Fluid, "fluid must be a fem_core.Fluid", ProblemError)
         given: object = self.conditions
         conditions = tuple(given) if isinstance(given, Iterable) else (given,)
         for condition in conditions:
-            if not isinstance(condition, Robin | Dirichlet):
-                raise ProblemError(f"conditions must be Robin or Dirichlet, not {condition!r}")
-            if not isinstance(condition.boundary, str):
-                raise ProblemError(f"a condition needs the name of a boundary, not {condition.boundary!r}")
+            require(condition, Robin | Dirichlet, "conditions must be Robin or Dirichlet", ProblemError)
+            require(condition.boundary, str, "the boundary of a condition must be a name", ProblemError)
         object.__setattr__(self, "conditions", conditions)
 
     @classmethod
@@ -162,6 +162,7 @@ class Problem:
             If a boundary is unknown, lost or empty; if coefficients have a wrong shape or sign, aren't finite, or are
             too large or too small to compute with; or if no condition fixes the level of u in a part of the mesh.
         """
+        require(mesh, Mesh, "mesh must be a fem_core.Mesh", MeshError)
         names = boundary_names(mesh, [condition.boundary for condition in self.conditions])
         named = [replace(one, boundary=name) for one, name in zip(self.conditions, names, strict=True)]
         same = named == list(self.conditions)
@@ -340,7 +341,7 @@ def _broadcast(value: object, accepted: dict[str, int], what: str) -> Floats:
     try:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ProblemError(f"{what} must be a number or an array of numbers, not {value!r}") from error
+        raise ProblemError(f"{what} must be a number or an array of numbers, not {shown(value)}") from error
     for length in accepted.values():
         if array.shape in ((), (length,)):
             return np.broadcast_to(array, (length,))  # no copy: many conditions have one number for all nodes

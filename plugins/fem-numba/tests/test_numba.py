@@ -316,7 +316,7 @@ def test_code_that_another_user_may_have_written_is_not_run(tmp_path):
     (entry,), (complete,) = folder.glob("*.bin"), folder.glob("complete-*")
     compiled.save(entry, pickle.dumps(Planted(str(proof))), "none")
     entry.chmod(0o666)
-    assert f"files in {folder} aren't used and are made again: mode 0666" in run_it()  # and it is made again
+    assert f"files in {folder} aren't used: mode 0666" in run_it()  # and it is made again
     folder.chmod(0o777)
     (warning,) = run_it().splitlines()  # one for reading and writing
     assert f"run `chmod go-w {folder}`" in warning

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from fem_core.assembly.sparsity import Sparsity
+from fem_core.assembly.sparsity import Sparsity, fault_in
 from fem_core.mesh.mesh import Mesh
 from fem_core.plugins.stages import COMPUTE_SPARSITY
 from fem_core.support import caches
@@ -46,7 +46,7 @@ def load(mesh: Mesh) -> Sparsity | None:
     try:
         with caches.reading(path, _bytes(mesh, most)) as file:
             found = _read(file, mesh)
-        fault = COMPUTE_SPARSITY.fault_in(found, mesh) or _misfit(found, mesh)
+        fault = COMPUTE_SPARSITY.fault_in(found, mesh) or fault_in(found, mesh)
     except FileNotFoundError:
         return None
     except caches.Refused as error:
@@ -87,19 +87,6 @@ def _read(file: BinaryIO, mesh: Mesh) -> Sparsity:
 
     indptr, slots = array(mesh.n_nodes + 1), array(mesh.n_elements, 8, 8)
     return Sparsity(indptr, array(nnz), slots)
-
-
-def _misfit(found: Sparsity, mesh: Mesh) -> str | None:
-    """What is wrong with the pattern; None if every slot leads to the row and column of its entry."""
-    start, stop = found.indptr[:-1], found.indptr[1:]
-    if not (start <= stop).all() or found.indptr[0] != 0:
-        return "indptr doesn't rise"
-    for i in range(8):
-        slots, row = found.slots[:, i], mesh.quad8[:, i, None]
-        if not ((start[row] <= slots) & (slots < stop[row]) & (found.indices[slots] == mesh.quad8)).all():
-            return "slots lead elsewhere"
-    diagonal = found.indices[start[mesh.orphan_nodes]]
-    return None if np.array_equal(diagonal, mesh.orphan_nodes) else "diagonals of orphan nodes are missing"
 
 
 def store(mesh: Mesh, sparsity: Sparsity) -> None:

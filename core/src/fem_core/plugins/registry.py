@@ -19,6 +19,7 @@ from fem_core.plugins.backend import API_VERSION, Backend, BackendInfo
 from fem_core.plugins.hookspecs import new_manager
 from fem_core.plugins.manners import watched
 from fem_core.plugins.validation import check_backend, check_plugin
+from fem_core.support.wording import did_you_mean
 
 _log = logging.getLogger(__name__)
 
@@ -82,8 +83,9 @@ class Registry:
         registered = self._registered.get(name)
         points = [] if registered else [point for point in _entry_points(BACKENDS) if point.name == name]
         if not registered and not points:
-            known = f"installed: {', '.join(sorted(self._names()))}; plugins add others (see the README)"
-            raise BackendUnavailable(f"there is no backend {name!r}; {known}")
+            names = sorted(self._names())
+            known = f"installed: {', '.join(names)}; plugins add others (see the README)"
+            raise BackendUnavailable(f"there is no backend {name!r}{did_you_mean(name, names)}; {known}")
         origin = " and ".join(sorted({_distribution(point) for point in points})) or "registered in this process"
         if name in _disabled():
             return Listing(name, State.DISABLED, "switched off by FEM_DISABLE", origin)

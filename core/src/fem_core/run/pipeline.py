@@ -21,6 +21,7 @@ from fem_core.run.level import level_of, relative_to, shifts_on
 from fem_core.run.runner import Opened, Run
 from fem_core.solution import Solution
 from fem_core.support.hardware import hardware, versions
+from fem_core.support.kinds import shown
 from fem_core.support.wording import count, verb
 from fem_core.types import Floats
 
@@ -78,7 +79,7 @@ def load_mesh(run: Run, source: Mesh | str | Path | Future[Mesh], options: ReadO
         elif isinstance(source, Mesh | str | Path):
             mesh = completed(unvalidated(source, options), options)
         else:
-            raise MeshError(f"mesh must be a fem_core.Mesh or the path of a file, not {source!r}")
+            raise MeshError(f"mesh must be a fem_core.Mesh or the path of a file, not {shown(source)}")
     run.account.warnings += mesh.warnings
     run.account.notes += mesh_notes(mesh)
     run.observers.emit("fem_mesh_loaded", mesh=mesh)

@@ -12,6 +12,7 @@ import os
 import secrets
 import shlex
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -190,7 +191,7 @@ class _Folder:
 
     def temporary(self, name: str) -> tuple[str, BinaryIO]:
         """A new file that only this user may read and write."""
-        name = f".{name}.{secrets.token_hex(6)}.tmp"
+        name = f".{name[:40]}.{secrets.token_hex(6)}.tmp"  # any name leaves room for this
         fd = self.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         if hasattr(os, "fchmod"):
             os.fchmod(fd, 0o600)  # the umask may have taken these bits, too
@@ -210,18 +211,20 @@ class _Folder:
 
     def sweep(self) -> None:
         """Delete the temporary files of processes that were killed."""
-        for name, status in self.files():
-            if _is_temporary(name) and time.time() - status.st_mtime > _STALE:
-                self.remove(name)
+        old = time.time() - _STALE
+        for name in [name for name, status in self.files() if _is_temporary(name) and status.st_mtime < old]:
+            self.remove(name)
 
     def check(self, name: str, status: os.stat_result, most: float) -> None:
         """Raise Refused if an entry may not be used. The text has no name where all entries may have the same fault."""
         if not stat.S_ISREG(status.st_mode):
             raise Refused(f"{self.path / name} isn't used: it is not a file; delete it")
         if why := _not_mine(status):
-            raise Refused(f"files in {self.path} aren't used and are made again: {why}")
+            raise Refused(f"files in {self.path} aren't used: {why}; new ones will replace them")
         if status.st_size > most:
-            raise Refused(f"{self.path / name} isn't used: it has {status.st_size} bytes, too many; it is made again")
+            raise Refused(
+                f"{self.path / name} isn't used: it has {status.st_size} bytes, too many; a new one will replace it"
+            )
 
     def _at(self, name: str) -> str:
         return str(self.path / name) if self.fd is None else name
@@ -265,7 +268,8 @@ def _check_folder(path: Path, status: os.stat_result) -> None:
 
 
 def _refused(folder: Path, why: str, *ways_out: str) -> Refused:
-    ways = " or ".join((*ways_out, "choose another folder"))
+    by_variable = folder.is_relative_to(cache_folder()) and sys.platform not in ("darwin", "win32")
+    ways = ", or ".join((*ways_out, f"{'set XDG_CACHE_HOME to' if by_variable else 'choose'} another folder"))
     return Refused(f"{folder} isn't used as a cache: {why}; {ways}")
 
 
@@ -290,25 +294,30 @@ def _is_root() -> bool:
 def _own(place: str) -> str:
     """How to own a folder."""
     if not _is_root():
-        return f"delete it or run `sudo chown $USER {place}`"
-    return f"run `chown root {place}` or `sudo -H` instead of `sudo`"
+        return f"delete it, or run `sudo chown $USER {place}`"
+    return f"run `sudo -H` instead of `sudo`, or `chown root {place}`"
 
 
 def _make(folder: Path) -> None:
-    """Make a folder and those above it, for this user only. Root makes none inside another user's folder.
+    """Make a folder and those above it, for this user only. Raises Refused if that is impossible.
 
-    There, the other user couldn't use it. `sudo` may keep the user's HOME.
+    Root makes none inside another user's folder, since that user couldn't use it. `sudo` may keep the user's HOME.
     """
     missing: list[Path] = []
     for part in (folder, *folder.parents):
         if os.path.lexists(part):
-            if missing and _is_root() and not _is_mine(os.stat(part)):
-                why = f"{part} belongs to user {os.stat(part).st_uid}, and you are root"
-                raise _refused(folder, why, "run `sudo -H` instead of `sudo`")
             break
         missing.append(part)
-    for part in reversed(missing):
-        with suppress(FileExistsError):  # another process was faster
-            os.mkdir(part, 0o700)
-        if os.lstat(part).st_mode & 0o700 != 0o700:
-            os.chmod(part, 0o700)  # the umask took these bits, too
+    try:
+        if missing and _is_root() and not _is_mine(status := os.stat(part)):
+            why = f"{part} belongs to user {status.st_uid}, and you are root"
+            raise _refused(folder, why, "run `sudo -H` instead of `sudo`")
+        for part in reversed(missing):
+            with suppress(FileExistsError):  # another process was faster
+                os.mkdir(part, 0o700)
+            if os.lstat(part).st_mode & 0o700 != 0o700:
+                os.chmod(part, 0o700)  # the umask took these bits, too
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise _refused(folder, os.strerror(error.errno)) from error
