@@ -16,6 +16,7 @@ from fem_core.mesh.interfaces import WAYS, find_slits, hanging_nodes
 from fem_core.mesh.matching import KnownEdges, mismatch_text
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.mesh.places import Crowded, coincident_nodes
+from fem_core.support.blas import reserve_buffers
 from fem_core.support.wording import count, more_faults, name_some
 from fem_core.types import Bools, Floats, Ints
 
@@ -99,6 +100,7 @@ def validate_mesh(mesh: Mesh) -> Mesh:
         raise MeshError(f"mesh must be a fem_core.Mesh, not {mesh!r}; read_mesh reads one from a file")
     if mesh._validated is not None:
         return mesh._validated
+    reserve_buffers()
     if faults := list(mesh_faults(mesh)):
         raise MeshError(f"{mesh.source}: {faults[0].text}{more_faults(len(faults) - 1)}")
     return mesh.mark_valid(_counter_clockwise(mesh))

@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import fem_core.assembly.kernels  # noqa: F401  # a forkserver that has it starts workers that have it
+from fem_core.support.blas import reserve_buffers
 from threadpoolctl import threadpool_limits
 
 from fem_mp_shm.segments import sweep
@@ -44,6 +45,7 @@ def answer(task: bytes) -> tuple[bytes, bytes]:
     try:
         function, arguments = pickle.loads(task)
         loaded = time.perf_counter()
+        reserve_buffers()
         result = function(*arguments)
         done = time.perf_counter()
         payload = pickle.dumps(result, pickle.HIGHEST_PROTOCOL)
