@@ -42,6 +42,10 @@ class FemError(Exception):
         super().__init__(*(brief(one) if isinstance(one, str) else one for one in args))
 
 
+class OutputError(FemError, OSError):
+    """A file can't be written: its name is that of a device, a pipe or a folder, or it is read-only."""
+
+
 class MeshError(FemError):
     """The mesh can't be read or isn't a valid mesh of 8-node quadrilaterals."""
 

@@ -10,11 +10,9 @@ from fem_core.assembly.element import robin_edges
 from fem_core.assembly.sparsity import accumulate, csr_positions
 from fem_core.errors import ProblemError, SolveError
 from fem_core.mesh.mesh import Mesh
+from fem_core.problem import PENALTY as PENALTY
 from fem_core.problem import Problem, nodal_values
 from fem_core.types import Floats, Ints
-
-#: Added to the diagonal of fixed nodes by `dirichlet="penalty"`.
-PENALTY = 1e12
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -25,7 +24,10 @@ from fem_core.plugins.registry import REGISTRY
 from fem_core.problem import Problem
 from fem_core.results import Fields
 from fem_core.support.atomic import replacing
+from fem_core.support.kinds import path_of, require
 from fem_core.support.memory import lacks_memory, not_enough
+from fem_core.support.outputs import check_output
+from fem_core.support.threads import start
 from fem_core.support.wording import nearest
 
 T = TypeVar("T")
@@ -76,7 +78,7 @@ def read_mesh(path: str | Path, **options: Unpack[ReadOptions]) -> Mesh:
     `options` are those of `ReadOptions`. Raises MeshError; its message is one line with the file and the elements or
     nodes.
     """
-    return completed(read_unvalidated(Path(path), options.get("scale")), options)
+    return completed(read_unvalidated(path_of(path, MeshError), options.get("scale")), options)
 
 
 def completed(mesh: Mesh, options: ReadOptions) -> Mesh:
@@ -119,8 +121,11 @@ def _scaled(mesh: M, scale: float) -> M:
 READER = "fem-read"
 
 
-def reading(path: Path, options: ReadOptions) -> Future[Mesh]:
-    """`read_mesh` in a separate thread, READER. The interpreter doesn't wait for it when it ends."""
+def reading(path: Path, options: ReadOptions) -> Future[Mesh] | Path:
+    """`read_mesh` in a separate thread, READER. The interpreter doesn't wait for it when it ends.
+
+    The path itself if no thread can start: the mesh is read when it is needed.
+    """
     mesh: Future[Mesh] = Future()
 
     def read() -> None:
@@ -129,8 +134,7 @@ def reading(path: Path, options: ReadOptions) -> Future[Mesh]:
         except BaseException as error:
             mesh.set_exception(error)
 
-    threading.Thread(target=read, name=READER, daemon=True).start()
-    return mesh
+    return mesh if start(read, READER) else path
 
 
 def unvalidated(source: Mesh | str | Path, options: ReadOptions) -> Mesh:
@@ -263,13 +267,20 @@ def write_mesh(mesh: Mesh, path: str | Path) -> Path:
 
     Lost names are written as empty boundaries, so that the file is not read as a mesh without names.
     """
-    path = Path(path)
+    require(mesh, Mesh, "mesh must be a fem_core.Mesh", MeshError)
+    path = path_of(path, MeshError)
     if lost := {name: Boundary(*_NOTHING) for name in mesh.lost if name not in mesh.boundaries and is_plain(name)}:
         mesh = replace(mesh, boundaries={**mesh.boundaries, **lost})
     able = [known for known in mesh_formats() if known.write]
     known = choose(able, path, MeshError)
     assert known.write
     return _write(known.write, mesh if known.unit == 1 else _scaled(mesh, 1 / known.unit), path)
+
+
+def check_result(path: Path) -> None:
+    """Raise an error unless a result can be written at `path`: its ending is known, and a file can be there."""
+    check_output(path)
+    choose(result_writers(), path, FemError)
 
 
 def write_result(solution: Fields, path: Path) -> Path:

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 
@@ -204,10 +204,37 @@ def _new(path: Path) -> Iterator[_New]:
     import h5py
 
     with path.open("wb") as target, _memory() as layout:
-        with h5py.File(layout, "w") as file:
-            new = _New(file, target)
-            yield new
+        try:
+            with h5py.File(layout, "w") as file:
+                new = _New(file, target)
+                yield new
+        except Exception:
+            if trouble := getattr(layout, "trouble", None):
+                raise trouble from None
+            raise
         new.finish(layout)
+
+
+class _MemoryFile(io.FileIO):
+    """A file that keeps its first error: HDF5 goes on without it, and fails with another one."""
+
+    trouble: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        with self._kept():
+            return super().write(data)
+
+    def truncate(self, size: int | None = None, /) -> int:
+        with self._kept():
+            return super().truncate(size)
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.trouble = self.trouble or error
+            raise
 
 
 def _memory() -> IO[bytes]:
@@ -217,7 +244,7 @@ def _memory() -> IO[bytes]:
             import resource
 
             if resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY:  # else it limits these, too
-                return open(os.memfd_create("hdf5"), "w+b", buffering=0)
+                return cast("IO[bytes]", _MemoryFile(os.memfd_create("hdf5"), "w+"))
     return io.BytesIO()
 
 

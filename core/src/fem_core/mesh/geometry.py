@@ -16,7 +16,9 @@ from fem_core.mesh.interfaces import WAYS, find_slits, hanging_nodes
 from fem_core.mesh.matching import KnownEdges, mismatch_text
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.mesh.places import Crowded, coincident_nodes
+from fem_core.mesh.rounding import rounding_doubts
 from fem_core.support.blas import reserve_buffers
+from fem_core.support.kinds import require
 from fem_core.support.wording import count, more_faults, name_some
 from fem_core.types import Bools, Floats, Ints
 
@@ -96,14 +98,13 @@ def validate_mesh(mesh: Mesh) -> Mesh:
         other elements. The message gives the first fault of `mesh_faults`, its first elements or nodes and their
         number, and the number of other faults.
     """
-    if not isinstance(mesh, Mesh):
-        raise MeshError(f"mesh must be a fem_core.Mesh, not {mesh!r}; read_mesh reads one from a file")
+    require(mesh, Mesh, "mesh must be a fem_core.Mesh", MeshError, "read_mesh reads one from a file")
     if mesh._validated is not None:
         return mesh._validated
     reserve_buffers()
     if faults := list(mesh_faults(mesh)):
         raise MeshError(f"{mesh.source}: {faults[0].text}{more_faults(len(faults) - 1)}")
-    return mesh.mark_valid(_counter_clockwise(mesh))
+    return mesh.mark_valid(_with_doubts(_counter_clockwise(mesh)))
 
 
 def mesh_faults(mesh: Mesh) -> Iterator[Fault]:
@@ -242,6 +243,12 @@ def _counter_clockwise(mesh: Mesh) -> Mesh:
     if n == 1:
         text = "the only element was clockwise and has been reversed"
     return replace(turn_clockwise(mesh)[0], warnings=(*mesh.warnings, text))
+
+
+def _with_doubts(mesh: Mesh) -> Mesh:
+    """A valid mesh, with warnings if rounding limits the accuracy on it."""
+    doubts = [text for text in rounding_doubts(mesh) if text not in mesh.warnings]
+    return replace(mesh, warnings=(*mesh.warnings, *doubts)) if doubts else mesh
 
 
 def turn_clockwise(mesh: Mesh) -> tuple[Mesh, int]:

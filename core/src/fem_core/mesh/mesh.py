@@ -13,6 +13,7 @@ from scipy.sparse import csgraph
 
 from fem_core.errors import MOST_ECHOED, MeshError, brief
 from fem_core.mesh.matching import MatchedEdges, match_edges, mismatch_text
+from fem_core.support.kinds import require
 from fem_core.support.wording import count
 from fem_core.types import Array, Floats, Ints
 
@@ -143,6 +144,8 @@ class Mesh:
     _validated: "Mesh | None" = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        require(self.source, str, "the source of a mesh must be its name", MeshError)
+        require(self.boundaries, Mapping, f"{self.source}: boundaries must be a mapping of names", MeshError)
         x = _frozen(self.x, np.float64, f"{self.source}: x")
         y = _frozen(self.y, np.float64, f"{self.source}: y")
         quad8 = _frozen(self.quad8, np.int32, f"{self.source}: quad8")

@@ -14,6 +14,7 @@ from fem_core.mesh.geometry import mesh_faults, turn_clockwise
 from fem_core.mesh.interfaces import WAYS, find_slits
 from fem_core.mesh.mesh import SAME_PLACE, Boundary, Mesh
 from fem_core.mesh.places import close_nodes, coincident_nodes, one_per_place
+from fem_core.support.kinds import shown
 from fem_core.support.wording import count, name_some, verb
 from fem_core.types import Ints
 
@@ -78,8 +79,8 @@ def with_slits(mesh: Mesh, slits: Slits = None) -> Mesh:
 
     A note says what was done. If the mesh can't be checked any further, its slits aren't merged.
     """
-    if slits not in (None, "keep", "merge"):
-        raise OptionError(f"slits must be 'keep' or 'merge', not {slits!r}")
+    if not isinstance(slits, str | None) or slits not in (None, "keep", "merge"):
+        raise OptionError(f"slits must be 'keep' or 'merge', not {shown(slits)}")
     if slits is None or (slits == "keep" and mesh.slits):
         return mesh
     if slits == "keep":

@@ -16,6 +16,7 @@ from scipy import sparse
 
 from fem_core.errors import SolveError
 from fem_core.support.memory import lacks_memory, not_enough
+from fem_core.support.wording import pip_install
 from fem_core.types import Floats
 
 #: b → A⁻¹ b
@@ -117,3 +118,11 @@ PARDISO = Factoriser("pardiso", "PARDISO", "pypardiso", _Pardiso, 0.25, 0.6)
 def best() -> Factoriser:
     """The installed one that is fastest on large matrices."""
     return next(one for one in (PARDISO, CHOLMOD, SUPERLU) if one.available)
+
+
+def how_to_install(name: str) -> str:
+    """A hint to follow the name of a solver whose library isn't installed, or nothing."""
+    for one in (PARDISO, CHOLMOD):
+        if one.name == name and not one.available:
+            return f" without {one.module.partition('.')[0]}: {pip_install(f'fem-core[{name}]')}"
+    return ""

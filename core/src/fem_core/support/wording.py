@@ -102,6 +102,17 @@ def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     return f" (did you mean {near}?)" if near else ""
 
 
+def visible(text: str) -> str:
+    r"""`text` as one line that shows each character: those that act on a terminal or can't be seen are escaped.
+
+    >>> print(visible("in\x1b[2Klet\n"), visible("\u202eteltuo"), visible("Äußere Wand"))
+    in\x1b[2Klet\n \u202eteltuo Äußere Wand
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
 def pip_install(*requirements: str) -> str:
     """The command that installs distributions into this Python."""
     return f"{shlex.quote(sys.executable)} -m pip install {shlex.join(requirements)}"

@@ -20,7 +20,7 @@ from fem_core.mesh.mesh import Mesh
 from fem_core.plugins.solver import Prepared
 from fem_core.problem import Problem
 from fem_core.results import SolveResult, SolverOptions, StopReason
-from fem_core.solvers.base import Equilibrated, History, dot, norm, refuse_extra
+from fem_core.solvers.base import Equilibrated, History, dot, norm, refuse_extra, target_of
 from fem_core.solvers.cg import RemainingTime
 from fem_core.solvers.direct import Direct
 from fem_core.solvers.factorisation import SUPERLU, Factoriser, best
@@ -182,7 +182,7 @@ class _PreparedMG:
         start = time.perf_counter()
         try:
             built = self.build(lambda: progress.solve(0, 1.0, None))
-        except (Cancelled, BackendError):
+        except (Cancelled, BackendError, MemoryError):  # a factorisation needs more memory still
             raise
         except Exception as error:
             if lacks_memory(error):  # a factorisation needs still more
@@ -211,7 +211,7 @@ class _PreparedMG:
     ) -> SolveResult | None:  # fmt: skip
         """Conjugate gradients; None if a factorisation has taken over."""
         norm_b = norm_s = norm(self.equilibrated.d * rhs)
-        target = max(options.rtol * norm_b, options.atol)
+        target = target_of(norm_b, options, progress)
         remaining = RemainingTime(target / norm_b if norm_b else 1.0)
         history: History = []
         ρ, α = 1.0, 0.0
