@@ -14,18 +14,24 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fem_core.errors import ProblemError
+from fem_core.errors import MeshError, ProblemError
 from fem_core.mesh.boundaries import half_edges, half_text, lost_text, seam_text, unlisted_edges
 from fem_core.mesh.geometry import edge_lengths
 from fem_core.mesh.mesh import Mesh
-from fem_core.support.wording import count, more_faults, name_some, nearest
+from fem_core.support.kinds import require, shown
+from fem_core.support.wording import count, more_faults, name_all, name_some, nearest
 from fem_core.types import Array, Floats, Ints, Value
+
+_GUESSED = 5  # names that can't be used, of which a message says more than the name
 
 #: The default of γ at the inlet, in m/s.
 INFLOW = 2.5
 
 #: The sizes of coefficients. Beyond them, products and squares of several may not be floating-point numbers.
 LEAST, MOST = 1e-50, 1e50
+
+#: If all loads are smaller, their squares are 0.
+_VANISHING = 1e-100
 
 #: Added to the diagonal of fixed nodes by `dirichlet="penalty"`, and the largest conductivity that it is used with: the
 #: error of fixed values is about the ratio of both.
@@ -67,7 +73,9 @@ class Fluid:
         for name, least in (("p0", -MOST), ("rho", 0.0)):
             value: object = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, Real) or not least <= float(value) <= MOST:
-                raise ProblemError(f"{name} of the fluid must be a number from {least:g} to {MOST:g}, not {value!r}")
+                raise ProblemError(
+                    f"{name} of the fluid must be a number from {least:g} to {MOST:g}, not {shown(value)}"
+                )
 
     def pressure(self, speed: Floats) -> Floats:
         """p₀ - ½ ρ speed² in Pa."""
@@ -106,17 +114,14 @@ class Problem:
     origin: str = field(default="", init=False, compare=False)  # `replace` leaves it behind
 
     def __post_init__(self) -> None:
-        if self.dirichlet not in ("penalty", "eliminate"):
-            raise ProblemError(f"dirichlet must be 'penalty' or 'eliminate', not {self.dirichlet!r}")
-        if not isinstance(self.fluid, Fluid):
-            raise ProblemError(f"fluid must be a fem_core.Fluid, not {self.fluid!r}")
+        if not isinstance(self.dirichlet, str) or self.dirichlet not in ("penalty", "eliminate"):
+            raise ProblemError(f"dirichlet must be 'penalty' or 'eliminate', not {shown(self.dirichlet)}")
+        require(self.fluid, Fluid, "fluid must be a fem_core.Fluid", ProblemError)
         given: object = self.conditions
         conditions = tuple(given) if isinstance(given, Iterable) else (given,)
         for condition in conditions:
-            if not isinstance(condition, Robin | Dirichlet):
-                raise ProblemError(f"conditions must be Robin or Dirichlet, not {condition!r}")
-            if not isinstance(condition.boundary, str):
-                raise ProblemError(f"a condition needs the name of a boundary, not {condition.boundary!r}")
+            require(condition, Robin | Dirichlet, "conditions must be Robin or Dirichlet", ProblemError)
+            require(condition.boundary, str, "the boundary of a condition must be a name", ProblemError)
         object.__setattr__(self, "conditions", conditions)
 
     @classmethod
@@ -157,34 +162,26 @@ class Problem:
             If a boundary is unknown, lost or empty; if coefficients have a wrong shape or sign, aren't finite, or are
             too large or too small to compute with; or if no condition fixes the level of u in a part of the mesh.
         """
+        require(mesh, Mesh, "mesh must be a fem_core.Mesh", MeshError)
         names = boundary_names(mesh, [condition.boundary for condition in self.conditions])
         named = [replace(one, boundary=name) for one, name in zip(self.conditions, names, strict=True)]
         same = named == list(self.conditions)
         problem = self if same else replace(self, conditions=tuple(named)).stored_in(self.origin)
         if faults := idle_conditions(mesh, problem.conditions):
             raise ProblemError(f"{faults[0]}{more_faults(len(faults) - 1)}")
-        loads = [problem.fixed_on(mesh)[1]]
-        for condition in problem.robin:
-            nodes = boundary_nodes(mesh, condition)
-            loads.append(nodal_values(condition.gamma, mesh, nodes, f"gamma on {condition.boundary!r}")[nodes])
+        for _ in problem._loads(mesh):  # each is checked as it is made
+            pass
         if (stiffest := float(problem.conductivity_on(mesh).max())) > MOST_WITH_PENALTY and self.dirichlet == "penalty":
             raise ProblemError(
                 f"a conductivity of {stiffest:g} is too large for the penalty of {PENALTY:g}: fixed values would not "
                 'hold; use --dirichlet eliminate (dirichlet="eliminate")'
-            )
-        if (source := problem.source_on(mesh)) is not None:
-            loads.append(source)
-        if 0 < (largest := max(float(np.abs(load).max()) for load in loads)) < LEAST:
-            raise ProblemError(
-                f"gamma, source and fixed values are at most {largest:g}; results would vanish: "
-                f"choose units in which one of them is at least {LEAST:g}, or give 0"
             )
         problem._check_level(mesh)
         return problem
 
     def conductivity_on(self, mesh: Mesh) -> Floats:
         """k of each element, (n_elements,). Raises ProblemError if it isn't positive everywhere."""
-        k = _broadcast(self.conductivity, {"element": mesh.n_elements}, "conductivity")
+        k = _broadcast(self.conductivity, {"element": mesh.n_elements}, "conductivity").copy()
         _refuse_extremes(k, "conductivity", "in element")
         if len(bad := np.flatnonzero(~(k > 0))):
             raise ProblemError(f"conductivity must be positive; it is not positive in {name_some(bad, 'element')}")
@@ -218,10 +215,20 @@ class Problem:
         return np.flatnonzero(fixed).astype(np.int32), g
 
     def doubts_on(self, mesh: Mesh) -> Iterator[str]:
-        """What may not be meant in this problem on `mesh`: names in another case, inflow where u is fixed."""
+        """What may not be meant on `mesh`: names in another case, inflow where u is fixed, loads of almost 0."""
+        largest = 0.0
+        for load in self._loads(mesh):
+            if (largest := max(largest, float(np.abs(load).max()))) >= _VANISHING:
+                break
+        if 0 < largest < _VANISHING:
+            yield (
+                f"gamma, source and fixed values are at most {largest:g}: their squares vanish, and the solver may see "
+                "no load at all; choose other units"
+            )
         names = {condition.boundary: None for condition in self.conditions}
+        alike = _by_any_case(one for one in mesh.boundaries if one not in names)
         for name in names:
-            for other in (one for one in mesh.boundaries if one not in names and one.casefold() == name.casefold()):
+            for other in alike.get(name.casefold(), ()):
                 yield f"the mesh has a boundary {other!r}, too, without a condition; {name!r} differs in case only"
         fixed = np.zeros(mesh.n_nodes, dtype=bool)
         fixed[self.fixed_on(mesh)[0]] = True
@@ -232,6 +239,15 @@ class Problem:
                     f"u is fixed at all nodes of {number:,} of {count(len(edges), 'edge')} of the boundary {name!r}: "
                     "its inflow has no effect there"
                 )
+
+    def _loads(self, mesh: Mesh) -> Iterator[Floats]:
+        """g, each γ and s, if there is a source. Raises ProblemError if one of them can't be computed with."""
+        yield self.fixed_on(mesh)[1]
+        for condition in self.robin:
+            nodes = boundary_nodes(mesh, condition)
+            yield nodal_values(condition.gamma, mesh, nodes, f"gamma on {condition.boundary!r}")[nodes]
+        if (source := self.source_on(mesh)) is not None:
+            yield source
 
     def conditions_on(self, mesh: Mesh) -> tuple[dict[str, Any], ...]:
         """Each condition as plain data: boundary, kind, value, length (m), number of nodes, and origin of the name.
@@ -325,10 +341,10 @@ def _broadcast(value: object, accepted: dict[str, int], what: str) -> Floats:
     try:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ProblemError(f"{what} must be a number or an array of numbers, not {value!r}") from error
+        raise ProblemError(f"{what} must be a number or an array of numbers, not {shown(value)}") from error
     for length in accepted.values():
         if array.shape in ((), (length,)):
-            return np.broadcast_to(array, (length,)).astype(np.float64)
+            return np.broadcast_to(array, (length,))  # no copy: many conditions have one number for all nodes
     wanted = " or ".join(f"one value per {name} ({length})" for name, length in accepted.items())
     raise ProblemError(f"{what} must be a number or have {wanted}; its shape is {array.shape}")
 
@@ -355,13 +371,12 @@ def boundary_names(mesh: Mesh, wanted: Sequence[str]) -> list[str]:
     Raises ProblemError for a name that the mesh doesn't have or has lost, or that fits two boundaries.
     """
     found, missing, lost = [], [], []
+    alike = _by_any_case((*mesh.boundaries, *mesh.lost))
     for name in wanted:
-        same = [one for one in (*mesh.boundaries, *mesh.lost) if one.casefold() == name.casefold()]
+        same = alike.get(name.casefold(), [])
         best = name if name in same else same[0] if len(same) == 1 else None
         if best is None and same:
-            raise ProblemError(
-                f"{mesh.source}: the boundary {name!r} could be {' or '.join(map(repr, same))}; rename one"
-            )
+            raise ProblemError(f"{mesh.source}: the boundary {name!r} could be {name_all(same, ' or ')}; rename one")
         if best is None:
             missing.append(name)
         elif best not in mesh.boundaries:
@@ -369,12 +384,12 @@ def boundary_names(mesh: Mesh, wanted: Sequence[str]) -> list[str]:
         else:
             found.append(best)
     if lost:
-        raise ProblemError(f"{mesh.source}: {'; '.join(lost)}")
+        raise ProblemError(f"{mesh.source}: {'; '.join(lost[:_GUESSED])}")
     if missing:
         named = {name.casefold(): name for name, one in mesh.boundaries.items() if len(one.nodes)}
         none = "none" if mesh.boundaries else "none: call fem_core.with_boundaries(mesh)"
-        known = f"boundaries: {', '.join(map(repr, named.values())) or none}"
-        near = [one for name in missing if (one := nearest(name.casefold(), named))]
+        known = f"boundaries: {name_all(named.values()) or none}"
+        near = [one for name in missing[:_GUESSED] if (one := nearest(name.casefold(), named))]
         meant = f" (did you mean {' and '.join(repr(named[one]) for one in dict.fromkeys(near))}?)" if near else ""
         way = ""
         if mesh.boundaries and set(missing) <= {"inlet", "outlet"}:
@@ -382,9 +397,17 @@ def boundary_names(mesh: Mesh, wanted: Sequence[str]) -> list[str]:
             way = f"; name the {ends} in the mesh, or find {them} by position: --by-position (by_position=True)"
         gone = f"; {text}" if (text := lost_text(mesh)) else ""
         raise ProblemError(
-            f"{mesh.source}: there is no boundary {' and no '.join(map(repr, missing))}{meant}; {known}{gone}{way}"
+            f"{mesh.source}: there is no boundary {name_all(missing, ' and no ')}{meant}; {known}{gone}{way}"
         )
     return found
+
+
+def _by_any_case(names: Iterable[str]) -> dict[str, list[str]]:
+    """The names that are the same except for case, by this common spelling."""
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(name.casefold(), []).append(name)
+    return alike
 
 
 def boundary_nodes(mesh: Mesh, condition: Robin | Dirichlet) -> Array:

@@ -698,3 +698,45 @@ def test_a_forgotten_executor_leaves_no_segment(kind):
     gc.collect()
     assert not own_segments()
     until(lambda: not {child.pid for child in multiprocessing.active_children()} & set(pids))
+
+
+# code of the current folder
+
+
+@backends
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_nothing_is_imported_from_the_current_folder(tmp_path, name, method):
+    # The processes that multiprocessing starts would search it first: the fork server, workers, the resource tracker.
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"no {method} here")
+    mesh = write_mesh(duct(nx=40, ny=40), tmp_path / "mesh.h5")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for module in sys.stdlib_module_names | {"numpy", "scipy", "threadpoolctl", "fem_mp_shm", "sitecustomize"}:
+        (folder / f"{module}.py").write_text(
+            f"open('imported', 'a').write('{module} ')\nraise SystemExit('{module}')\n"
+        )
+    script = tmp_path / "fem"  # as an installer writes it
+    script.write_text("from fem_core.cli import main\nif __name__ == '__main__':\n    main()\n")
+    options = [f"start_method={method}", "workers=2", "min_size=0"]
+    command = ["solve", mesh, "--backend", name, *(word for option in options for word in ("--option", option))]
+    process = start_process(script, *command, cwd=folder)
+    _, err = process.communicate(timeout=DEADLINE)
+    assert not (folder / "imported").exists(), (folder / "imported").read_text()
+    assert (process.returncode, err) == (0, "")
+
+
+@methods
+def test_a_script_keeps_the_modules_beside_it(tmp_path, method):
+    # Workers find what the script finds, wherever it is started.
+    (tmp_path / "beside.py").write_text("def double(item):\n    return 2 * item\n")
+    (tmp_path / "script.py").write_text(
+        "import beside\nfrom fem_core.execution import Batching\nfrom fem_mp_shm.mp import MPExecutor\n\n"
+        "def triple(item):\n    return 3 * item\n\n"
+        "if __name__ == '__main__':\n"
+        f"    executor = MPExecutor(Batching(workers=2), start_method={method!r})\n"
+        "    print(executor.map_items(beside.double, range(3)), executor.map_items(triple, range(3)))\n"
+        "    executor.close()\n"
+    )
+    process = start_process(tmp_path / "script.py", cwd=tmp_path.parent)
+    assert process.communicate(timeout=DEADLINE) == ("[0, 2, 4] [0, 3, 6]\n", "")

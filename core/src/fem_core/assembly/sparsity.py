@@ -111,6 +111,19 @@ def compute_sparsity(mesh: Mesh) -> Sparsity:
     return Sparsity(indptr, indices, slots.reshape(n, 8, 8))
 
 
+def fault_in(found: Sparsity, mesh: Mesh) -> str | None:
+    """What is wrong with the pattern; None if every slot leads to the row and column of its entry."""
+    start, stop = found.indptr[:-1], found.indptr[1:]
+    if not (start <= stop).all() or found.indptr[0] != 0:
+        return "indptr doesn't rise"
+    for i in range(8):
+        slots, row = found.slots[:, i], mesh.quad8[:, i, None]
+        if not ((start[row] <= slots) & (slots < stop[row]) & (found.indices[slots] == mesh.quad8)).all():
+            return "slots lead elsewhere"
+    diagonal = found.indices[start[mesh.orphan_nodes]]
+    return None if np.array_equal(diagonal, mesh.orphan_nodes) else "diagonals of orphan nodes are missing"
+
+
 def _with_orphans(indptr: Ints, indices: Ints, orphans: Ints) -> tuple[Ints, Ints, Ints | None]:
     """Pattern with a diagonal entry in the empty rows, and how far each row's entries moved."""
     if not len(orphans):

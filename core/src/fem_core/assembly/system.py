@@ -62,7 +62,8 @@ def apply_conditions(system: LinearSystem, mesh: Mesh, problem: Problem) -> Line
     values, rhs = K.data if system.overwritable else K.data.copy(), system.rhs.copy()
     for edges, p, γ in robin_terms(mesh, problem):
         matrix, load = robin_edges(mesh.x[edges], mesh.y[edges], p, γ)
-        rhs += accumulate(edges, load, len(rhs))
+        nodes, local = np.unique(edges, return_inverse=True)
+        rhs[nodes] += accumulate(local, load, len(nodes))
         if p.any():
             rows, columns = np.repeat(edges, 3, axis=1).ravel(), np.tile(edges, 3).ravel()
             np.add.at(values, csr_positions(K.indptr, K.indices, rows, columns), matrix.ravel())

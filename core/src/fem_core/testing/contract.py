@@ -23,6 +23,7 @@ from fem_core.plugins.events import Event
 from fem_core.plugins.registry import BACKENDS
 from fem_core.problem import Problem
 from fem_core.run.session import Session
+from fem_core.support.launch import python
 from fem_core.support.progress import CancelToken
 from fem_core.testing.checks import NotApplicable, check
 from fem_core.testing.target import Target
@@ -227,7 +228,7 @@ def assert_light(entry_point: str, factory: str) -> None:
         f"from importlib.metadata import EntryPoint; EntryPoint('', {entry_point!r}, '').load()\n"
         "print(*(set(sys.modules) - before), sep='\\n')"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(python("-c", program), capture_output=True, text=True, check=True, timeout=120)
     loaded = done.stdout.split()
     package = entry_point.split(":")[0].split(".")[0]
     heavy = {name.split(".")[0] for name in loaded} - sys.stdlib_module_names - {package, "fem_core"}
