@@ -43,7 +43,7 @@ KINDS = {
 }
 
 #: Seconds that a run may take on a busy machine.
-DEADLINE = 40.0
+DEADLINE = 120.0
 
 #: Lines that may stand beside the error: our warnings, and what Python says of a thread that finds no memory to begin.
 EXPECTED = ("fem: warning: ", "Exception ignored in thread started by: ", "MemoryError")
@@ -378,7 +378,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", action="append", choices=list(CASES), help="by default all; may be repeated")
     parser.add_argument("--kind", action="append", choices=list(KINDS), help="by default all; may be repeated")
-    parser.add_argument("--most", type=int, default=40, help="runs of a kind in a case (default: %(default)s)")
+    parser.add_argument("--most", type=int, default=25, help="runs of a kind in a case (default: %(default)s)")
     parser.add_argument("--n", type=int, help="only this call")
     parser.add_argument("--jobs", type=int, default=2, help="runs at the same time (default: %(default)s)")
     arguments = parser.parse_args()
