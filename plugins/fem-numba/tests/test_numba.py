@@ -25,6 +25,7 @@ from fem_core import (
     assemble_system,
     compute_derived,
     open_backend,
+    support,
 )
 from fem_core.plugins.registry import REGISTRY
 from fem_core.plugins.stages import ASSEMBLE_SYSTEM, COMPUTE_SPARSITY
@@ -419,3 +420,13 @@ def test_auto_waits_until_it_is_compiled(tmp_path, monkeypatch):
     assert info.pending() is None
     with fem.open_backend("auto") as session:
         assert session.name == "numba"
+
+
+def test_fewer_threads_than_libgomp_would_want(monkeypatch):
+    """It would end the process."""
+    monkeypatch.setattr(threads, "_started_in", None)
+    monkeypatch.setattr(support.threads, "start", lambda work, name: None)
+    monkeypatch.setattr(jit, "most_threads", lambda: 2)
+    with pytest.raises(BackendUnavailable, match="only 1 of 2 threads can start; use --option threads=1"):
+        fem.open_backend("numba", threads=2)
+    fem.open_backend("numba", threads=1).close()
