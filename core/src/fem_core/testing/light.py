@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+from fem_core.support.launch import python
+
 
 def assert_light(entry_point: str, factory: str) -> None:
     """Load `entry_point` ("module:attribute") in a new interpreter, and check the modules that were imported."""
@@ -11,7 +13,7 @@ def assert_light(entry_point: str, factory: str) -> None:
         f"from importlib.metadata import EntryPoint; EntryPoint('', {entry_point!r}, '').load()\n"
         "print(*(set(sys.modules) - before), sep='\\n')"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(python("-c", program), capture_output=True, text=True, check=True, timeout=120)
     loaded = done.stdout.split()
     package = entry_point.split(":")[0].split(".")[0]
     heavy = {name.split(".")[0] for name in loaded} - sys.stdlib_module_names - {package, "fem_core"}

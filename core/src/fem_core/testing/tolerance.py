@@ -3,6 +3,13 @@
 For an entry that is a sum of terms t, floating point allows an error of order ε Σ|t|, whatever the sum
 itself is. So each tolerance here is C ε times the same expression with every term taken positive,
 and there is no absolute tolerance anywhere.
+
+C was checked in 50-digit arithmetic (`tests/oracle.py`) on some 10,000 elements: curved, clockwise, thin to 1:10⁶, far
+from the origin by 10⁶ sizes, of 10⁻¹² to 10¹² m. In units of ε Σ|t| the largest errors of `baseline`, `numpy` and
+`numba` were 1.6 (element matrices), 0.95 (loads), 0.4 (velocities and speeds), 0.7 (edges) and 0.4 (systems with their
+conditions). So two right implementations differ by less than 4, and C leaves four times that for other orders of
+summation and for fused operations. Where det J at one Gauss point is a hundredth of that at others or less, the metric
+by which `numpy` and `numba` compute loses digits that ∇N keeps: 9.7. The kit draws no such elements.
 """
 
 import numpy as np
@@ -18,7 +25,7 @@ from fem_core.types import Floats
 #: ε of the arithmetic that every backend must use.
 EPS = float(np.finfo(np.float64).eps)
 
-#: Number of rounding errors per term that are allowed.
+#: Number of rounding errors per term that are allowed: see above.
 C = 16.0
 
 
