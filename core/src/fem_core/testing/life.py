@@ -122,16 +122,16 @@ def check_growth(target: Target) -> None:
         found["bytes of arrays"] = sum(trace.size for trace in traces)
         return found
 
-    runs = 500 if target.thorough else 10
+    runs = 500 if target.thorough else 8
     tracing = tracemalloc.is_tracing()
     with own_threads() as mine, own_temporary_folder() as folder:
         session = target.open()
         try:
-            take(12)  # what is kept for the next runs is kept now
+            take(10)  # what is kept for the next runs is kept now
             if not tracing:
                 tracemalloc.start()
             # memory that is taken before isn't traced, so the first growth is larger
-            take(8)
+            take(3)
             before, after = take(1), take(runs)
             least = dict.fromkeys(before, runs / 2) | {"bytes of arrays": runs * 8 * first.n_nodes}
             for name, value in after.items():
