@@ -28,7 +28,7 @@ from fem_core import BackendError, BackendUnavailable, Cancelled, CancelToken, o
 from fem_core.execution import Batching
 from fem_core.generate import duct
 from fem_core.plugins import WorkerLost
-from fem_mp_shm import memory, segments, starting
+from fem_mp_shm import memory, names, starting
 from fem_mp_shm.mp import MPExecutor
 from fem_mp_shm.segments import Segment
 from fem_mp_shm.shm import ShmExecutor
@@ -393,12 +393,12 @@ def test_segments_of_dead_processes_are_swept_and_others_are_not(storage):
     left = done.stdout.strip()
     mine = Segment.create(1000, storage)
     reused = mine.name.replace(f"-{os.getpid()}-", "-1-")  # a living pid that began at another time
-    folder = Path("/dev/shm") if storage == "shm" else Path(segments.tempfile.gettempdir())
+    folder = Path("/dev/shm") if storage == "shm" else Path(names.tempfile.gettempdir())
     (folder / reused).touch()
     foreign = re.sub(r"fem-\d+-", "fem-1-", left)
     (folder / foreign).touch()
     try:
-        swept = segments.sweep()
+        swept = names.sweep()
         assert left in swept
         assert reused in swept
         assert mine.name not in swept
@@ -538,7 +538,7 @@ def test_no_room_in_shared_memory_is_an_error_or_a_file(monkeypatch):
 
     monkeypatch.setattr(os, "posix_fallocate", no_room)
     executor = make(ShmExecutor, storage="shm")
-    with pytest.raises(BackendError, match=r"no room for .* in /dev/shm .*storage=file"):
+    with pytest.raises(BackendError, match=r"no room for .* in /dev/shm: .*storage=file"):
         ones(executor)
     executor.close()
     executor = make(ShmExecutor, storage="auto")
@@ -628,7 +628,7 @@ def test_no_warnings_of_leaks_at_exit(tmp_path, method):
     done = subprocess.run([sys.executable, "-W", "error", script], capture_output=True, text=True, timeout=DEADLINE)
     assert done.returncode == 0, done.stderr
     assert (done.stdout, done.stderr) == ("True\n", "")
-    assert segments.sweep() == []
+    assert names.sweep() == []
 
 
 def test_results_stay_readable_after_close():
