@@ -153,7 +153,8 @@ def test_disabled_though_there_are_two(shelf, monkeypatch):
 def test_no_such_backend(shelf):
     shelf.backend("good")
     shelf.refresh()
-    with pytest.raises(fem.BackendUnavailable, match=r"no backend 'nunpy'; installed: .*good, .*numpy"):
+    named = r"no backend 'nunpy' \(did you mean numpy\?\); installed: .*good, .*numpy"
+    with pytest.raises(fem.BackendUnavailable, match=named):
         fem.open_backend("nunpy")
     for name in ("", "numpy,", "numpy,,baseline"):
         with pytest.raises(fem.BackendUnavailable, match="no backend ''"):

@@ -479,6 +479,28 @@ def test_a_guard_that_is_not_one_ends_in_a_clear_message(tmp_path):
     assert "__main__" in done.stderr.splitlines()[-1]
 
 
+@backends
+@pytest.mark.parametrize(
+    ("error", "kind", "reason"),
+    [
+        (BlockingIOError(11, "busy"), BackendUnavailable, f"worker processes can't start: {os.strerror(11)}"),
+        (EOFError("unexpected EOF"), WorkerLost, "the fork server ended while a worker started"),
+        (MemoryError(), BackendUnavailable, "worker processes can't start: not enough memory"),
+    ],
+)
+def test_processes_that_cannot_start(monkeypatch, name, error, kind, reason):
+    def refuse(process):
+        raise error
+
+    mesh = duct(nx=50, ny=40)
+    with open_backend(name, workers=2, min_size=0) as session:
+        with monkeypatch.context() as patched:
+            patched.setattr(multiprocessing.process.BaseProcess, "start", refuse)
+            with pytest.raises(kind, match=re.escape(reason)):
+                session.solve(mesh)
+        assert np.array_equal(session.solve(mesh, solver="direct").u, solve(mesh, solver="direct").u)
+
+
 # 9: two threads
 
 

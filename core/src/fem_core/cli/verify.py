@@ -1,17 +1,18 @@
 """`fem verify`."""
 
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
-from fem_core.cli.console import print_json, say, show
+from fem_core.cli.console import cell, print_json, say, show
 from fem_core.cli.errors import Status
 from fem_core.cli.options import as_mapping, backend_options, everywhere
 from fem_core.errors import FemError
-from fem_core.support.caches import cache_folder
+from fem_core.support import caches
 from fem_core.support.wording import duration, pip_install
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ def verify(
         known = ", ".join(one.name for one in REGISTRY.listings())
         raise click.UsageError(f"name the backend to verify: --backend NAME, one of {known}", context)
     given = as_mapping(options)
-    cache = cache_folder()  # otherwise hypothesis makes a folder .hypothesis in the current folder
-    os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", os.path.join(cache, "hypothesis"))
+    if not os.environ.get("HYPOTHESIS_STORAGE_DIRECTORY"):
+        os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = _storage(context)
     try:
         from fem_core.testing import verify as run_kit
     except ModuleNotFoundError as error:
@@ -81,23 +82,30 @@ def verify(
         context.exit(Status.FAILED)
 
 
+def _storage(context: click.Context) -> str:
+    """Where Hypothesis keeps its files; by itself, it would make a folder in the current folder."""
+    kept = caches.cache_folder("hypothesis")
+    try:
+        caches.prepare(kept)
+        return str(kept)
+    except OSError as error:
+        caches.warn(str(error))
+        return context.with_resource(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+
+
 def _show(result: "CheckResult") -> None:
     """Print the outcome of a check, and the reason if it didn't pass."""
-    from rich.text import Text
-
-    outcome = (f"{result.outcome:<17}", _COLOURS.get(result.outcome, ""))
-    show(Text.assemble(outcome, f"{result.name:<32}{result.seconds:7.1f} s"))
+    outcome = cell(f"{result.outcome:<17}", style=_COLOURS.get(result.outcome, ""))
+    show(outcome + cell(f"{result.name:<32}{result.seconds:7.1f} s"))
     if result.detail and result.outcome != "passed":
         for line in result.detail.strip().splitlines():
             say(f"    {line}")
 
 
 def _print_summary(backend: str, counts: Mapping[str, int], seconds: float, whole: bool) -> None:
-    from rich.text import Text
-
     text = ", ".join(f"{number} {outcome}" for outcome, number in counts.items() if number) or "no checks"
-    verdict = ("does not conform", "bold red") if counts["failed"] else ("conforms", "bold green")
+    verdict = cell("does not conform", style="bold red") if counts["failed"] else cell("conforms", style="bold green")
     if not whole and not counts["failed"]:
-        verdict = ("was checked in part", "bold")
+        verdict = cell("was checked in part", style="bold")
     say()
-    show(Text.assemble((backend, "bold"), " ", verdict, f": {text}, in {duration(seconds)}"))
+    show(cell(backend, style="bold") + cell(" ") + verdict + cell(f": {text}, in {duration(seconds)}"))

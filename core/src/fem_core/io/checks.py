@@ -182,6 +182,14 @@ class Numbering:
         same: Array = self.ordered[1:][self.ordered[1:] == self.ordered[:-1]]
         return same
 
+    def every(self, wanted: Array) -> Array:
+        """The positions of all numbers that are in `wanted`, in ascending order; also of repeated numbers."""
+        wanted = np.unique(wanted)
+        first, last = (np.searchsorted(self.ordered, wanted, side) for side in ("left", "right"))
+        begin = np.cumsum(last - first) - (last - first)
+        at = np.arange((last - first).sum()) + np.repeat(first - begin, last - first)
+        return at if self.in_a_row else np.sort(self.order[at])
+
     def find(self, wanted: Array) -> Array:
         """The position of each of `wanted`, -1 for a number that doesn't occur: int32 of the shape of `wanted`."""
         found = np.empty(wanted.shape, dtype=np.int32)

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias, TypeVar, Unpack
 
 from fem_core.assembly.sparsity import Sparsity
 from fem_core.assembly.system import LinearSystem
-from fem_core.errors import OptionError
+from fem_core.errors import OptionError, ProblemError
 from fem_core.mesh.boundaries import with_boundaries
 from fem_core.mesh.mesh import Mesh
 from fem_core.plugins.backend import BackendInfo
@@ -25,6 +25,7 @@ from fem_core.run.opening import open_backend
 from fem_core.run.runner import Run, tell_failure
 from fem_core.run.session import MethodOptions, RunOptions, Session, solver_options
 from fem_core.solution import Solution
+from fem_core.support.kinds import require
 
 R = TypeVar("R")
 
@@ -41,6 +42,11 @@ def _session(backend: AnyBackend) -> Iterator[Session]:
     else:
         with open_backend(backend) as session:
             yield session
+
+
+def _require_options(fallback: bool, options: Mapping[str, Any] | None) -> None:
+    require(fallback, bool, "fallback must be True or False")
+    require(options, Mapping | None, "backend_options must be a mapping of names to values")
 
 
 def solve(
@@ -88,6 +94,7 @@ def solve(
     >>> float(round(solution.u.max(), 6)), float(round(solution.speed.max(), 6))  # γ L and γ
     (7.5, 2.5)
     """
+    _require_options(fallback, backend_options)
     if isinstance(backend, Session):
         if fallback or backend_options:
             raise OptionError(
@@ -130,7 +137,7 @@ def assemble_system(
     >>> bool(abs(system.matrix.sum(axis=1)).max() < 1e-12)  # constants are in the null space
     True
     """
-    mesh, problem = _prepare(mesh, problem or Problem())
+    mesh, problem = _prepare(mesh, Problem() if problem is None else problem)
     with _session(backend) as session:
         run = session.stages()
         if sparsity is None:
@@ -166,7 +173,7 @@ def compute_derived(
     mesh: Mesh, result: SolveResult, problem: Problem | None = None, *, backend: AnyBackend = "numpy"
 ) -> DerivedFields:
     """Velocity, speed and pressure of each element."""
-    mesh, problem = _prepare(mesh, problem or Problem())
+    mesh, problem = _prepare(mesh, Problem() if problem is None else problem)
     with _session(backend) as session:
         run = session.stages()
         return _perform(run, COMPUTE_DERIVED, mesh, backend, problem=problem, result=result)
@@ -183,4 +190,5 @@ def _prepare(mesh: Mesh, problem: Problem | None) -> tuple[Mesh, Problem]:
     mesh = with_boundaries(mesh)
     if problem is None:
         return mesh, Problem.potential_flow(mesh)
+    require(problem, Problem, "problem must be a fem_core.Problem", ProblemError)
     return mesh, problem.on(mesh) if problem.conditions else problem

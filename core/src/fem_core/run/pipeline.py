@@ -5,20 +5,25 @@ To see what happens in a run, read `solve` and `compute`. `Run.perform` runs one
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
 from fem_core.assembly.system import PENALTY
 from fem_core.errors import DeviceError, MeshError
-from fem_core.io.files import ReadOptions, completed, read_problem, unvalidated
+from fem_core.io.files import ReadOptions, check_result, completed, read_problem, unvalidated
 from fem_core.mesh.boundaries import corner_doubts, mesh_doubts, mesh_notes
 from fem_core.mesh.mesh import Mesh
 from fem_core.plugins.stages import APPLY_BC, ASSEMBLE_SYSTEM, COMPUTE_DERIVED, COMPUTE_SPARSITY, SOLVE_SYSTEM
 from fem_core.problem import Problem, origin_notes
 from fem_core.results import DerivedFields, Report, SolveResult, SolverOptions, StopReason, summarise
+from fem_core.run.balance import balance_doubts
+from fem_core.run.level import level_of, relative_to, shifts_on
 from fem_core.run.runner import Opened, Run
 from fem_core.solution import Solution
 from fem_core.support.hardware import hardware, versions
+from fem_core.support.kinds import shown
 from fem_core.support.wording import count, verb
+from fem_core.types import Floats
 
 
 def solve(
@@ -31,6 +36,9 @@ def solve(
     outputs: Iterable[str | Path],
 ) -> Solution:
     """Solve `problem` on a mesh. The default is the problem that is stored in the file, or the potential flow."""
+    run.current = "write"
+    for path in (outputs := [Path(path) for path in outputs]):
+        check_result(path)  # now, not after the solve
     run.current, run.options = "load_mesh", options
     if options.method != "auto":
         run.chain.provider("solve_system", problem or Problem(), options)  # an unknown solver is refused at once
@@ -39,19 +47,25 @@ def solve(
         problem = read_problem(source)
     run.problem = problem.on(mesh) if problem else Problem.potential_flow(mesh)
     run.account.notes += origin_notes(run.problem)
+    level = level_of(mesh, run.problem)
+    solved = run.problem if level is None else relative_to(level, mesh, run.problem)
     while True:
         try:
             with run.attempt():
-                result, derived = compute(run, mesh, run.problem, options)
+                result, derived = compute(run, mesh, solved, options)
             break
         except DeviceError as error:
             run.go_on_without(error)
+    if result.converged:
+        run.account.warnings += balance_doubts(mesh, solved, result.u)
+    if level is not None:
+        result = replace(result, u=result.u + level)
 
     def solution() -> Solution:
-        found = report(run, opened, mesh, result, derived)
+        found = report(run, opened, mesh, result, derived, level)
         return Solution(mesh, run.problem, result.u, derived.velocity, derived.speed, derived.pressure, found)
 
-    if outputs := list(outputs):
+    if outputs:
         run.write(solution(), outputs)
     return solution()  # its report includes the time of writing
 
@@ -65,7 +79,7 @@ def load_mesh(run: Run, source: Mesh | str | Path | Future[Mesh], options: ReadO
         elif isinstance(source, Mesh | str | Path):
             mesh = completed(unvalidated(source, options), options)
         else:
-            raise MeshError(f"mesh must be a fem_core.Mesh or the path of a file, not {source!r}")
+            raise MeshError(f"mesh must be a fem_core.Mesh or the path of a file, not {shown(source)}")
     run.account.warnings += mesh.warnings
     run.account.notes += mesh_notes(mesh)
     run.observers.emit("fem_mesh_loaded", mesh=mesh)
@@ -101,7 +115,9 @@ def doubts(mesh: Mesh, problem: Problem) -> Iterator[str]:
         )
 
 
-def report(run: Run, opened: Opened, mesh: Mesh, result: SolveResult, derived: DerivedFields) -> Report:
+def report(
+    run: Run, opened: Opened, mesh: Mesh, result: SolveResult, derived: DerivedFields, level: Floats | None
+) -> Report:
     """The report: what the run has done so far, and its results."""
     done = run.account
     return Report(
@@ -118,6 +134,7 @@ def report(run: Run, opened: Opened, mesh: Mesh, result: SolveResult, derived: D
             "true_relative_residual": result.true_relative_residual,
         },
         conditions=run.problem.conditions_on(mesh),
+        shifts=() if level is None else shifts_on(mesh, level),
         solution=summarise(result.u, mesh.used_nodes, derived),
         history=result.history,
         warnings=(*opened.warnings, *done.warnings, *_partial(result), *run.hooks.warnings),

@@ -5,8 +5,10 @@ import os
 import sys
 
 
-def told(error: OSError, otherwise: str) -> str:
+def told(error: OSError | MemoryError, otherwise: str) -> str:
     """The reason of the system and the way out: of the limit if it is one, `otherwise` if not."""
+    if isinstance(error, MemoryError):
+        return f"not enough memory; {otherwise}"
     match error.errno:
         case errno.EMFILE | errno.ENFILE:
             limit, way_out = _allowed("RLIMIT_NOFILE"), "allow more open files with `ulimit -n`, or use fewer workers"

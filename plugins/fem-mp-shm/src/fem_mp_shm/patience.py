@@ -5,6 +5,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from fem_core.support import threads
+
 #: Seconds without an answer after which the user is told.
 SECONDS = 10.0
 
@@ -44,8 +46,7 @@ class Patience:
     def watch(self) -> None:
         """Warn also while the calling thread is waiting in a transfer."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._watch, name="fem-patience", daemon=True)
-            self._thread.start()
+            self._thread = threads.start(self._watch, "fem-patience")
 
     def close(self) -> None:
         """End the watch."""

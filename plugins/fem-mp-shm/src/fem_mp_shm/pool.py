@@ -24,6 +24,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, cast
 
 from fem_core.errors import BackendError, BackendUnavailable, WorkerLost
+from fem_core.support import threads
 
 from fem_mp_shm import fork_server, limits
 from fem_mp_shm.names import is_stopped, sweep
@@ -116,7 +117,7 @@ class Pool:
                     fork_server.end()
                     what = f"the fork server ended while a worker started{limits.few_files()}"
                     raise WorkerLost(f"{what}; the next run starts a new one") from None
-                if isinstance(error, OSError):
+                if isinstance(error, OSError | MemoryError):
                     why = limits.told(error, "use backend numpy or threads")
                     raise BackendUnavailable(f"worker processes can't start: {why}") from error
                 raise
@@ -255,8 +256,8 @@ class Pool:
             patience.watch()
         try:
             worker.connection.send_bytes(message)
-        except OSError:
-            raise self._lost(worker) from None
+        except OSError as error:
+            raise self._lost(worker, error) from None
         return True
 
     def _receive(self, worker: Worker, patience: Patience) -> Any:
@@ -265,8 +266,8 @@ class Pool:
             if size > LARGE or not worker.connection.poll(0.01):
                 patience.watch()
             payload = worker.connection.recv_bytes()
-        except (EOFError, OSError):
-            raise self._lost(worker) from None
+        except (EOFError, OSError) as broken:
+            raise self._lost(worker, broken) from None
         worker.task = None
         begun = time.perf_counter()
         answer = pickle.loads(payload)
@@ -279,16 +280,21 @@ class Pool:
         error = pickle.loads(pickled) if pickled else BackendError(f"{text} (in a worker, {worker.doing})")
         raise error from RemoteTraceback(trace)
 
-    def _lost(self, worker: Worker) -> WorkerLost:
-        what = f"process {worker.process.pid} {_ending(worker)} in {worker.doing}"
+    def _lost(self, worker: Worker, error: Exception) -> WorkerLost:
+        what = f"process {worker.process.pid} {_ending(worker, error)} in {worker.doing}"
         return WorkerLost(f"{what}; the next run starts new workers")
 
     def _drain(self) -> None:
         """Wait for the running tasks, and drop their results. A worker that takes too long is killed."""
         if not (busy := [worker for worker in self._workers if worker.task is not None]):
             return
-        timer = threading.Timer(DRAIN, _kill_all, [busy])
-        timer.start()
+        done = threading.Event()
+
+        def limit() -> None:
+            if not done.wait(DRAIN):
+                _kill_all(busy)
+
+        watch = threads.start(limit, "fem-drain")
         try:
             for worker in busy:
                 worker.connection.recv_bytes()
@@ -300,8 +306,9 @@ class Pool:
             self.kill()
             raise
         finally:
-            timer.cancel()
-            timer.join()
+            done.set()
+            if watch:
+                watch.join()
 
     def _starting(self) -> str:
         """What the start of the workers waits for."""
@@ -320,12 +327,13 @@ def _process(number: int) -> str:
     return f"process {number}" + (f" (stopped; `kill -CONT {number}` continues it)" if is_stopped(number) else "")
 
 
-def _ending(worker: Worker) -> str:
-    """How a worker's process ended."""
+def _ending(worker: Worker, error: Exception | None = None) -> str:
+    """How a worker's process ended; `error` is that of its pipe."""
     worker.process.join(1.0)
     code = worker.process.exitcode
     if code is None:
-        return "closed its pipe"
+        reason = error.errno and os.strerror(error.errno) if isinstance(error, OSError) else None
+        return f"can't be reached through its pipe ({reason})" if reason else "closed its pipe"
     if code == LOST:
         return "lost its fork server"
     if code < 0:

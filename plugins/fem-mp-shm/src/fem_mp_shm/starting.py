@@ -14,6 +14,7 @@ from pathlib import Path
 
 from fem_core.errors import BackendUnavailable
 from fem_core.execution import require_guarded_main
+from fem_core.support import threads
 from fem_core.support.launch import SAFE_PATH
 
 from fem_mp_shm import fork_server
@@ -118,12 +119,10 @@ class Start:
         if self._method == "fork":
             self._start()
         else:
-            thread = threading.Thread(target=self._start, name="fem-start", daemon=True)
-            try:
-                thread.start()
-                self._begun = True
-            except RuntimeError as error:
-                raise OSError(errno.EAGAIN, str(error)) from error
+            thread = threads.start(self._start, "fem-start")
+            if thread is None:
+                raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            self._begun = True
             if not wait(self._done.wait):
                 return False
             thread.join()
