@@ -62,8 +62,9 @@ def test_what_a_backend_prints_goes_to_stderr_and_json_stays_json(shelf, mesh):
     assert json.loads(done.stdout)["backend"] == "printer"
     for text in ("printed", "written", "raw", "from a child", "assembling"):
         assert text in done.stderr
-    lines = shelf.run("-m", "fem_core", "solve", mesh, "--backend", "printer", "--events", "-").stdout.splitlines()
-    assert json.loads(lines[-1])["event"] == "fem:solveComplete"
+    for target in ("-", "/dev/stdout"):
+        done = shelf.run("-m", "fem_core", "solve", mesh, "--backend", "printer", "--events", target)
+        assert [json.loads(line)["event"] for line in done.stdout.splitlines()][-1] == "fem:solveComplete"
 
 
 def test_what_an_always_on_plugin_prints_goes_to_stderr(shelf):
