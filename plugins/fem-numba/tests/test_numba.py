@@ -37,6 +37,7 @@ from fem_numba.memory import Recycled, empty
 from fem_numba.parts import PART
 from hypothesis import given, settings
 from meshes import distorted, renumbered, small_meshes
+from odd_elements import KINDS, assert_close_to_the_oracle
 
 MESH = renumbered(distorted(60, 50, seed=7), orphans=9)[0]
 MANY = jit.most_threads()
@@ -51,6 +52,12 @@ def session():
 @parametrize_with_checks("numba", examples=5, options={"threads": 1})
 def test_numba_conforms(check):
     check()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_elements_are_a_rounding_from_the_oracle(session, kind):
+    # Compiled code sums in an order of its own, and nothing in it may cost digits.
+    assert_close_to_the_oracle(session, kind)
 
 
 @settings(max_examples=30)

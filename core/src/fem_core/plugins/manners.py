@@ -39,11 +39,11 @@ def watched(who: str, name: str) -> Iterator[None]:
     """While the block loads a plugin, name it if it takes long. Afterwards, put back what it has changed."""
     loaded = threading.Event()
 
-    def watch() -> None:
+    def name_the_slow() -> None:
         if not loaded.wait(SLOW):
             _log.warning("%s is still loading after %g s; set FEM_DISABLE=%s to do without it", who, SLOW, name)
 
-    watcher = start(watch, "fem-watch")  # if it can't start, a slow plugin isn't named
+    watch = start(name_the_slow, "fem-watch")
     streams, folder = (sys.stdout, sys.stderr), _folder()
     copies = {number: copy for number in sorted(KEPT) if (copy := _copy(number)) is not None}
     sys.stdout, sys.stderr = (stream and _Unclosable(stream) for stream in streams)
@@ -52,8 +52,8 @@ def watched(who: str, name: str) -> Iterator[None]:
     finally:
         sys.stdout, sys.stderr = streams
         loaded.set()
-        if watcher:
-            watcher.join()  # a thread that is left would forbid a fork
+        if watch:
+            watch.join()  # a thread that is left would forbid a fork
         changed = [number for number, copy in copies.items() if _put_back(number, copy)]
         if folder and _folder() != folder:
             os.chdir(folder)

@@ -21,6 +21,7 @@ from fem_core.run import pipeline
 from fem_core.run.chain import Chain
 from fem_core.run.runner import Opened, Run
 from fem_core.solution import Solution
+from fem_core.support.blas import reserve_buffers
 from fem_core.support.kinds import path_of, require, shown
 from fem_core.support.memory import lacks_memory, not_enough
 from fem_core.support.progress import CancelToken
@@ -104,6 +105,7 @@ class Session:
                 self.seconds.clear()
                 self.opened.announced = False
                 try:
+                    reserve_buffers()
                     self._each("open_backend", "open")
                     self._each("compile", "compile")
                 except BaseException:

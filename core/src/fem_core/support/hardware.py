@@ -42,7 +42,7 @@ def available_memory() -> int | None:
     processes of its cgroup together, and the rest of this process's own limits. File pages that can be dropped count
     as free.
     """
-    known = [free for free in (_machine_memory(), *_cgroup_memory(), *_process_memory()) if free is not None]
+    known = [free for free in (_machine_memory(), *_cgroup_memory(), *process_memory()) if free is not None]
     return max(0, min(known)) if known else None
 
 
@@ -59,7 +59,7 @@ def _machine_memory() -> int | None:
         return total // 2 if total else None  # macOS doesn't tell what is free
 
 
-def _process_memory(statm: Path = Path("/proc/self/statm")) -> list[int]:
+def process_memory(statm: Path = Path("/proc/self/statm")) -> list[int]:
     """What this process has left of its limits of address space and of data (`ulimit -v` and `-d`).
 
     Address space counts also where it isn't used. Children have limits of their own, as large as these.

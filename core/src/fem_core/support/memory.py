@@ -22,7 +22,10 @@ def lacks_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
     text = str(error).casefold()
-    return isinstance(error, Exception) and any(words in text for words in _SAID)
+    if isinstance(error, Exception) and any(words in text for words in _SAID):
+        return True
+    before = error.__cause__ or error.__context__  # libraries put other words over the reason
+    return before is not None and lacks_memory(before)
 
 
 def not_enough(
