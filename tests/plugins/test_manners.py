@@ -145,3 +145,11 @@ def test_a_deleted_folder_is_no_fault_of_a_plugin(tmp_path, monkeypatch, caplog)
     with manners.watched("plugin 'good'", "good"):
         pass
     assert not caplog.messages
+
+
+def test_a_plugin_is_loaded_where_no_thread_can_start(monkeypatch):
+    monkeypatch.setattr(manners, "start", lambda work, name: None)
+    done = []
+    with manners.watched("plugin 'good'", "good"):
+        done.append("loaded")
+    assert done
