@@ -22,12 +22,12 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum kind { WRITE = 1, OPEN, IMPORT, MAP, ALLOCATE, START, PIPE };
+enum kind { WRITE, OPEN, IMPORT, MAP, ALLOCATE, START, PIPE, KINDS };
 
 /* failing.py has the same layout. `pid` is the process where the call failed, and `what` the call. */
 struct shared {
-    int64_t kind, n, count, begun, pid;
-    char what[216];
+    int64_t kind, n, begun, pid, counts[KINDS];
+    char what[200];
 };
 
 static struct shared *shared;
@@ -55,9 +55,9 @@ void fem_failing_end(void) {
 
 /* Whether this call is the n-th of its kind. */
 static int now(enum kind kind, const char *call, int fd, const char *detail) {
-    if (!shared || !shared->begun || shared->kind != kind)
+    if (!shared || !shared->begun)
         return 0;
-    if (__atomic_add_fetch(&shared->count, 1, __ATOMIC_SEQ_CST) != shared->n)
+    if (__atomic_add_fetch(&shared->counts[kind], 1, __ATOMIC_SEQ_CST) != shared->n || shared->kind != kind)
         return 0;
     char link[40], target[160] = "";
     if (!detail && fd >= 0) {
@@ -285,7 +285,7 @@ PIPING(ssize_t, recvmsg, (int fd, struct msghdr *message, int flags), (fd, messa
 
 ssize_t read(int fd, void *data, size_t size) {
     NEXT(read);
-    if (shared && shared->begun && shared->kind == PIPE) {
+    if (shared && shared->begun) {
         int saved = errno, pipe = is_pipe(fd);
         errno = saved;
         if (pipe && now(PIPE, "read", fd, NULL))

@@ -36,17 +36,20 @@ KINDS = {
     "write": "No space left on device",
     "open": "Too many open files|No space left on device|Permission denied",
     "import": "Too many open files|can't be imported",
-    "map": "[Nn]ot enough memory|Cannot allocate memory|no room",
+    "map": "[Nn]ot enough memory|Cannot allocate memory|no room|MemoryError|SystemError",
     "allocate": "[Nn]ot enough memory|Cannot allocate memory",
     "start": "Resource temporarily unavailable|can't start new thread",
     "pipe": "Too many open files|Broken pipe|Input/output error|Connection re",
 }
 
 #: Seconds that a run may take on a busy machine.
-DEADLINE = 40.0
+DEADLINE = 120.0
 
 #: Lines that may stand beside the error: our warnings, and what Python says of a thread that finds no memory to begin.
 EXPECTED = ("fem: warning: ", "Exception ignored in thread started by: ", "MemoryError")
+
+#: What libraries say before they end the process by themselves.
+ENDING = ("LLVM ERROR: out of memory", "libgomp: Thread creation failed")
 
 #: What SuperLU prints, without an end of line, when it finds no memory.
 _NOISE = re.compile(r"^malloc fails for local \w+\[\]\.")
@@ -88,7 +91,7 @@ CASES = {
         Case.solve("mp", "direct", "result.h5", *_SMALL),
         Case.solve("mp-shm", "mg", "result.h5", *_SMALL),
         Case.solve("numba", "mg"),
-        Case.solve("auto", "auto"),
+        Case.solve("auto", "direct"),
         Case("numpy, imports", ("--imports", *Case.solve("numpy", "direct").arguments), "result.h5"),
         Case.again("numpy", "direct"),
         *(Case.again(name, "mg", "workers=2", "min_size=0") for name in ("threads", "mp", "mp-shm")),
@@ -105,8 +108,9 @@ class Shared(ctypes.Structure):
     """`struct shared` of failing.c."""
 
     _fields_ = [
-        *((name, ctypes.c_int64) for name in ("kind", "n", "count", "begun", "pid")),
-        ("what", ctypes.c_char * 216),
+        *((name, ctypes.c_int64) for name in ("kind", "n", "begun", "pid")),
+        ("counts", ctypes.c_int64 * len(KINDS)),
+        ("what", ctypes.c_char * 200),
     ]
 
 
@@ -122,12 +126,12 @@ def compiled(folder: Path) -> Path | None:
 
 @dataclass
 class Ended:
-    """How a run ended, and what was left."""
+    """How a run ended, how many calls of each kind it made, which one failed, and what was left."""
 
     status: int | None
     stderr: str
     stdout: str
-    count: int
+    counts: dict[str, int]
     failed: str
     in_child: bool
     seconds: float
@@ -152,7 +156,7 @@ class Place:
 
     def run(self, arguments: Sequence[str], kind: str | None = None, n: int = 0) -> Ended:
         """`fem ARGUMENTS`; the n-th call of a kind fails."""
-        found = Shared(kind=list(KINDS).index(kind) + 1 if kind else 0, n=n)
+        found = Shared(kind=list(KINDS).index(kind) if kind else 0, n=n)
         self.shared.write_bytes(bytes(found))
         env = {name: value for name, value in os.environ.items() if not name.startswith(("FEM_", "PYTEST_", "COV"))}
         env |= {"LD_PRELOAD": str(self.library), "FEM_FAILING": str(self.shared), "FEM_TUNE": "off"}
@@ -186,7 +190,8 @@ class Place:
             path = self.temporary / name
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         failed = found.what.decode(errors="replace")
-        return Ended(status, *texts, found.count, failed, bool(failed) and found.pid != process.pid, seconds, left)
+        counts = dict(zip(KINDS, found.counts, strict=True))
+        return Ended(status, *texts, counts, failed, bool(failed) and found.pid != process.pid, seconds, left)
 
 
 def _survivors(session: int) -> list[str]:
@@ -234,14 +239,10 @@ class Driver:
         first = self.clean()
         if first.status != 0 or not self.output.exists():
             raise RuntimeError(f"{case.name} fails by itself: status {first.status}, {first.stderr}{first.stdout}")
-        self.right = content(self.output)
+        self.right, self.counts = content(self.output), first.counts
 
     def clean(self) -> Ended:
         return self.place.run(self.case.arguments)
-
-    def count(self, kind: str) -> int:
-        """How many calls of a kind a run makes."""
-        return self.place.run(self.case.arguments, kind, 0).count
 
     def failing(self, kind: str, n: int) -> tuple[Ended, list[str]]:
         """A run in which the n-th call fails, and what is wrong with it."""
@@ -281,6 +282,8 @@ class Driver:
             yield "status 0 without the result"
         if self.case.arguments[0] == "--imports":  # also of Python's own start: nothing more is promised
             return
+        if any(line.startswith(ENDING) for line in ended.stderr.splitlines()):
+            return
         lines = [_NOISE.sub("", line) for line in ended.stderr.splitlines()]
         if ended.status not in (0, 2, 3):
             yield f"status {ended.status}"
@@ -319,12 +322,17 @@ class Table:
                 print(f"    status {ended.status} after {ended.seconds:.1f} s; stderr:")
                 print("".join(f"        {line}\n" for line in ended.stderr.splitlines()[-25:]), end="", flush=True)
 
-    def done(self, case: Case, kind: str, runs: int, calls: int, faults: list[str]) -> None:
-        """All runs of a kind; `faults` are those of the run after them."""
+    def done(self, case: Case, kind: str, runs: int, calls: int) -> None:
+        """All runs of a kind."""
+        with self._lock:
+            self._cells[case.name, kind] = str(calls) if runs == calls else f"{runs} of {calls}"
+            print(f"{case.name}, {kind}: {self._cells[case.name, kind]}", flush=True)
+
+    def after(self, case: Case, faults: list[str]) -> None:
+        """What is wrong with the run after all those of a case."""
         with self._lock:
             self.faults += len(faults)
-            self._cells[case.name, kind] = str(calls) if runs == calls else f"{runs} of {calls}"
-            print(f"{case.name}, {kind}: {self._cells[case.name, kind]} {'; '.join(faults)}", flush=True)
+            print("".join(f"{case.name}: {fault}\n" for fault in faults), end="", flush=True)
 
     def __str__(self) -> str:
         kinds = list(dict.fromkeys(kind for _, kind in self._cells))
@@ -370,7 +378,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", action="append", choices=list(CASES), help="by default all; may be repeated")
     parser.add_argument("--kind", action="append", choices=list(KINDS), help="by default all; may be repeated")
-    parser.add_argument("--most", type=int, default=40, help="runs of a kind in a case (default: %(default)s)")
+    parser.add_argument("--most", type=int, default=25, help="runs of a kind in a case (default: %(default)s)")
     parser.add_argument("--n", type=int, help="only this call")
     parser.add_argument("--jobs", type=int, default=2, help="runs at the same time (default: %(default)s)")
     arguments = parser.parse_args()
@@ -387,11 +395,12 @@ def main() -> int:
         def one(case: Case) -> None:
             driver = Driver(Place(library, folder / "samples", folder / re.sub(r"\W+", "-", case.name)), case)
             for kind in (kind for one, kind in runs if one is case):
-                calls = driver.count(kind)
+                calls = driver.counts[kind]
                 which = [arguments.n] if arguments.n else steps(calls, arguments.most)
                 for n in which:
                     table.add(case, kind, n, *driver.failing(kind, n))
-                table.done(case, kind, len(which), calls, driver.next_run())
+                table.done(case, kind, len(which), calls)
+            table.after(case, driver.next_run())
 
         with ThreadPoolExecutor(arguments.jobs) as pool:
             list(pool.map(one, dict.fromkeys(case for case, _ in runs)))

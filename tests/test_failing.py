@@ -69,5 +69,5 @@ def test_steps_and_table():
     assert steps(100, 4) == [1, 34, 67, 100]
     assert next(iter(KINDS)) == "write"  # as in failing.c
     table = Table()
-    table.done(CASES["numpy"], "write", 4, 100, [])
+    table.done(CASES["numpy"], "write", 4, 100)
     assert "| numpy | 4 of 100 |" in str(table)

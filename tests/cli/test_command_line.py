@@ -1,15 +1,14 @@
 """The command line: what it prints where, how it ends, and what it says about mistakes."""
 
+import io
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -594,6 +593,23 @@ def test_bars_show_iterations_by_the_decay_of_the_residual():
     assert recorder.completed == pytest.approx([0.5, 0.0, 1.0, 1.0])
 
 
+def test_no_bars_if_their_thread_cannot_start(monkeypatch):
+    import rich.live
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setattr(rich.live._RefreshThread, "start", refuse)
+    with progress.Bars() as bars:
+        bars.begin("solve_system")
+        assert bars._progress is None
+
+
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
 def test_a_terminal_gets_bars_on_stderr_and_stdout_stays_clean(mesh):
     import pty
@@ -602,17 +618,13 @@ def test_a_terminal_gets_bars_on_stderr_and_stdout_stays_clean(mesh):
     with fem_process("solve", mesh, "--json", stderr=theirs) as process:
         os.close(theirs)
         assert process.stdout is not None
-        drawn = bytearray()
-
-        def draw() -> None:
-            with suppress(OSError):  # Linux says so when the other end is closed
-                while piece := os.read(mine, 65536):
-                    drawn.extend(piece)
-
-        terminal = threading.Thread(target=draw, daemon=True)  # a full terminal would stop the process
-        terminal.start()
+        drawn = b""
+        try:  # before stdout: a terminal that nobody reads stops the process
+            while piece := os.read(mine, 65536):
+                drawn += piece
+        except OSError:  # Linux says so when the other end is closed
+            pass
         report = json.loads(process.stdout.read())
-        terminal.join(60)
     os.close(mine)
     assert report["solver"]["converged"]
     assert b"compute_derived" in drawn
@@ -804,8 +816,8 @@ def kit(monkeypatch):
     """A conformance kit of three checks, one of which fails with the option fail=yes."""
     asked = {}
 
-    def verify(backend, *, options, checks, examples, on_result):
-        asked.update(backend=backend, options=dict(options), checks=checks, examples=examples)
+    def verify(backend, *, options, checks, examples, thorough, on_result):
+        asked.update(backend=backend, options=dict(options), checks=checks, examples=examples, thorough=thorough)
         outcomes = [("matrix", "failed" if options else "passed", "entry (1, 2)\nis off"), ("events", "skipped", "why")]
         results = [CheckResult(*outcome, seconds=0.5) for outcome in outcomes]
         for result in results if on_result else ():
@@ -814,14 +826,19 @@ def kit(monkeypatch):
 
     module = ModuleType("fem_core.testing")
     module.verify = verify  # type: ignore[attr-defined]
+    module.not_looked_at = lambda results: [f"what {len(results)} checks leave out"]  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "fem_core.testing", module)
     return asked
 
 
 def test_verify_shows_each_check_and_passes(kit):
-    result = run("verify", "--backend", "numpy", "--examples", 7, "--check", "matrix", "--check", "events")
+    result = run(
+        "verify", "--backend", "numpy", "--examples", 7, "--check", "matrix", "--check", "events", "--thorough"
+    )
     assert result.exit_code == 0
-    assert kit == {"backend": "numpy", "options": {}, "checks": ["matrix", "events"], "examples": 7}
+    checks = ["matrix", "events"]
+    assert kit == {"backend": "numpy", "options": {}, "checks": checks, "examples": 7, "thorough": True}
+    assert "Not looked at:\n  what 2 checks leave out" in result.stdout
     assert "passed           matrix" in result.stdout
     assert "numpy was checked in part: 1 passed, 1 skipped" in result.stdout
 
@@ -840,6 +857,7 @@ def test_verify_as_json_is_one_object(kit):
     assert verdict["conforms"] is False
     assert verdict["counts"] == {"passed": 0, "failed": 1, "skipped": 1, "expected failure": 0}
     assert verdict["checks"][0]["name"] == "matrix"
+    assert verdict["not_looked_at"] == ["what 2 checks leave out"]
 
 
 def test_verify_without_hypothesis_says_what_to_install(monkeypatch):

@@ -12,7 +12,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
+from fem_core.cli.verify import _storage, verify
 from fem_core.support import caches, compiled
 
 posix = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="owner and mode are POSIX's")
@@ -177,7 +179,7 @@ def test_a_read_only_cache_is_read(entry, monkeypatch, caplog):
 def test_an_entry_that_others_may_write_to_is_made_again(entry, mode, caplog):
     entry.chmod(mode)
     assert loaded(entry) is None
-    assert f"files in {entry.parent} aren't used and are made again: mode {mode:04o}" in caplog.text
+    assert f"files in {entry.parent} aren't used: mode {mode:04o}" in caplog.text
     assert compiled.save(entry, b"new", "one-*.bin")
     assert loaded(entry) == b"new"
     assert entry.stat().st_mode & 0o777 == 0o600
@@ -191,7 +193,7 @@ def test_entries_of_another_user_are_made_again_with_one_warning(entry, caplog):
         os.chown(path, OTHER, -1)
         assert loaded(path) is None
     assert caplog.messages == [
-        f"files in {entry.parent} aren't used and are made again: the owner is user {OTHER}, not you"
+        f"files in {entry.parent} aren't used: the owner is user {OTHER}, not you; new ones will replace them"
     ]
     assert compiled.save(path, b"new", "one-*.bin")
     assert loaded(path) == b"new"
@@ -233,7 +235,7 @@ def test_only_files_are_opened(tmp_path):
         cwd=tmp_path,  # the name of a socket must be short
         capture_output=True,
         text=True,
-        timeout=60,  # /dev/zero never ends, and a FIFO waits for ever
+        timeout=120,  # /dev/zero never ends, and a FIFO waits for ever
         check=False,
     )
     kinds = ["fifo", "link", "dangling", "folder", "socket", *(["device"] if os.geteuid() == 0 else [])]
@@ -401,3 +403,39 @@ def test_a_user_does_not_use_what_others_keep(shared):
     as_user(OTHER, second)
     as_user(ME, lambda: None if loaded(entry) == b"mine" else os._exit(2))
     assert loaded(entry) is None  # neither does root
+
+
+# other systems
+
+
+def test_where_the_system_knows_neither_owners_nor_names_in_open_folders(tmp_path, monkeypatch):
+    monkeypatch.setattr(caches, "_user", None)
+    monkeypatch.setattr(os, "supports_dir_fd", frozenset())
+    entry = tmp_path / "cache" / "one-1.bin"
+    for number in range(compiled._KEPT + 2):
+        path = entry.with_name(f"one-{number}.bin")
+        assert compiled.save(path, b"code", "one-*.bin")
+        os.utime(path, (number, number))
+    entry.parent.chmod(0o777)
+    assert loaded(path) == b"code"
+    assert loaded(entry) is None
+    assert caches.names(entry.parent) == [f"one-{number}.bin" for number in range(2, compiled._KEPT + 2)]
+    os.rename(path, entry)
+    assert loaded(entry) is None  # under the name of another
+    caches.remove(entry.parent, caches.names(entry.parent))
+    assert list(entry.parent.iterdir()) == []
+
+
+# what is kept by others
+
+
+@posix
+def test_hypothesis_gets_a_folder_of_this_user_or_a_temporary_one(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(caches, "cache_folder", lambda *parts: tmp_path.joinpath("kept", *parts))
+    assert _storage(click.Context(verify)) == str(tmp_path / "kept" / "hypothesis")
+    (tmp_path / "kept" / "hypothesis").chmod(0o777)
+    with click.Context(verify) as context:
+        folder = Path(_storage(context))
+        assert folder.stat().st_mode & 0o777 == 0o700
+    assert not folder.exists()
+    assert "chmod go-w" in caplog.text

@@ -36,3 +36,12 @@ def test_a_thread_that_never_begins_does_not_do_its_work_later(monkeypatch):
     assert done == []
     with threading._active_limbo_lock:
         threading._limbo.pop(thread, None)
+
+
+def test_a_pool_without_threads_does_the_work_in_the_caller(monkeypatch):
+    monkeypatch.setattr(threads, "start", lambda work, name: None)
+    with threads.Pool("fem-test") as pool:
+        assert pool.ensure(2) == 0
+        assert pool.submit(threading.get_ident).result() == threading.get_ident()
+        with pytest.raises(ZeroDivisionError):
+            pool.submit(divmod, 1, 0).result()

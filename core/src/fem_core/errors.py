@@ -81,6 +81,10 @@ class SolveError(FemError):
     """The linear system can't be solved with the requested method."""
 
 
+class NotEnoughMemory(FemError, MemoryError):
+    """The process may not take the memory that is needed; the message says for what."""
+
+
 class Cancelled(FemError):
     """The run was stopped through its `CancelToken`."""
 

@@ -17,6 +17,7 @@ from fem_core.problem import Problem
 from fem_core.results import SolveResult, SolverOptions
 from fem_core.solvers.factorisation import how_to_install
 from fem_core.solvers.prepared import LastPrepared
+from fem_core.support.memory import lacks_memory
 from fem_core.support.progress import Progress
 from fem_core.support.wording import did_you_mean
 from fem_core.types import Stage
@@ -71,4 +72,6 @@ class DefaultBackend(BatchedBackend):
         except (FemError, MemoryError):
             raise
         except Exception as error:
+            if lacks_memory(error):
+                raise
             raise SolveError(f"solver {options.method!r} failed: {type(error).__name__}: {error}") from error

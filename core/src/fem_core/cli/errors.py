@@ -6,6 +6,7 @@ from enum import IntEnum
 import click
 
 from fem_core.errors import BackendError, Cancelled, FemError, brief, shortened
+from fem_core.support.memory import lacks_memory, not_enough
 
 
 class Status(IntEnum):
@@ -38,9 +39,8 @@ def judge(error: BaseException) -> tuple[Status, str]:
             return Status.BACKEND, _line(str(error))
         case FemError():
             return Status.USAGE, _line(str(error))
-        case MemoryError():
-            why = f" ({error})" if str(error) else ""
-            return Status.USAGE, _line(f"not enough memory{why}; use a smaller mesh or a solver that needs less memory")
+        case _ if lacks_memory(error):
+            return Status.USAGE, _line(str(not_enough("the command failed", error)))
         case OSError():
             return Status.USAGE, _line(_file_trouble(error))
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -13,6 +13,7 @@ from fem_core.cli.console import Settings, lent_stdout, logging_to_stderr, own_s
 from fem_core.cli.errors import Status, judge
 from fem_core.errors import Cancelled
 from fem_core.plugins.registry import REGISTRY
+from fem_core.support.blas import reserve_buffers
 from fem_core.support.wording import did_you_mean
 
 _log = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class Fem(Names):
     def invoke(self, ctx: click.Context) -> int:
         """Run a command. Its return value is ignored; it calls `ctx.exit` to give another status than 0."""
         try:
+            reserve_buffers()
             super().invoke(ctx)
         except KeyboardInterrupt as error:
             raise Cancelled("interrupted") from error

@@ -66,7 +66,10 @@ class Bars:
                 console=console(err=True),
                 transient=True,
             )
-            self._progress.start()
+            try:
+                self._progress.start()
+            except RuntimeError:  # no thread can start; bars are not worth an error
+                self.__exit__()
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -25,6 +25,7 @@ from fem_core.problem import Problem
 from fem_core.results import Fields
 from fem_core.support.atomic import replacing
 from fem_core.support.kinds import path_of, require
+from fem_core.support.memory import lacks_memory, not_enough
 from fem_core.support.outputs import check_output
 from fem_core.support.threads import start
 from fem_core.support.wording import nearest
@@ -243,13 +244,17 @@ def _reading(path: Path, kind: type[FemError], made_by: str) -> Iterator[None]:
     except MeshError as error:  # an error of the mesh itself may lack the file's name
         text = str(error).removeprefix(f"{path.name}: ")
         raise MeshError(text if text.startswith(str(path)) else f"{path}: {text}") from None
-    except (FemError, MemoryError):
+    except FemError:
         raise
     except FileNotFoundError:
         raise kind(f"{path}: this file doesn't exist; make one with `{made_by}`") from None
     except OSError as error:
+        if lacks_memory(error):
+            raise not_enough(f"{path}: can't be read", error) from error
         raise kind(f"{path}: can't be read: {os.strerror(error.errno) if error.errno else error}") from error
     except (Exception, SystemExit) as error:  # some libraries call sys.exit() for a bad file
+        if lacks_memory(error):
+            raise not_enough(f"{path}: can't be read", error) from error
         text = " ".join(f"{type(error).__name__}: {error}".split())
         raise kind(f"{path}: can't be read: {text}") from error
 
@@ -293,6 +298,8 @@ def _write(write: Callable[[T, Path], None], what: T, path: Path) -> Path:
         except (FemError, OSError):
             raise
         except Exception as error:
+            if lacks_memory(error):
+                raise not_enough(f"{path}: can't be written", error) from error
             raise FemError(f"{path}: can't be written: {type(error).__name__}: {error}") from error
     return path
 

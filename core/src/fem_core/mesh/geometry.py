@@ -17,6 +17,7 @@ from fem_core.mesh.matching import KnownEdges, mismatch_text
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.mesh.places import Crowded, coincident_nodes
 from fem_core.mesh.rounding import rounding_doubts
+from fem_core.support.blas import reserve_buffers
 from fem_core.support.kinds import require
 from fem_core.support.wording import count, more_faults, name_some
 from fem_core.types import Bools, Floats, Ints
@@ -100,6 +101,7 @@ def validate_mesh(mesh: Mesh) -> Mesh:
     require(mesh, Mesh, "mesh must be a fem_core.Mesh", MeshError, "read_mesh reads one from a file")
     if mesh._validated is not None:
         return mesh._validated
+    reserve_buffers()
     if faults := list(mesh_faults(mesh)):
         raise MeshError(f"{mesh.source}: {faults[0].text}{more_faults(len(faults) - 1)}")
     return mesh.mark_valid(_with_doubts(_counter_clockwise(mesh)))

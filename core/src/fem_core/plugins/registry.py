@@ -19,6 +19,7 @@ from fem_core.plugins.backend import API_VERSION, Backend, BackendInfo
 from fem_core.plugins.hookspecs import new_manager
 from fem_core.plugins.manners import watched
 from fem_core.plugins.validation import check_backend, check_plugin
+from fem_core.support.memory import lacks_memory, not_enough
 from fem_core.support.wording import did_you_mean
 
 _log = logging.getLogger(__name__)
@@ -120,7 +121,10 @@ class Registry:
         except OptionError:
             raise
         except (Exception, SystemExit) as error:
-            raise BackendUnavailable(f"backend {info.name!r} failed to load: {_text(error)}") from error
+            what = f"backend {info.name!r} failed to load"
+            if lacks_memory(error):
+                raise BackendUnavailable(str(not_enough(what, error))) from error
+            raise BackendUnavailable(f"{what}: {_text(error)}") from error
         if not isinstance(backend, Backend):
             raise BackendError(f"backend {info.name!r}: {info.factory} doesn't return a fem_core.plugins.Backend")
         check_backend(info, backend)

@@ -21,7 +21,9 @@ from fem_core.run import pipeline
 from fem_core.run.chain import Chain
 from fem_core.run.runner import Opened, Run
 from fem_core.solution import Solution
+from fem_core.support.blas import reserve_buffers
 from fem_core.support.kinds import path_of, require, shown
+from fem_core.support.memory import lacks_memory, not_enough
 from fem_core.support.progress import CancelToken
 from fem_core.types import Stage
 
@@ -103,6 +105,7 @@ class Session:
                 self.seconds.clear()
                 self.opened.announced = False
                 try:
+                    reserve_buffers()
                     self._each("open_backend", "open")
                     self._each("compile", "compile")
                 except BaseException:
@@ -129,6 +132,8 @@ class Session:
                 raise
             except (Exception, SystemExit) as error:
                 what = "can't be opened" if stage == "open_backend" else "can't compile"
+                if lacks_memory(error):
+                    raise BackendUnavailable(str(not_enough(f"backend {info.name!r} {what}", error))) from error
                 raise BackendUnavailable(f"backend {info.name!r} {what}: {type(error).__name__}: {error}") from error
         self.seconds[stage] = time.perf_counter() - start
 

@@ -9,12 +9,13 @@ of the matrix, in dense blocks.
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 from scipy import sparse
 
 from fem_core.errors import SolveError
+from fem_core.support.memory import lacks_memory, not_enough
 from fem_core.support.wording import pip_install
 from fem_core.types import Floats
 
@@ -55,16 +56,21 @@ class Factoriser:
             return False
 
 
+def _refuse(what: str, error: Exception) -> NoReturn:
+    """Raise SolveError, or NotEnoughMemory, for a factorisation that failed."""
+    if lacks_memory(error) or "error code -2." in str(error):  # of PARDISO
+        raise not_enough(f"{what} failed", error, "try --solver cg, or allow more memory") from error
+    raise SolveError(f"{what} failed ({error}); try --solver cg") from error
+
+
 def superlu(A: "sparse.csr_array") -> Solve:
     """By SciPy."""
     from scipy.sparse.linalg import splu
 
     try:
         factors = splu(A.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
-    except MemoryError as error:
-        raise SolveError("direct: not enough memory for the factors; try --solver cg") from error
-    except RuntimeError as error:
-        raise SolveError(f"direct: SuperLU failed ({error}); try --solver cg") from error
+    except (RuntimeError, MemoryError) as error:
+        _refuse("direct (SuperLU)", error)
     solve: Solve = factors.solve
     return solve
 
@@ -75,8 +81,8 @@ def cholmod(A: "sparse.csr_array") -> Solve:
 
     try:
         factor = cholesky(sparse.csc_matrix((A.data, A.indices, A.indptr), shape=A.shape))  # A is symmetric
-    except CholmodError as error:
-        raise SolveError(f"cholmod failed ({error}); try --solver cg") from error
+    except (CholmodError, MemoryError) as error:
+        _refuse("cholmod", error)
     return lambda b: np.asarray(factor(b), dtype=np.float64)
 
 
@@ -91,8 +97,8 @@ class _Pardiso:
         self._solver.set_phase(12)
         try:
             self._solver._call_pardiso(self._upper, np.zeros((A.shape[0], 1)))
-        except PyPardisoError as error:
-            raise SolveError(f"pardiso failed ({error}); try --solver cg") from error
+        except (PyPardisoError, MemoryError) as error:
+            _refuse("pardiso", error)
         self._solver.set_phase(33)
 
     def __call__(self, b: Floats) -> Floats:

@@ -191,7 +191,7 @@ class _Folder:
 
     def temporary(self, name: str) -> tuple[str, BinaryIO]:
         """A new file that only this user may read and write."""
-        name = f".{name}.{secrets.token_hex(6)}.tmp"
+        name = f".{name[:40]}.{secrets.token_hex(6)}.tmp"  # any name leaves room for this
         fd = self.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         if hasattr(os, "fchmod"):
             os.fchmod(fd, 0o600)  # the umask may have taken these bits, too
@@ -211,18 +211,20 @@ class _Folder:
 
     def sweep(self) -> None:
         """Delete the temporary files of processes that were killed."""
-        for name, status in self.files():
-            if _is_temporary(name) and time.time() - status.st_mtime > _STALE:
-                self.remove(name)
+        old = time.time() - _STALE
+        for name in [name for name, status in self.files() if _is_temporary(name) and status.st_mtime < old]:
+            self.remove(name)
 
     def check(self, name: str, status: os.stat_result, most: float) -> None:
         """Raise Refused if an entry may not be used. The text has no name where all entries may have the same fault."""
         if not stat.S_ISREG(status.st_mode):
             raise Refused(f"{self.path / name} isn't used: it is not a file; delete it")
         if why := _not_mine(status):
-            raise Refused(f"files in {self.path} aren't used and are made again: {why}")
+            raise Refused(f"files in {self.path} aren't used: {why}; new ones will replace them")
         if status.st_size > most:
-            raise Refused(f"{self.path / name} isn't used: it has {status.st_size} bytes, too many; it is made again")
+            raise Refused(
+                f"{self.path / name} isn't used: it has {status.st_size} bytes, too many; a new one will replace it"
+            )
 
     def _at(self, name: str) -> str:
         return str(self.path / name) if self.fd is None else name

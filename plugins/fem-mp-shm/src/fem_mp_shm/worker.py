@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import fem_core.assembly.kernels  # noqa: F401  # a forkserver that has it starts workers that have it
+from fem_core.support.blas import reserve_buffers
 from fem_core.support.threads import start
 from threadpoolctl import threadpool_limits
 
@@ -45,6 +46,7 @@ def answer(task: bytes) -> tuple[bytes, bytes]:
     try:
         function, arguments = pickle.loads(task)
         loaded = time.perf_counter()
+        reserve_buffers()
         result = function(*arguments)
         done = time.perf_counter()
         payload = pickle.dumps(result, pickle.HIGHEST_PROTOCOL)

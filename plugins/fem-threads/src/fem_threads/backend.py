@@ -20,10 +20,9 @@ from fem_core.execution import (
     new_results,
     part_of,
 )
+from fem_core.support.threads import Pool
 from fem_core.types import Array, read_only
 from threadpoolctl import ThreadpoolController
-
-from fem_threads.pool import Pool
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -34,7 +33,7 @@ class ThreadExecutor(PlannedExecutor):
 
     def __init__(self, batching: Batching | None = None) -> None:
         super().__init__(batching)
-        self._pool = Pool()
+        self._pool = Pool("fem-threads")
         self._libraries: ThreadpoolController | None = None
 
     def scratch(self, n: int, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array] | None:

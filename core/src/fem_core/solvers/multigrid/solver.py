@@ -27,6 +27,7 @@ from fem_core.solvers.factorisation import SUPERLU, Factoriser, best
 from fem_core.solvers.multigrid import Hierarchy, build_hierarchy
 from fem_core.solvers.multigrid.coarse import amg_available
 from fem_core.solvers.multigrid.hierarchy import DIRECT
+from fem_core.support.memory import lacks_memory
 from fem_core.support.progress import Progress
 from fem_core.support.wording import count
 from fem_core.types import Bools, Floats
@@ -184,6 +185,8 @@ class _PreparedMG:
         except (Cancelled, BackendError, MemoryError):  # a factorisation needs more memory still
             raise
         except Exception as error:
+            if lacks_memory(error):  # a factorisation needs still more
+                raise
             self._take_over(f"the hierarchy can't be built ({type(error).__name__}: {error})")
             return
         if built is None:
