@@ -152,6 +152,13 @@ def interop(session: nox.Session) -> None:
 
 
 @nox.session(python=LOWEST)
+def mutation(session: nox.Session) -> None:
+    """Score the conformance kit: the share of mutants of the numerical modules that it catches alone."""
+    session.install("--editable", "./core[testing]", "--editable", "./plugins/fem-threads")
+    session.run("python", "tests/mutation", *session.posargs)
+
+
+@nox.session(python=LOWEST)
 def fuzz(session: nox.Session) -> None:
     """Fuzz the readers of mesh files, 10 seconds a format; more with `-- --seconds 600`."""
     session.install("--editable", "./core[xlsx]", *GROUPS["fuzz"])

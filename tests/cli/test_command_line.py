@@ -816,8 +816,8 @@ def kit(monkeypatch):
     """A conformance kit of three checks, one of which fails with the option fail=yes."""
     asked = {}
 
-    def verify(backend, *, options, checks, examples, on_result):
-        asked.update(backend=backend, options=dict(options), checks=checks, examples=examples)
+    def verify(backend, *, options, checks, examples, thorough, on_result):
+        asked.update(backend=backend, options=dict(options), checks=checks, examples=examples, thorough=thorough)
         outcomes = [("matrix", "failed" if options else "passed", "entry (1, 2)\nis off"), ("events", "skipped", "why")]
         results = [CheckResult(*outcome, seconds=0.5) for outcome in outcomes]
         for result in results if on_result else ():
@@ -826,14 +826,19 @@ def kit(monkeypatch):
 
     module = ModuleType("fem_core.testing")
     module.verify = verify  # type: ignore[attr-defined]
+    module.not_looked_at = lambda results: [f"what {len(results)} checks leave out"]  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "fem_core.testing", module)
     return asked
 
 
 def test_verify_shows_each_check_and_passes(kit):
-    result = run("verify", "--backend", "numpy", "--examples", 7, "--check", "matrix", "--check", "events")
+    result = run(
+        "verify", "--backend", "numpy", "--examples", 7, "--check", "matrix", "--check", "events", "--thorough"
+    )
     assert result.exit_code == 0
-    assert kit == {"backend": "numpy", "options": {}, "checks": ["matrix", "events"], "examples": 7}
+    checks = ["matrix", "events"]
+    assert kit == {"backend": "numpy", "options": {}, "checks": checks, "examples": 7, "thorough": True}
+    assert "Not looked at:\n  what 2 checks leave out" in result.stdout
     assert "passed           matrix" in result.stdout
     assert "numpy was checked in part: 1 passed, 1 skipped" in result.stdout
 
@@ -852,6 +857,7 @@ def test_verify_as_json_is_one_object(kit):
     assert verdict["conforms"] is False
     assert verdict["counts"] == {"passed": 0, "failed": 1, "skipped": 1, "expected failure": 0}
     assert verdict["checks"][0]["name"] == "matrix"
+    assert verdict["not_looked_at"] == ["what 2 checks leave out"]
 
 
 def test_verify_without_hypothesis_says_what_to_install(monkeypatch):

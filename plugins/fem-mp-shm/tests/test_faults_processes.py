@@ -397,6 +397,8 @@ def test_segments_of_dead_processes_are_swept_and_others_are_not(storage):
     (folder / reused).touch()
     foreign = re.sub(r"fem-\d+-", "fem-1-", left)
     (folder / foreign).touch()
+    odd = mine.name.replace(f"-{os.getpid()}-", "-²-")  # a digit, but no number
+    (folder / odd).touch()
     try:
         swept = segments.sweep()
         assert left in swept
@@ -405,6 +407,7 @@ def test_segments_of_dead_processes_are_swept_and_others_are_not(storage):
         assert (folder / foreign).exists()
     finally:
         (folder / foreign).unlink()
+        (folder / odd).unlink()
         mine.unlink()
 
 

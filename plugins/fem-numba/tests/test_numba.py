@@ -25,6 +25,7 @@ from fem_core import (
     assemble_system,
     compute_derived,
     open_backend,
+    support,
 )
 from fem_core.plugins.registry import REGISTRY
 from fem_core.plugins.stages import ASSEMBLE_SYSTEM, COMPUTE_SPARSITY
@@ -36,6 +37,7 @@ from fem_numba.memory import Recycled, empty
 from fem_numba.parts import PART
 from hypothesis import given, settings
 from meshes import distorted, renumbered, small_meshes
+from odd_elements import KINDS, assert_close_to_the_oracle
 
 MESH = renumbered(distorted(60, 50, seed=7), orphans=9)[0]
 MANY = jit.most_threads()
@@ -50,6 +52,12 @@ def session():
 @parametrize_with_checks("numba", examples=5, options={"threads": 1})
 def test_numba_conforms(check):
     check()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_elements_are_a_rounding_from_the_oracle(session, kind):
+    # Compiled code sums in an order of its own, and nothing in it may cost digits.
+    assert_close_to_the_oracle(session, kind)
 
 
 @settings(max_examples=30)
@@ -419,3 +427,13 @@ def test_auto_waits_until_it_is_compiled(tmp_path, monkeypatch):
     assert info.pending() is None
     with fem.open_backend("auto") as session:
         assert session.name == "numba"
+
+
+def test_fewer_threads_than_libgomp_would_want(monkeypatch):
+    """It would end the process."""
+    monkeypatch.setattr(threads, "_started_in", None)
+    monkeypatch.setattr(support.threads, "start", lambda work, name: None)
+    monkeypatch.setattr(jit, "most_threads", lambda: 2)
+    with pytest.raises(BackendUnavailable, match="only 1 of 2 threads can start; use --option threads=1"):
+        fem.open_backend("numba", threads=2)
+    fem.open_backend("numba", threads=1).close()

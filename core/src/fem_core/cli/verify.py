@@ -25,6 +25,7 @@ _COLOURS = {"passed": "green", "failed": "red", "skipped": "yellow", "expected f
 @backend_options(None, "NAME")
 @click.option("--examples", type=click.IntRange(min=1), default=25, show_default=True, help="Random meshes per check.")
 @click.option("--check", "checks", multiple=True, metavar="NAME", help="Run only this check; may be repeated.")
+@click.option("--thorough", is_flag=True, help="Do what takes minutes, too: meshes of 600,000 elements, many runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @everywhere
 @click.pass_context
@@ -34,19 +35,21 @@ def verify(
     options: Sequence[tuple[str, str]],
     examples: int,
     checks: Sequence[str],
+    thorough: bool,
     as_json: bool,
 ) -> None:
     """Run the conformance kit on a backend.
 
     The kit compares the backend with the reference on random meshes and problems:
     the matrix entry by entry, and the results. The outcome of each check is shown when
-    the check ends.
+    the check ends. At the end is what the kit did not look at.
 
     \b
     Examples
       fem verify --backend numpy
       fem verify --backend numpy --option kernel=loop --examples 5
       fem verify --backend numpy --check matrix --check determinism
+      fem verify --backend numpy --thorough
 
     The exit status is 1 if a check fails. This command needs hypothesis and pytest.
     """
@@ -59,6 +62,7 @@ def verify(
     if not os.environ.get("HYPOTHESIS_STORAGE_DIRECTORY"):
         os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = _storage(context)
     try:
+        from fem_core.testing import not_looked_at
         from fem_core.testing import verify as run_kit
     except ModuleNotFoundError as error:
         if error.name not in ("hypothesis", "pytest"):
@@ -69,15 +73,22 @@ def verify(
         options=given,
         checks=list(checks) or None,
         examples=examples,
+        thorough=thorough,
         on_result=None if as_json else _show,
     )
     counts = {outcome: sum(result.outcome == outcome for result in results) for outcome in _COLOURS}
     if as_json:
         conforms = False if counts["failed"] else None if checks else True  # null: only some checks were run
         checked = [asdict(result) for result in results]
-        print_json({"backend": backend, "conforms": conforms, "counts": counts, "checks": checked})
+        unseen = not_looked_at(results)
+        print_json(
+            {"backend": backend, "conforms": conforms, "counts": counts, "checks": checked, "not_looked_at": unseen}
+        )
     else:
         _print_summary(backend, counts, sum(result.seconds for result in results), whole=not checks)
+        say("Not looked at:")
+        for what in not_looked_at(results):
+            say(f"  {what}")
     if counts["failed"]:
         context.exit(Status.FAILED)
 

@@ -23,7 +23,7 @@ import numpy as np
 from fem_core.errors import FemError, MeshError
 from fem_core.io import vtk
 from fem_core.io.checks import check_claim, check_z, lacks, unread
-from fem_core.mesh.mesh import Boundary, Mesh
+from fem_core.mesh.mesh import NO_NAME, Boundary, Mesh
 from fem_core.problem import Dirichlet, Fluid, Problem, Robin, nodal_values
 from fem_core.results import RESULT_VERSION, UNITS, Fields, Report, to_json
 from fem_core.support.memory import lacks_memory
@@ -49,8 +49,8 @@ def read(path: Path) -> Mesh:
             slits = bool(file.attrs.get("slits", False))
             is_there = isinstance(file.get("z", getlink=True), h5py.HardLink) and isinstance(file["z"], h5py.Dataset)
             notes = check_z(path, found["x"], found["y"], _dataset(file, "z", path) if is_there else None)
-            boundaries = _boundaries(file, path)
-            lost = unread(_others(file), found["x"].size, len(np.atleast_1d(found["quad8"])))
+            boundaries, nameless = _boundaries(file, path)
+            lost = unread(_others(file), found["x"].size, len(np.atleast_1d(found["quad8"]))) | nameless
             return Mesh(**found, boundaries=boundaries, source=path.name, notes=notes, lost=lost, slits=slits)
         except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
             raise MeshError(f"{path}: damaged HDF5 file ({_first_line(error)})") from None
@@ -77,12 +77,16 @@ def _described(group: Any, name: str) -> str:
     return f"{name} {member.shape}" if isinstance(member, h5py.Dataset) else f"{name} (a group)"
 
 
-def _boundaries(file: Any, path: Path) -> dict[str, Boundary]:
+def _boundaries(file: Any, path: Path) -> tuple[dict[str, Boundary], dict[str, str]]:
+    """The boundaries, and the lost names with the reason."""
     if "boundaries" not in file:
-        return {}
+        return {}, {}
     group = _group(file, "boundaries", path)
-    boundaries, total, size = {}, 0, path.stat().st_size
+    boundaries, lost, total, size = {}, {}, 0, path.stat().st_size
     for name in group:
+        if isinstance(name, bytes):
+            lost[_text(name)] = f"a boundary can't have this name; {NO_NAME}"
+            continue
         member = _group(group, name, path, " with the datasets edges and nodes")
         parts = [part for part in ("edges", "nodes") if member.id.links.exists(part.encode())]
         given = {part: _dataset(member, part, path) for part in parts or ("edges",)}
@@ -90,7 +94,12 @@ def _boundaries(file: Any, path: Path) -> dict[str, Boundary]:
         check_claim(path, "'boundaries'", total, size)
         none = np.empty(0, dtype=np.int32)
         boundaries[name] = Boundary(given.get("edges", none), given.get("nodes", none))
-    return boundaries
+    return boundaries, lost
+
+
+def _text(name: str | bytes) -> str:
+    """The name of a member; h5py gives bytes if it isn't Unicode."""
+    return name if isinstance(name, str) else name.decode(errors="backslashreplace")
 
 
 def _others(file: Any) -> Iterator[tuple[str, str, tuple[int, ...]]]:
@@ -100,12 +109,13 @@ def _others(file: Any) -> Iterator[tuple[str, str, tuple[int, ...]]]:
     for name in file:
         if name in _OURS:
             continue
-        member = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
+        known = isinstance(name, str) and isinstance(file.get(name, getlink=True), h5py.HardLink)
+        member = file[name] if known else None
         if isinstance(member, h5py.Dataset):
-            yield name, member.dtype.kind, member.shape or ()
+            yield _text(name), member.dtype.kind, member.shape or ()
             continue
-        yield name, "", ()
-        yield from ((f"{name}/{child}", "", ()) for child in (member or ()))
+        yield _text(name), "", ()
+        yield from ((f"{_text(name)}/{_text(child)}", "", ()) for child in (member or ()))
 
 
 def _hard(group: Any, name: str, path: Path) -> Any:

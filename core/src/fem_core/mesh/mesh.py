@@ -26,12 +26,16 @@ MOST_NODES = 500_000_000
 
 
 #: Why a name isn't one.
-NO_NAME = f"a name isn't empty, '.' or '..', has no / and at most {MOST_ECHOED} characters"
+NO_NAME = f"a name isn't empty, '.' or '..', has no / and no NUL, is Unicode and has at most {MOST_ECHOED} characters"
 
 
 def is_valid_name(name: str) -> bool:
     """Whether a boundary can have this name: it is a group in HDF5 files, and messages tell it whole."""
-    return name not in ("", ".", "..") and "/" not in name and len(name) <= MOST_ECHOED
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # half a character, or a byte that wasn't UTF-8
+        return False
+    return name not in ("", ".", "..") and not set(name) & {"/", "\0"} and len(name) <= MOST_ECHOED
 
 
 def _frozen(values: Any, dtype: type, what: str) -> Array:

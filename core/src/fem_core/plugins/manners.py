@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from fem_core.support.threads import start
+
 _log = logging.getLogger(__name__)
 
 #: Seconds until a plugin that is still loading is named.
@@ -35,11 +37,13 @@ class _Unclosable:
 @contextmanager
 def watched(who: str, name: str) -> Iterator[None]:
     """While the block loads a plugin, name it if it takes long. Afterwards, put back what it has changed."""
-    slow = threading.Timer(
-        SLOW, _log.warning, ("%s is still loading after %g s; set FEM_DISABLE=%s to do without it", who, SLOW, name)
-    )
-    slow.daemon = True
-    slow.start()
+    loaded = threading.Event()
+
+    def name_the_slow() -> None:
+        if not loaded.wait(SLOW):
+            _log.warning("%s is still loading after %g s; set FEM_DISABLE=%s to do without it", who, SLOW, name)
+
+    watch = start(name_the_slow, "fem-watch")
     streams, folder = (sys.stdout, sys.stderr), _folder()
     copies = {number: copy for number in sorted(KEPT) if (copy := _copy(number)) is not None}
     sys.stdout, sys.stderr = (stream and _Unclosable(stream) for stream in streams)
@@ -47,8 +51,9 @@ def watched(who: str, name: str) -> Iterator[None]:
         yield
     finally:
         sys.stdout, sys.stderr = streams
-        slow.cancel()
-        slow.join()  # a thread that is left would forbid a fork
+        loaded.set()
+        if watch:
+            watch.join()  # a thread that is left would forbid a fork
         changed = [number for number, copy in copies.items() if _put_back(number, copy)]
         if folder and _folder() != folder:
             os.chdir(folder)

@@ -187,7 +187,8 @@ def _known(listing: Listing, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _refuse_unknown(listings: Sequence[Listing], options: Mapping[str, Any]) -> None:
     for name in options:
-        if not any(name in _known(listing, options) for listing in listings):
+        # A backend that can't be loaded is refused with its reason, not for its options.
+        if not any(listing.info is None or name in _known(listing, options) for listing in listings):
             accepted = sorted({option.name for listing in listings if listing.info for option in listing.info.options})
             raise OptionError(
                 f"no option {name!r} in {', '.join(listing.name for listing in listings)}; "
