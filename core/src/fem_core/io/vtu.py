@@ -74,8 +74,8 @@ def nodes_of_boundaries(mesh: Mesh) -> dict[str, Array]:
     lines = sum(len(boundary.edges) for boundary in mesh.boundaries.values())
     if (size := len(mesh.boundaries) * (mesh.n_nodes + mesh.n_elements + lines)) > _LARGEST:
         raise MeshError(
-            f"{count(len(mesh.boundaries), 'boundary')} would take {byte_size(size)}, because VTU has arrays of all nodes "
-            "and cells for each; write .h5"
+            f"{count(len(mesh.boundaries), 'boundary')} would take {byte_size(size)}, because VTU has arrays of all "
+            "nodes and cells for each; write .h5"
         )
     arrays = {BOUNDARY + name: np.zeros(mesh.n_nodes, dtype=np.uint8) for name in mesh.boundaries}
     for name, boundary in mesh.boundaries.items():
