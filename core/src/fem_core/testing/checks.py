@@ -62,7 +62,7 @@ def check_on_cases(name: str, stage: Stage | None = None) -> Callable[[RunOnCase
         def run_all(target: Target) -> None:
             for case in special_cases():
                 run(target, case)
-            target.for_all(cases(), partial(run, target))
+            target.for_all(cases(extreme=True), partial(run, target))
             run(target, target.large_case())
 
         run_all.__doc__ = run.__doc__

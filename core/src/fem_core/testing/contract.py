@@ -28,7 +28,7 @@ from fem_core.testing.compare import assert_close, assert_stages, full_system, s
 from fem_core.testing.executors import EXECUTOR_CHECKS
 from fem_core.testing.light import assert_light
 from fem_core.testing.runs import assert_solution
-from fem_core.testing.strategies import Case, many_elements
+from fem_core.testing.strategies import Case
 from fem_core.testing.target import Target, methods, performed, watched
 from fem_core.types import Stage
 
@@ -87,7 +87,7 @@ Heard: TypeAlias = list[tuple[str, dict[str, Any]]]
 @check("progress")
 def check_progress(target: Target) -> None:
     """Every report of progress, not only those that observers hear, is in order and comes from the caller's thread."""
-    for case in (target.large_case(), many_elements(target.most(23_000))):
+    for case in target.two_cases():
         heard: Heard = []
         threads: set[int] = set()
 
@@ -145,7 +145,7 @@ class Stopper(CancelToken):
 @check("cancellation")
 def check_cancellation(target: Target) -> None:
     """Each stage obeys when it is cancelled or interrupted, at any time; then the numbers of the next run are right."""
-    for case in (target.large_case(), many_elements(target.most(23_000))):
+    for case in target.two_cases():
         large = case.mesh.n_elements > 9_999
         system, u = full_system(case), np.random.default_rng(0).normal(size=case.mesh.n_nodes)
         given = SolveResult(u, "given", 0, StopReason.CONVERGED, 0.0, 0.0)
@@ -164,7 +164,7 @@ def check_cancellation(target: Target) -> None:
             after = performed(target.session, SOLVE_SYSTEM, case.mesh, **solve)
             close = 1e-9 * np.abs(before.u).max()
             assert_close(after.u, before.u, close, f"u of {options.method} after a cancelled solve")
-    mesh = target.large_case().mesh
+    mesh = target.typical_case().mesh
     for moment in ("fem:assemblyProgress", "fem:solveProgress", "fem:derivedProgress"):
         token = CancelToken()
         heard: list[str] = []

@@ -61,7 +61,7 @@ def check_orphan_nodes(target: Target) -> None:
 @check("input_unchanged")
 def check_input_unchanged(target: Target) -> None:
     """The backend changes neither the mesh nor an array of the problem."""
-    mesh = target.large_case().mesh
+    mesh = target.typical_case().mesh
     rng = np.random.default_rng(0)
     given = {name: rng.uniform(1, 2, mesh.n_nodes) for name in ("gamma", "p", "outlet", "source")}
     given["conductivity"] = rng.uniform(1, 2, mesh.n_elements)

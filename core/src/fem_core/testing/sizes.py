@@ -109,7 +109,7 @@ def check_options(target: Target) -> None:
     """With each value of each option, beside the default, the results are right."""
     if not target.accepted:
         raise NotApplicable("the backend has no options")
-    case = target.large_case()
+    case = target.typical_case()
     few = Case(generate.duct(nx=5, ny=3), Problem((Robin("inlet", 2.5), Dirichlet("outlet")), 2.0, wave))
     given = dict(target.options or {})
     variants: list[dict[str, Any]] = [{}]

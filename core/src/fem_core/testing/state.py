@@ -111,10 +111,15 @@ def moved(mesh: Mesh, rng: np.random.Generator) -> Iterator[tuple[str, Mesh]]:
 _ON_LARGE_MESHES = ("the first run", "the conductivity of one element", "the place of one node inside", "all numbers")
 
 
+def _numbers(target: Target) -> list[int]:
+    """Numbers of elements: few, several blocks, and several batches."""
+    return sorted({target.most(elements) for elements in ((15, 2_400, 21_000) if target.fast else (15, 300))})
+
+
 @check("reuse")
 def check_reuse(target: Target) -> None:
     """Stages with one thing changed after another, small and large: no old data are used, and no result changes."""
-    for n in sorted({target.most(elements) for elements in (15, 2_400, 21_000)}):
+    for n in _numbers(target):
         mesh = generate.duct(nx=max(1, n // 5), ny=3) if n < 99 else generate.annulus(nodes=3 * n)
         rng, kept = np.random.default_rng(n), Kept()
         last = ""
@@ -149,7 +154,7 @@ def check_solutions(target: Target) -> None:
 @check("changed_in_place")
 def check_changed_in_place(target: Target) -> None:
     """An array that the caller changes between two runs counts with its new values; results may be overwritten."""
-    mesh = target.large_case().mesh
+    mesh = target.typical_case().mesh
     rng = np.random.default_rng(0)
     given: dict[str, Any] = {name: rng.uniform(1, 2, mesh.n_nodes) for name in ("gamma", "p", "outlet", "source")}
     given["conductivity"] = rng.uniform(1, 2, mesh.n_elements)
@@ -178,7 +183,7 @@ def assert_named(session: Session, case: Case, u: Floats | None, when: str) -> d
 @check("results_kept")
 def check_results_kept(target: Target) -> None:
     """What a session returns stays as it is in later runs, also in those of another session on the same mesh."""
-    for n in sorted({target.most(elements) for elements in (15, 2_400, 21_000)}):
+    for n in _numbers(target):
         kept = Kept()
         mesh = generate.duct(nx=max(1, n // 5), ny=3) if n < 99 else generate.annulus(nodes=3 * n)
         rng = np.random.default_rng(n)

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from hypothesis import strategies as st
@@ -28,22 +28,26 @@ class Case:
 
 
 @st.composite
-def meshes(draw: st.DrawFn, max_side: int = 6) -> Mesh:
+def meshes(draw: st.DrawFn, max_side: int = 6, extreme: bool = False) -> Mesh:
     """Valid meshes with the boundaries `inlet`, `outlet` and `walls`, and with `part`, `again` and `points`.
 
     Graded, bent, stretched, rotated, scaled and moved; fans with up to 12 elements around a node; one part or several;
     corners and mid-sides displaced; elements starting at any corner; nodes and elements renumbered; with orphan nodes.
-    From one element to max_side².
+    From one element to max_side². Only `extreme` ones are fans, have parts, thin or tiny elements, or are far from 0.
     """
+
+    def pick(usual: list[Any], more: list[Any]) -> Any:
+        return draw(st.sampled_from(usual + more if extreme else usual))
+
     nx, ny = draw(st.integers(1, max_side)), draw(st.integers(1, max_side))
-    shape: Literal["flat", "bent", "fan"] = draw(st.sampled_from(["flat", "flat", "bent", "fan"]))
+    shape: Literal["flat", "bent", "fan"] = pick(["flat", "bent"], ["flat", "fan"])
     grading = draw(st.sampled_from([1.0, 2.0, 5.0]))
     distortion = draw(st.sampled_from([0.0, 0.5, 1.0]))
-    aspect = draw(st.sampled_from([1.0, 1.0, 30.0, 300.0]))
-    scale = draw(st.sampled_from([1.0, 1e-3, 1e3, 1e-8]))
-    shift = draw(st.sampled_from([0.0, 3.0, 0.0, 1e5]))
+    aspect = pick([1.0], [1.0, 30.0, 300.0])
+    scale = pick([1.0, 1e-3, 1e3], [1e-8])
+    shift = pick([0.0, 3.0], [0.0, 1e5])
     rotation = draw(st.sampled_from([0.0, 0.7]))
-    pieces = draw(st.sampled_from([1, 1, 1, 2, 3]))
+    pieces = pick([1], [1, 1, 2, 3])
     renumber, turn = draw(st.booleans()), draw(st.booleans())
     orphans = draw(st.sampled_from([0, 0, 1, 5]))
     rng = np.random.default_rng(draw(st.integers(0, 1000)))
@@ -81,12 +85,23 @@ _HELD: tuple[tuple[str, ...], ...] = (
 )
 
 
+#: How many of these are usual.
+_USUAL = 3
+
+
 @st.composite
-def problems(draw: st.DrawFn, mesh: Mesh) -> Problem:
-    """Problems on `mesh` with all conditions and coefficients, as constants, arrays and functions."""
+def problems(draw: st.DrawFn, mesh: Mesh, extreme: bool = False) -> Problem:
+    """Problems on `mesh` with all conditions and coefficients, as constants, arrays and functions.
+
+    Only `extreme` ones have coefficients over 14 decades and large values, or lack a Robin or Dirichlet condition.
+    """
+
+    def pick(usual: list[Any], more: list[Any]) -> Any:
+        return draw(st.sampled_from(usual + more if extreme else usual))
+
     rng = np.random.default_rng(draw(st.integers(0, 1000)))
-    conductivity: float | Array = draw(st.sampled_from([1.0, 1.0, 0.2, 50.0, 1e-7, 1e7]))
-    varied = draw(st.sampled_from(["no", "little", "by decades", "one", "whole"]))
+    conductivity: float | Array = pick([1.0, 1.0, 0.2, 50.0], [1e-7, 1e7])
+    varied = pick(["no", "little"], ["by decades", "one", "whole"])
     if varied in ("little", "by decades"):
         decades = 1 if varied == "little" else 7
         conductivity = 10 ** rng.uniform(-decades, decades, mesh.n_elements)
@@ -95,9 +110,9 @@ def problems(draw: st.DrawFn, mesh: Mesh) -> Problem:
     elif varied == "whole":  # integers, and not contiguous
         conductivity = rng.integers(1, 9, 2 * mesh.n_elements)[::2]
     source = draw(_sources(mesh, rng))
-    large = draw(st.sampled_from([1.0, 1.0, 1.0, 1e8, 1e-8]))
+    large = pick([1.0], [1.0, 1.0, 1e8, 1e-8])
     conditions: list[Robin | Dirichlet] = []
-    for held in draw(st.sampled_from(_HELD)):
+    for held in pick(list(_HELD[:_USUAL]), list(_HELD[_USUAL:])):
         kind, _, boundary = held.partition(" ")
         if boundary not in mesh.boundaries:  # a mesh of the caller's
             continue
@@ -119,10 +134,10 @@ def _sources(mesh: Mesh, rng: np.random.Generator) -> st.SearchStrategy[Value]:
 
 
 @st.composite
-def cases(draw: st.DrawFn, max_side: int = 6) -> Case:
-    """A mesh with a problem on it."""
-    mesh = draw(meshes(max_side))
-    return Case(mesh, draw(problems(mesh)))
+def cases(draw: st.DrawFn, max_side: int = 6, extreme: bool = False) -> Case:
+    """A mesh with a problem on it; the kit draws `extreme` ones, too."""
+    mesh = draw(meshes(max_side, extreme))
+    return Case(mesh, draw(problems(mesh, extreme)))
 
 
 def large_case(seed: int = 0, elements: int = 61 * 33) -> Case:

@@ -21,7 +21,7 @@ from fem_core.run.opening import create_backends, open_backend
 from fem_core.run.runner import Run
 from fem_core.run.session import Session
 from fem_core.support.progress import CancelToken, Progress
-from fem_core.testing.strategies import Case, large_case
+from fem_core.testing.strategies import Case, large_case, many_elements
 from fem_core.testing.surroundings import surroundings
 from fem_core.tools.bench import assembled
 from fem_core.types import Stage
@@ -114,6 +114,14 @@ class Target:
     def large_case(self) -> Case:
         """The case of `strategies.large_case`, with fewer elements if the number is limited here."""
         return large_case(elements=self.most(61 * 33))
+
+    def typical_case(self) -> Case:
+        """The large case, or a smaller one for a slow backend: for checks of behaviour, which run it often."""
+        return large_case(elements=self.most(61 * 33) if self.fast else min(300, self.limit))
+
+    def two_cases(self) -> list[Case]:
+        """The typical case, and one of several batches if the backend is fast."""
+        return [self.typical_case(), *([many_elements(self.most(23_000))] if self.fast else [])]
 
     def open(self, **options: Any) -> Session:
         """Another session of the backend, for the caller to close. Its work reaches workers if it has any."""
