@@ -41,6 +41,9 @@ ROOM = 4 << 30
 #: Checks that mutants of arithmetic can't fail, but other programs can disturb; the other one looks at files.
 _ONLY_OF_WORKERS, _NOT_RUN = {"cleanup"}, {"light_import"}
 
+#: Where it isn't known how long checks take: the first ones, which are quick and notice most.
+_QUICK = ("providers", "geometry", "large_dirichlet_values", "reuse", "residuals", "stop_reasons")
+
 #: Fork where it is safe: it saves the imports.
 _CONTEXT: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
 
@@ -130,7 +133,7 @@ def _order(module: str, seconds: Mapping[tuple[str, str], float]) -> list[tuple[
 
     left_out = _NOT_RUN if module == "fem_threads.backend" else _NOT_RUN | _ONLY_OF_WORKERS
     every = [(variant, check) for variant in VARIANTS[module] for check in CHECKS if check not in left_out]
-    return sorted(every, key=lambda one: seconds.get(one, 0.0))
+    return sorted(every, key=lambda one: (one[1] not in _QUICK, seconds.get(one, 0.0)))
 
 
 class _Running:
