@@ -165,6 +165,13 @@ def fuzz(session: nox.Session) -> None:
     session.run("python", "tests/fuzz_readers.py", *session.posargs)
 
 
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Run `fem` again and again while one call of the system fails: the tables of docs/faults.md. Linux only."""
+    session.install(*sources("plot,amg"))
+    session.run("python", "tests/failing.py", *session.posargs)
+
+
 @nox.session(python=LOWEST)
 def cupy(session: nox.Session) -> None:
     """Check the CUDA C of fem-cupy, without a GPU: compiled for the host and run, and by NVRTC for every GPU."""

@@ -156,6 +156,74 @@ def test_nonsense_is_refused_in_one_line(problem, message):
     assert message == refusal(problem)
 
 
+@pytest.mark.parametrize(
+    ("problem", "message"),
+    [
+        (Problem((Robin("inlet", 1e160), OUT)), "gamma on 'inlet' is too large at nodes 0, "),
+        (Problem((Robin("inlet", 1.0, -1e300), OUT)), "p on 'inlet' is too large at nodes 0, "),
+        (Problem((Dirichlet("outlet", lambda x, y: 1e60 * y),)), "value on 'outlet' is too large at nodes "),
+        (Problem((OUT,), source=np.full(E, 1e200)), "source is too large in elements 0, 1, 2, 3, 4, … (6 in all): 1e+"),
+        (Problem((OUT,), source=lambda x, y: 1e51 + x), "source is too large at nodes 0, 1, 2, 3, 4, "),
+        (Problem((OUT,), 1e200), "conductivity is too large in elements 0, 1, 2, 3, 4, … (6 in all): 1e+"),
+        (
+            Problem((OUT,), np.array([1, 1e-200, 1, 1, 1, 1])),
+            "conductivity is too small in element 1: 1e-200, and the limit is 1e-50; choose other units",
+        ),
+        (
+            Problem((OUT,), 1e11),
+            "a conductivity of 1e+11 is too large for the penalty of 1e+12: fixed values would not hold; "
+            'use --dirichlet eliminate (dirichlet="eliminate")',
+        ),
+    ],
+)  # fmt: skip
+def test_extreme_coefficients_are_the_problem_s_fault(problem, message):
+    # Not a backend's, in whose stages they would overflow.
+    assert refusal(problem).startswith(message)
+
+
+def test_loads_whose_squares_vanish_are_warned_of():
+    # The solver sees no load, and calls 0 the solution.
+    def doubts(gamma):
+        return list(Problem((Robin("inlet", gamma), OUT)).doubts_on(MESH))
+
+    assert doubts(1e-90) == doubts(0.0) == []
+    (doubt,) = doubts(1e-200)
+    assert doubt.startswith("gamma, source and fixed values are at most 1e-200: their squares vanish")
+
+
+@pytest.mark.parametrize(
+    "given", [{"rho": -1.0}, {"rho": 1e300}, {"p0": np.nan}, {"p0": "1"}, {"rho": True}, {"rho": None}]
+)
+def test_a_fluid_has_numbers_that_can_be_computed_with(given):
+    (name,) = given
+    with pytest.raises(ProblemError, match=rf"^{name} of the fluid must be a number from .* to 1e\+50, not "):
+        Fluid(**given)
+
+
+def test_what_is_no_problem_is_refused_by_name():
+    # And not with an AttributeError of a later stage.
+    for given, message in (
+        ({"conditions": 3}, "conditions must be Robin or Dirichlet, not 3"),
+        ({"conditions": "inlet"}, "conditions must be Robin or Dirichlet, not 'i'"),
+        ({"conditions": Robin(3)}, "the boundary of a condition must be a name, not 3"),
+        ({"fluid": 1.2}, "fluid must be a fem_core.Fluid, not 1.2"),
+    ):
+        with pytest.raises(ProblemError) as refused:
+            Problem(**given)
+        assert message == str(refused.value)
+
+
+@pytest.mark.parametrize("solver", ["direct", "cg", "mg"])
+@pytest.mark.parametrize(
+    "large", [{"gamma": 1e50, "conductivity": 1e-50}, {"p": 1e50}, {"source": 1e50}, {"outlet": 1e50}]
+)
+def test_the_largest_coefficients_that_are_accepted_are_computed_with(solver, large):
+    # Without a warning of NumPy, which is an error in tests; lengths of 1e20 m beside.
+    mesh = replace(MESH, x=1e20 * MESH.x, y=1e20 * MESH.y)
+    problem = Problem.potential_flow(mesh, **large, fluid=Fluid(1e50, 1e50), dirichlet="eliminate")
+    assert solve(mesh, problem, backend="numpy", solver=solver).report.converged
+
+
 def test_robin_coefficients_are_checked_with_the_problem():
     # A wrong γ must not wait for the stage that uses it.
     for robin in (Robin("inlet", np.ones(3)), Robin("inlet", 1.0, np.ones(3))):

@@ -91,6 +91,17 @@ def test_a_mesh_that_is_all_seams_is_left_to_scatter(monkeypatch):
     assert executor.kernels == ["stiffness"] * 3
 
 
+def test_a_pattern_with_more_entries_than_places_is_left_to_scatter(monkeypatch):
+    # The pattern of a backend that numbers the entries of the matrix only may be that large.
+    mesh, executor = distorted(8, 8, seed=1), Summing()
+    pattern = compute_sparsity(mesh)
+    monkeypatch.setattr("fem_core.assembly.sparsity.MOST_ENTRIES", 64 * mesh.n_elements - 1)
+    with Session([(NUMPY, BatchedBackend(executor))]) as session:
+        for _ in range(2):
+            assemble_system(mesh, None, pattern, backend=session)
+    assert executor.kernels == ["stiffness"] * 2
+
+
 @pytest.mark.parametrize("size", [1, 33, 4096])
 def test_blocks_know_their_slots(size):
     mesh = distorted(12, 9, seed=3)

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
-from fem_core import compute_sparsity
+from fem_core import BackendError, compute_sparsity
+from fem_core.assembly import sparsity as symbolic
+from fem_core.assembly.blocks import blocks
 from fem_core.assembly.sparsity import csr_positions
 from hypothesis import given
 from hypothesis import strategies as st
@@ -110,3 +112,17 @@ def test_csr_positions_of_nothing():
     sparsity = compute_sparsity(squares(1))
     none = np.empty(0, dtype=np.int32)
     assert len(csr_positions(sparsity.indptr, sparsity.indices, none, none)) == 0
+
+
+def test_places_that_need_more_than_32_bits_are_refused(monkeypatch):
+    # Before anything is made of them; with the limit lowered, as a mesh of 33,554,432 elements takes 12 GB.
+    assert symbolic.MOST_ENTRIES // 64 == 33_554_431
+    mesh = squares(3)
+    pattern = compute_sparsity(mesh)
+    monkeypatch.setattr(symbolic, "MOST_ENTRIES", 64 * 9)
+    assert compute_sparsity(mesh).nnz == pattern.nnz
+    monkeypatch.setattr(symbolic, "MOST_ENTRIES", 64 * 9 - 1)
+    with pytest.raises(BackendError, match=r"^\w+: 9 elements are too many for 32-bit .* the limit is 8; use"):
+        compute_sparsity(mesh)
+    with pytest.raises(BackendError, match="9 elements are too many"):
+        blocks(pattern, 4)

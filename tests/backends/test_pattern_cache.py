@@ -1,5 +1,7 @@
 """Patterns on disk: off by default, capped, and never trusted blindly."""
 
+import os
+
 import fem_core as fem
 import numpy as np
 import pytest
@@ -37,7 +39,15 @@ def test_it_is_off_by_default(computed, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: data[:900] + b"?" * 9 + data[909:]]
+    "damage",
+    [
+        lambda data: data[: len(data) // 2],
+        lambda data: b"",
+        lambda data: data[:900] + b"?" * 9 + data[909:],
+        lambda data: data[:-1],
+        lambda data: data + bytes(4),
+        lambda data: data + bytes(10**6),
+    ],
 )
 def test_a_damaged_entry_is_computed_again(computed, damage):
     mesh = fem.generate.duct(nx=4, ny=3)
@@ -48,6 +58,41 @@ def test_a_damaged_entry_is_computed_again(computed, damage):
     fem.assemble_system(mesh)
     assert len(computed) == 2
     assert np.array_equal(pattern_cache.load(mesh).slots, wanted.slots)
+
+
+def test_an_entry_of_another_mesh_is_not_used(computed, caplog):
+    mesh, other = fem.generate.duct(nx=4, ny=3), fem.generate.duct(nx=3, ny=4)
+    wanted = symbolic.compute_sparsity(mesh)
+    pattern_cache.store(other, symbolic.compute_sparsity(other))
+    (entry,) = pattern_cache.folder().iterdir()
+    entry.rename(entry.with_name(f"{mesh.fingerprint}.bin"))
+    assert pattern_cache.load(mesh) is None
+    assert "another fingerprint" in caplog.text
+    pattern_cache.store(mesh, wanted)
+    assert np.array_equal(pattern_cache.load(mesh).slots, wanted.slots)
+
+
+def test_an_entry_that_vanishes_while_it_is_read_is_not_made_anew(computed, monkeypatch):
+    mesh = fem.generate.duct(nx=4, ny=3)
+    pattern_cache.store(mesh, symbolic.compute_sparsity(mesh))
+    (entry,) = pattern_cache.folder().iterdir()
+    misfit = pattern_cache.fault_in
+    monkeypatch.setattr(pattern_cache, "fault_in", lambda *both: entry.unlink() or misfit(*both))
+    assert pattern_cache.load(mesh) is not None
+    assert not entry.exists()
+
+
+def test_temporary_files_count_and_old_ones_go(computed, monkeypatch):
+    meshes = [fem.generate.duct(nx=10, ny=n) for n in (10, 11)]
+    sizes = [pattern_cache._bytes(mesh, symbolic.compute_sparsity(mesh).nnz) for mesh in meshes]
+    monkeypatch.setenv("FEM_CACHE_MB", str((sum(sizes) + 1000) / 1e6))
+    fem.assemble_system(meshes[0])
+    young, old = (pattern_cache.folder() / f".{name}.bin.0123456789ab.tmp" for name in ("young", "old"))
+    for path in (young, old):
+        path.write_bytes(bytes(2000))
+    os.utime(old, (1, 1))
+    fem.assemble_system(meshes[1])
+    assert sorted(pattern_cache.folder().iterdir()) == sorted([young, pattern_cache._place(meshes[1])])
 
 
 def test_the_cache_stays_below_its_limit_and_drops_the_oldest(computed, monkeypatch):
@@ -76,7 +121,7 @@ def test_a_limit_that_is_no_number_switches_it_off(computed, monkeypatch, caplog
     "spoil",
     [
         lambda s: {"slots": np.zeros_like(s.slots)},
-        lambda s: {"slots": s.slots.astype(np.int64)},
+        lambda s: {"slots": s.slots.astype(np.int16)},
         lambda s: {"indices": np.roll(s.indices, 1)},
         lambda s: {"indptr": s.indptr[::-1]},
         lambda s: {"indptr": s.indptr[:-1]},
@@ -87,9 +132,9 @@ def test_an_entry_that_belongs_elsewhere_is_computed_again(computed, spoil):
     mesh = fem.generate.duct(nx=4, ny=3)
     wanted = fem.assemble_system(mesh).matrix
     right = fem.compute_sparsity(mesh)
-    arrays = {"indptr": right.indptr, "indices": right.indices, "slots": right.slots, **spoil(right)}
+    arrays = {"indptr": right.indptr, "slots": right.slots, "indices": right.indices, **spoil(right)}
     (entry,) = pattern_cache.folder().iterdir()
-    np.savez(entry, **arrays)
+    entry.write_bytes(mesh.fingerprint.encode() + b"".join(array.tobytes() for array in arrays.values()))
     found = fem.assemble_system(mesh).matrix
     assert len(computed) == 2
     assert np.array_equal(found.data, wanted.data)

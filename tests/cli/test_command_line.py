@@ -1,5 +1,6 @@
 """The command line: what it prints where, how it ends, and what it says about mistakes."""
 
+import io
 import json
 import os
 import re
@@ -33,6 +34,7 @@ KEYS = {
     "providers": STAGES,
     "mesh": {"nodes", "elements", "orphan_nodes"},
     "conditions": None,
+    "shifts": None,
     "solver": {"method", "iterations", "converged", "stop_reason", "relative_residual", "true_relative_residual"},
     "stages": STAGES,
     "solution": {"u_min", "u_max", "u_mean", "u_std", "speed_max", "pressure_min"},
@@ -446,7 +448,8 @@ def test_nobody_waits_for_a_mesh_that_is_of_no_use(tmp_path):
     )
     fem.write_mesh(fem.generate.duct(nx=2, ny=1), tmp_path / "mesh.h5")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
-    assert (done.stdout, done.returncode) == ("reading\n", 3)
+    assert (done.stdout, done.returncode) == ("", 3)
+    assert done.stderr.startswith("reading\n")  # not on stdout, which is the command's
     assert "nosuch" in done.stderr
 
 
@@ -590,6 +593,23 @@ def test_bars_show_iterations_by_the_decay_of_the_residual():
     assert recorder.completed == pytest.approx([0.5, 0.0, 1.0, 1.0])
 
 
+def test_no_bars_if_their_thread_cannot_start(monkeypatch):
+    import rich.live
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setattr(rich.live._RefreshThread, "start", refuse)
+    with progress.Bars() as bars:
+        bars.begin("solve_system")
+        assert bars._progress is None
+
+
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
 def test_a_terminal_gets_bars_on_stderr_and_stdout_stays_clean(mesh):
     import pty
@@ -598,13 +618,13 @@ def test_a_terminal_gets_bars_on_stderr_and_stdout_stays_clean(mesh):
     with fem_process("solve", mesh, "--json", stderr=theirs) as process:
         os.close(theirs)
         assert process.stdout is not None
-        report = json.loads(process.stdout.read())
         drawn = b""
-        try:
+        try:  # before stdout: a terminal that nobody reads stops the process
             while piece := os.read(mine, 65536):
                 drawn += piece
         except OSError:  # Linux says so when the other end is closed
             pass
+        report = json.loads(process.stdout.read())
     os.close(mine)
     assert report["solver"]["converged"]
     assert b"compute_derived" in drawn
@@ -796,8 +816,8 @@ def kit(monkeypatch):
     """A conformance kit of three checks, one of which fails with the option fail=yes."""
     asked = {}
 
-    def verify(backend, *, options, checks, examples, on_result):
-        asked.update(backend=backend, options=dict(options), checks=checks, examples=examples)
+    def verify(backend, *, options, checks, examples, thorough, on_result):
+        asked.update(backend=backend, options=dict(options), checks=checks, examples=examples, thorough=thorough)
         outcomes = [("matrix", "failed" if options else "passed", "entry (1, 2)\nis off"), ("events", "skipped", "why")]
         results = [CheckResult(*outcome, seconds=0.5) for outcome in outcomes]
         for result in results if on_result else ():
@@ -806,14 +826,19 @@ def kit(monkeypatch):
 
     module = ModuleType("fem_core.testing")
     module.verify = verify  # type: ignore[attr-defined]
+    module.not_looked_at = lambda results: [f"what {len(results)} checks leave out"]  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "fem_core.testing", module)
     return asked
 
 
 def test_verify_shows_each_check_and_passes(kit):
-    result = run("verify", "--backend", "numpy", "--examples", 7, "--check", "matrix", "--check", "events")
+    result = run(
+        "verify", "--backend", "numpy", "--examples", 7, "--check", "matrix", "--check", "events", "--thorough"
+    )
     assert result.exit_code == 0
-    assert kit == {"backend": "numpy", "options": {}, "checks": ["matrix", "events"], "examples": 7}
+    checks = ["matrix", "events"]
+    assert kit == {"backend": "numpy", "options": {}, "checks": checks, "examples": 7, "thorough": True}
+    assert "Not looked at:\n  what 2 checks leave out" in result.stdout
     assert "passed           matrix" in result.stdout
     assert "numpy was checked in part: 1 passed, 1 skipped" in result.stdout
 
@@ -832,6 +857,7 @@ def test_verify_as_json_is_one_object(kit):
     assert verdict["conforms"] is False
     assert verdict["counts"] == {"passed": 0, "failed": 1, "skipped": 1, "expected failure": 0}
     assert verdict["checks"][0]["name"] == "matrix"
+    assert verdict["not_looked_at"] == ["what 2 checks leave out"]
 
 
 def test_verify_without_hypothesis_says_what_to_install(monkeypatch):

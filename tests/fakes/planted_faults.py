@@ -1,14 +1,13 @@
 """Wrong backends: the kit is judged by whether it catches them, each by a check that is named here.
 
-`Whole` is a right one that provides every stage; each fault overrides one thing of it, the way real
-variants of this program have been seen to differ.
+Each overrides one thing of a right backend, as real variants of this program have been seen to differ. Faults of other
+kinds are in the modules beside this one: sizes and coefficients, state, life.
 """
 
 import os
 import sys
 import threading
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from fem_core.assembly import element
@@ -21,7 +20,6 @@ from fem_core.execution import OnProgress, OutputSpec, SerialExecutor, ranges
 from fem_core.mesh import boundaries, geometry
 from fem_core.mesh import quad8 as q8
 from fem_core.mesh.mesh import Mesh
-from fem_core.plugins.backend import Backend, BackendInfo
 from fem_core.plugins.hookspecs import hookimpl
 from fem_core.problem import Fluid, Problem, Robin
 from fem_core.results import DerivedFields, SolveResult, SolverOptions, StopReason
@@ -29,20 +27,8 @@ from fem_core.solvers import Equilibrated
 from fem_core.support.progress import Progress
 from fem_core.types import Array, Floats, Stage
 
-
-class Whole(DefaultBackend):
-    """The core under another name: every stage, nothing wrong."""
-
-
-def info(factory: type[Backend], name: str | None = None) -> BackendInfo:
-    """The information of a backend that provides every stage."""
-    return BackendInfo(
-        name=name or factory.__name__,
-        summary=(factory.__doc__ or "").splitlines()[0],
-        factory=f"{factory.__module__}:{factory.__name__}",
-        stages=("compute_sparsity", "assemble_system", "apply_bc", "solve_system", "compute_derived"),
-        solver_methods=("cg", "direct"),
-    )
+from fakes import planted_life, planted_sizes, planted_state
+from fakes.planted import Whole, fault
 
 
 class _Assembling(Whole):
@@ -592,70 +578,57 @@ class LostBatch(BatchedBackend):
         super().__init__(_LosingExecutor())
 
 
-@dataclass(frozen=True)
-class Fault:
-    """A wrong backend and the check that has to catch it."""
-
-    info: BackendInfo
-    caught_by: str
-
-    @property
-    def name(self) -> str:
-        return self.info.name
-
-
-def _fault(factory: type[Backend], caught_by: str, **changes: Any) -> Fault:
-    return Fault(replace(info(factory), **changes), caught_by)
-
-
 FAULTS = (
-    _fault(ShiftedPattern, "sparsity"),
-    _fault(DroppedGaussPoint, "matrix"),
-    _fault(SwappedMidSides, "matrix"),
-    _fault(SinglePrecision, "matrix"),
-    _fault(MeanConductivity, "matrix"),
-    _fault(LostLastElement, "matrix"),
-    _fault(ForgottenReturn, "matrix"),
-    _fault(AbsoluteDetJ, "geometry"),
-    _fault(SkippedGaussPoints, "geometry"),
-    _fault(DroppedElements, "geometry"),
-    _fault(IgnoredSource, "load"),
-    _fault(UnstableSum, "determinism"),
-    _fault(StaleMatrix, "reuse"),
-    _fault(NoOrphanDiagonal, "boundary_conditions"),
-    _fault(ForgottenPenalty, "boundary_conditions"),
-    _fault(RobinWithoutP, "boundary_conditions"),
-    _fault(PenaltyWithoutLift, "large_dirichlet_values"),
-    _fault(EarlyStop, "solution"),
-    _fault(ForgottenLift, "solution"),
-    _fault(NoEquilibration, "iterations"),
-    _fault(AlwaysConverged, "stop_reasons"),
-    _fault(SpeedOfMean, "derived"),
-    _fault(VelocityUphill, "derived"),
-    _fault(BuiltInFluid, "derived"),
-    _fault(StaleFields, "pipeline"),
-    _fault(FloatingOrphans, "orphan_nodes"),
-    _fault(ScalesInPlace, "input_unchanged"),
-    _fault(ThreadBound, "threads"),
-    _fault(DecliningAll, "providers"),
-    _fault(NoValidation, "bad_input"),
-    _fault(LostEvent, "events"),
-    _fault(DeafToCancel, "cancellation"),
-    _fault(FarElements, "many_elements"),
-    _fault(StaleLoad, "reuse"),
-    _fault(StaleGeometry, "reuse"),
-    _fault(SharedBuffer, "reuse"),
-    _fault(IgnoredAtol, "stop_reasons"),
-    _fault(DriftingResidual, "stop_reasons"),
-    _fault(NothingPartial, "stop_reasons"),
-    _fault(OwnMonitor, "residuals"),
-    _fault(ZeroResidual, "residuals"),
-    _fault(ScaledResidualOnly, "residuals"),
-    _fault(NoHistory, "residuals"),
-    _fault(OtherThread, "events"),
-    _fault(ClosesOnce, "cleanup"),
-    _fault(WorksWhenMade, "cleanup"),
-    _fault(LeftProcess, "cleanup"),
-    _fault(LeftThread, "cleanup"),
-    _fault(LostBatch, "executor", stages=("assemble_system", "compute_derived"), solver_methods=()),
+    fault(ShiftedPattern, "sparsity"),
+    fault(DroppedGaussPoint, "matrix"),
+    fault(SwappedMidSides, "matrix"),
+    fault(SinglePrecision, "matrix"),
+    fault(MeanConductivity, "matrix"),
+    fault(LostLastElement, "matrix"),
+    fault(ForgottenReturn, "matrix"),
+    fault(AbsoluteDetJ, "geometry"),
+    fault(SkippedGaussPoints, "geometry"),
+    fault(DroppedElements, "geometry"),
+    fault(IgnoredSource, "load"),
+    fault(UnstableSum, "determinism"),
+    fault(StaleMatrix, "reuse"),
+    fault(NoOrphanDiagonal, "boundary_conditions"),
+    fault(ForgottenPenalty, "boundary_conditions"),
+    fault(RobinWithoutP, "boundary_conditions"),
+    fault(PenaltyWithoutLift, "large_dirichlet_values"),
+    fault(EarlyStop, "solution"),
+    fault(ForgottenLift, "solution"),
+    fault(NoEquilibration, "iterations"),
+    fault(AlwaysConverged, "stop_reasons"),
+    fault(SpeedOfMean, "derived"),
+    fault(VelocityUphill, "derived"),
+    fault(BuiltInFluid, "derived"),
+    fault(StaleFields, "pipeline"),
+    fault(FloatingOrphans, "orphan_nodes"),
+    fault(ScalesInPlace, "input_unchanged"),
+    fault(ThreadBound, "threads"),
+    fault(DecliningAll, "providers"),
+    fault(NoValidation, "bad_input"),
+    fault(LostEvent, "events"),
+    fault(DeafToCancel, "cancellation"),
+    fault(FarElements, "many_elements"),
+    fault(StaleLoad, "reuse"),
+    fault(StaleGeometry, "reuse"),
+    fault(SharedBuffer, "solutions"),
+    fault(IgnoredAtol, "stop_reasons"),
+    fault(DriftingResidual, "stop_reasons"),
+    fault(NothingPartial, "stop_reasons"),
+    fault(OwnMonitor, "residuals"),
+    fault(ZeroResidual, "residuals"),
+    fault(ScaledResidualOnly, "residuals"),
+    fault(NoHistory, "residuals"),
+    fault(OtherThread, "events"),
+    fault(ClosesOnce, "cleanup"),
+    fault(WorksWhenMade, "cleanup"),
+    fault(LeftProcess, "cleanup"),
+    fault(LeftThread, "cleanup"),
+    fault(LostBatch, "executor", stages=("assemble_system", "compute_derived"), solver_methods=()),
+    *planted_sizes.FAULTS,
+    *planted_state.FAULTS,
+    *planted_life.FAULTS,
 )

@@ -47,6 +47,19 @@ def test_endings_and_names(tmp_path, name):
     assert same(MESH, read_mesh(str(write_mesh(MESH, str(tmp_path / name)))))
 
 
+def test_names_that_are_not_unicode_are_lost_names(tmp_path):
+    path = write_mesh(MESH, tmp_path / "mesh.h5")
+    with h5py.File(path, "r+") as file:
+        file["boundaries"].create_group(b"w\xffll")
+        file.create_group(b"inlet\xe9")
+    found = read_mesh(path)
+    assert set(found.boundaries) == set(MESH.boundaries)
+    assert "is Unicode" in found.lost["w\\xffll"]
+    assert "inlet\\xe9" in found.lost
+    written = read_mesh(write_mesh(found, tmp_path / "again.h5"))
+    assert solve(written).report.converged
+
+
 def test_boundaries_that_are_not_named_are_found(tmp_path):
     # A plain file has x, y and quad8 only, as the real meshes do.
     path = write_mesh(replace(MESH, boundaries={}), tmp_path / "mesh.h5")

@@ -60,6 +60,11 @@ def test_an_element_listed_twice_is_refused():
         ({"quad8": ONE + 2**31}, "^file: quad8 has values that don't fit in 32 bits$"),
         ({"quad8": ONE.astype(np.uint64) + 2**63}, "^file: quad8 has values that don't fit in 32 bits$"),
         ({"boundaries": {"": Boundary([], [0])}}, "^file: '' is not a valid name of a boundary; a name isn't empty"),
+        (
+            {"boundaries": {"in\0let": Boundary([], [0])}},
+            "^file: 'in.x00let' is not a valid name .* has no / and no NUL",
+        ),
+        ({"boundaries": {"in\udcfflet": Boundary([], [0])}}, "^file: 'in.udcfflet' is not a valid name .*is Unicode"),
         ({"boundaries": {"a/b": Boundary([], [0])}}, "^file: 'a/b' is not a valid name of a boundary; a name isn't"),
     ],
 )

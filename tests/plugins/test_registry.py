@@ -110,6 +110,12 @@ def test_not_ready(shelf, mesh, info, state, reason):
     assert not any("bad" in warning for warning in fem.solve(mesh, backend="good").report.warnings)
 
 
+def test_what_cannot_be_loaded_is_refused_with_its_reason_not_for_its_options(shelf):
+    shelf.backend("bad", info='raise RuntimeError("can\'t start new thread")')
+    with pytest.raises(fem.BackendUnavailable, match="is failed: RuntimeError: can't start new thread"):
+        fem.open_backend("bad", workers=2)
+
+
 def test_no_option_is_called_as_one_of_open_backend():
     parameters = inspect.signature(fem.open_backend).parameters.values()
     own = [one.name for one in parameters if one.kind is one.KEYWORD_ONLY]
@@ -153,7 +159,8 @@ def test_disabled_though_there_are_two(shelf, monkeypatch):
 def test_no_such_backend(shelf):
     shelf.backend("good")
     shelf.refresh()
-    with pytest.raises(fem.BackendUnavailable, match=r"no backend 'nunpy'; installed: .*good, .*numpy"):
+    named = r"no backend 'nunpy' \(did you mean numpy\?\); installed: .*good, .*numpy"
+    with pytest.raises(fem.BackendUnavailable, match=named):
         fem.open_backend("nunpy")
     for name in ("", "numpy,", "numpy,,baseline"):
         with pytest.raises(fem.BackendUnavailable, match="no backend ''"):

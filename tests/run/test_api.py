@@ -1,8 +1,12 @@
 """Mistakes in calls: each is answered by a typed error of one line that says what is accepted."""
 
+from dataclasses import replace
+
 import fem_core as fem
 import numpy as np
 import pytest
+from fem_core.assembly import LinearSystem, Sparsity
+from fem_core.solvers.factorisation import CHOLMOD, PARDISO
 
 
 @pytest.fixture
@@ -64,8 +68,117 @@ def test_boundary_conditions_are_applied_once(mesh):
 
 
 def test_a_system_belongs_to_its_mesh(mesh):
+    made = fem.assemble_system(mesh)
+    other = "the LinearSystem was made for another mesh; pass the result of assemble_system for this mesh"
+    with pytest.raises(fem.ProblemError, match=other):
+        fem.apply_bc(made, fem.generate.duct(nx=2, ny=1))
+    by_hand = LinearSystem(made.matrix, made.rhs)
     with pytest.raises(fem.ProblemError, match="the system has 29 nodes, but the mesh has 13"):
-        fem.apply_bc(fem.assemble_system(mesh), fem.generate.duct(nx=2, ny=1))
+        fem.apply_bc(by_hand, fem.generate.duct(nx=2, ny=1))
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_values_of_another_mesh_with_as_many_nodes_are_refused(backend):
+    # They would make a wrong matrix and a wrong solution without a word.
+    here, there = fem.generate.duct(nx=4, ny=3), fem.generate.duct(nx=3, ny=4)
+    assert (here.n_nodes, here.n_elements) == (there.n_nodes, there.n_elements)
+    pattern = fem.compute_sparsity(here)
+    bare = fem.assemble_system(here, sparsity=pattern)
+    system = fem.apply_bc(bare, here)
+    result = fem.solve_system(system, here)
+    with fem.open_backend(backend) as session:
+        for attempt, made_in in (
+            (lambda: fem.assemble_system(there, sparsity=pattern, backend=session), "compute_sparsity"),
+            (lambda: fem.apply_bc(bare, there, backend=session), "assemble_system"),
+            (lambda: fem.solve_system(system, there, backend=session), "apply_bc"),
+            (lambda: fem.compute_derived(there, result, backend=session), "solve_system"),
+        ):
+            with pytest.raises(fem.ProblemError, match=f"was made for another mesh; pass the result of {made_in}"):
+                attempt()
+        moved = replace(here, x=2 * here.x)  # the same topology
+        assert fem.assemble_system(moved, sparsity=pattern, backend=session).n_nodes == here.n_nodes
+
+
+def test_a_pattern_that_no_stage_made_is_compared_with_the_mesh():
+    here, there = fem.generate.duct(nx=4, ny=3), fem.generate.duct(nx=3, ny=4)
+    made = fem.compute_sparsity(here)
+    by_hand = Sparsity(made.indptr, made.indices, made.slots)
+    with pytest.raises(fem.ProblemError, match="the pattern isn't that of this mesh: slots lead elsewhere"):
+        fem.assemble_system(there, sparsity=by_hand)
+    expected = fem.assemble_system(here).matrix.data
+    assert np.array_equal(expected, fem.assemble_system(here, sparsity=by_hand).matrix.data)
+    short = Sparsity(made.indptr[:-1], made.indices, made.slots)
+    with pytest.raises(fem.ProblemError, match=r"the pattern isn't that of this mesh: indptr must be int32 \(52,\)"):
+        fem.assemble_system(here, sparsity=short)
+
+
+LONG = LinearSystem(np.zeros((9, 9)), np.zeros(9))  # shown in one line
+
+
+@pytest.mark.parametrize("wrong", [3, "x", object(), [3], np.zeros(3), LONG], ids=lambda value: type(value).__name__)
+def test_wrong_types_are_errors_of_ours_in_one_line(mesh, wrong, tmp_path):
+    # Not the AttributeError of whoever meets them first.
+    problem = fem.Problem.potential_flow(mesh)
+    bare = fem.assemble_system(mesh)
+    options = "solver", "solver_options", "observers", "on_event", "cancel", "by_position", "slits", "outputs", "scale"
+    attempts = [lambda name=name: fem.solve(mesh, backend="numpy", **{name: wrong}) for name in options]
+    attempts += [
+        lambda: fem.solve(wrong, backend="numpy"),
+        lambda: fem.solve(mesh, wrong, backend="numpy"),
+        lambda: fem.solve(mesh, backend=wrong),
+        lambda: fem.solve(mesh, backend="numpy", fallback=wrong),
+        lambda: fem.solve(mesh, backend="numpy", backend_options=wrong),
+        lambda: fem.Problem.potential_flow(wrong),
+        lambda: fem.Problem(dirichlet=wrong),
+        lambda: fem.Problem(fluid=wrong),
+        lambda: fem.Problem(conditions=[wrong]),
+        lambda: fem.compute_sparsity(wrong),
+        lambda: fem.assemble_system(mesh, wrong),
+        lambda: fem.assemble_system(mesh, sparsity=wrong),
+        lambda: fem.apply_bc(bare, mesh, wrong),
+        lambda: fem.apply_bc(wrong, mesh, problem),
+        lambda: fem.solve_system(wrong, mesh),
+        lambda: fem.compute_derived(mesh, wrong),
+        lambda: fem.Mesh(mesh.x, mesh.y, mesh.quad8, wrong),
+        lambda: fem.write_mesh(wrong, tmp_path / "mesh.h5"),
+        lambda: fem.plugins.register_plugin(wrong),
+    ]
+    if not isinstance(wrong, str):
+        attempts += [lambda: fem.read_mesh(wrong), lambda: fem.write_mesh(mesh, wrong)]
+        attempts.append(lambda: fem.Mesh(mesh.x, mesh.y, mesh.quad8, source=wrong))
+    for attempt in attempts:
+        with pytest.raises(fem.FemError) as refused:
+            attempt()
+        assert "\n" not in str(refused.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("solver", ["cg", "mg", "direct"])
+def test_a_tolerance_that_accepts_0_is_refused(mesh, solver):
+    with pytest.raises(fem.OptionError, match="rtol must be below 1, not 2: u = 0 would be accepted as the solution"):
+        fem.solve(mesh, backend="numpy", solver=solver, rtol=2)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("solver", ["cg", "mg"])
+def test_an_absolute_tolerance_that_accepts_0_is_warned_of(mesh, backend, solver):
+    report = fem.solve(mesh, backend=backend, solver=solver, atol=1e9).report
+    assert report.iterations == 0
+    (warning,) = [one for one in report.warnings if "atol = 1e+09" in one]
+    assert warning.endswith("no iteration is done; decrease atol")
+
+
+def test_an_unknown_solver_is_answered_with_the_nearest(mesh):
+    with pytest.raises(fem.OptionError, match=r"there is no solver 'drect' \(did you mean direct\?\); solvers: cg"):
+        fem.solve(mesh, backend="numpy", solver="drect")
+
+
+@pytest.mark.parametrize("one", [PARDISO, CHOLMOD], ids=lambda one: one.name)
+def test_a_solver_whose_library_is_missing_is_answered_with_its_extra(mesh, one, monkeypatch):
+    monkeypatch.setattr(type(one), "available", property(lambda _: False))
+    extra = rf"no solver '{one.name}' without .*: .*fem-core\[{one.name}\].*; solvers: cg"
+    with pytest.raises(fem.OptionError, match=extra):
+        fem.Session([]).solve(mesh, solver=one.name)
 
 
 def test_assembly_refuses_a_conductivity_that_is_not_positive(mesh):

@@ -211,6 +211,17 @@ def test_iterations_stand_distorted_and_curved_elements(monkeypatch):
         assert result.iterations <= 20
 
 
+@amg
+@pytest.mark.parametrize(
+    ("ratio", "iterations", "below"), [(6, 9, "12,600 → 6,300 → 2,138"), (20, 11, "12,600 → 6,300 → 3,150 → 1,578")]
+)
+def test_iterations_and_levels_of_a_large_mesh(ratio, iterations, below):
+    # Of so many corners that row · n + column needs 64 bits, which NumPy 1.26 makes of other operands than NumPy 2.
+    report = solve(duct(length=ratio, nx=225, ny=225), backend="numpy", solver="mg").report
+    assert report.iterations == iterations
+    assert f"152,776 → 50,850 → 25,425 → {below} → " in report.notes[-1]
+
+
 # ── the pieces ───────────────────────────────────────────────────────────────────────────────
 
 

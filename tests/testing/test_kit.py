@@ -3,13 +3,27 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import fem_core as fem
+import numpy as np
 import pytest
-from fakes.planted_faults import FAULTS, STOP, Whole, info
-from fem_core.testing import CHECKS, assert_light, parametrize_with_checks, verify
+from fakes.planted import Whole, info
+from fakes.planted_faults import FAULTS, STOP
+from fem_core.testing import (
+    CHECKS,
+    CheckResult,
+    Target,
+    assert_light,
+    formula,
+    not_looked_at,
+    parametrize_with_checks,
+    tolerance,
+    verify,
+)
+from fem_core.testing.compare import bare_system
 from fem_core.testing.strategies import large_case
 
 
@@ -143,6 +157,49 @@ def test_the_kit_runs_through_pytest_from_anywhere(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 passed" in done.stdout
+
+
+def test_the_formulas_of_the_kit_are_the_baseline_s():
+    case = large_case(elements=200)
+    mesh, problem, u = case.mesh, case.problem, np.random.default_rng(0).normal(size=case.mesh.n_nodes)
+    theirs = fem.assemble_system(mesh, problem, backend="baseline")
+    mine = bare_system(case, fem.compute_sparsity(mesh))
+    allowed = tolerance.stiffness(mesh, problem, fem.compute_sparsity(mesh))
+    assert (abs(mine.matrix.data - theirs.matrix.data) <= allowed).all()
+    assert (abs(mine.rhs - theirs.rhs) <= tolerance.load(mesh, problem)).all()
+    result = fem.SolveResult(u, "given", 0, fem.StopReason.CONVERGED, 0.0, 0.0)
+    fields = fem.compute_derived(mesh, result, problem, backend="baseline")
+    velocity, speed = formula.velocity_and_speed(mesh, u)
+    assert (abs(velocity - fields.velocity) <= tolerance.derived(mesh, u)[:, None]).all()
+    assert (abs(speed - fields.speed) <= tolerance.derived(mesh, u)).all()
+
+
+def test_a_slow_backend_gets_smaller_meshes_and_the_kit_says_so():
+    with Target("baseline") as target:
+        assert target.most(39_000) == 2_100
+        assert "2,100" in target.left_out[0]
+    results = [CheckResult("sparsity", "skipped", "why", 0.0), CheckResult("reuse", "passed", "", 0.0, ("large ones",))]
+    told = not_looked_at(results)
+    assert "compute_sparsity" in told[0]
+    assert told[1] == "large ones"
+
+
+def test_a_pool_of_other_code_in_the_same_process_is_not_the_backend_s():
+    stop = threading.Event()
+
+    def grow():
+        while not stop.wait(0.01):
+            thread = threading.Thread(target=stop.wait, args=(5,), daemon=True)
+            thread.start()
+
+    other = threading.Thread(target=grow, daemon=True)
+    other.start()
+    try:
+        results = verify(info(Whole), checks=["cleanup", "growth"])
+    finally:
+        stop.set()
+        other.join()
+    assert [result.outcome for result in results] == ["passed", "passed"], results
 
 
 def test_the_large_case_has_what_batches_trip_over():

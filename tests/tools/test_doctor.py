@@ -158,6 +158,23 @@ def test_caches_of_backends_are_measured(tmp_path):
     assert "ZeroDivisionError" in caches["raises"]["what"]
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="owner and mode are POSIX's")
+def test_a_cache_that_is_not_used_is_told_with_the_way_out(tmp_path):
+    for name in ("sparsity-2", "tuned-1"):
+        (tmp_path / "fem-core" / name).mkdir(parents=True)
+    tuned = tmp_path / "fem-core" / "tuned-1"
+    tuned.chmod(0o777)
+    os.mkfifo(tuned / "walker-0123456789abcdef.json")
+    result = python("-m", "fem_core", "doctor", "--json", "--no-probe", XDG_CACHE_HOME=str(tmp_path))
+    found = json.loads(result.stdout)
+    if found["caches"][1]["path"] != str(tuned):
+        pytest.skip("the cache is elsewhere on this system")
+    (fault,) = [one["fault"] for one in found["caches"] if one["fault"]]
+    assert f"run `chmod go-w {tuned}`" in fault
+    assert fault in found["advice"]
+    assert (found["caches"][1]["owner"], found["caches"][1]["files"]) == ("fem tune", 0)
+
+
 def test_without_a_working_backend_the_status_is_3(tmp_path):
     result = python(
         "-m",
@@ -298,7 +315,7 @@ HEALTHY = {
     "memory": {"largest_mesh": {}},
     "shared_memory": {"path": "/dev/shm", "free": 1 << 34, "writable": True, "reason": ""},
     "threading": {"libraries": None}, "gpus": {"devices": []},
-    "caches": [{"limit": 0.0, "bytes": 0, "path": "/nowhere"}],
+    "caches": [{"limit": 0.0, "bytes": 0, "path": "/nowhere", "fault": None}],
 }  # fmt: skip
 
 
@@ -321,7 +338,8 @@ HEALTHY = {
         ),
         ({"threading": {"libraries": [{"internal_api": "openblas", "num_threads": 64}]}}, "set OMP_NUM_THREADS=8"),
         ({"memory": {"largest_mesh": {"cg": 2_300_000}}}, "about 2.3 million nodes with cg"),
-        ({"caches": [{"limit": 0.0, "bytes": 10, "path": "/x"}]}, "so /x isn't used; you may delete it"),
+        ({"caches": [{"limit": 0.0, "bytes": 0, "path": "/x", "fault": "/x isn't used"}]}, "/x isn't used"),
+        ({"caches": [{"limit": 0.0, "bytes": 10, "path": "/x", "fault": None}]}, "so /x isn't used; you may delete it"),
         ({"backends": []}, "no backend works"),
     ],
 )

@@ -505,7 +505,7 @@ def _no_room(path):
 
 def test_what_cannot_be_kept_is_shown_and_is_an_error(walker, monkeypatch, tmp_path):
     walker("run")
-    monkeypatch.setattr(tuned_options, "replacing", _no_room)
+    monkeypatch.setattr(tuned_options.caches, "writing", _no_room)
     shown = fem_tune("--backend", "walker")
     assert shown.exit_code == Status.USAGE
     assert "gait=run" in shown.stdout

@@ -7,6 +7,9 @@
 True
 """
 
+import fem_core.support.launch  # noqa: F401  # first, because it decides where the others are searched
+
+# isort: split
 from fem_core import assembly, backends, execution, generate, plugins, solvers
 from fem_core.assembly.sparsity import Sparsity
 from fem_core.assembly.system import LinearSystem

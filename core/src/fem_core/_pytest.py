@@ -43,6 +43,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="the most elements that a mesh may have, for backends that take long; the kit proves less then",
     )
     group.addoption(
+        "--fem-thorough",
+        action="store_true",
+        help="do what takes minutes, too: meshes of 600,000 elements, and many runs",
+    )
+    group.addoption(
         "--fem-expect",
         action="append",
         default=[],

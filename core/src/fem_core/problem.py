@@ -9,19 +9,33 @@ that is -∇·(k ∇u) = s inside and k ∂u/∂n + p u = γ on the Robin bounda
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
 
-from fem_core.errors import ProblemError
+from fem_core.errors import MeshError, ProblemError
 from fem_core.mesh.boundaries import half_edges, half_text, lost_text, seam_text, unlisted_edges
 from fem_core.mesh.geometry import edge_lengths
 from fem_core.mesh.mesh import Mesh
-from fem_core.support.wording import count, more_faults, name_some, nearest
+from fem_core.support.kinds import require, shown
+from fem_core.support.wording import count, more_faults, name_all, name_some, nearest
 from fem_core.types import Array, Floats, Ints, Value
+
+_GUESSED = 5  # names that can't be used, of which a message says more than the name
 
 #: The default of γ at the inlet, in m/s.
 INFLOW = 2.5
+
+#: The sizes of coefficients. Beyond them, products and squares of several may not be floating-point numbers.
+LEAST, MOST = 1e-50, 1e50
+
+#: If all loads are smaller, their squares are 0.
+_VANISHING = 1e-100
+
+#: Added to the diagonal of fixed nodes by `dirichlet="penalty"`, and the largest conductivity that it is used with: the
+#: error of fixed values is about the ratio of both.
+PENALTY, MOST_WITH_PENALTY = 1e12, 1e10
 
 
 @dataclass(frozen=True)
@@ -50,10 +64,18 @@ class Dirichlet:
 
 @dataclass(frozen=True)
 class Fluid:
-    """Constants of the pressure p₀ - ½ ρ |v|²: `p0` in Pa, `rho` in kg/m³."""
+    """Constants of the pressure p₀ - ½ ρ |v|²: `p0` in Pa, `rho` >= 0 in kg/m³."""
 
     p0: float = 101328.8281
     rho: float = 1.225
+
+    def __post_init__(self) -> None:
+        for name, least in (("p0", -MOST), ("rho", 0.0)):
+            value: object = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, Real) or not least <= float(value) <= MOST:
+                raise ProblemError(
+                    f"{name} of the fluid must be a number from {least:g} to {MOST:g}, not {shown(value)}"
+                )
 
     def pressure(self, speed: Floats) -> Floats:
         """p₀ - ½ ρ speed² in Pa."""
@@ -92,12 +114,14 @@ class Problem:
     origin: str = field(default="", init=False, compare=False)  # `replace` leaves it behind
 
     def __post_init__(self) -> None:
-        if self.dirichlet not in ("penalty", "eliminate"):
-            raise ProblemError(f"dirichlet must be 'penalty' or 'eliminate', not {self.dirichlet!r}")
-        conditions = (self.conditions,) if isinstance(self.conditions, Robin | Dirichlet) else tuple(self.conditions)
+        if not isinstance(self.dirichlet, str) or self.dirichlet not in ("penalty", "eliminate"):
+            raise ProblemError(f"dirichlet must be 'penalty' or 'eliminate', not {shown(self.dirichlet)}")
+        require(self.fluid, Fluid, "fluid must be a fem_core.Fluid", ProblemError)
+        given: object = self.conditions
+        conditions = tuple(given) if isinstance(given, Iterable) else (given,)
         for condition in conditions:
-            if not isinstance(condition, Robin | Dirichlet):
-                raise ProblemError(f"conditions must be Robin or Dirichlet, not {condition!r}")
+            require(condition, Robin | Dirichlet, "conditions must be Robin or Dirichlet", ProblemError)
+            require(condition.boundary, str, "the boundary of a condition must be a name", ProblemError)
         object.__setattr__(self, "conditions", conditions)
 
     @classmethod
@@ -135,29 +159,34 @@ class Problem:
         Raises
         ------
         ProblemError
-            If a boundary is unknown, lost or empty; if coefficients have a wrong shape or sign, or aren't finite; or if
-            no condition fixes the level of u in a part of the mesh.
+            If a boundary is unknown, lost or empty; if coefficients have a wrong shape or sign, aren't finite, or are
+            too large or too small to compute with; or if no condition fixes the level of u in a part of the mesh.
         """
+        require(mesh, Mesh, "mesh must be a fem_core.Mesh", MeshError)
         names = boundary_names(mesh, [condition.boundary for condition in self.conditions])
         named = [replace(one, boundary=name) for one, name in zip(self.conditions, names, strict=True)]
         same = named == list(self.conditions)
         problem = self if same else replace(self, conditions=tuple(named)).stored_in(self.origin)
         if faults := idle_conditions(mesh, problem.conditions):
             raise ProblemError(f"{faults[0]}{more_faults(len(faults) - 1)}")
-        for condition in problem.robin:
-            nodes = boundary_nodes(mesh, condition)
-            nodal_values(condition.gamma, mesh, nodes, f"gamma on {condition.boundary!r}")
-        problem.fixed_on(mesh)
-        problem.conductivity_on(mesh)
-        problem.source_on(mesh)
+        for _ in problem._loads(mesh):  # each is checked as it is made
+            pass
+        if (stiffest := float(problem.conductivity_on(mesh).max())) > MOST_WITH_PENALTY and self.dirichlet == "penalty":
+            raise ProblemError(
+                f"a conductivity of {stiffest:g} is too large for the penalty of {PENALTY:g}: fixed values would not "
+                'hold; use --dirichlet eliminate (dirichlet="eliminate")'
+            )
         problem._check_level(mesh)
         return problem
 
     def conductivity_on(self, mesh: Mesh) -> Floats:
         """k of each element, (n_elements,). Raises ProblemError if it isn't positive everywhere."""
-        k = _finite(_broadcast(self.conductivity, {"element": mesh.n_elements}, "conductivity"), "conductivity")
+        k = _broadcast(self.conductivity, {"element": mesh.n_elements}, "conductivity").copy()
+        _refuse_extremes(k, "conductivity", "in element")
         if len(bad := np.flatnonzero(~(k > 0))):
             raise ProblemError(f"conductivity must be positive; it is not positive in {name_some(bad, 'element')}")
+        if len(bad := np.flatnonzero(k < LEAST)):
+            raise ProblemError(_extreme("conductivity", "small", k[bad[0]], LEAST, name_some(bad, "in element")))
         return k
 
     def source_on(self, mesh: Mesh) -> Floats | None:
@@ -166,7 +195,9 @@ class Problem:
         if isinstance(s, int | float) and s == 0:
             return None
         if not callable(s) and np.shape(s) == (mesh.n_elements,) != (mesh.n_nodes,):
-            return np.repeat(_finite(np.asarray(s, dtype=np.float64), "source")[:, None], 8, axis=1)
+            values = _broadcast(s, {"element": mesh.n_elements}, "source")
+            _refuse_extremes(values, "source", "in element")
+            return np.repeat(values[:, None], 8, axis=1)
         nodal = nodal_values(s, mesh, mesh.used_nodes, "source")
         return nodal[mesh.quad8]
 
@@ -184,10 +215,20 @@ class Problem:
         return np.flatnonzero(fixed).astype(np.int32), g
 
     def doubts_on(self, mesh: Mesh) -> Iterator[str]:
-        """What may not be meant in this problem on `mesh`: names in another case, inflow where u is fixed."""
+        """What may not be meant on `mesh`: names in another case, inflow where u is fixed, loads of almost 0."""
+        largest = 0.0
+        for load in self._loads(mesh):
+            if (largest := max(largest, float(np.abs(load).max()))) >= _VANISHING:
+                break
+        if 0 < largest < _VANISHING:
+            yield (
+                f"gamma, source and fixed values are at most {largest:g}: their squares vanish, and the solver may see "
+                "no load at all; choose other units"
+            )
         names = {condition.boundary: None for condition in self.conditions}
+        alike = _by_any_case(one for one in mesh.boundaries if one not in names)
         for name in names:
-            for other in (one for one in mesh.boundaries if one not in names and one.casefold() == name.casefold()):
+            for other in alike.get(name.casefold(), ()):
                 yield f"the mesh has a boundary {other!r}, too, without a condition; {name!r} differs in case only"
         fixed = np.zeros(mesh.n_nodes, dtype=bool)
         fixed[self.fixed_on(mesh)[0]] = True
@@ -198,6 +239,15 @@ class Problem:
                     f"u is fixed at all nodes of {number:,} of {count(len(edges), 'edge')} of the boundary {name!r}: "
                     "its inflow has no effect there"
                 )
+
+    def _loads(self, mesh: Mesh) -> Iterator[Floats]:
+        """g, each γ and s, if there is a source. Raises ProblemError if one of them can't be computed with."""
+        yield self.fixed_on(mesh)[1]
+        for condition in self.robin:
+            nodes = boundary_nodes(mesh, condition)
+            yield nodal_values(condition.gamma, mesh, nodes, f"gamma on {condition.boundary!r}")[nodes]
+        if (source := self.source_on(mesh)) is not None:
+            yield source
 
     def conditions_on(self, mesh: Mesh) -> tuple[dict[str, Any], ...]:
         """Each condition as plain data: boundary, kind, value, length (m), number of nodes, and origin of the name.
@@ -272,7 +322,7 @@ def condition_text(condition: Mapping[str, Any]) -> str:
 
 
 def nodal_values(value: Value, mesh: Mesh, nodes: Ints, what: str) -> Floats:
-    """`value` as an array over all nodes, (n_nodes,). At `nodes`, a function is evaluated and values must be finite."""
+    """`value` as an array over all nodes, (n_nodes,). At `nodes`, a function is evaluated and values are checked."""
     if callable(value):
         result = np.zeros(mesh.n_nodes)
         try:
@@ -283,8 +333,7 @@ def nodal_values(value: Value, mesh: Mesh, nodes: Ints, what: str) -> Floats:
             ) from error
     else:
         result = _broadcast(value, {"node": mesh.n_nodes}, what)
-    if len(bad := nodes[~np.isfinite(result[nodes])]):
-        raise ProblemError(f"{what} is not finite at {name_some(bad, 'node')}")
+    _refuse_extremes(result[nodes], what, "at node", nodes)
     return result
 
 
@@ -292,18 +341,28 @@ def _broadcast(value: object, accepted: dict[str, int], what: str) -> Floats:
     try:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ProblemError(f"{what} must be a number or an array of numbers, not {value!r}") from error
+        raise ProblemError(f"{what} must be a number or an array of numbers, not {shown(value)}") from error
     for length in accepted.values():
         if array.shape in ((), (length,)):
-            return np.broadcast_to(array, (length,)).astype(np.float64)
+            return np.broadcast_to(array, (length,))  # no copy: many conditions have one number for all nodes
     wanted = " or ".join(f"one value per {name} ({length})" for name, length in accepted.items())
     raise ProblemError(f"{what} must be a number or have {wanted}; its shape is {array.shape}")
 
 
-def _finite(values: Floats, what: str) -> Floats:
-    if len(bad := np.flatnonzero(~np.isfinite(values))):
-        raise ProblemError(f"{what} is not finite in {name_some(bad, 'element')}")
-    return values
+def _refuse_extremes(values: Floats, what: str, where: str, numbers: Ints | None = None) -> None:
+    """Raises ProblemError, with the places, if values are not finite or too large to compute with."""
+    if not len(bad := np.flatnonzero(~(np.abs(values) <= MOST))):
+        return
+    infinite = bad[~np.isfinite(values[bad])]
+    first = infinite if len(infinite) else bad
+    places = name_some(first if numbers is None else numbers[first], where)
+    if len(infinite):
+        raise ProblemError(f"{what} is not finite {places}")
+    raise ProblemError(_extreme(what, "large", values[first[0]], MOST, places))
+
+
+def _extreme(what: str, size: str, value: float, limit: float, places: str) -> str:
+    return f"{what} is too {size} {places}: {value:g}, and the limit is {limit:g}; choose other units"
 
 
 def boundary_names(mesh: Mesh, wanted: Sequence[str]) -> list[str]:
@@ -312,13 +371,12 @@ def boundary_names(mesh: Mesh, wanted: Sequence[str]) -> list[str]:
     Raises ProblemError for a name that the mesh doesn't have or has lost, or that fits two boundaries.
     """
     found, missing, lost = [], [], []
+    alike = _by_any_case((*mesh.boundaries, *mesh.lost))
     for name in wanted:
-        same = [one for one in (*mesh.boundaries, *mesh.lost) if one.casefold() == name.casefold()]
+        same = alike.get(name.casefold(), [])
         best = name if name in same else same[0] if len(same) == 1 else None
         if best is None and same:
-            raise ProblemError(
-                f"{mesh.source}: the boundary {name!r} could be {' or '.join(map(repr, same))}; rename one"
-            )
+            raise ProblemError(f"{mesh.source}: the boundary {name!r} could be {name_all(same, ' or ')}; rename one")
         if best is None:
             missing.append(name)
         elif best not in mesh.boundaries:
@@ -326,12 +384,12 @@ def boundary_names(mesh: Mesh, wanted: Sequence[str]) -> list[str]:
         else:
             found.append(best)
     if lost:
-        raise ProblemError(f"{mesh.source}: {'; '.join(lost)}")
+        raise ProblemError(f"{mesh.source}: {'; '.join(lost[:_GUESSED])}")
     if missing:
         named = {name.casefold(): name for name, one in mesh.boundaries.items() if len(one.nodes)}
         none = "none" if mesh.boundaries else "none: call fem_core.with_boundaries(mesh)"
-        known = f"boundaries: {', '.join(map(repr, named.values())) or none}"
-        near = [one for name in missing if (one := nearest(name.casefold(), named))]
+        known = f"boundaries: {name_all(named.values()) or none}"
+        near = [one for name in missing[:_GUESSED] if (one := nearest(name.casefold(), named))]
         meant = f" (did you mean {' and '.join(repr(named[one]) for one in dict.fromkeys(near))}?)" if near else ""
         way = ""
         if mesh.boundaries and set(missing) <= {"inlet", "outlet"}:
@@ -339,9 +397,17 @@ def boundary_names(mesh: Mesh, wanted: Sequence[str]) -> list[str]:
             way = f"; name the {ends} in the mesh, or find {them} by position: --by-position (by_position=True)"
         gone = f"; {text}" if (text := lost_text(mesh)) else ""
         raise ProblemError(
-            f"{mesh.source}: there is no boundary {' and no '.join(map(repr, missing))}{meant}; {known}{gone}{way}"
+            f"{mesh.source}: there is no boundary {name_all(missing, ' and no ')}{meant}; {known}{gone}{way}"
         )
     return found
+
+
+def _by_any_case(names: Iterable[str]) -> dict[str, list[str]]:
+    """The names that are the same except for case, by this common spelling."""
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(name.casefold(), []).append(name)
+    return alike
 
 
 def boundary_nodes(mesh: Mesh, condition: Robin | Dirichlet) -> Array:

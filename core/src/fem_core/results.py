@@ -13,6 +13,7 @@ import numpy as np
 from fem_core.errors import OptionError
 from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem
+from fem_core.support.kinds import require, shown
 from fem_core.types import Floats
 
 #: Version of the result files; a reader refuses a later version. It stays the same if entries are only added.
@@ -48,16 +49,20 @@ class SolverOptions:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        require(self.method, str, "solver must be the name of a solver")
+        require(self.extra, Mapping, "solver_options must be a mapping of names to values")
         for name in ("rtol", "atol", "maxiter", "monitor"):
             value: object = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, numbers.Real):
-                raise OptionError(f"{name} must be a number, not {value!r}")
+                raise OptionError(f"{name} must be a number, not {shown(value)}")
         if not (float(self.maxiter).is_integer() and float(self.monitor).is_integer()):
             raise OptionError(f"maxiter and monitor must be whole numbers, not {self.maxiter!r} and {self.monitor!r}")
         if not (self.rtol >= 0 and self.atol >= 0 and 0 < self.rtol + self.atol < math.inf):
             raise OptionError(
                 f"rtol and atol must be >= 0, finite and not both zero, not {self.rtol!r} and {self.atol!r}"
             )
+        if self.rtol >= 1:
+            raise OptionError(f"rtol must be below 1, not {self.rtol!r}: u = 0 would be accepted as the solution")
         if self.maxiter < 0 or self.monitor < 1:
             raise OptionError(f"maxiter must be >= 0 and monitor >= 1, not {self.maxiter!r} and {self.monitor!r}")
 
@@ -239,11 +244,12 @@ class Fields:
 def summarise(u: Floats, used: Any, derived: DerivedFields) -> dict[str, float]:
     """Figures of a solution over the nodes in use: potential, speed and pressure."""
     values = u[used]
+    _, exponent = math.frexp(float(np.abs(values).max()))  # squares of large values would overflow
     return {
         "u_min": float(values.min()),
         "u_max": float(values.max()),
         "u_mean": float(values.mean()),
-        "u_std": float(np.std(values)),
+        "u_std": math.ldexp(float(np.std(np.ldexp(values, -exponent))), exponent),
         "speed_max": float(derived.speed.max()),
         "pressure_min": float(derived.pressure.min()),
     }

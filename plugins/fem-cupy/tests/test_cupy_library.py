@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from fem_core.device.errors import DeviceLost, DeviceMemoryError
 from fem_core.device.staging import Staging
+from fem_cupy import library
 from fem_cupy.library import opening, running
 from fem_cupy.runtime import CuPyRuntime, _as_in_c
 from hypothesis import given
@@ -223,6 +224,24 @@ def test_a_damaged_entry_is_compiled_again(tmp_path):
         "import os; print(os.listdir(os.path.dirname(path)))"
     )
     assert in_a_process(code, CUPY_CACHE_DIR=str(tmp_path / "cache"))[0] == "['a.cubin']"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="owner and mode are POSIX's")
+@pytest.mark.parametrize("spoil", [lambda path: path.parent.chmod(0o777), lambda path: path.chmod(0o666)])
+def test_a_folder_with_what_may_be_of_another_user_is_not_used(tmp_path, monkeypatch, caplog, spoil):
+    # CuPy would run it.
+    kept = tmp_path / "kept"
+    monkeypatch.setenv("CUPY_CACHE_DIR", str(kept))
+    monkeypatch.setenv("CUPY_CACHE_IN_MEMORY", "0")
+    library._keep_or_not()
+    (kept / "a.cubin").write_bytes(b"compiled")
+    library._keep_or_not()
+    assert (os.environ["CUPY_CACHE_DIR"], os.environ["CUPY_CACHE_IN_MEMORY"], caplog.messages) == (str(kept), "0", [])
+    spoil(kept / "a.cubin")
+    library._keep_or_not()
+    assert os.environ["CUPY_CACHE_IN_MEMORY"] == "1"
+    assert f"{kept} isn't used as a cache" in caplog.text
+    assert "lets other users write" in caplog.text
 
 
 @with_cupy

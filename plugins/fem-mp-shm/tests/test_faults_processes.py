@@ -397,6 +397,8 @@ def test_segments_of_dead_processes_are_swept_and_others_are_not(storage):
     (folder / reused).touch()
     foreign = re.sub(r"fem-\d+-", "fem-1-", left)
     (folder / foreign).touch()
+    odd = mine.name.replace(f"-{os.getpid()}-", "-²-")  # a digit, but no number
+    (folder / odd).touch()
     try:
         swept = segments.sweep()
         assert left in swept
@@ -405,6 +407,7 @@ def test_segments_of_dead_processes_are_swept_and_others_are_not(storage):
         assert (folder / foreign).exists()
     finally:
         (folder / foreign).unlink()
+        (folder / odd).unlink()
         mine.unlink()
 
 
@@ -476,6 +479,25 @@ def test_a_guard_that_is_not_one_ends_in_a_clear_message(tmp_path):
     assert done.returncode == 1
     assert "a worker process did not start" in done.stderr
     assert "__main__" in done.stderr.splitlines()[-1]
+
+
+@backends
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(BlockingIOError(11, "busy"), os.strerror(11)), (EOFError("unexpected EOF"), "the fork server ended"),
+     (MemoryError(), "not enough memory")],
+)  # fmt: skip
+def test_processes_that_cannot_start(monkeypatch, name, error, reason):
+    def refuse(process):
+        raise error
+
+    mesh = duct(nx=50, ny=40)
+    with open_backend(name, workers=2, min_size=0) as session:
+        with monkeypatch.context() as patched:
+            patched.setattr(multiprocessing.process.BaseProcess, "start", refuse)
+            with pytest.raises(BackendUnavailable, match=re.escape(f"worker processes can't start ({reason})")):
+                session.solve(mesh)
+        assert np.array_equal(session.solve(mesh, solver="direct").u, solve(mesh, solver="direct").u)
 
 
 # 9: two threads
@@ -679,3 +701,45 @@ def test_a_forgotten_executor_leaves_no_segment(kind):
     gc.collect()
     assert not own_segments()
     until(lambda: not {child.pid for child in multiprocessing.active_children()} & set(pids))
+
+
+# code of the current folder
+
+
+@backends
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_nothing_is_imported_from_the_current_folder(tmp_path, name, method):
+    # The processes that multiprocessing starts would search it first: the fork server, workers, the resource tracker.
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"no {method} here")
+    mesh = write_mesh(duct(nx=40, ny=40), tmp_path / "mesh.h5")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for module in sys.stdlib_module_names | {"numpy", "scipy", "threadpoolctl", "fem_mp_shm", "sitecustomize"}:
+        (folder / f"{module}.py").write_text(
+            f"open('imported', 'a').write('{module} ')\nraise SystemExit('{module}')\n"
+        )
+    script = tmp_path / "fem"  # as an installer writes it
+    script.write_text("from fem_core.cli import main\nif __name__ == '__main__':\n    main()\n")
+    options = [f"start_method={method}", "workers=2", "min_size=0"]
+    command = ["solve", mesh, "--backend", name, *(word for option in options for word in ("--option", option))]
+    process = start_process(script, *command, cwd=folder)
+    _, err = process.communicate(timeout=DEADLINE)
+    assert not (folder / "imported").exists(), (folder / "imported").read_text()
+    assert (process.returncode, err) == (0, "")
+
+
+@methods
+def test_a_script_keeps_the_modules_beside_it(tmp_path, method):
+    # Workers find what the script finds, wherever it is started.
+    (tmp_path / "beside.py").write_text("def double(item):\n    return 2 * item\n")
+    (tmp_path / "script.py").write_text(
+        "import beside\nfrom fem_core.execution import Batching\nfrom fem_mp_shm.mp import MPExecutor\n\n"
+        "def triple(item):\n    return 3 * item\n\n"
+        "if __name__ == '__main__':\n"
+        f"    executor = MPExecutor(Batching(workers=2), start_method={method!r})\n"
+        "    print(executor.map_items(beside.double, range(3)), executor.map_items(triple, range(3)))\n"
+        "    executor.close()\n"
+    )
+    process = start_process(tmp_path / "script.py", cwd=tmp_path.parent)
+    assert process.communicate(timeout=DEADLINE) == ("[0, 2, 4] [0, 3, 6]\n", "")

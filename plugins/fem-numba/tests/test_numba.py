@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import pickle
 import platform
 import subprocess
 import sys
@@ -24,9 +25,11 @@ from fem_core import (
     assemble_system,
     compute_derived,
     open_backend,
+    support,
 )
 from fem_core.plugins.registry import REGISTRY
 from fem_core.plugins.stages import ASSEMBLE_SYSTEM, COMPUTE_SPARSITY
+from fem_core.support import compiled
 from fem_core.testing import parametrize_with_checks
 from fem_numba import cache, jit, threads
 from fem_numba.element import stiffness
@@ -117,6 +120,15 @@ def test_a_row_too_long_for_its_places_is_refused(session, monkeypatch):
         session.stages().perform(COMPUTE_SPARSITY, MESH)
     with pytest.raises(BackendError, match="the limit of numba is 20"):
         assemble_system(MESH, sparsity=foreign, backend=session)
+
+
+def test_more_entries_than_places_are_refused(session, monkeypatch):
+    # The core's limit, for the entries of the matrix.
+    nnz = fem.compute_sparsity(MESH).nnz
+    session.forget()
+    monkeypatch.setattr("fem_core.assembly.sparsity.MOST_ENTRIES", nnz - 1)
+    with pytest.raises(BackendError, match=rf"{nnz:,} entries of the matrix are too many .* the limit is {nnz - 1:,}"):
+        session.stages().perform(COMPUTE_SPARSITY, MESH)
 
 
 def test_a_potential_that_is_a_column_of_something(session):
@@ -264,9 +276,9 @@ def test_ctrl_c_ends_with_130_one_line_and_a_last_event(tmp_path):
 
 def test_a_damaged_cache_is_compiled_again(tmp_path):
     """Truncated, empty and foreign files among whole ones: a warning each, and the right answer."""
-    jit.compile_all()
+    run(PROGRAM, cache.folder().parent).communicate(timeout=300)  # fills it; here, some modules may not be imported
     folder = tmp_path / "fem-numba"
-    folder.mkdir()
+    folder.mkdir(0o700)
     for path in cache.folder().glob("*.bin"):
         (folder / path.name).write_bytes(path.read_bytes())
     for path in folder.glob("fem_numba.conditions.penalize-*.bin"):
@@ -279,6 +291,50 @@ def test_a_damaged_cache_is_compiled_again(tmp_path):
     assert "penalize" in err
     assert "is compiled again" in err
     assert max(path.stat().st_size for path in folder.glob("fem_numba.conditions.penalize-*.bin")) > 1000  # whole again
+
+
+class Planted:
+    """Unpickling it leaves a file."""
+
+    def __init__(self, proof):
+        self.proof = proof
+
+    def __reduce__(self):
+        return os.mkdir, (self.proof,)
+
+
+PENALIZE = (
+    "import logging; logging.basicConfig(level=logging.WARNING)\n"
+    "from fem_numba import jit\nfrom fem_numba.conditions import penalize\n"
+    "jit._ENTRIES[:] = [e for e in jit._ENTRIES if e[0].py_func.__name__ == 'penalize']\n"
+    "jit.compile_all(); print(penalize.signatures != [])\n"
+)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="owner and mode are POSIX's")
+def test_code_that_another_user_may_have_written_is_not_run(tmp_path):
+    folder, proof = tmp_path / "fem-numba", tmp_path / "proof"
+
+    def run_it():
+        out, err = run(PENALIZE, tmp_path).communicate(timeout=300)
+        assert out == "True\n", err
+        return err
+
+    assert run_it() == ""
+    (entry,), (complete,) = folder.glob("*.bin"), folder.glob("complete-*")
+    compiled.save(entry, pickle.dumps(Planted(str(proof))), "none")
+    entry.chmod(0o666)
+    assert f"files in {folder} aren't used: mode 0666" in run_it()  # and it is made again
+    folder.chmod(0o777)
+    (warning,) = run_it().splitlines()  # one for reading and writing
+    assert f"run `chmod go-w {folder}`" in warning
+    folder.chmod(0o700)
+    assert run_it() == ""
+    assert not proof.exists()
+    assert entry.stat().st_mode & 0o777 == complete.stat().st_mode & 0o777 == 0o600
+    compiled.save(entry, pickle.dumps(Planted(str(proof))), "none")  # the trap works: a cache runs its user's code
+    assert "is compiled again" in run_it()
+    assert proof.exists()
 
 
 def test_it_is_refused_where_numba_may_not_compile(monkeypatch):
@@ -300,19 +356,13 @@ def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch, caplog):
     dispatcher.compile(arguments)
     assert twice(2.0) == 4.0
     cache.Cache(dispatcher.py_func).save_overload((), dispatcher.overloads[dispatcher.signatures[0]])
-    assert caplog.text.count("can't be saved") == 1  # a line for each function would be thirty
+    assert len(caplog.messages) == 1  # a line for each function would be thirty
     cache.all_kept()
     assert not cache.complete().exists()
 
 
 def test_two_processes_fill_the_cache_at_once(tmp_path):
-    program = (
-        "import logging; logging.basicConfig(level=logging.WARNING)\n"
-        "from fem_numba import jit\nfrom fem_numba.conditions import penalize\n"
-        "jit._ENTRIES[:] = [e for e in jit._ENTRIES if e[0].py_func.__name__ == 'penalize']\n"
-        "jit.compile_all(); print(penalize.signatures != [])\n"
-    )
-    jobs = [run(program, tmp_path) for _ in range(2)]
+    jobs = [run(PENALIZE, tmp_path) for _ in range(2)]
     for job in jobs:
         out, err = job.communicate(timeout=300)
         assert (out, err) == ("True\n", "")
@@ -377,3 +427,13 @@ def test_auto_waits_until_it_is_compiled(tmp_path, monkeypatch):
     assert info.pending() is None
     with fem.open_backend("auto") as session:
         assert session.name == "numba"
+
+
+def test_fewer_threads_than_libgomp_would_want(monkeypatch):
+    """It would end the process."""
+    monkeypatch.setattr(threads, "_started_in", None)
+    monkeypatch.setattr(support.threads, "start", lambda work, name: None)
+    monkeypatch.setattr(jit, "most_threads", lambda: 2)
+    with pytest.raises(BackendUnavailable, match="only 1 of 2 threads can start; use --option threads=1"):
+        fem.open_backend("numba", threads=2)
+    fem.open_backend("numba", threads=1).close()

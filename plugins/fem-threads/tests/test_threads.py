@@ -16,6 +16,7 @@ import faulty
 from fem_core import BackendError, Cancelled, CancelToken, Problem, assemble_system, open_backend, solve
 from fem_core.execution import Batching
 from fem_core.generate import duct
+from fem_core.support import threads
 from fem_core.testing import EXECUTOR_CHECKS, parametrize_with_checks
 from fem_threads.backend import ThreadExecutor
 from meshes import distorted, renumbered
@@ -142,3 +143,19 @@ def test_kernels_that_a_process_could_not_take_are_refused(workers):
     with pytest.raises(BackendError, match="lambda"):
         executor.map_ranges(lambda *given: None, 4000, {}, {}, lambda done, total: None)
     assert threading.active_count() <= before
+
+
+@pytest.mark.parametrize("most", [0, 1])
+def test_fewer_threads_if_no_more_can_start(monkeypatch, most):
+    started, real = [], threads.start
+
+    def start(work, name):
+        started.append(name)
+        return real(work, name) if len(started) <= most else None
+
+    monkeypatch.setattr(threads, "start", start)
+    expected = solve(MESH, solver="direct", backend="numpy")
+    with open_backend("threads", workers=3, min_size=0) as session:
+        found = session.solve(MESH, solver="direct")
+    assert np.array_equal(expected.u, found.u)
+    assert f"threads: {most} instead of 3 threads: no more can start" in found.report.warnings

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from fem_core.assembly.sparsity import Sparsity, accumulate
+from fem_core.assembly.sparsity import Sparsity, accumulate, require_places
 from fem_core.types import Array, Floats, Ints
 
 
@@ -59,6 +59,7 @@ class Blocks:
 
 def blocks(sparsity: Sparsity, size: int) -> Blocks:
     """Blocks of `size` elements, in time linear in the number of entries."""
+    require_places(len(sparsity.slots), "elements", "blocks", 64)
     n, nnz, flat = len(sparsity.slots), sparsity.nnz, sparsity.slots.ravel()
     starts = np.append(np.arange(0, 64 * n, 64 * size), 64 * n).astype(np.int32)
     n_blocks = len(starts) - 1

@@ -6,8 +6,12 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
+from fem_core.errors import BackendError
 from fem_core.mesh.mesh import Mesh
 from fem_core.types import Array, Floats, Ints, read_only
+
+#: The largest number of entries of the matrix, and of all element matrices together: their places are 32-bit numbers.
+MOST_ENTRIES = 2**31 - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,12 +58,27 @@ class Sparsity:
         return self
 
 
+def has_places(entries: int) -> bool:
+    """Whether the places of so many entries have 32-bit numbers."""
+    return entries <= MOST_ENTRIES
+
+
+def require_places(number: int, what: str, source: str, each: int = 1) -> None:
+    """Raises BackendError if `number` of `what`, with so many entries `each`, have more entries than places."""
+    if not has_places(number * each):
+        raise BackendError(
+            f"{source}: {number:,} {what} are too many for 32-bit numbers of the places of matrix entries; "
+            f"the limit is {MOST_ENTRIES // each:,}; use a coarser mesh"
+        )
+
+
 def compute_sparsity(mesh: Mesh) -> Sparsity:
     """The pattern of the matrix of `mesh`. The time is proportional to the number of entries.
 
     The 64 entries of each element are listed column by column (the incidence of nodes and elements
     gives them in that order), and one stable counting sort by row puts equal entries side by side.
     """
+    require_places(mesh.n_elements, "elements", mesh.source, 64)
     n, n_nodes = mesh.n_elements, mesh.n_nodes
     incidence = sparse.csr_array(
         (np.ones(8 * n, dtype=np.int8), mesh.quad8.ravel(), np.arange(0, 8 * n + 1, dtype=np.int32)),
@@ -90,6 +109,19 @@ def compute_sparsity(mesh: Mesh) -> Sparsity:
     slots = np.empty(64 * n, dtype=np.int32)
     slots[rows.data] = slot
     return Sparsity(indptr, indices, slots.reshape(n, 8, 8))
+
+
+def fault_in(found: Sparsity, mesh: Mesh) -> str | None:
+    """What is wrong with the pattern; None if every slot leads to the row and column of its entry."""
+    start, stop = found.indptr[:-1], found.indptr[1:]
+    if not (start <= stop).all() or found.indptr[0] != 0:
+        return "indptr doesn't rise"
+    for i in range(8):
+        slots, row = found.slots[:, i], mesh.quad8[:, i, None]
+        if not ((start[row] <= slots) & (slots < stop[row]) & (found.indices[slots] == mesh.quad8)).all():
+            return "slots lead elsewhere"
+    diagonal = found.indices[start[mesh.orphan_nodes]]
+    return None if np.array_equal(diagonal, mesh.orphan_nodes) else "diagonals of orphan nodes are missing"
 
 
 def _with_orphans(indptr: Ints, indices: Ints, orphans: Ints) -> tuple[Ints, Ints, Ints | None]:

@@ -10,11 +10,9 @@ from fem_core.assembly.element import robin_edges
 from fem_core.assembly.sparsity import accumulate, csr_positions
 from fem_core.errors import ProblemError, SolveError
 from fem_core.mesh.mesh import Mesh
+from fem_core.problem import PENALTY as PENALTY
 from fem_core.problem import Problem, nodal_values
 from fem_core.types import Floats, Ints
-
-#: Added to the diagonal of fixed nodes by `dirichlet="penalty"`.
-PENALTY = 1e12
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +62,8 @@ def apply_conditions(system: LinearSystem, mesh: Mesh, problem: Problem) -> Line
     values, rhs = K.data if system.overwritable else K.data.copy(), system.rhs.copy()
     for edges, p, γ in robin_terms(mesh, problem):
         matrix, load = robin_edges(mesh.x[edges], mesh.y[edges], p, γ)
-        rhs += accumulate(edges, load, len(rhs))
+        nodes, local = np.unique(edges, return_inverse=True)
+        rhs[nodes] += accumulate(local, load, len(nodes))
         if p.any():
             rows, columns = np.repeat(edges, 3, axis=1).ravel(), np.tile(edges, 3).ravel()
             np.add.at(values, csr_positions(K.indptr, K.indices, rows, columns), matrix.ravel())

@@ -8,7 +8,7 @@ import numpy as np
 from fem_core.assembly import kernels
 from fem_core.assembly.blocks import Blocks, blocks
 from fem_core.assembly.kernels import Inputs
-from fem_core.assembly.sparsity import Sparsity, accumulate, accumulation
+from fem_core.assembly.sparsity import Sparsity, accumulate, accumulation, has_places
 from fem_core.assembly.system import LinearSystem, csr
 from fem_core.execution.executors import Executor, OnProgress, OutputSpec, SerialExecutor
 from fem_core.mesh.mesh import Mesh
@@ -100,10 +100,13 @@ class BatchedBackend(Backend):
     def _cut(self, sparsity: Sparsity) -> Blocks | None:
         """The blocks of a pattern, from its second use on: to find them takes as long as some assemblies.
 
-        None if workers can't sum, if there is no memory to find the blocks, or if seams are a large part of the mesh
-        because neighbours have distant numbers.
+        None if workers can't sum, if there is no memory to find the blocks, if there are too many entries (a pattern of
+        another backend may be that large), or if seams are a large part of the mesh because neighbours have distant
+        numbers.
         """
         if self._stiffness is not kernels.stiffness or self.executor.scratch(len(sparsity.slots), {}) is None:
+            return None
+        if not has_places(sparsity.slots.size):
             return None
         last, cut, _ = self._blocks
         if last is None or last() is not sparsity:

@@ -15,8 +15,11 @@ from fem_core.plugins.hookspecs import hookimpl
 from fem_core.plugins.solver import LinearSolver
 from fem_core.problem import Problem
 from fem_core.results import SolveResult, SolverOptions
+from fem_core.solvers.factorisation import how_to_install
 from fem_core.solvers.prepared import LastPrepared
+from fem_core.support.memory import lacks_memory
 from fem_core.support.progress import Progress
+from fem_core.support.wording import did_you_mean
 from fem_core.types import Stage
 
 
@@ -42,7 +45,9 @@ class DefaultBackend(BatchedBackend):
 
     def declines(self, stage: Stage, problem: Problem, options: SolverOptions) -> str | None:
         if stage == "solve_system" and options.method not in self.solvers:
-            return f"there is no solver {options.method!r}; solvers: {', '.join(self.solvers)}, auto"
+            known = [*self.solvers, "auto"]
+            hint = how_to_install(options.method) or did_you_mean(options.method, known, cutoff=0.75)
+            return f"there is no solver {options.method!r}{hint}; solvers: {', '.join(known)}"
         return None
 
     @hookimpl
@@ -64,7 +69,9 @@ class DefaultBackend(BatchedBackend):
         solver, system = self.solvers[options.method], system.to_host()
         try:
             return self._prepared.solve(solver, system, mesh, problem, options, progress)
-        except FemError:
+        except (FemError, MemoryError):
             raise
         except Exception as error:
+            if lacks_memory(error):
+                raise
             raise SolveError(f"solver {options.method!r} failed: {type(error).__name__}: {error}") from error

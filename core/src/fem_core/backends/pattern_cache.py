@@ -1,29 +1,32 @@
 """Patterns kept on disk between processes, under the fingerprint of the topology.
 
 Off unless the environment variable FEM_CACHE_MB gives its size in megabytes. An entry is whole or absent.
-The least recently used entry is deleted first. An entry that can't be read is computed again.
+The least recently used entry is deleted first. An entry that can't be used is computed again.
+
+An entry is the fingerprint and the three arrays as they are in memory. So the mesh says how large it may be, and
+reading takes no more memory than the pattern itself.
 """
 
 import logging
 import os
 from contextlib import suppress
 from pathlib import Path
-from zipfile import BadZipFile
+from typing import BinaryIO
 
 import numpy as np
 
-from fem_core.assembly.sparsity import Sparsity
+from fem_core.assembly.sparsity import Sparsity, fault_in
 from fem_core.mesh.mesh import Mesh
 from fem_core.plugins.stages import COMPUTE_SPARSITY
-from fem_core.support.atomic import replacing
-from fem_core.support.caches import cache_folder
+from fem_core.support import caches
+from fem_core.types import Ints
 
 _log = logging.getLogger(__name__)
 
 
 def folder() -> Path:
     """The folder of the entries; the number in its name changes with their format."""
-    return cache_folder("sparsity-1")
+    return caches.cache_folder("sparsity-2")
 
 
 def limit() -> float:
@@ -37,55 +40,66 @@ def limit() -> float:
 
 def load(mesh: Mesh) -> Sparsity | None:
     """The pattern kept for the topology of `mesh`; None if there is none that fits."""
-    path = folder() / f"{mesh.fingerprint}.npz"
-    if not limit() or not path.is_file():
+    if not limit():
         return None
+    path, most = _place(mesh), 64 * mesh.n_elements + mesh.n_nodes  # entries of a pattern
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            found = Sparsity(*(arrays[name] for name in ("indptr", "indices", "slots")))
-        fault = COMPUTE_SPARSITY.fault_in(found, mesh) or _misfit(found, mesh)
-    except (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, BadZipFile) as error:
+        with caches.reading(path, _bytes(mesh, most)) as file:
+            found = _read(file, mesh)
+        fault = COMPUTE_SPARSITY.fault_in(found, mesh) or fault_in(found, mesh)
+    except FileNotFoundError:
+        return None
+    except caches.Refused as error:
+        caches.warn(str(error))
+        return None
+    except (OSError, ValueError, IndexError) as error:
         fault = str(error)
     if fault:
         _log.warning("%s is not a pattern of this mesh, so the pattern is computed again: %s", path, fault)
         return None
     with suppress(OSError):  # a read-only cache may still be read
-        path.touch()
+        os.utime(path)  # makes no file, if another process has deleted the entry
     return found
 
 
-def _misfit(found: Sparsity, mesh: Mesh) -> str | None:
-    """What is wrong with the pattern; None if every slot leads to the row and column of its entry."""
-    start, stop = found.indptr[:-1], found.indptr[1:]
-    if not (start <= stop).all() or found.indptr[0] != 0:
-        return "indptr doesn't rise"
-    for i in range(8):
-        slots, row = found.slots[:, i], mesh.quad8[:, i, None]
-        if not ((start[row] <= slots) & (slots < stop[row]) & (found.indices[slots] == mesh.quad8)).all():
-            return "slots lead elsewhere"
-    diagonal = found.indices[start[mesh.orphan_nodes]]
-    return None if np.array_equal(diagonal, mesh.orphan_nodes) else "diagonals of orphan nodes are missing"
+def _place(mesh: Mesh) -> Path:
+    return folder() / f"{mesh.fingerprint}.bin"
+
+
+def _bytes(mesh: Mesh, nnz: int) -> int:
+    """The size of the file of a pattern with `nnz` entries."""
+    return len(mesh.fingerprint) + 4 * (mesh.n_nodes + 1 + 64 * mesh.n_elements + nnz)
+
+
+def _read(file: BinaryIO, mesh: Mesh) -> Sparsity:
+    """The pattern in a file. Raises ValueError if it is that of another mesh or has another size."""
+    if file.read(len(mesh.fingerprint)) != mesh.fingerprint.encode():
+        raise ValueError("it begins with another fingerprint")
+    nnz, rest = divmod(os.fstat(file.fileno()).st_size - _bytes(mesh, 0), 4)
+    if nnz < 0 or rest:
+        raise ValueError("it was cut off")
+
+    def array(*shape: int) -> Ints:
+        found = np.empty(shape, dtype=np.int32)
+        if file.readinto(found.data) != found.nbytes:  # type: ignore[attr-defined]
+            raise ValueError("it was cut off")
+        return found
+
+    indptr, slots = array(mesh.n_nodes + 1), array(mesh.n_elements, 8, 8)
+    return Sparsity(indptr, array(nnz), slots)
 
 
 def store(mesh: Mesh, sparsity: Sparsity) -> None:
     """Keep a pattern if it fits. A full or read-only disk is only a warning."""
-    size = sparsity.indptr.nbytes + sparsity.indices.nbytes + sparsity.slots.nbytes
-    if size > limit():
+    if _bytes(mesh, sparsity.nnz) > limit():
         return
     try:
-        folder().mkdir(parents=True, exist_ok=True)
-        with replacing(folder() / f"{mesh.fingerprint}.npz") as temporary, temporary.open("wb") as file:
-            np.savez(file, indptr=sparsity.indptr, indices=sparsity.indices, slots=sparsity.slots)
-        _shrink()
+        with caches.writing(_place(mesh)) as file:
+            file.write(mesh.fingerprint.encode())
+            for array in (sparsity.indptr, sparsity.slots, sparsity.indices):
+                file.write(np.ascontiguousarray(array, dtype=np.int32).data)
+        caches.shrink(folder(), "*.bin", size=limit())
+    except caches.Refused as error:
+        caches.warn(str(error))
     except OSError as error:
         _log.warning("the pattern isn't cached: %s", error)
-
-
-def _shrink() -> None:
-    """Delete the least recently used entries until the rest fits."""
-    entries = sorted(folder().glob("*.npz"), key=lambda path: path.stat().st_mtime, reverse=True)
-    total = 0
-    for path in entries:
-        total += path.stat().st_size
-        if total > limit():
-            path.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ import click
 from fem_core.cli.backends import backends
 from fem_core.cli.bench import bench
 from fem_core.cli.check import check
+from fem_core.cli.console import say, say_help
 from fem_core.cli.convert import convert
 from fem_core.cli.demo import demo
 from fem_core.cli.doctor import doctor
@@ -34,7 +35,7 @@ def _version(context: click.Context, parameter: click.Parameter, wanted: bool) -
         from fem_core.support.hardware import versions
 
         found = versions()
-        click.echo(f"fem-core {found['fem-core']} (Python {found['python']}, numpy {found['numpy']})")
+        say(f"fem-core {found['fem-core']} (Python {found['python']}, numpy {found['numpy']})")
         context.exit()
 
 
@@ -94,7 +95,7 @@ def fem(context: click.Context) -> None:
     line and says what to do.
     """
     if context.invoked_subcommand is None:
-        click.echo(context.get_help())
+        say_help(context)
 
 
 for _command in (demo, solve, plot, mesh, convert, check, backends, doctor, verify, bench, tune):
@@ -107,7 +108,8 @@ def main() -> None:
         fem.main(sys.argv[1:])
     except SystemExit as end:
         gc.freeze()  # otherwise the interpreter searches all imported objects several times when it ends
-        if any(thread.name == READER for thread in threading.enumerate()):  # its mesh isn't needed any more
+        # A mesh that is still being read isn't needed any more.
+        if any(thread.name == READER and thread.is_alive() for thread in threading.enumerate()):
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(end.code if isinstance(end.code, int) else int(end.code is not None))

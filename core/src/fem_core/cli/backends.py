@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fem_core.cli.console import print_json, say, show, show_facts
+from fem_core.cli.console import cell, print_json, say, show, show_facts
 from fem_core.cli.options import everywhere, positive
 from fem_core.plugins.registry import REGISTRY, Listing, State
 
@@ -99,45 +99,45 @@ def describe(one: Listing, verdicts: dict[str, str | None]) -> dict[str, Any]:
 
 def _print(listings: list[Listing], verdicts: dict[str, str | None]) -> None:
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for heading, wrap in (("name", False), ("state", False), ("distribution", False), ("summary, or the reason", True)):
         table.add_column(heading, no_wrap=not wrap, overflow="fold")
     for one in listings:
-        state = Text(one.state, _COLOURS.get(one.state, "red"))
-        table.add_row(Text(one.name, "bold"), state, Text(one.distribution), _about(one, verdicts))
+        state = cell(one.state, style=_COLOURS.get(one.state, "red"))
+        table.add_row(cell(one.name, style="bold"), state, cell(one.distribution), _about(one, verdicts))
     show(table)
     for one in listings:
         if one.info:
             _print_details(one)
     for name, failure in REGISTRY.plugin_failures.items():
-        say(f"\n{click.style('plugin left out', fg='red')}: {name}: {failure}")
+        say()
+        say(f"{name}: {failure}", label="plugin left out", colour="red")
 
 
 def _about(one: Listing, verdicts: dict[str, str | None]) -> "Text":
-    from rich.text import Text
-
-    text = Text(one.info.summary if one.info else "")
-    if one.reason:
-        text = Text.assemble(one.reason, f" ({text})" if text else "")
+    summary = one.info.summary if one.info else ""
+    text = cell(one.reason + f" ({summary})" * bool(summary) if one.reason else summary)
     if one.name in verdicts:
         reason = verdicts[one.name]
-        text.append("\nprobe: solved a small duct" if reason is None else f"\nprobe failed: {reason}")
-        text.stylize("green" if reason is None else "red", text.plain.index("\nprobe"))
+        text.append("\n")
+        text.append_text(
+            cell("probe: solved a small duct", style="green")
+            if reason is None
+            else cell(f"probe failed: {reason}", style="red")
+        )
     return text
 
 
 def _print_details(one: Listing) -> None:
     """Stages, solvers and options of a backend."""
-    from rich.text import Text
-
     from fem_core.run.opening import tuning_of
 
     info = one.info
     assert info
     say()
-    show(Text.assemble((info.name, "bold"), f" ({info.device}): {', '.join(info.stages) or 'no stages'}"))
+    title = cell(info.name, style="bold")
+    show(title + cell(f" ({info.device}): {', '.join(info.stages) or 'no stages'}"))
     if info.solver_methods:
         say(f"  --solver {', '.join(info.solver_methods)}")
     facts = {}

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from fem_core.cli.console import print_json, say, show
+from fem_core.cli.console import cell, print_json, say, show, stdout
 from fem_core.cli.options import PATH, everywhere, mesh_options
 from fem_core.io.files import ReadOptions
 from fem_core.plugins.registry import REGISTRY, State
+from fem_core.support.launch import python
 from fem_core.tools.bench import ONE_THREAD
 
 if TYPE_CHECKING:
@@ -71,8 +72,8 @@ def bench(
     """
     if one_thread and any(os.environ.get(name) != "1" for name in ONE_THREAD):
         # NumPy reads these variables when it is imported, so a new process has to start with them
-        again = [sys.executable, "-m", "fem_core", *sys.argv[1:]]
-        context.exit(subprocess.run(again, env={**os.environ, **ONE_THREAD}, check=False).returncode)
+        again = python("-m", "fem_core", *sys.argv[1:])
+        context.exit(subprocess.run(again, env={**os.environ, **ONE_THREAD}, check=False, stdout=stdout()).returncode)
 
     from fem_core.cli.progress import Bars
     from fem_core.generate import y_tube
@@ -100,14 +101,14 @@ def bench(
 
 def _print(comparison: "Comparison", repeats: int) -> None:
     from rich.table import Table
-    from rich.text import Text
 
-    say(f"{comparison.mesh}; {repeats} round{'s' * (repeats > 1)}, medians in ms, speed-up over the first\n")
+    say(f"{comparison.mesh}; {repeats} round{'s' * (repeats > 1)}, medians in ms, speed-up over the first")
+    say()
     table = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
     table.add_column("stage")
     names = list(comparison.timings)
     for name in names:
-        table.add_column(Text(name), justify="right")
+        table.add_column(cell(name), justify="right")
     for stage, first in comparison.timings[names[0]].items():
         cells = []
         for name in names:
@@ -118,7 +119,8 @@ def _print(comparison: "Comparison", repeats: int) -> None:
             cells.append(f"{1e3 * median:.3f}{times}")
         table.add_row(stage, *cells)
     show(table)
-    say("\nmatrices, largest difference from the first relative to the diagonal: "
+    say()
+    say("matrices, largest difference from the first relative to the diagonal: "
         + ", ".join(f"{name} {difference:.0e}" for name, difference in comparison.equality.items()))  # fmt: skip
     for name, reason in comparison.left_out.items():
         say(f"left out {name}: {reason}")

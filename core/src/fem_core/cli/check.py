@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from fem_core.cli.console import print_json, say, show
+from fem_core.cli.console import MOST_LINES, cell, left_out, print_json, say, show
 from fem_core.cli.errors import Status
-from fem_core.cli.options import PATH, check_format, check_target, everywhere, mesh_options
+from fem_core.cli.options import PATH, check_distinct, check_format, check_target, everywhere, mesh_options
 from fem_core.io.files import ReadOptions
 from fem_core.mesh.mesh import SAME_PLACE
 from fem_core.problem import condition_text
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from fem_core.tools.mesh_check import MeshCheck
-
-_FAULTS = 20  # lines of faults
 
 
 @click.command(short_help="Check whether a mesh can be solved, and its quality.")
@@ -95,6 +93,7 @@ def check(
 
         check_target(plot, keep=mesh)
         check_plot(plot)
+        check_distinct([plot, *([output] if output else [])])
     done: list[str] = []
     with Bars() as bars:
         if output is not None:
@@ -175,8 +174,10 @@ def _print(found: "MeshCheck", wrote: Iterable[str], done: Iterable[str]) -> Non
         say(_components(found))
         say()
         _print_boundaries(found)
-        for condition in found.conditions:
+        for condition in found.conditions[:MOST_LINES]:
             say(f"condition: {condition_text(condition)}")
+        for line in left_out(len(found.conditions), "condition"):
+            say(line)
         say()
         _print_quality(found)
     if found.costs:
@@ -186,12 +187,14 @@ def _print(found: "MeshCheck", wrote: Iterable[str], done: Iterable[str]) -> Non
         say()
     for note in found.notes:
         say(f"note: {note}")
-    for warning in found.warnings:
-        say(f"{click.style('warning', fg='yellow')}: {warning}")
-    for fault in found.faults[:_FAULTS]:
-        say(f"{click.style('fault', fg='red')}: {fault.text}")
-    if len(found.faults) > _FAULTS:
-        say(f"… {count(len(found.faults) - _FAULTS, 'more fault')}: --json lists all")
+    for warning in found.warnings[:MOST_LINES]:
+        say(warning, label="warning", colour="yellow")
+    for line in left_out(len(found.warnings), "warning"):
+        say(line)
+    for fault in found.faults[:MOST_LINES]:
+        say(fault.text, label="fault", colour="red")
+    for line in left_out(len(found.faults), "fault"):
+        say(line)
     for path in wrote:
         say(f"wrote {path}")
     say()
@@ -217,18 +220,19 @@ def _table(*columns: str) -> "Table":
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for number, heading in enumerate(columns):
-        table.add_column(heading, justify="right" if number and not heading.startswith("at") else "left", no_wrap=True)
+        right = number and not heading.startswith("at")
+        table.add_column(heading, justify="right" if right else "left", no_wrap=bool(number), overflow="fold")
     return table
 
 
 def _print_boundaries(found: "MeshCheck") -> None:
-    from rich.text import Text
-
     table = _table("boundary", "edges", "nodes", "length/m", "x/m", "y/m", "named by")
-    for one in found.boundaries:
+    for one in found.boundaries[:MOST_LINES]:
         sides = (" to ".join(dict.fromkeys(f"{v:.4g}" for v in side or ())) for side in (one.x, one.y))
-        table.add_row(Text(one.name), f"{one.edges:,}", f"{one.nodes:,}", f"{one.length:.5g}", *sides, one.named_by)
+        table.add_row(cell(one.name), f"{one.edges:,}", f"{one.nodes:,}", f"{one.length:.5g}", *sides, one.named_by)
     show(table)
+    for line in left_out(len(found.boundaries), "boundary"):
+        say(line)
 
 
 def _print_quality(found: "MeshCheck") -> None:
@@ -240,14 +244,12 @@ def _print_quality(found: "MeshCheck") -> None:
 
 
 def _print_costs(found: "MeshCheck") -> None:
-    from rich.text import Text
-
     table = _table("solver", "time", "memory", "remarks")
     for name, cost in sorted(found.costs.items(), key=lambda item: item[1].seconds):
         steps = f"about {count(_rounded(cost.iterations), 'iteration')}" if cost.iterations else ""
         room = "" if found.fits(name) else "more than is available"
         note = ", ".join(part for part in (steps, room) if part)
-        table.add_row(Text(name), _estimated(cost.seconds), byte_size(cost.memory), Text(note))
+        table.add_row(cell(name), _estimated(cost.seconds), byte_size(cost.memory), cell(note))
     show(table)
     if found.memory is not None:
         say(f"({byte_size(found.memory)} are available)")

@@ -66,6 +66,6 @@ def convert(mesh: Path, output: Path, refine: int, scale: float | None, slits: L
     for note in mesh_notes(made):
         say(f"note: {note}")
     for warning in made.warnings:
-        say(f"{click.style('warning', fg='yellow')}: {warning}")
+        say(warning, label="warning", colour="yellow")
     say(f"read in {read - start:.2f} s, converted in {done - read:.2f} s, written in {written - done:.2f} s")
     say(f"to solve it:  fem solve {shlex.quote(str(output))}")

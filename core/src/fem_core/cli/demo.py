@@ -88,7 +88,8 @@ def demo(
 def _print_next(result: Path, folder: Path, method: str) -> None:
     fem, file = program(), shlex.quote(str(result))
     mesh, picture = (shlex.quote(str(folder / name)) for name in ("bend.h5", "bend.svg"))
-    say("\nNext commands to try")
+    say()
+    say("Next commands to try")
     for why, command in (
         ("solve it with cg, the solver for comparing backends (slower)", f"{fem} solve {file} --solver cg"),
         (

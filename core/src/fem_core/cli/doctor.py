@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from fem_core.cli.backends import timeout_option
-from fem_core.cli.console import print_json, say, show_facts
+from fem_core.cli.console import cell, print_json, say, show, show_facts
 from fem_core.cli.errors import Status
 from fem_core.cli.options import everywhere
 from fem_core.support.wording import byte_size, count, duration
@@ -59,13 +59,13 @@ def _print(found: Mapping[str, Any]) -> None:
     _section("GPUs", _gpus(found["gpus"]))
     _section("Backends", {one["name"]: _state(one) for one in found["backends"]})
     _section("Caches", {one["owner"]: _cache(one) for one in found["caches"]})
-    say(click.style("Advice", bold=True))
+    show(cell("Advice", style="bold"))
     for line in found["advice"]:
         say(f"  - {line}")
 
 
 def _section(title: str, facts: Mapping[str, str]) -> None:
-    say(click.style(title, bold=True))
+    show(cell(title, style="bold"))
     show_facts(facts)
     say()
 
@@ -131,6 +131,8 @@ def _state(one: Mapping[str, Any]) -> str:
 
 
 def _cache(one: Mapping[str, Any]) -> str:
+    if one["fault"]:
+        return f"{one['what']}: not used, {one['path']}"
     limit = "" if one["limit"] is None else f" of {_bytes(one['limit'])}" if one["limit"] else "; off (FEM_CACHE_MB)"
     if not one["files"]:
         return f"{one['what']}: empty{limit}"

@@ -5,7 +5,8 @@ from enum import IntEnum
 
 import click
 
-from fem_core.errors import BackendError, Cancelled, FemError
+from fem_core.errors import BackendError, Cancelled, FemError, brief, shortened
+from fem_core.support.memory import lacks_memory, not_enough
 
 
 class Status(IntEnum):
@@ -38,9 +39,8 @@ def judge(error: BaseException) -> tuple[Status, str]:
             return Status.BACKEND, _line(str(error))
         case FemError():
             return Status.USAGE, _line(str(error))
-        case MemoryError():
-            why = f" ({error})" if str(error) else ""
-            return Status.USAGE, _line(f"not enough memory{why}; use a smaller mesh or a solver that needs less memory")
+        case _ if lacks_memory(error):
+            return Status.USAGE, _line(str(not_enough("the command failed", error)))
         case OSError():
             return Status.USAGE, _line(_file_trouble(error))
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
@@ -48,7 +48,7 @@ def judge(error: BaseException) -> tuple[Status, str]:
 
 
 def _line(text: str) -> str:
-    return "fem: error: " + " ".join(text.split())
+    return "fem: error: " + brief(" ".join(text.split()))
 
 
 def _usage(error: click.UsageError) -> str:
@@ -63,5 +63,6 @@ def _usage(error: click.UsageError) -> str:
 
 def _file_trouble(error: OSError) -> str:
     reason = error.strerror or (os.strerror(error.errno) if error.errno else str(error))
-    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    paths = [name for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    names = [shortened(os.fsdecode(path)) for path in paths]
     return f"{' -> '.join(names)}: {reason}" if names else reason

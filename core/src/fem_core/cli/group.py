@@ -4,15 +4,16 @@ import logging
 import os
 import sys
 import traceback
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import click
 
-from fem_core.cli.console import Settings, logging_to_stderr
+from fem_core.cli.console import Settings, lent_stdout, logging_to_stderr, own_stdout, say, stdout
 from fem_core.cli.errors import Status, judge
 from fem_core.errors import Cancelled
 from fem_core.plugins.registry import REGISTRY
+from fem_core.support.blas import reserve_buffers
 from fem_core.support.wording import did_you_mean
 
 _log = logging.getLogger(__name__)
@@ -56,11 +57,12 @@ class Fem(Names):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="replace")  # a ‖ in a message must not fail in an ASCII terminal
         settings = extra.setdefault("obj", Settings())
-        with logging_to_stderr(settings):
+        completing = f"_{extra['prog_name'].upper()}_COMPLETE" in os.environ  # click then prints for the shell
+        with logging_to_stderr(settings), nullcontext() if completing else own_stdout():
             try:
                 status = super().main(args, standalone_mode=False, **extra)
-                if sys.stdout is not None:
-                    sys.stdout.flush()
+                if stdout() is not None:
+                    stdout().flush()
             except SystemExit:
                 raise
             except BaseException as error:
@@ -70,10 +72,17 @@ class Fem(Names):
     def invoke(self, ctx: click.Context) -> int:
         """Run a command. Its return value is ignored; it calls `ctx.exit` to give another status than 0."""
         try:
+            reserve_buffers()
             super().invoke(ctx)
         except KeyboardInterrupt as error:
             raise Cancelled("interrupted") from error
         return Status.DONE
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        found = super().resolve_command(ctx, args)
+        if found[0] not in self.commands:
+            ctx.with_resource(lent_stdout())
+        return found
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*self.commands, *_plugin_commands(self.commands)]
@@ -114,15 +123,16 @@ def _plugin_commands(taken: Any) -> dict[str, click.Command]:
 def _tell(error: BaseException, settings: Settings) -> int:
     """Print the error, unless it only says that the reader of stdout has gone."""
     try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        if stdout() is not None:
+            stdout().flush()
     except OSError:  # the reader has gone; redirect stdout, or the interpreter fails in its last flush too
         with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stdout().fileno())
     if isinstance(error, BrokenPipeError):
         return Status.FAILED
     if settings.debug:
-        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            say(line, err=True)
     status, line = judge(error)
-    click.echo(line, err=True)
+    say(line, err=True)
     return status

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from fem_core.cli.console import say
+from fem_core.cli.console import say, say_help
 from fem_core.cli.group import Names
 from fem_core.cli.options import PATH, check_format, check_target, everywhere
 from fem_core.generate import SHAPES
@@ -54,7 +54,7 @@ def mesh(context: click.Context) -> None:
     number. fem mesh SHAPE --help lists the parameters of a shape.
     """
     if context.invoked_subcommand is None:
-        say(context.get_help())
+        say_help(context)
 
 
 def _command(shape: str, generate: Callable[..., Mesh]) -> click.Command:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from fem_core.cli.console import Settings
+from fem_core.cli.console import Settings, say_help
 from fem_core.errors import FemError, OptionError
 from fem_core.mesh.mesh import SAME_PLACE
+from fem_core.support.outputs import check_output
 
 if TYPE_CHECKING:
     from fem_core.plugins.formats import MeshFormat, ResultWriter
@@ -34,14 +35,21 @@ def _verbose(context: click.Context, parameter: click.Parameter, value: int) -> 
         _settings(context).verbose = value
 
 
+def _help(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        say_help(context)
+        context.exit()
+
+
 def everywhere(command: F) -> F:
-    """-v and --debug, before or after the command's name."""
+    """-v, --debug and --help, before or after the command's name."""
     eager: dict[str, Any] = {"is_eager": True, "expose_value": False}
     debug = click.option("--debug", is_flag=True, callback=_debug, help="Show the traceback of an error.", **eager)
     verbose = click.option(
         "-v", "--verbose", count=True, callback=_verbose, help="Log to stderr; -vv logs more.", **eager
     )
-    return verbose(debug(command))
+    manual = click.option("--help", is_flag=True, callback=_help, help="Show this message and exit.", **eager)
+    return verbose(debug(manual(command)))
 
 
 def positive(context: click.Context, parameter: click.Parameter, value: float) -> float:
@@ -155,14 +163,13 @@ def as_mapping(options: Iterable[tuple[str, str]]) -> dict[str, Any]:
 
 
 def check_target(path: Path, keep: Path | None = None) -> None:
-    """Raise FemError unless a file can be written at `path`; `keep` is a file it must not replace."""
-    folder = path.parent
-    if not folder.is_dir():
-        raise FemError(f"{path}: the folder {str(folder)!r} doesn't exist; create it first")
-    if path.is_dir():
-        raise FemError(f"{path}: this is a folder; give the name of a file in it")
-    if not os.access(folder, os.W_OK):
-        raise FemError(f"{path}: the folder {str(folder)!r} isn't writable")
+    """Raise an error unless a file can be written at `path`; `keep` is a file it must not replace."""
+    check_output(path)
+    check_other(path, keep)
+
+
+def check_other(path: Path, keep: Path | None) -> None:
+    """Raise FemError if `path` is the input file."""
     if keep is not None and path.exists() and keep.exists() and path.samefile(keep):
         raise FemError(f"{path}: this would overwrite the input file; give another name")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fem_core.cli.console import console, settings
 from fem_core.plugins.hookspecs import hookimpl
 from fem_core.support import wording
+from fem_core.support.wording import visible
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -65,7 +66,10 @@ class Bars:
                 console=console(err=True),
                 transient=True,
             )
-            self._progress.start()
+            try:
+                self._progress.start()
+            except RuntimeError:  # no thread can start; bars are not worth an error
+                self.__exit__()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -77,16 +81,16 @@ class Bars:
         """Begin the next stage; its number of steps is not known yet."""
         if self._progress is not None:
             self.end()
-            self._task = self._progress.add_task(f"{stage:<17}", total=None, detail=provider)
+            self._task = self._progress.add_task(f"{visible(stage):<17}", total=None, detail=visible(provider))
 
     def end(self, detail: str | None = None) -> None:
         """End the bar of the stage."""
-        self._update(total=1, completed=1, **({} if detail is None else {"detail": detail}))
+        self._update(total=1, completed=1, **({} if detail is None else {"detail": visible(detail)}))
         self._task = None
 
     def show(self, completed: float, total: float | None, detail: str) -> None:
         """Show the progress of the stage."""
-        self._update(completed=completed, total=total, detail=detail)
+        self._update(completed=completed, total=total, detail=visible(detail))
 
     def _update(self, **fields: Any) -> None:
         if self._progress is not None and self._task is not None:

@@ -3,9 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-import click
-
-from fem_core.cli.console import say, show
+from fem_core.cli.console import MOST_LINES, cell, left_out, say, show
 from fem_core.problem import condition_text
 from fem_core.support.wording import count
 
@@ -18,21 +16,21 @@ if TYPE_CHECKING:
 def print_report(solution: "Solution", wrote: Iterable[str] = (), *, err: bool = False) -> None:
     """Print the stages with provider and seconds, the end of the solver, figures of the solution, warnings, files."""
     from rich.table import Table
-    from rich.text import Text
 
     report = solution.report
     solver, figures = report.solver, report.solution
     mesh = " and ".join(count(report.mesh[key], key[:-1].replace("_", " ")) for key in ("nodes", "elements"))
     orphans = f" ({count(report.mesh['orphan_nodes'], 'orphan node')})" if report.mesh["orphan_nodes"] else ""
-    say(f"{solution.mesh.source}: {mesh}{orphans}, backend {report.backend}\n", err=err)
+    say(f"{solution.mesh.source}: {mesh}{orphans}, backend {report.backend}", err=err)
+    say(err=err)
 
     stages = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
     stages.add_column("stage")
     stages.add_column("provider")
     stages.add_column("seconds", justify="right")
     for stage, seconds in report.seconds.items():
-        stages.add_row(stage, Text(report.providers.get(stage, report.backend)), f"{seconds:.3f}")
-    stages.add_row(Text("total", "bold"), "", Text(f"{sum(report.seconds.values()):.3f}", "bold"))
+        stages.add_row(stage, cell(report.providers.get(stage, report.backend)), f"{seconds:.3f}")
+    stages.add_row(cell("total", style="bold"), "", cell(f"{sum(report.seconds.values()):.3f}", style="bold"))
     show(stages, err=err)
     say(err=err)
 
@@ -42,25 +40,29 @@ def print_report(solution: "Solution", wrote: Iterable[str] = (), *, err: bool =
     if not report.converged:
         ended = f"NOT CONVERGED, {ended}"
     facts = {
-        "conditions": Text(
-            "\n".join([*map(condition_text, report.conditions), "elsewhere: no flow through the boundary"])
+        "conditions": cell(
+            *map(condition_text, report.conditions[:MOST_LINES]),
+            *left_out(len(report.conditions), "condition"),
+            "elsewhere: no flow through the boundary",
         ),
-        "solver": Text(f"{solver['method']}: {ended}", "" if report.converged else "bold red"),
-        "residual": Text(_residuals(solver["relative_residual"], solver["true_relative_residual"])),
-        "u": Text(
+        "solver": cell(f"{solver['method']}: {ended}", style="" if report.converged else "bold red"),
+        "residual": cell(_residuals(solver["relative_residual"], solver["true_relative_residual"])),
+        "u": cell(
             f"{_rounded(figures['u_min'], figures):.9g} to {_rounded(figures['u_max'], figures):.9g} m²/s, "
             f"mean {figures['u_mean']:.6g}, deviation {figures['u_std']:.6g}"
         ),
-        "speed": Text(f"at most {figures['speed_max']:.6g} m/s"),
-        "pressure": Text(f"at least {figures['pressure_min']:,.1f} Pa"),
+        "speed": cell(f"at most {figures['speed_max']:.6g} m/s"),
+        "pressure": cell(f"at least {figures['pressure_min']:,.1f} Pa"),
     }
     _print_facts(facts, err)
     if report.notes or report.warnings or wrote:
         say(err=err)
     for note in report.notes:
         say(f"note: {note}", err=err)
-    for warning in report.warnings:
-        say(f"{click.style('warning', fg='yellow')}: {warning}", err=err)
+    for warning in report.warnings[:MOST_LINES]:
+        say(warning, label="warning", colour="yellow", err=err)
+    for line in left_out(len(report.warnings), "warning"):
+        say(line, err=err)
     for line in wrote:
         say(f"wrote {line}", err=err)
 

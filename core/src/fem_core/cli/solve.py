@@ -1,7 +1,6 @@
 """`fem solve`."""
 
 import os
-import sys
 import time
 from collections.abc import Container, Sequence
 from contextlib import suppress
@@ -13,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, Unpack
 import click
 from click.core import ParameterSource
 
-from fem_core.cli.console import print_json, settings
+from fem_core.cli.console import print_json, settings, stdout
 from fem_core.cli.errors import Status
 from fem_core.cli.options import (
     PATH,
@@ -21,6 +20,7 @@ from fem_core.cli.options import (
     backend_options,
     check_distinct,
     check_format,
+    check_other,
     check_target,
     everywhere,
     field_option,
@@ -32,6 +32,7 @@ from fem_core.plugins.events import Event, json_lines
 from fem_core.problem import INFLOW, Dirichlet, Problem, Robin
 from fem_core.results import SolverOptions
 from fem_core.run.session import MethodOptions, solver_options
+from fem_core.support.outputs import open_stream
 from fem_core.support.progress import CancelToken
 from fem_core.support.wording import duration
 
@@ -262,11 +263,11 @@ class EventLines:
 
     def __enter__(self) -> "EventLines":
         if self.on_stdout:
-            self._stream = sys.stdout
+            self._stream = stdout()
         elif self._target:
-            check_target(Path(self._target), keep=self._mesh)
+            check_other(Path(self._target), self._mesh)
             check_distinct([*self._others, Path(self._target)])
-            self._stream = open(self._target, "w", encoding="utf-8")  # closed by __exit__
+            self._stream = open_stream(Path(self._target))  # closed by __exit__
         return self
 
     def __call__(self, event: Event) -> None:
@@ -281,9 +282,7 @@ class EventLines:
 
     def report(self, solution: "Solution") -> None:
         """Print the report as the last line."""
-        from fem_core.results import to_json
-
-        click.echo(to_json(solution.report.to_dict()))
+        print_json(solution.report.to_dict(), indent=None)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

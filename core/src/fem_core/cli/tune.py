@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import click
 
-from fem_core.cli.console import print_json, say, show
+from fem_core.cli.console import cell, print_json, say, show
 from fem_core.cli.errors import judge
 from fem_core.cli.options import PATH, everywhere, mesh_options
 from fem_core.errors import BackendError, BackendUnavailable, Cancelled, FemError
@@ -90,7 +90,8 @@ def tune(
     tell: Callable[[str], object] = (lambda text: None) if as_json else say
     tell(f"{meshes[0].source}: {', '.join(f'{size:,}' for size in sizes)} nodes; medians of {repeats} rounds.")
     tell("Time in ms of the backend's own stages, in a first run and in one with a known pattern (again).")
-    tell("The rows below the defaults give the speed of each value, relative to the best value above it.\n")
+    tell("The rows below the defaults give the speed of each value, relative to the best value above it.")
+    tell("")
     results: dict[str, Any] = {}
     failures: list[Exception] = []
     for one in chosen:
@@ -102,17 +103,18 @@ def tune(
                 _print(name, tuning, sizes)
             result["file"] = str(tuned_options.store(one, tuning.options, sizes))
             values = " ".join(f"--option {option}={value}" for option, value in tuning.options.items())
-            tell(f"{name}: {f'saved {values}' if values else 'the defaults are best'}\n")
+            tell(f"{name}: {f'saved {values}' if values else 'the defaults are best'}")
         except Cancelled:
             raise
         except (FemError, MemoryError, OSError) as error:
             if isinstance(error, BackendError) and not backends:
                 result["left_out"] = str(error)
-                tell(f"left out {name}: {error}\n")
+                tell(f"left out {name}: {error}")
             else:  # the other backends are still tuned; the command then ends with this error
                 failures.append(error)
                 result["failed"] = judge(error)[1].removeprefix("fem: error: ")
-                tell(f"{name} failed: {result['failed']}\n")
+                tell(f"{name} failed: {result['failed']}")
+        tell("")
     if as_json:
         from fem_core.tools.bench import machine
 
@@ -182,10 +184,9 @@ def _verdict(trial: "Trial", tuning: "Tuning") -> str:
 
 def _print(name: str, tuning: "Tuning", sizes: Sequence[int]) -> None:
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column(Text(name))
+    table.add_column(cell(name))
     for size in sizes:
         table.add_column(f"{round(size, 2 - len(str(size))):,}", justify="right")
         table.add_column("again", justify="right")
@@ -196,7 +197,7 @@ def _print(name: str, tuning: "Tuning", sizes: Sequence[int]) -> None:
     for one in tuning.trials:
         verdict = _verdict(one, tuning)
         cells = _filled([f"{1 / ratio if ratio else math.inf:.2f}" for ratio in one.ratios], width)
-        table.add_row(f"{one.option}={one.value}", *cells, Text(verdict, _COLOURS.get(verdict, "")))
+        table.add_row(cell(f"{one.option}={one.value}"), *cells, cell(verdict, style=_COLOURS.get(verdict, "")))
     show(table)
     for one in tuning.trials:
         if one.refused:

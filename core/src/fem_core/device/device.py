@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fem_core.assembly.sparsity import require_places
 from fem_core.device import ledger
 from fem_core.device.errors import DeviceLost
 from fem_core.device.ledger import Ledger
@@ -97,11 +98,7 @@ class Device:
         """The mesh on the device. The last mesh is kept."""
 
         def upload() -> DeviceMesh:
-            if 64 * mesh.n_elements >= 2**31:
-                raise BackendError(
-                    f"{mesh.source}: {mesh.n_elements:,} elements are too many for the 32-bit indices of a device; "
-                    f"the limit is {2**25 - 1:,}"
-                )
+            require_places(mesh.n_elements, "elements", mesh.source, 64)
             with self.stage("upload of the mesh", ledger.mesh_bytes(mesh.n_nodes, mesh.n_elements)) as runtime:
                 return DeviceMesh(*(runtime.upload(array) for array in (mesh.x, mesh.y, mesh.quad8)))
 

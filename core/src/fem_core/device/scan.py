@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from fem_core.assembly.sparsity import require_places
 from fem_core.device.runtime import CHUNK, Runtime
-from fem_core.errors import BackendError
 
 
 def starts(runtime: Runtime, counts: Any, length: int) -> tuple[Any, int]:
@@ -17,8 +17,7 @@ def starts(runtime: Runtime, counts: Any, length: int) -> tuple[Any, int]:
     sums = runtime.empty(n, np.int32)
     runtime.launch("sum_chunks", n, length, counts, sums)
     ends = np.cumsum(runtime.download(sums), dtype=np.int64)
-    if ends[-1] >= 2**31:
-        raise BackendError(f"the matrix has {ends[-1]:,} entries, too many for 32-bit indices")
+    require_places(int(ends[-1]), "entries of the matrix", "device")
     offsets = runtime.upload(np.concatenate([[0], ends[:-1]]).astype(np.int32))
     found = runtime.empty(length, np.int32)
     runtime.launch("scan_chunks", n, length, counts, offsets, found)

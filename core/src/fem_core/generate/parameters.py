@@ -19,6 +19,8 @@ from fem_core.mesh.mesh import MOST_NODES
 DEFAULT_NODES = 2_000
 #: Fewer nodes don't make an element.
 _LEAST = 8
+#: The lengths in metres from which all products of coordinates are floating-point numbers.
+_SHORTEST, _LONGEST = 1e-60, 1e60
 
 #: The least and the largest value of a parameter, given the values of those before it by name.
 Limits: TypeAlias = Callable[[Mapping[str, Any]], tuple[float, float]]
@@ -94,11 +96,16 @@ class Number(Parameter):
         of = f" {self.of.replace('_', ' ')}s" if self.of else ""
         return f"{self.least:g} to {self.most:,g}{of}{', or 0' if self.or_zero else ''}"
 
+    @property
+    def limited(self) -> bool:
+        """Whether it has limits."""
+        return self.limits is not None or self.most < math.inf
+
     def check(self, shape: str, name: str, values: Mapping[str, Any]) -> None:
-        value, limited = values[name], self.limits is not None or self.most < math.inf
-        if (self.positive or not limited) and not (_is(Real, value) and 0 < value < math.inf):
+        value = values[name]
+        if (self.positive or not self.limited) and not (_is(Real, value) and 0 < value < math.inf):
             raise refuse(shape, name, value, "a positive number")
-        if limited and not (self.or_zero and value == 0):
+        if self.limited and not (self.or_zero and value == 0):
             one = values[self.of] if self.of else 1
             least, most = self.limits(values) if self.limits else (self.least * one, self.most * one)
             usual = {"metres": self._words, "radians": "radians"}.get(self.unit, "")
@@ -110,6 +117,11 @@ class Length(Number):
     """A length in metres."""
 
     unit: ClassVar[str] = "metres"
+
+    def check(self, shape: str, name: str, values: Mapping[str, Any]) -> None:
+        super().check(shape, name, values)
+        if not self.limited:  # the others are multiples of one that isn't
+            within(shape, name, values[name], _SHORTEST, _LONGEST, "metres")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fem_core.errors import MeshError
+from fem_core.errors import MOST_ECHOED, MeshError, shortened
 from fem_core.mesh.cells import Cells, as_mesh
 from fem_core.mesh.geometry import find_edges
 from fem_core.mesh.mesh import NO_NAME, SAME_PLACE, Boundary, Mesh, is_valid_name
@@ -76,7 +76,8 @@ def without_bom(text: bytes) -> bytes:
 
 def lacks(path: Path, wanted: str, found: Iterable[str]) -> MeshError:
     """The error for a file without the array `wanted`; it lists some of the arrays `found`, each with its shape."""
-    first = [one if one.isprintable() else repr(one) for one in islice(found, _NAMED + 1)]
+    described = (shortened(one, MOST_ECHOED // _NAMED) for one in islice(found, _NAMED + 1))
+    first = [one if one.isprintable() else repr(one) for one in described]
     there = ", ".join([*first[:_NAMED], *["…"][: len(first) - _NAMED]])
     return MeshError(
         f"{path}: there is no {wanted!r}; found: {there or 'nothing'}; a mesh has x and y (n_nodes,) and quad8 "
@@ -181,6 +182,14 @@ class Numbering:
         """The numbers that occur more than once."""
         same: Array = self.ordered[1:][self.ordered[1:] == self.ordered[:-1]]
         return same
+
+    def every(self, wanted: Array) -> Array:
+        """The positions of all numbers that are in `wanted`, in ascending order; also of repeated numbers."""
+        wanted = np.unique(wanted)
+        first, last = (np.searchsorted(self.ordered, wanted, side) for side in ("left", "right"))
+        begin = np.cumsum(last - first) - (last - first)
+        at = np.arange((last - first).sum()) + np.repeat(first - begin, last - first)
+        return at if self.in_a_row else np.sort(self.order[at])
 
     def find(self, wanted: Array) -> Array:
         """The position of each of `wanted`, -1 for a number that doesn't occur: int32 of the shape of `wanted`."""

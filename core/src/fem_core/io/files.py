@@ -2,7 +2,6 @@
 
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -25,6 +24,10 @@ from fem_core.plugins.registry import REGISTRY
 from fem_core.problem import Problem
 from fem_core.results import Fields
 from fem_core.support.atomic import replacing
+from fem_core.support.kinds import path_of, require
+from fem_core.support.memory import lacks_memory, not_enough
+from fem_core.support.outputs import check_output
+from fem_core.support.threads import start
 from fem_core.support.wording import nearest
 
 T = TypeVar("T")
@@ -75,7 +78,7 @@ def read_mesh(path: str | Path, **options: Unpack[ReadOptions]) -> Mesh:
     `options` are those of `ReadOptions`. Raises MeshError; its message is one line with the file and the elements or
     nodes.
     """
-    return completed(read_unvalidated(Path(path), options.get("scale")), options)
+    return completed(read_unvalidated(path_of(path, MeshError), options.get("scale")), options)
 
 
 def completed(mesh: Mesh, options: ReadOptions) -> Mesh:
@@ -118,8 +121,11 @@ def _scaled(mesh: M, scale: float) -> M:
 READER = "fem-read"
 
 
-def reading(path: Path, options: ReadOptions) -> Future[Mesh]:
-    """`read_mesh` in a separate thread, READER. The interpreter doesn't wait for it when it ends."""
+def reading(path: Path, options: ReadOptions) -> Future[Mesh] | Path:
+    """`read_mesh` in a separate thread, READER. The interpreter doesn't wait for it when it ends.
+
+    The path itself if no thread can start: the mesh is read when it is needed.
+    """
     mesh: Future[Mesh] = Future()
 
     def read() -> None:
@@ -128,8 +134,7 @@ def reading(path: Path, options: ReadOptions) -> Future[Mesh]:
         except BaseException as error:
             mesh.set_exception(error)
 
-    threading.Thread(target=read, name=READER, daemon=True).start()
-    return mesh
+    return mesh if start(read, READER) else path
 
 
 def unvalidated(source: Mesh | str | Path, options: ReadOptions) -> Mesh:
@@ -239,13 +244,17 @@ def _reading(path: Path, kind: type[FemError], made_by: str) -> Iterator[None]:
     except MeshError as error:  # an error of the mesh itself may lack the file's name
         text = str(error).removeprefix(f"{path.name}: ")
         raise MeshError(text if text.startswith(str(path)) else f"{path}: {text}") from None
-    except (FemError, MemoryError):
+    except FemError:
         raise
     except FileNotFoundError:
         raise kind(f"{path}: this file doesn't exist; make one with `{made_by}`") from None
     except OSError as error:
+        if lacks_memory(error):
+            raise not_enough(f"{path}: can't be read", error) from error
         raise kind(f"{path}: can't be read: {os.strerror(error.errno) if error.errno else error}") from error
     except (Exception, SystemExit) as error:  # some libraries call sys.exit() for a bad file
+        if lacks_memory(error):
+            raise not_enough(f"{path}: can't be read", error) from error
         text = " ".join(f"{type(error).__name__}: {error}".split())
         raise kind(f"{path}: can't be read: {text}") from error
 
@@ -258,13 +267,20 @@ def write_mesh(mesh: Mesh, path: str | Path) -> Path:
 
     Lost names are written as empty boundaries, so that the file is not read as a mesh without names.
     """
-    path = Path(path)
+    require(mesh, Mesh, "mesh must be a fem_core.Mesh", MeshError)
+    path = path_of(path, MeshError)
     if lost := {name: Boundary(*_NOTHING) for name in mesh.lost if name not in mesh.boundaries and is_plain(name)}:
         mesh = replace(mesh, boundaries={**mesh.boundaries, **lost})
     able = [known for known in mesh_formats() if known.write]
     known = choose(able, path, MeshError)
     assert known.write
     return _write(known.write, mesh if known.unit == 1 else _scaled(mesh, 1 / known.unit), path)
+
+
+def check_result(path: Path) -> None:
+    """Raise an error unless a result can be written at `path`: its ending is known, and a file can be there."""
+    check_output(path)
+    choose(result_writers(), path, FemError)
 
 
 def write_result(solution: Fields, path: Path) -> Path:
@@ -282,6 +298,8 @@ def _write(write: Callable[[T, Path], None], what: T, path: Path) -> Path:
         except (FemError, OSError):
             raise
         except Exception as error:
+            if lacks_memory(error):
+                raise not_enough(f"{path}: can't be written", error) from error
             raise FemError(f"{path}: can't be written: {type(error).__name__}: {error}") from error
     return path
 

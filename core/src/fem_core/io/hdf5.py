@@ -16,16 +16,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 
 from fem_core.errors import FemError, MeshError
 from fem_core.io import vtk
 from fem_core.io.checks import check_claim, check_z, lacks, unread
-from fem_core.mesh.mesh import Boundary, Mesh
+from fem_core.mesh.mesh import NO_NAME, Boundary, Mesh
 from fem_core.problem import Dirichlet, Fluid, Problem, Robin, nodal_values
 from fem_core.results import RESULT_VERSION, UNITS, Fields, Report, to_json
+from fem_core.support.memory import lacks_memory
+from fem_core.support.wording import name_all
 from fem_core.types import Floats, Ints, Value
 
 #: What our files have at the root.
@@ -47,10 +49,10 @@ def read(path: Path) -> Mesh:
             slits = bool(file.attrs.get("slits", False))
             is_there = isinstance(file.get("z", getlink=True), h5py.HardLink) and isinstance(file["z"], h5py.Dataset)
             notes = check_z(path, found["x"], found["y"], _dataset(file, "z", path) if is_there else None)
-            boundaries = _boundaries(file, path)
-            lost = unread(_others(file), found["x"].size, len(np.atleast_1d(found["quad8"])))
+            boundaries, nameless = _boundaries(file, path)
+            lost = unread(_others(file), found["x"].size, len(np.atleast_1d(found["quad8"]))) | nameless
             return Mesh(**found, boundaries=boundaries, source=path.name, notes=notes, lost=lost, slits=slits)
-        except (OSError, RuntimeError, ValueError, TypeError, KeyError, MemoryError) as error:
+        except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
             raise MeshError(f"{path}: damaged HDF5 file ({_first_line(error)})") from None
 
 
@@ -75,20 +77,29 @@ def _described(group: Any, name: str) -> str:
     return f"{name} {member.shape}" if isinstance(member, h5py.Dataset) else f"{name} (a group)"
 
 
-def _boundaries(file: Any, path: Path) -> dict[str, Boundary]:
+def _boundaries(file: Any, path: Path) -> tuple[dict[str, Boundary], dict[str, str]]:
+    """The boundaries, and the lost names with the reason."""
     if "boundaries" not in file:
-        return {}
+        return {}, {}
     group = _group(file, "boundaries", path)
-    boundaries, total = {}, 0
+    boundaries, lost, total, size = {}, {}, 0, path.stat().st_size
     for name in group:
+        if isinstance(name, bytes):
+            lost[_text(name)] = f"a boundary can't have this name; {NO_NAME}"
+            continue
         member = _group(group, name, path, " with the datasets edges and nodes")
-        parts = [part for part in ("edges", "nodes") if member.get(part, getlink=True) is not None]
+        parts = [part for part in ("edges", "nodes") if member.id.links.exists(part.encode())]
         given = {part: _dataset(member, part, path) for part in parts or ("edges",)}
         total += sum(values.nbytes for values in given.values())  # many small ones are large as well
-        check_claim(path, "'boundaries'", total, path.stat().st_size)
+        check_claim(path, "'boundaries'", total, size)
         none = np.empty(0, dtype=np.int32)
         boundaries[name] = Boundary(given.get("edges", none), given.get("nodes", none))
-    return boundaries
+    return boundaries, lost
+
+
+def _text(name: str | bytes) -> str:
+    """The name of a member; h5py gives bytes if it isn't Unicode."""
+    return name if isinstance(name, str) else name.decode(errors="backslashreplace")
 
 
 def _others(file: Any) -> Iterator[tuple[str, str, tuple[int, ...]]]:
@@ -98,22 +109,26 @@ def _others(file: Any) -> Iterator[tuple[str, str, tuple[int, ...]]]:
     for name in file:
         if name in _OURS:
             continue
-        member = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
+        known = isinstance(name, str) and isinstance(file.get(name, getlink=True), h5py.HardLink)
+        member = file[name] if known else None
         if isinstance(member, h5py.Dataset):
-            yield name, member.dtype.kind, member.shape or ()
+            yield _text(name), member.dtype.kind, member.shape or ()
             continue
-        yield name, "", ()
-        yield from ((f"{name}/{child}", "", ()) for child in (member or ()))
+        yield _text(name), "", ()
+        yield from ((f"{_text(name)}/{_text(child)}", "", ()) for child in (member or ()))
 
 
 def _hard(group: Any, name: str, path: Path) -> Any:
     """A member of `group` that is stored in this file."""
     import h5py
 
-    link = group.get(name, getlink=True)
-    if link is None:
-        raise MeshError(f"{path}: there is no {name!r} in {group.name!r}; found: {', '.join(group) or 'nothing'}")
-    if not isinstance(link, h5py.HardLink):
+    try:
+        kind = group.id.links.get_info(name.encode()).type  # much faster than the classes of links
+    except KeyError:
+        raise MeshError(
+            f"{path}: there is no {name!r} in {group.name!r}; found: {name_all(group) or 'nothing'}"
+        ) from None
+    if kind != h5py.h5l.TYPE_HARD:
         raise MeshError(f"{path}: {name!r} is a link, and links are not read; store the data in the file")
     return group[name]
 
@@ -133,14 +148,17 @@ def _dataset(group: Any, name: str, path: Path) -> Any:
     data = _hard(group, name, path)
     if not isinstance(data, h5py.Dataset):
         raise MeshError(f"{path}: {name!r} is not a dataset")
-    if data.is_virtual or data.external:
+    layout = data.id.get_create_plist()
+    kind = layout.get_layout()
+    if kind == h5py.h5d.VIRTUAL or layout.get_external_count():
         raise MeshError(f"{path}: {name!r} is stored in another file, which is not read; store the data in this file")
-    if data.dtype.kind not in "iuf" or data.shape is None:
-        raise MeshError(f"{path}: {name!r} must hold numbers, not {data.dtype}")
+    dtype, shape = data.dtype, data.shape
+    if dtype.kind not in "iuf" or shape is None:
+        raise MeshError(f"{path}: {name!r} must hold numbers, not {dtype}")
     stored = data.id.get_storage_size()
-    for what, items in (("claims", data.size), ("has chunks of", math.prod(data.chunks or ()))):
-        # a chunk is unpacked completely
-        check_claim(path, repr(name), items * data.dtype.itemsize, stored, what)
+    chunk = layout.get_chunk() if kind == h5py.h5d.CHUNKED else ()  # which is unpacked completely
+    for what, items in (("claims", math.prod(shape)), ("has chunks of", math.prod(chunk))):
+        check_claim(path, repr(name), items * dtype.itemsize, stored, what)
     values = data[()]
     if isinstance(values, np.ndarray):
         values.flags.writeable = False  # nothing else refers to it: the mesh needs no copy
@@ -196,10 +214,37 @@ def _new(path: Path) -> Iterator[_New]:
     import h5py
 
     with path.open("wb") as target, _memory() as layout:
-        with h5py.File(layout, "w") as file:
-            new = _New(file, target)
-            yield new
+        try:
+            with h5py.File(layout, "w") as file:
+                new = _New(file, target)
+                yield new
+        except Exception:
+            if trouble := getattr(layout, "trouble", None):
+                raise trouble from None
+            raise
         new.finish(layout)
+
+
+class _MemoryFile(io.FileIO):
+    """A file that keeps its first error: HDF5 goes on without it, and fails with another one."""
+
+    trouble: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        with self._kept():
+            return super().write(data)
+
+    def truncate(self, size: int | None = None, /) -> int:
+        with self._kept():
+            return super().truncate(size)
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.trouble = self.trouble or error
+            raise
 
 
 def _memory() -> IO[bytes]:
@@ -209,7 +254,7 @@ def _memory() -> IO[bytes]:
             import resource
 
             if resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY:  # else it limits these, too
-                return open(os.memfd_create("hdf5"), "w+b", buffering=0)
+                return cast("IO[bytes]", _MemoryFile(os.memfd_create("hdf5"), "w+"))
     return io.BytesIO()
 
 
@@ -301,6 +346,8 @@ def _solution(path: Path) -> Iterator[Any]:
         except FemError:
             raise
         except Exception as error:
+            if lacks_memory(error):
+                raise
             raise FemError(f"{path}: damaged result ({type(error).__name__}: {_first_line(error)})") from None
 
 

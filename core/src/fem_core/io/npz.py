@@ -88,17 +88,15 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> Any
             version = np.lib.format.read_magic(file)
             if version not in _HEADERS:
                 raise MeshError(f"{what} has NumPy's format {version}; use 1.0 or 2.0")
-            shape, _, dtype = _HEADERS[version](file)
+            shape, by_column, dtype = _HEADERS[version](file)
+            if dtype.kind not in "iuf":
+                raise MeshError(f"{what} must hold numbers, not {dtype}")
+            if (size := math.prod(shape) * dtype.itemsize) > member.file_size:
+                raise MeshError(f"{what} claims the shape {shape} of {dtype} but holds {member.file_size:,} bytes")
+            values = np.frombuffer(file.read(size), dtype)  # read-only: the mesh needs no copy
+            return values.reshape(shape, order="F" if by_column else "C")
     except ValueError as error:
         raise MeshError(f"{what} is not an array of NumPy ({error})") from None
-    if dtype.kind not in "iuf":
-        raise MeshError(f"{what} must hold numbers, not {dtype}")
-    if math.prod(shape) * dtype.itemsize > member.file_size:
-        raise MeshError(f"{what} claims the shape {shape} of {dtype} but holds {member.file_size:,} bytes")
-    with archive.open(member) as file:
-        values = np.lib.format.read_array(file, allow_pickle=False)
-    values.flags.writeable = False  # nothing else refers to it: the mesh needs no copy
-    return values
 
 
 def write(mesh: Mesh, path: Path) -> None:

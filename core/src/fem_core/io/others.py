@@ -24,6 +24,7 @@ from fem_core.io.checks import (
 from fem_core.io.vtu_mesh import TAGS
 from fem_core.mesh.cells import KINDS, Cells
 from fem_core.mesh.mesh import Boundary
+from fem_core.support.memory import lacks_memory
 from fem_core.support.wording import count, pip_install, verb
 from fem_core.types import Array
 
@@ -58,6 +59,8 @@ def read_cells(path: Path) -> Cells:
     except ModuleNotFoundError as error:
         raise MeshError(f"{path}: meshio needs {error.name} for this format: {pip_install(error.name or '')}") from None
     except (Exception, SystemExit) as error:
+        if lacks_memory(error):
+            raise
         why = said.getvalue() if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
         text = " ".join(why.split())[:300]
         raise MeshError(f"{path}: meshio can't read this file ({text}); write it as .msh, .vtu or .inp") from None

@@ -132,11 +132,12 @@ class Grid:
 
     def array(self, parent: str, name: str, size: int) -> Array:
         """The array of this name below `parent`, the first one if it is empty; it must hold `size` numbers."""
-        found = [key for key in self.arrays if key[0] == parent and name in ("", key[1])]
-        if not found:
-            raise MeshError(f"{self.path}: there is no {name} in {parent}")
-        what = f"{parent}/{found[0][1]}"
-        attributes, text = self.arrays[found[0]]
+        if not name:
+            name = next((one for section, one in self.arrays if section == parent), "")
+        if (parent, name) not in self.arrays:
+            raise MeshError(f"{self.path}: there is no {name or 'array'} in {parent}")
+        what = f"{parent}/{name}"
+        attributes, text = self.arrays[parent, name]
         kind = _KINDS.get(attributes.get("type", ""))
         if kind is None:
             raise MeshError(f"{self.path}: {what} must hold numbers, not {attributes.get('type')!r}")

@@ -15,6 +15,7 @@ from typing import Any, NoReturn, TypeAlias
 
 from fem_core.errors import MeshError
 from fem_core.io.checks import SMALL, check_claim
+from fem_core.support.memory import lacks_memory
 from fem_core.support.wording import count, nearest, verb
 
 #: The cells of a row, from column A on: the values that a program stored, None if there is none.
@@ -44,6 +45,8 @@ def opened(path: Path) -> Iterator["Workbook"]:
     except MeshError:
         raise
     except Exception as error:
+        if lacks_memory(error):
+            raise
         text = " ".join(f"{type(error).__name__}: {error}".split())
         raise MeshError(f"{path}: not a readable workbook ({text})") from None
 

@@ -10,17 +10,19 @@ exterior edges that are in no other boundary.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 
-from fem_core.errors import OptionError
-from fem_core.mesh.geometry import edges_among, validate_mesh
+from fem_core.errors import OptionError, brief
+from fem_core.mesh.geometry import validate_mesh
 from fem_core.mesh.interfaces import find_slits
 from fem_core.mesh.mesh import SAME_PLACE, Boundary, Mesh
 from fem_core.mesh.places import close_nodes
-from fem_core.support.wording import count, name_some, verb
+from fem_core.support.wording import count, name_all, name_some, verb
 from fem_core.types import Bools, Ints
 
+_REASONS = 8  # that a note gives
 _NEAR = 1e-4
 _WIDEST = 0.1  # with a larger tolerance, an end would be a large part of the mesh
 
@@ -75,11 +77,16 @@ def complete(mesh: Mesh, tolerance: float = SAME_PLACE, by_position: bool = Fals
                     f"a boundary tolerance of {needed:.1e} includes them"
                 )
     if "walls" in missing:
-        others = np.concatenate([edges[:0], *(boundary.edges for boundary in named.values())])
-        named["walls"] = Boundary.from_edges(edges[~edges_among(edges, others)])
+        others = mesh.matched_edges.known.find(
+            np.concatenate([edges[:0], *(boundary.edges for boundary in named.values())])
+        )
+        is_wall = np.ones(len(edges), dtype=bool)
+        is_wall[others[others >= 0]] = False
+        named["walls"] = Boundary.from_edges(edges[is_wall])
     by_rule = tuple(name for name in missing if name != "walls")
     detected = replace(mesh, boundaries=named, warnings=tuple(warnings), by_position=(*mesh.by_position, *by_rule))
-    detected.__dict__.update({k: v for k, v in mesh.__dict__.items() if k not in detected.__dict__})
+    kept = {k: v for k, v in mesh.__dict__.items() if k not in detected.__dict__ and k != "is_named"}
+    detected.__dict__.update(kept)
     return detected.mark_valid() if mesh._validated else detected
 
 
@@ -102,8 +109,11 @@ def lost_text(mesh: Mesh) -> str:
     empty = {name: "it is empty" for name, one in mesh.boundaries.items() if not len(one.nodes) and name != "walls"}
     by_reason: dict[str, list[str]] = {}
     for name, why in {**mesh.lost, **empty}.items():
-        by_reason.setdefault(why, []).append(repr(name))
-    gone = "; ".join(f"{', '.join(names)}: {why}" for why, names in by_reason.items())
+        by_reason.setdefault(brief(why), []).append(name)
+    reasons = list(islice(by_reason.items(), _REASONS))
+    gone = "; ".join(f"{name_all(names)}: {why}" for why, names in reasons)
+    if more := sum(map(len, by_reason.values())) - sum(len(names) for _, names in reasons):
+        gone += f"; and {count(more, 'other name')} for other reasons"
     return f"not boundaries, although the file names them: {gone}" if gone else ""
 
 
@@ -118,7 +128,7 @@ def mesh_doubts(mesh: Mesh, names: Iterable[str]) -> Iterator[str]:
             "OpenBoundaryPhysicalGroup)"
         )
     for name in names:
-        if inside := int(np.count_nonzero(~edges_among(mesh.boundaries[name].edges, mesh.matched_edges.exterior))):
+        if inside := int(np.count_nonzero(mesh.matched_edges.known.find(mesh.boundaries[name].edges) < 0)):
             number = f"{count(inside, 'edge')} of the boundary {name!r} {verb(inside, 'lie')}"
             yield f"{number} inside the mesh, where fluid passes on both sides"
 
@@ -184,29 +194,35 @@ def half_edges(mesh: Mesh, name: str) -> Ints:
     count if another boundary than the walls has it. Nor does the edge of a single node. A boundary by position has its
     own warning.
     """
-    boundary, exterior = mesh.boundaries[name], mesh.matched_edges.exterior
+    boundary, edges = mesh.boundaries[name], mesh.matched_edges
     if name in mesh.by_position:
-        return exterior[:0]
-    has = np.zeros(mesh.n_nodes, dtype=bool)
-    has[boundary.nodes] = True
-    both, mid = has[exterior[:, [0, 2]]].all(axis=1), has[exterior[:, 1]]
-    half, no_end = exterior[both & ~mid], exterior[mid & ~both]
-    has[boundary.edges] = False
-    is_loose = has[half[:, [0, 2]]].any(axis=1)
-    others = [one.edges for other, one in mesh.boundaries.items() if other not in (name, "walls")]
-    half = half[is_loose | ~edges_among(half, np.concatenate([half[:0], *others]))]
-    found: Ints = np.concatenate([half, no_end if len(boundary.nodes) > 1 else no_end[:0]])
+        return edges.exterior[:0]
+    at = edges.at(boundary.nodes)
+    has = _are_in(boundary.nodes, edges.exterior[at])
+    both, mid = has[:, [0, 2]].all(axis=1), has[:, 1]
+    half, no_end = at[both & ~mid], at[mid & ~both]
+    loose = np.setdiff1d(boundary.nodes, boundary.edges)
+    is_loose = _are_in(loose, edges.exterior[half][:, [0, 2]]).any(axis=1)
+    half = half[is_loose | ~mesh.is_named[half]]  # which isn't one of the boundary's own, because it lacks the mid-side
+    found: Ints = edges.exterior[np.concatenate([half, no_end if len(boundary.nodes) > 1 else no_end[:0]])]
+    return found
+
+
+def _are_in(nodes: Ints, wanted: Ints) -> Bools:
+    """Whether each of `wanted` is one of `nodes`, which are sorted: of the shape of `wanted`."""
+    if not len(nodes):
+        return np.zeros(wanted.shape, dtype=bool)
+    found: Bools = nodes[np.minimum(np.searchsorted(nodes, wanted), len(nodes) - 1)] == wanted
     return found
 
 
 def unlisted_edges(mesh: Mesh, name: str) -> Ints:
     """The exterior edges all of whose nodes a boundary has, if it has no edges at all: int32 (n, 3)."""
-    boundary, exterior = mesh.boundaries[name], mesh.matched_edges.exterior
+    boundary, edges = mesh.boundaries[name], mesh.matched_edges
     if len(boundary.edges):
-        return exterior[:0]
-    has = np.zeros(mesh.n_nodes, dtype=bool)
-    has[boundary.nodes] = True
-    found: Ints = exterior[has[exterior].all(axis=1)]
+        return edges.exterior[:0]
+    touched = edges.exterior[edges.at(boundary.nodes)]
+    found: Ints = touched[_are_in(boundary.nodes, touched).all(axis=1)]
     return found
 
 

@@ -10,14 +10,17 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from fem_core.errors import MeshError
+from fem_core.errors import MeshError, brief
 from fem_core.mesh import quad8 as q8
 from fem_core.mesh.interfaces import WAYS, find_slits, hanging_nodes
-from fem_core.mesh.matching import mismatch_text
+from fem_core.mesh.matching import KnownEdges, mismatch_text
 from fem_core.mesh.mesh import Boundary, Mesh
 from fem_core.mesh.places import Crowded, coincident_nodes
+from fem_core.mesh.rounding import rounding_doubts
+from fem_core.support.blas import reserve_buffers
+from fem_core.support.kinds import require
 from fem_core.support.wording import count, more_faults, name_some
-from fem_core.types import Array, Bools, Floats, Ints
+from fem_core.types import Bools, Floats, Ints
 
 _POINTS = np.concatenate([q8.POINTS_3X3, q8.POINTS_2X2])
 #: Rows ∂N/∂ξ at all points, then ∂N/∂η: (26, 8).
@@ -78,6 +81,9 @@ class Fault:
     nodes: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int32))
     unusable: bool = False
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", brief(self.text))
+
 
 def validate_mesh(mesh: Mesh) -> Mesh:
     """Check a mesh; return it if it is valid, or a reversed copy if all its elements are clockwise.
@@ -92,13 +98,13 @@ def validate_mesh(mesh: Mesh) -> Mesh:
         other elements. The message gives the first fault of `mesh_faults`, its first elements or nodes and their
         number, and the number of other faults.
     """
-    if not isinstance(mesh, Mesh):
-        raise MeshError(f"mesh must be a fem_core.Mesh, not {mesh!r}; read_mesh reads one from a file")
+    require(mesh, Mesh, "mesh must be a fem_core.Mesh", MeshError, "read_mesh reads one from a file")
     if mesh._validated is not None:
         return mesh._validated
+    reserve_buffers()
     if faults := list(mesh_faults(mesh)):
         raise MeshError(f"{mesh.source}: {faults[0].text}{more_faults(len(faults) - 1)}")
-    return mesh.mark_valid(_counter_clockwise(mesh))
+    return mesh.mark_valid(_with_doubts(_counter_clockwise(mesh)))
 
 
 def mesh_faults(mesh: Mesh) -> Iterator[Fault]:
@@ -239,6 +245,12 @@ def _counter_clockwise(mesh: Mesh) -> Mesh:
     return replace(turn_clockwise(mesh)[0], warnings=(*mesh.warnings, text))
 
 
+def _with_doubts(mesh: Mesh) -> Mesh:
+    """A valid mesh, with warnings if rounding limits the accuracy on it."""
+    doubts = [text for text in rounding_doubts(mesh) if text not in mesh.warnings]
+    return replace(mesh, warnings=(*mesh.warnings, *doubts)) if doubts else mesh
+
+
 def turn_clockwise(mesh: Mesh) -> tuple[Mesh, int]:
     """The mesh with its clockwise elements reversed, and their boundary edges too; and the number of these elements.
 
@@ -251,7 +263,7 @@ def turn_clockwise(mesh: Mesh) -> tuple[Mesh, int]:
     exterior = turned.matched_edges.exterior
     boundaries = {}
     for name, boundary in mesh.boundaries.items():
-        place = find_edges(boundary.edges, exterior)
+        place = turned.matched_edges.known.find(boundary.edges)
         edges = np.where(place[:, None] >= 0, exterior[place], boundary.edges) if len(exterior) else boundary.edges
         boundaries[name] = Boundary(edges, boundary.nodes)
     return replace(turned, boundaries=boundaries), int(np.count_nonzero(clockwise))
@@ -285,13 +297,17 @@ def _interfaces(mesh: Mesh) -> Iterator[Fault]:
 
 def _boundaries(mesh: Mesh, usable: Mesh) -> Iterator[Fault]:
     """Edges of boundaries must be edges of elements; elements that can't be checked further count too."""
+    exterior = usable.matched_edges.known
+    every = np.concatenate([exterior.edges[:0], *(boundary.edges for boundary in mesh.boundaries.values())])
+    if len(usable.boundaries) == len(mesh.boundaries) and (exterior.find(every) >= 0).all():
+        return  # as in nearly all meshes: one search for any number of boundaries
+    sides = KnownEdges(mesh.quad8[:, q8.EDGES].reshape(-1, 3))
     for name, boundary in mesh.boundaries.items():
         if name not in usable.boundaries:
             yield Fault(f"boundary {name!r} refers to nodes outside 0…{mesh.n_nodes - 1}", unusable=True)
             continue
-        unknown = boundary.edges[~edges_among(boundary.edges, usable.matched_edges.exterior)]
-        if len(unknown):
-            unknown = unknown[~edges_among(unknown, mesh.quad8[:, q8.EDGES].reshape(-1, 3))]
+        unknown = boundary.edges[exterior.find(boundary.edges) < 0]
+        unknown = unknown[sides.find(unknown) < 0]
         if len(unknown):
             yield Fault(
                 f"boundary {name!r} has edges that belong to no element, such as {tuple(unknown[0].tolist())} "
@@ -301,25 +317,13 @@ def _boundaries(mesh: Mesh, usable: Mesh) -> Iterator[Fault]:
 
 
 def _in_range(boundary: Boundary, n_nodes: int) -> bool:
-    numbers = np.concatenate([boundary.edges.ravel(), boundary.nodes])
-    return not len(numbers) or bool(numbers.min() >= 0 and numbers.max() < n_nodes)
+    nodes = boundary.nodes  # sorted, and those of the edges are among them
+    return not len(nodes) or bool(nodes[0] >= 0 and nodes[-1] < n_nodes)
 
 
 def find_edges(edges: Ints, known: Ints) -> Ints:
     """The index in `known` of each of `edges` (a, mid, b), in either direction; -1 if it isn't there."""
-    if not len(known) or not len(edges):
-        return np.full(len(edges), -1, dtype=np.int64)
-    n = int(max(edges.max(), known.max())) + 1
-
-    def ends(edges: Ints) -> Array:
-        a, b = edges[:, 0].astype(np.int64), edges[:, 2].astype(np.int64)
-        return np.minimum(a, b) * n + np.maximum(a, b)
-
-    wanted, given = ends(edges), ends(known)
-    order = np.argsort(given)
-    place = order[np.minimum(np.searchsorted(given, wanted, sorter=order), len(known) - 1)]
-    found: Ints = np.where((given[place] == wanted) & (known[place, 1] == edges[:, 1]), place, -1)
-    return found
+    return KnownEdges(known).find(edges)
 
 
 def edges_among(edges: Ints, known: Ints) -> Bools:

@@ -11,8 +11,9 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from fem_core.errors import MeshError
+from fem_core.errors import MOST_ECHOED, MeshError, brief
 from fem_core.mesh.matching import MatchedEdges, match_edges, mismatch_text
+from fem_core.support.kinds import require
 from fem_core.support.wording import count
 from fem_core.types import Array, Floats, Ints
 
@@ -25,12 +26,16 @@ MOST_NODES = 500_000_000
 
 
 #: Why a name isn't one.
-NO_NAME = "a name isn't empty, '.' or '..', and has no /"
+NO_NAME = f"a name isn't empty, '.' or '..', has no / and no NUL, is Unicode and has at most {MOST_ECHOED} characters"
 
 
 def is_valid_name(name: str) -> bool:
-    """Whether a boundary can have this name: it is a group in HDF5 files."""
-    return name not in ("", ".", "..") and "/" not in name
+    """Whether a boundary can have this name: it is a group in HDF5 files, and messages tell it whole."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # half a character, or a byte that wasn't UTF-8
+        return False
+    return name not in ("", ".", "..") and not set(name) & {"/", "\0"} and len(name) <= MOST_ECHOED
 
 
 def _frozen(values: Any, dtype: type, what: str) -> Array:
@@ -49,6 +54,13 @@ def _frozen(values: Any, dtype: type, what: str) -> Array:
         array = np.array(array) if np.may_share_memory(array, given) else array
         array.flags.writeable = False
     return array
+
+
+def _first_of_each(rows: Ints) -> Array:
+    """Where the first of equal rows (n, 3) stand, in ascending order."""
+    order = np.lexsort(rows.T)  # which keeps the order of equal rows
+    new = np.append(True, (rows[order[1:]] != rows[order[:-1]]).any(axis=1))
+    return np.sort(order[new])
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +84,7 @@ class Boundary:
         edges = _frozen(np.reshape(self.edges, (0, 3)) if np.size(self.edges) == 0 else self.edges, np.int32, "edges")
         if edges.ndim != 2 or edges.shape[1] != 3:
             raise MeshError(f"boundary edges must have shape (n, 3), not {edges.shape}")
-        first = np.sort(np.unique(np.sort(edges, axis=1), axis=0, return_index=True)[1])
-        if len(first) < len(edges):
+        if len(edges) > 1 and len(first := _first_of_each(np.sort(edges, axis=1))) < len(edges):
             edges = edges[first]
         given = _frozen(self.nodes, np.int32, "boundary nodes")
         nodes = np.union1d(given, edges)  # else a condition on nodes would hold on a part of the edges only
@@ -137,6 +148,8 @@ class Mesh:
     _validated: "Mesh | None" = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        require(self.source, str, "the source of a mesh must be its name", MeshError)
+        require(self.boundaries, Mapping, f"{self.source}: boundaries must be a mapping of names", MeshError)
         x = _frozen(self.x, np.float64, f"{self.source}: x")
         y = _frozen(self.y, np.float64, f"{self.source}: y")
         quad8 = _frozen(self.quad8, np.int32, f"{self.source}: quad8")
@@ -153,6 +166,8 @@ class Mesh:
                 raise MeshError(f"{self.source}: {name!r} is not a valid name of a boundary; {NO_NAME}")
             if not isinstance(boundary, Boundary):
                 raise MeshError(f"{self.source}: boundary {name!r} must be a Boundary, not {boundary!r}")
+        for name in ("warnings", "notes"):
+            object.__setattr__(self, name, tuple(map(brief, getattr(self, name))))
         for name in ("boundaries", "lost"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
@@ -227,6 +242,16 @@ class Mesh:
     def matched_edges(self) -> MatchedEdges:
         """The exterior edges, and the edges that don't match; needs only that all nodes of the elements exist."""
         return match_edges(self.quad8, self.n_nodes)
+
+    @cached_property
+    def is_named(self) -> Array:
+        """Whether each exterior edge is in a boundary other than the walls: bool (n,)."""
+        edges = self.matched_edges.known
+        own = [boundary.edges for name, boundary in self.boundaries.items() if name != "walls"]
+        place = edges.find(np.concatenate([edges.edges[:0], *own]))
+        named = np.zeros(len(edges.edges), dtype=bool)
+        named[place[place >= 0]] = True
+        return named
 
     @cached_property
     def components(self) -> tuple[int, Ints]:

@@ -10,10 +10,11 @@ import numpy as np
 
 from fem_core.errors import MeshError, OptionError
 from fem_core.mesh.boundaries import half_edges, unlisted_edges
-from fem_core.mesh.geometry import edges_among, mesh_faults, turn_clockwise
+from fem_core.mesh.geometry import mesh_faults, turn_clockwise
 from fem_core.mesh.interfaces import WAYS, find_slits
 from fem_core.mesh.mesh import SAME_PLACE, Boundary, Mesh
 from fem_core.mesh.places import close_nodes, coincident_nodes, one_per_place
+from fem_core.support.kinds import shown
 from fem_core.support.wording import count, name_some, verb
 from fem_core.types import Ints
 
@@ -78,8 +79,8 @@ def with_slits(mesh: Mesh, slits: Slits = None) -> Mesh:
 
     A note says what was done. If the mesh can't be checked any further, its slits aren't merged.
     """
-    if slits not in (None, "keep", "merge"):
-        raise OptionError(f"slits must be 'keep' or 'merge', not {slits!r}")
+    if not isinstance(slits, str | None) or slits not in (None, "keep", "merge"):
+        raise OptionError(f"slits must be 'keep' or 'merge', not {shown(slits)}")
     if slits is None or (slits == "keep" and mesh.slits):
         return mesh
     if slits == "keep":
@@ -135,11 +136,11 @@ def _joined(mesh: Mesh, done: list[str], pairs: Ints) -> Mesh:
     merged = int(np.count_nonzero(one != np.arange(mesh.n_nodes)))
     done.append(f"merged {count(merged, 'node')} with others at the same place")
     joined = replace(mesh, quad8=quad8, boundaries={})
-    before, after = mesh.matched_edges.exterior, joined.matched_edges.exterior
+    before, after = mesh.matched_edges.known, joined.matched_edges.known
     boundaries, lost = {}, dict(mesh.lost)
     for name, boundary in mesh.boundaries.items():
         edges, nodes = one[boundary.edges], one[boundary.nodes]
-        inside = edges_among(boundary.edges, before) & ~edges_among(edges, after)
+        inside = (before.find(boundary.edges) >= 0) & (after.find(edges) < 0)
         if inside.any():
             left = count(int(np.count_nonzero(inside)), "edge")
             done.append(f"removed {left} from boundary {name!r} (now inside the mesh)")

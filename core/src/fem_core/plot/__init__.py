@@ -5,9 +5,12 @@ drawn over them. The cost of a picture depends on its size, not on the size of t
 """
 
 import importlib.util
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from fem_core.errors import FemError, OptionError
 from fem_core.results import Fields
@@ -19,6 +22,8 @@ SUFFIXES = (".png", ".svg")
 
 #: The fields that can be drawn; `all` draws all of them.
 FIELDS = ("potential", "speed", "velocity", "pressure", "convergence")
+
+_LARGEST = 1e300  # the differences of values must be numbers, too
 
 #: The fields that are drawn by default.
 DEFAULT = ("potential", "speed")
@@ -76,11 +81,30 @@ def plot_solution(solution: Fields, path: str | Path, fields: str | Sequence[str
         names = FIELDS if solution.report.iterations else FIELDS[:-1]
     from fem_core.plot.figure import draw
 
-    return save(draw(solution, names), path)
+    for name, values in (("u", solution.u), ("speed", solution.speed), ("pressure", solution.pressure)):
+        if (largest := np.abs(values[np.isfinite(values)]).max(initial=0.0)) > _LARGEST:
+            raise FemError(
+                f"{path}: can't be drawn: {name} reaches {largest:.3g}, and at most {_LARGEST:g} can be shown"
+            )
+    return save(lambda: draw(solution, names), path)
 
 
-def save(figure: Any, path: Path) -> Path:
-    """Write a Matplotlib figure, completely or not at all. The bytes are reproducible (SVG from Matplotlib 3.10 on)."""
+def save(draw: Callable[[], Any], path: Path) -> Path:
+    """Write the Matplotlib figure that `draw` makes, completely or not at all. Each failure is an error that names it.
+
+    The bytes are reproducible (SVG from Matplotlib 3.10 on).
+    """
+    try:
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph")  # letters that the font lacks are drawn as boxes
+            return _save(draw(), path)
+    except (FemError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise FemError(f"{path}: can't be drawn: {type(error).__name__}: {error}") from error
+
+
+def _save(figure: Any, path: Path) -> Path:
     from matplotlib import rc_context
 
     kind = path.suffix.lower().lstrip(".")

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from fem_core.mesh.mesh import Mesh
+from fem_core.support.wording import visible
 from fem_core.types import Floats
 
 DPI = 150
@@ -19,6 +20,17 @@ def new_figure(width: float, height: float, layout: Any) -> Any:
     figure = Figure(figsize=(width, height), dpi=DPI, layout=layout)
     FigureCanvasAgg(figure)
     return figure
+
+
+def label(*lines: str) -> str:
+    r"""Lines of text for a picture: any character can be seen, $ begins no formula, and _ hides no entry of a legend.
+
+    >>> print(label("in\x1blet $1$", "_wall"))
+    in\x1blet \$1\$
+     _wall
+    """
+    shown = (visible(line).replace("$", r"\$") for line in lines)
+    return "\n".join(f" {line}" if line.startswith("_") else line for line in shown)
 
 
 def bounds(mesh: Mesh) -> tuple[Floats, Floats]:

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from fem_core.errors import shortened
 from fem_core.plot import flow
-from fem_core.plot.axes import DPI, INK, bounds, dress, dress_bar, new_figure, show_box
+from fem_core.plot.axes import DPI, INK, bounds, dress, dress_bar, label, new_figure, show_box
 from fem_core.plot.outline import element_sides, outline
 from fem_core.plot.raster import Raster, Triangles
 from fem_core.problem import condition_text
 from fem_core.results import Fields
-from fem_core.support.wording import count
+from fem_core.support.wording import count, visible
 from fem_core.types import Floats
 
 #: Title and colour map of each field. The lightness of all maps is uniform: they work in print and for colour-blind
@@ -203,7 +204,7 @@ def _draw_convergence(axis: Any, solution: Fields, narrow: bool) -> None:
         points[report.iterations] = last
     title = f"{report.solver['method']}: relative residual {last:.1e}"
     title += ("\n" if narrow else " ") + f"after {count(report.iterations, 'iteration')}"
-    axis.set_title(title, fontsize=9.5, color=INK, loc="left")
+    axis.set_title(label(*title.split("\n")), fontsize=9.5, color=INK, loc="left")
     if not report.iterations:
         axis.set_axis_off()
         return
@@ -229,5 +230,5 @@ def _title(solution: Fields, letters: int) -> str:
     shown = [condition_text(one) for one in report.conditions[:_CONDITIONS]]
     if more := len(report.conditions) - len(shown):
         shown.append(f"{more} more")
-    conditions = textwrap.fill("; ".join(shown), letters)
-    return "\n".join(filter(None, [f"{solution.mesh.source}: {size}; {how}", conditions, figures]))
+    conditions = textwrap.wrap(visible("; ".join(shown)), letters)
+    return label(f"{shortened(solution.mesh.source)}: {size}; {how}", *conditions, figures)

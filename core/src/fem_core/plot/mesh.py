@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fem_core.errors import shortened
 from fem_core.mesh import quad8 as q8
 from fem_core.mesh.geometry import edges_among
 from fem_core.mesh.quality import LIMITS
 from fem_core.plot import check_plot, save
-from fem_core.plot.axes import INK, bounds, dress, dress_bar, new_figure, show_box
+from fem_core.plot.axes import INK, bounds, dress, dress_bar, label, new_figure, show_box
 from fem_core.plot.outline import polylines
 from fem_core.plot.raster import greatest
 from fem_core.support.wording import count
@@ -55,7 +56,7 @@ def plot_mesh(found: "MeshCheck", path: str | Path) -> Path:
     """
     path = Path(path)
     check_plot(path)
-    return save(_figure(found), path)
+    return save(lambda: _figure(found), path)
 
 
 def _figure(found: "MeshCheck") -> Any:
@@ -103,7 +104,7 @@ def _figure(found: "MeshCheck") -> Any:
 
 def _title(found: "MeshCheck") -> str:
     ends = "can be solved" if found.solvable else f"CAN'T BE SOLVED: {count(len(found.faults), 'fault')}"
-    return f"{found.source}: {count(found.nodes, 'node')}, {count(found.elements, 'element')}; {ends}"
+    return label(f"{shortened(found.source)}: {count(found.nodes, 'node')}, {count(found.elements, 'element')}; {ends}")
 
 
 def _draw_elements(axis: Any, found: "MeshCheck", colours: Any, low: Floats, high: Floats) -> None:
@@ -157,7 +158,7 @@ def _draw_boundaries(axis: Any, found: "MeshCheck", line: float) -> None:
             LineCollection(
                 list(polylines(mesh, edges, parts)), colors=colour, linewidths=line if name != "walls" else 0.6 * line,
                 linestyles=style, capstyle="round", zorder=3 if name == "walls" else 4,
-                label=f"{name} ({count(len(edges), 'edge')})",
+                label=label(f"{name} ({count(len(edges), 'edge')})"),
             )
         )  # fmt: skip
 

@@ -17,7 +17,10 @@ from typing import Any
 from fem_core.errors import BackendError, BackendUnavailable, OptionError
 from fem_core.plugins.backend import API_VERSION, Backend, BackendInfo
 from fem_core.plugins.hookspecs import new_manager
+from fem_core.plugins.manners import watched
 from fem_core.plugins.validation import check_backend, check_plugin
+from fem_core.support.memory import lacks_memory, not_enough
+from fem_core.support.wording import did_you_mean
 
 _log = logging.getLogger(__name__)
 
@@ -81,15 +84,17 @@ class Registry:
         registered = self._registered.get(name)
         points = [] if registered else [point for point in _entry_points(BACKENDS) if point.name == name]
         if not registered and not points:
-            known = f"installed: {', '.join(sorted(self._names()))}; plugins add others (see the README)"
-            raise BackendUnavailable(f"there is no backend {name!r}; {known}")
+            names = sorted(self._names())
+            known = f"installed: {', '.join(names)}; plugins add others (see the README)"
+            raise BackendUnavailable(f"there is no backend {name!r}{did_you_mean(name, names)}; {known}")
         origin = " and ".join(sorted({_distribution(point) for point in points})) or "registered in this process"
         if name in _disabled():
             return Listing(name, State.DISABLED, "switched off by FEM_DISABLE", origin)
         if len(points) > 1:
             return Listing(name, State.CONFLICT, f"{origin} both provide this backend; uninstall one of them", origin)
         try:
-            return judge(name, registered or points[0].load(), origin)
+            with watched(f"backend {name!r} of {origin}", name):
+                return judge(name, registered or points[0].load(), origin)
         except (Exception, SystemExit) as error:
             return Listing(name, State.FAILED, _text(error), origin)
 
@@ -111,11 +116,15 @@ class Registry:
         typed = info.parse_options(options)
         try:
             module, _, attribute = info.factory.partition(":")
-            backend = getattr(import_module(module), attribute)(**typed)
+            with watched(f"backend {info.name!r}", info.name):
+                backend = getattr(import_module(module), attribute)(**typed)
         except OptionError:
             raise
         except (Exception, SystemExit) as error:
-            raise BackendUnavailable(f"backend {info.name!r} failed to load: {_text(error)}") from error
+            what = f"backend {info.name!r} failed to load"
+            if lacks_memory(error):
+                raise BackendUnavailable(str(not_enough(what, error))) from error
+            raise BackendUnavailable(f"{what}: {_text(error)}") from error
         if not isinstance(backend, Backend):
             raise BackendError(f"backend {info.name!r}: {info.factory} doesn't return a fem_core.plugins.Backend")
         check_backend(info, backend)
@@ -142,7 +151,8 @@ class Registry:
                     if point.name in _disabled():
                         continue
                     try:
-                        self.register_plugin(point.load(), point.name)
+                        with watched(f"plugin {point.name!r} of {_distribution(point)}", point.name):
+                            self.register_plugin(point.load(), point.name)
                     except (Exception, SystemExit) as error:
                         self.plugin_failures[point.name] = f"{_distribution(point)}: {_text(error)}"
                         _log.warning("plugin %s of %s is ignored: %s", point.name, _distribution(point), _text(error))
@@ -188,7 +198,7 @@ def _distribution(point: metadata.EntryPoint) -> str:
 
 
 def _text(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return " ".join(f"{type(error).__name__}: {error}".split()) if str(error) else type(error).__name__
 
 
 def judge(name: str, info: object, origin: str) -> Listing:

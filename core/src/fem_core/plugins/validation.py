@@ -63,10 +63,13 @@ def implementations(plugin: object) -> dict[str, dict[str, Any]]:
 
 
 def check_plugin(plugin: object, role: Role) -> None:
-    """Raises FemError unless all hooks of `plugin` are sound and allowed in its role."""
-    for name, mark in implementations(plugin).items():
+    """Raises FemError unless `plugin` has hooks, and all of them are sound and allowed in its role."""
+    who, a_role = describe(plugin), f"an {role}" if role == "observer" else f"a {role}"
+    found = implementations(plugin)
+    if not found and role != "backend":
+        raise FemError(f"{who} has no hook, so {a_role} it can't be; hooks: {', '.join(sorted(_ALLOWED[role]))}")
+    for name, mark in found.items():
         wraps = mark["wrapper"]
-        who, a_role = describe(plugin), f"an {role}" if role == "observer" else f"a {role}"
         if mark["hookwrapper"]:
             raise FemError(f"{who}: {name} is an old-style wrapper; use @fem_core.plugins.hookimpl(wrapper=True)")
         if wraps and not inspect.isgeneratorfunction(getattr(plugin, name)):

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias, TypeVar, Unpack
 
 from fem_core.assembly.sparsity import Sparsity
 from fem_core.assembly.system import LinearSystem
-from fem_core.errors import OptionError
+from fem_core.errors import OptionError, ProblemError
 from fem_core.mesh.boundaries import with_boundaries
 from fem_core.mesh.mesh import Mesh
 from fem_core.plugins.backend import BackendInfo
@@ -25,6 +25,7 @@ from fem_core.run.opening import open_backend
 from fem_core.run.runner import Run, tell_failure
 from fem_core.run.session import MethodOptions, RunOptions, Session, solver_options
 from fem_core.solution import Solution
+from fem_core.support.kinds import require
 
 R = TypeVar("R")
 
@@ -37,6 +38,7 @@ def _session(
     backend: AnyBackend, fallback: bool = False, options: Mapping[str, Any] | None = None
 ) -> Iterator[Session]:
     """`backend` itself if it is a session; otherwise a session that is closed after the call."""
+    _require_options(fallback, options)
     if isinstance(backend, Session):
         if fallback or options:
             raise OptionError(
@@ -47,6 +49,11 @@ def _session(
     else:
         with open_backend(backend, fallback=fallback, **(options or {})) as session:
             yield session
+
+
+def _require_options(fallback: bool, options: Mapping[str, Any] | None) -> None:
+    require(fallback, bool, "fallback must be True or False")
+    require(options, Mapping | None, "backend_options must be a mapping of names to values")
 
 
 def solve(
@@ -97,6 +104,7 @@ def solve(
     if isinstance(backend, Session):
         with _session(backend, fallback, backend_options) as session:
             return session.solve(mesh, problem, **options)
+    _require_options(fallback, backend_options)
     try:
         opened = open_backend(backend, fallback=fallback, **(backend_options or {}))
     except BaseException as error:
@@ -133,7 +141,7 @@ def assemble_system(
     >>> bool(abs(system.matrix.sum(axis=1)).max() < 1e-12)  # constants are in the null space
     True
     """
-    mesh, problem = _prepare(mesh, problem or Problem())
+    mesh, problem = _prepare(mesh, Problem() if problem is None else problem)
     with _session(backend) as session:
         run = session.stages()
         if sparsity is None:
@@ -169,7 +177,7 @@ def compute_derived(
     mesh: Mesh, result: SolveResult, problem: Problem | None = None, *, backend: AnyBackend = "numpy"
 ) -> DerivedFields:
     """Velocity, speed and pressure of each element."""
-    mesh, problem = _prepare(mesh, problem or Problem())
+    mesh, problem = _prepare(mesh, Problem() if problem is None else problem)
     with _session(backend) as session:
         run = session.stages()
         return _perform(run, COMPUTE_DERIVED, mesh, backend, problem=problem, result=result)
@@ -186,4 +194,5 @@ def _prepare(mesh: Mesh, problem: Problem | None) -> tuple[Mesh, Problem]:
     mesh = with_boundaries(mesh)
     if problem is None:
         return mesh, Problem.potential_flow(mesh)
+    require(problem, Problem, "problem must be a fem_core.Problem", ProblemError)
     return mesh, problem.on(mesh) if problem.conditions else problem

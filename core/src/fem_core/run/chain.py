@@ -15,10 +15,13 @@ from fem_core.plugins.validation import check_backend
 from fem_core.problem import Problem
 from fem_core.results import SolverOptions
 from fem_core.solvers.auto import choose
+from fem_core.support.memory import lacks_memory, not_enough
 from fem_core.types import Stage
 
 R = TypeVar("R")
 
+#: The way out where memory is short for a stage.
+_WAY = "use a smaller mesh or a solver that needs less memory"
 _KEPT = 4  # patterns that are kept
 
 
@@ -127,9 +130,11 @@ def named(provider: str, what: str) -> Iterator[None]:
         told = type(error)(f"backend {provider!r} failed in {what}: {error}")
         told.provider = provider
         raise told from error.__cause__
-    except FemError:
+    except (FemError, MemoryError):
         raise
     except (Exception, SystemExit) as error:
+        if lacks_memory(error):
+            raise not_enough(f"{what} by {provider} failed", error, _WAY) from error
         if provider == "core":
             raise
         raise BackendError(f"backend {provider!r} failed in {what}: {type(error).__name__}: {error}") from error

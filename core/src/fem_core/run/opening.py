@@ -8,6 +8,7 @@ from fem_core.errors import BackendError, BackendUnavailable, DeviceMissing, Opt
 from fem_core.plugins.backend import Backend, BackendInfo
 from fem_core.plugins.registry import REGISTRY, Listing, State, judge
 from fem_core.run.session import Session
+from fem_core.support.kinds import require
 
 if TYPE_CHECKING:
     from fem_core.run.tuned_options import Tuned
@@ -42,6 +43,7 @@ def open_backend(
     OptionError
         For an option that none of the backends has, or a value of the wrong type.
     """
+    require(name, str | BackendInfo, "a backend must be a name or a BackendInfo")
     if name == "auto":
         return _open_best(options, tuned)
     listings = _find(name)
@@ -62,8 +64,7 @@ def create_backends(name: str | BackendInfo, options: Mapping[str, Any]) -> list
 def _find(name: str | BackendInfo) -> list[Listing]:
     if isinstance(name, BackendInfo):
         return [judge(name.name, name, "given in this process")]
-    if not isinstance(name, str):
-        raise OptionError(f"a backend must be a name or a BackendInfo, not {name!r}")
+    require(name, str, "a backend must be a name or a BackendInfo")
     parts = [part.strip() for part in name.split(",")]
     if "auto" in parts:
         raise OptionError("auto can't be part of a chain; give auto alone, or name all backends of the chain")
@@ -186,7 +187,8 @@ def _known(listing: Listing, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _refuse_unknown(listings: Sequence[Listing], options: Mapping[str, Any]) -> None:
     for name in options:
-        if not any(name in _known(listing, options) for listing in listings):
+        # A backend that can't be loaded is refused with its reason, not for its options.
+        if not any(listing.info is None or name in _known(listing, options) for listing in listings):
             accepted = sorted({option.name for listing in listings if listing.info for option in listing.info.options})
             raise OptionError(
                 f"no option {name!r} in {', '.join(listing.name for listing in listings)}; "

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fem_core.assembly.system import PENALTY
 from fem_core.errors import DeviceError, MeshError
-from fem_core.io.files import ReadOptions, completed, read_problem, unvalidated
+from fem_core.io.files import ReadOptions, check_result, completed, read_problem, unvalidated
 from fem_core.mesh.boundaries import corner_doubts, mesh_doubts, mesh_notes
 from fem_core.mesh.mesh import Mesh
 from fem_core.plugins.stages import APPLY_BC, ASSEMBLE_SYSTEM, COMPUTE_DERIVED, COMPUTE_SPARSITY, SOLVE_SYSTEM
@@ -21,6 +21,7 @@ from fem_core.run.level import level_of, relative_to, shifts_on
 from fem_core.run.runner import Opened, Run
 from fem_core.solution import Solution
 from fem_core.support.hardware import hardware, versions
+from fem_core.support.kinds import shown
 from fem_core.support.wording import count, verb
 from fem_core.types import Floats
 
@@ -35,6 +36,9 @@ def solve(
     outputs: Iterable[str | Path],
 ) -> Solution:
     """Solve `problem` on a mesh. The default is the problem that is stored in the file, or the potential flow."""
+    run.current = "write"
+    for path in (outputs := [Path(path) for path in outputs]):
+        check_result(path)  # now, not after the solve
     run.current, run.options = "load_mesh", options
     if options.method != "auto":
         run.chain.provider("solve_system", problem or Problem(), options)  # an unknown solver is refused at once
@@ -61,7 +65,7 @@ def solve(
         found = report(run, opened, mesh, result, derived, level)
         return Solution(mesh, run.problem, result.u, derived.velocity, derived.speed, derived.pressure, found)
 
-    if outputs := list(outputs):
+    if outputs:
         run.write(solution(), outputs)
     return solution()  # its report includes the time of writing
 
@@ -75,7 +79,7 @@ def load_mesh(run: Run, source: Mesh | str | Path | Future[Mesh], options: ReadO
         elif isinstance(source, Mesh | str | Path):
             mesh = completed(unvalidated(source, options), options)
         else:
-            raise MeshError(f"mesh must be a fem_core.Mesh or the path of a file, not {source!r}")
+            raise MeshError(f"mesh must be a fem_core.Mesh or the path of a file, not {shown(source)}")
     run.account.warnings += mesh.warnings
     run.account.notes += mesh_notes(mesh)
     run.observers.emit("fem_mesh_loaded", mesh=mesh)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fem_core.errors import BackendError, DeviceError
+from fem_core.errors import BackendError, DeviceError, OptionError
 from fem_core.io.files import write_result
 from fem_core.mesh.mesh import Mesh
 from fem_core.plugins.events import Event, Listener, Observers
@@ -19,6 +19,8 @@ from fem_core.plugins.stages import ComputeStage
 from fem_core.problem import Problem
 from fem_core.results import Fields, SolverOptions
 from fem_core.run.chain import Chain, named
+from fem_core.run.origin import remember_origin, require_origin
+from fem_core.support.kinds import require, shown
 from fem_core.support.progress import CancelToken, Progress
 from fem_core.types import Stage
 
@@ -71,6 +73,7 @@ class Run:
         self.chain = chain
         self.hooks = Hooks(chain.providers, _listening(observers, on_event), REGISTRY.plugins())
         self.observers = Observers(self.hooks)
+        require(cancel, CancelToken | None, "cancel must be a fem_core.CancelToken")
         self.progress = Progress(self.observers.emit, cancel, self.remark)
         self.problem, self.options = Problem(), SolverOptions()
         self.current: Stage = "open_backend"
@@ -144,6 +147,7 @@ class Run:
         self.account.warnings += notes
         if stage.takes:
             argument, made_in = stage.takes
+            require_origin(values[argument], made_in, mesh)
             values[argument] = self._hand_over(values[argument], made_in, provider, mesh)
         with self.stage(name, provider):
             result: Any = self.chain.kept(stage, provider, mesh)
@@ -153,6 +157,7 @@ class Run:
             if not disposable and getattr(result, "disposable", False):
                 result = replace(result, disposable=False)
         self.chain.keep(stage, provider, mesh, result)
+        remember_origin(result, mesh)
         return result  # type: ignore[no-any-return]
 
     def to_host(self, value: R, made_in: ComputeStage[R], mesh: Mesh) -> R:
@@ -167,6 +172,7 @@ class Run:
         known = self._on_host.get(made_in.name)
         if known is None or known() is not host:  # a device value may keep its copy and return it again
             self._check(host, made_in, mesh)
+            remember_origin(host, mesh)
             self._on_host[made_in.name] = weakref.ref(host)
             self.account.host_copies += 1
         return host
@@ -220,4 +226,7 @@ def tell_failure(
 
 
 def _listening(observers: Iterable[object], on_event: Callable[[Event], object] | None) -> list[object]:
+    require(observers, Iterable, "observers must be a list of objects with hooks")
+    if on_event is not None and not callable(on_event):
+        raise OptionError(f"on_event must be a function of an event, not {shown(on_event)}")
     return [*observers, *([Listener(on_event)] if on_event else ())]

@@ -21,6 +21,9 @@ from fem_core.run import pipeline
 from fem_core.run.chain import Chain
 from fem_core.run.runner import Opened, Run
 from fem_core.solution import Solution
+from fem_core.support.blas import reserve_buffers
+from fem_core.support.kinds import path_of, require, shown
+from fem_core.support.memory import lacks_memory, not_enough
 from fem_core.support.progress import CancelToken
 from fem_core.types import Stage
 
@@ -102,6 +105,7 @@ class Session:
                 self.seconds.clear()
                 self.opened.announced = False
                 try:
+                    reserve_buffers()
                     self._each("open_backend", "open")
                     self._each("compile", "compile")
                 except BaseException:
@@ -124,10 +128,12 @@ class Session:
         for info, backend in self.backends:
             try:
                 getattr(backend, method)()
-            except FemError:
+            except (FemError, MemoryError):
                 raise
             except (Exception, SystemExit) as error:
                 what = "can't be opened" if stage == "open_backend" else "can't compile"
+                if lacks_memory(error):
+                    raise BackendUnavailable(str(not_enough(f"backend {info.name!r} {what}", error))) from error
                 raise BackendUnavailable(f"backend {info.name!r} {what}: {type(error).__name__}: {error}") from error
         self.seconds[stage] = time.perf_counter() - start
 
@@ -175,13 +181,13 @@ class Session:
         run = Run(self.chain, options.get("observers", ()), options.get("on_event"), options.get("cancel"))
         with run.told():
             solver = solver_options(options, _OTHERS)
-            if not isinstance(problem, Problem | None):
-                raise ProblemError(f"problem must be a fem_core.Problem, not {problem!r}")
+            require(problem, Problem | None, "problem must be a fem_core.Problem", ProblemError)
+            require(options.get("by_position", False), bool, "by_position must be True or False")
+            outputs = _paths(options.get("outputs", ()))
         with self.lock:
             with run.told():
                 self.ensure_open()
                 run.announce(self.opened)
-                outputs = options.get("outputs", ())
                 solution = pipeline.solve(run, self.opened, mesh, problem, solver, options, outputs)
             run.observers.emit("fem_solve_complete", report=solution.report)
         return solution
@@ -192,11 +198,19 @@ class Session:
         return Run(self.chain)
 
 
+def _paths(outputs: Iterable[str | Path]) -> list[Path]:
+    """The files to write."""
+    if isinstance(outputs, str | Path) or not isinstance(outputs, Iterable):
+        raise OptionError(f"outputs must be a list of paths, not {shown(outputs)}")
+    return [path_of(one, OptionError) for one in outputs]
+
+
 def solver_options(options: MethodOptions, others: Iterable[str] = ()) -> SolverOptions:
     """The options of the solver, from those of a run. Raises OptionError for an unknown option."""
     accepted = (*_SOLVER, *others)
     for name in options:
         if name not in accepted:
             raise OptionError(f"there is no option {name!r}; options: {', '.join(accepted)}")
+    require(options.get("solver_options", {}), Mapping, "solver_options must be a mapping of names to values")
     given: dict[str, Any] = {name: options[name] for name in ("rtol", "atol", "maxiter", "monitor") if name in options}
     return SolverOptions(method=options.get("solver", "auto"), extra=dict(options.get("solver_options", {})), **given)

@@ -10,7 +10,6 @@ import math
 import os
 import platform
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -19,12 +18,13 @@ from typing import Any
 from urllib.parse import quote
 
 from fem_core.plugins.registry import Listing
-from fem_core.support.atomic import replacing
-from fem_core.support.caches import cache_folder
+from fem_core.support import caches
 from fem_core.support.gpus import find_gpus
 from fem_core.support.hardware import available_cores, cpu_features, cpu_name, total_memory, versions
 
 _log = logging.getLogger(__name__)
+
+_MOST = 1e6  # bytes of a file
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Tuned:
 
 def folder() -> Path:
     """The folder of the files; its number changes with their format."""
-    return cache_folder("tuned-1")
+    return caches.cache_folder("tuned-1")
 
 
 def signature(listing: Listing) -> dict[str, Any]:
@@ -79,9 +79,8 @@ def load(listing: Listing) -> Tuned | None:
         if not _kept(listing.name):
             return None
         path, wanted = _place(listing)
-        if not path.exists():  # tuned on another machine, or before something changed
-            return None
-        found = json.loads(path.read_text(encoding="utf-8"))
+        with caches.reading(path, _MOST) as file:
+            found = json.loads(file.read())
         if found["signature"] != wanted:
             raise ValueError("it was written for another machine or version")
         assert listing.info
@@ -90,6 +89,11 @@ def load(listing: Listing) -> Tuned | None:
             if json.dumps(value) not in map(json.dumps, candidates.get(name, ())):
                 raise ValueError(f"{name}={value!r} is not a candidate")
         return Tuned(listing.info.parse_options(found["options"]), date.fromisoformat(found["day"]).isoformat())
+    except FileNotFoundError:  # tuned on another machine, or before something changed
+        return None
+    except caches.Refused as error:
+        caches.warn(str(error))
+        return None
     except Exception as error:  # a plugin's candidates may raise one, too
         what = f"{type(error).__name__}: {error}"
         _log.warning("the tuned options of %s can't be used (%s); run `fem tune` again", listing.name, what)
@@ -98,32 +102,29 @@ def load(listing: Listing) -> Tuned | None:
 
 def prepare() -> None:
     """Make the folder and check that files can be made in it. Raises OSError with the path if not."""
-    folder().mkdir(parents=True, exist_ok=True)
-    tempfile.TemporaryFile(dir=folder()).close()
+    caches.prepare(folder())
 
 
 def store(listing: Listing, options: Mapping[str, Any], nodes: Sequence[int]) -> Path:
     """Save the options found on meshes with these numbers of nodes. Raises OSError with the path if that fails."""
     path, content = _place(listing)
     found = {"signature": content, "day": date.today().isoformat(), "options": dict(options), "nodes": list(nodes)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    with caches.writing(path) as file:
+        file.write(json.dumps(found, indent=2).encode() + b"\n")
     return path
 
 
 def forget(backends: Iterable[str] | None = None) -> list[Path]:
     """Delete the files of these backends, or of all, for every machine. Returns the deleted files."""
-    gone = _kept() if backends is None else [path for name in backends for path in _kept(name)]
-    for path in gone:
-        path.unlink(missing_ok=True)
-    return gone
+    gone = _kept() if backends is None else [name for backend in backends for name in _kept(backend)]
+    caches.remove(folder(), gone)
+    return [folder() / name for name in gone]
 
 
-def _kept(name: str | None = None) -> list[Path]:
-    """The files of a backend, or of all."""
-    owner = None if name is None else quote(name, safe="")
-    return [path for path in sorted(folder().glob("*.json")) if owner in (None, path.stem.rpartition("-")[0])]
+def _kept(backend: str | None = None) -> list[str]:
+    """The names of the files of a backend, or of all."""
+    owner = None if backend is None else quote(backend, safe="")
+    return [name for name in caches.names(folder(), "*.json") if owner in (None, name.rpartition("-")[0])]
 
 
 def _place(listing: Listing) -> tuple[Path, dict[str, Any]]:

@@ -10,6 +10,7 @@ from scipy import sparse
 from fem_core.assembly.system import LinearSystem
 from fem_core.errors import OptionError, SolveError
 from fem_core.results import SolveResult, SolverOptions, StopReason
+from fem_core.support.progress import Progress
 from fem_core.support.wording import name_some
 from fem_core.types import Floats, Ints
 
@@ -27,6 +28,18 @@ def dot(a: Floats, b: Floats) -> float:
 def norm(a: Floats) -> float:
     """‖a‖ in this thread."""
     return math.sqrt(dot(a, a))
+
+
+def target_of(norm_b: float, options: SolverOptions, progress: Progress) -> float:
+    """‖r‖ below which iterations stop; with a warning if this is so at u = 0."""
+    target = max(options.rtol * norm_b, options.atol)
+    if 0 < norm_b < target:
+        progress.remark(
+            f"atol = {options.atol:g} is larger than the norm of the load, {norm_b:.1g}, so no iteration is done; "
+            "decrease atol",
+            warning=True,
+        )
+    return target
 
 
 def refuse_extra(method: str, options: SolverOptions) -> None:

@@ -18,7 +18,7 @@ from fem_core.assembly.system import LinearSystem
 from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Problem
 from fem_core.results import SolveResult, SolverOptions, StopReason
-from fem_core.solvers.base import Equilibrated, History, dot, norm, refuse_extra
+from fem_core.solvers.base import Equilibrated, History, dot, norm, refuse_extra, target_of
 from fem_core.support.progress import Progress
 from fem_core.types import Floats
 
@@ -118,7 +118,7 @@ def iterate(at: Iteration, options: SolverOptions, progress: Progress) -> tuple[
     Returns the number of steps, the reason, and the true residuals; x is in `at`.
     """
     norm_b = norm_r = at.norm_b
-    target = max(options.rtol * norm_b, options.atol)
+    target = target_of(norm_b, options, progress)
     remaining = RemainingTime(target / norm_b if norm_b else 1.0)
     history: History = []
     iteration, reason = 0, StopReason.CONVERGED

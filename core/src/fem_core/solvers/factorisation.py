@@ -9,12 +9,14 @@ of the matrix, in dense blocks.
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 from scipy import sparse
 
 from fem_core.errors import SolveError
+from fem_core.support.memory import lacks_memory, not_enough
+from fem_core.support.wording import pip_install
 from fem_core.types import Floats
 
 #: b → A⁻¹ b
@@ -54,6 +56,13 @@ class Factoriser:
             return False
 
 
+def _refuse(what: str, error: Exception) -> NoReturn:
+    """Raise SolveError, or NotEnoughMemory, for a factorisation that failed."""
+    if lacks_memory(error) or "error code -2." in str(error):  # of PARDISO
+        raise not_enough(f"{what} failed", error, "try --solver cg, or allow more memory") from error
+    raise SolveError(f"{what} failed ({error}); try --solver cg") from error
+
+
 def superlu(A: "sparse.csr_array") -> Solve:
     """By SciPy."""
     from scipy.sparse.linalg import splu
@@ -61,7 +70,7 @@ def superlu(A: "sparse.csr_array") -> Solve:
     try:
         factors = splu(A.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
     except (RuntimeError, MemoryError) as error:
-        raise SolveError(f"direct: SuperLU failed ({error}); try --solver cg") from error
+        _refuse("direct (SuperLU)", error)
     solve: Solve = factors.solve
     return solve
 
@@ -72,8 +81,8 @@ def cholmod(A: "sparse.csr_array") -> Solve:
 
     try:
         factor = cholesky(sparse.csc_matrix((A.data, A.indices, A.indptr), shape=A.shape))  # A is symmetric
-    except CholmodError as error:
-        raise SolveError(f"cholmod failed ({error}); try --solver cg") from error
+    except (CholmodError, MemoryError) as error:
+        _refuse("cholmod", error)
     return lambda b: np.asarray(factor(b), dtype=np.float64)
 
 
@@ -88,8 +97,8 @@ class _Pardiso:
         self._solver.set_phase(12)
         try:
             self._solver._call_pardiso(self._upper, np.zeros((A.shape[0], 1)))
-        except PyPardisoError as error:
-            raise SolveError(f"pardiso failed ({error}); try --solver cg") from error
+        except (PyPardisoError, MemoryError) as error:
+            _refuse("pardiso", error)
         self._solver.set_phase(33)
 
     def __call__(self, b: Floats) -> Floats:
@@ -109,3 +118,11 @@ PARDISO = Factoriser("pardiso", "PARDISO", "pypardiso", _Pardiso, 0.25, 0.6)
 def best() -> Factoriser:
     """The installed one that is fastest on large matrices."""
     return next(one for one in (PARDISO, CHOLMOD, SUPERLU) if one.available)
+
+
+def how_to_install(name: str) -> str:
+    """A hint to follow the name of a solver whose library isn't installed, or nothing."""
+    for one in (PARDISO, CHOLMOD):
+        if one.name == name and not one.available:
+            return f" without {one.module.partition('.')[0]}: {pip_install(f'fem-core[{name}]')}"
+    return ""

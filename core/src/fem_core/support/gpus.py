@@ -6,10 +6,11 @@ The driver is asked in a process of its own (`python -m fem_core.support.gpus`),
 import ctypes
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
+
+from fem_core.support.launch import program, python
 
 _LIBRARIES = ("libcuda.so.1", "libcuda.so", "nvcuda.dll")
 _COMPUTE_CAPABILITY = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
@@ -21,8 +22,9 @@ def find_gpus() -> dict[str, Any]:
 
     A device has `name`, `memory` in bytes and `compute_capability`.
     """
-    found = ask([sys.executable, "-P", "-m", __name__], json.loads) or {"reason": "the driver doesn't answer"}
-    driver = ask(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"], lambda out: out.split()[0])
+    found = ask(python("-m", __name__), json.loads) or {"reason": "the driver doesn't answer"}
+    version = [program("nvidia-smi") or "", "--query-gpu=driver_version", "--format=csv,noheader"]
+    driver = ask(version, lambda out: out.split()[0]) if version[0] else None
     return {"driver": driver, "cuda": None, "devices": [], "reason": ""} | found
 
 

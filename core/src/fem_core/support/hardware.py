@@ -38,10 +38,11 @@ def cgroup_quota() -> float:
 def available_memory() -> int | None:
     """Bytes that this process and its children may still take; None where the system doesn't tell.
 
-    The smaller one of the machine's free memory and the rest of the cgroups' limits, each of which holds for
-    all processes of its cgroup together. File pages that can be dropped count as free.
+    The smallest one of the machine's free memory, the rest of the cgroups' limits, each of which holds for all
+    processes of its cgroup together, and the rest of this process's own limits. File pages that can be dropped count
+    as free.
     """
-    known = [free for free in (_machine_memory(), *_cgroup_memory()) if free is not None]
+    known = [free for free in (_machine_memory(), *_cgroup_memory(), *process_memory()) if free is not None]
     return max(0, min(known)) if known else None
 
 
@@ -56,6 +57,25 @@ def _machine_memory() -> int | None:
     else:
         total = total_memory()
         return total // 2 if total else None  # macOS doesn't tell what is free
+
+
+def process_memory(statm: Path = Path("/proc/self/statm")) -> list[int]:
+    """What this process has left of its limits of address space and of data (`ulimit -v` and `-d`).
+
+    Address space counts also where it isn't used. Children have limits of their own, as large as these.
+    """
+    if sys.platform == "win32":
+        return []
+    else:
+        import resource
+
+        try:
+            pages = [int(number) for number in statm.read_text().split()]
+        except (OSError, ValueError):  # another system than Linux doesn't tell what is used
+            return []
+        limits = ((resource.getrlimit(resource.RLIMIT_AS)[0], 0), (resource.getrlimit(resource.RLIMIT_DATA)[0], 5))
+        known = [(allowed, pages[used]) for allowed, used in limits if allowed != resource.RLIM_INFINITY]
+        return [allowed - used * resource.getpagesize() for allowed, used in known]
 
 
 def _windows_memory() -> int | None:

@@ -3,17 +3,24 @@
 import difflib
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import islice
 
+from fem_core.errors import shortened
 from fem_core.types import Array
 
 #: The largest number of items that a message names.
 _NAMED = 5
+#: The largest number of names that a list of what there is gives.
+_LISTED = 16
+#: The most characters of each of several names, and of a name that is compared with others: that takes its square.
+_LONGEST_NAME = 80
 
 
 def count(number: int, what: str, do: str = "") -> str:
     """`1 edge`, `1,200 edges`; with the plural of a verb in `do`: `1 edge is`, `2 edges are`."""
-    return _with(f"{number:,} {what}{'s' * (number != 1)}", number, do)
+    many = f"{what[:-1]}ies" if what.endswith("ary") else f"{what}s"
+    return _with(f"{number:,} {what if number == 1 else many}", number, do)
 
 
 def name_some(items: Array, what: str = "", do: str = "") -> str:
@@ -21,6 +28,18 @@ def name_some(items: Array, what: str = "", do: str = "") -> str:
     first = ", ".join(str(i) for i in items[:_NAMED])
     named = first if len(items) <= _NAMED else f"{first}, … ({len(items)} in all)"
     return _with(f"{what}{'s' * (len(items) != 1)} {named}" if what else named, len(items), do)
+
+
+def name_all(names: Collection[str], word: str = ", ") -> str:
+    """Names in quotes, the first of very many, joined by `word`.
+
+    >>> name_all(["inlet", "outlet"], word=" and ")
+    "'inlet' and 'outlet'"
+    >>> name_all([str(k) for k in range(1000)])
+    "'0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '10', '11', '12', '13', '14', '15', … (1,000 in all)"
+    """
+    first = [repr(shortened(name, _LONGEST_NAME)) for name in islice(names, _LISTED)]
+    return word.join(first) if len(names) <= _LISTED else f"{word.join(first)}, … ({len(names):,} in all)"
 
 
 def more_faults(number: int) -> str:
@@ -66,7 +85,9 @@ def duration(seconds: float) -> str:
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The known name that is most similar to `name`; None if none is similar."""
+    """The known name that is most similar to `name`; None if none is similar, or if the name is very long."""
+    if len(name) > _LONGEST_NAME:
+        return None
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return near[0] if near else None
 
@@ -79,6 +100,17 @@ def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """
     near = nearest(name, known, cutoff)
     return f" (did you mean {near}?)" if near else ""
+
+
+def visible(text: str) -> str:
+    r"""`text` as one line that shows each character: those that act on a terminal or can't be seen are escaped.
+
+    >>> print(visible("in\x1b[2Klet\n"), visible("\u202eteltuo"), visible("Äußere Wand"))
+    in\x1b[2Klet\n \u202eteltuo Äußere Wand
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def pip_install(*requirements: str) -> str:

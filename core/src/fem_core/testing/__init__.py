@@ -5,9 +5,9 @@
 """
 
 from fem_core.testing.checks import CHECKS, Check
-from fem_core.testing.contract import assert_light
 from fem_core.testing.executors import EXECUTOR_CHECKS
-from fem_core.testing.runner import CheckResult, parametrize_with_checks, run_check, verify
+from fem_core.testing.light import assert_light
+from fem_core.testing.runner import CheckResult, not_looked_at, parametrize_with_checks, run_check, verify
 from fem_core.testing.strategies import Case, cases, large_case, meshes, problems
 from fem_core.testing.target import Target
 
@@ -22,6 +22,7 @@ __all__ = [
     "cases",
     "large_case",
     "meshes",
+    "not_looked_at",
     "parametrize_with_checks",
     "problems",
     "run_check",

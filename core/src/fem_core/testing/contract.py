@@ -1,34 +1,36 @@
-"""The named checks of a backend's behaviour: providers, events, cancelling, cleaning up, light imports."""
+"""The named checks of a backend's behaviour: providers, events, progress, cancelling, wrong input, light imports."""
 
-import gc
-import multiprocessing
-import os
-import subprocess
-import sys
+import math
 import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from importlib import metadata
-from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from fem_core import generate
-from fem_core.errors import Cancelled, MeshError
+from fem_core.assembly.sparsity import compute_sparsity
+from fem_core.backends.batched import BatchedBackend
+from fem_core.errors import Cancelled, MeshError, OptionError
+from fem_core.execution.executors import Executor
 from fem_core.mesh.mesh import Mesh
 from fem_core.plugins.events import Event
 from fem_core.plugins.registry import BACKENDS
+from fem_core.plugins.stages import SOLVE_SYSTEM, STAGES, ComputeStage
 from fem_core.problem import Problem
-from fem_core.run.session import Session
+from fem_core.results import SolveResult, SolverOptions, StopReason
 from fem_core.support.progress import CancelToken
 from fem_core.testing.checks import NotApplicable, check
-from fem_core.testing.target import Target
-
-#: Seconds that workers, threads and files may take to go after `close`.
-_GRACE = 5.0
+from fem_core.testing.compare import assert_close, assert_stages, full_system, stages_of
+from fem_core.testing.executors import EXECUTOR_CHECKS
+from fem_core.testing.light import assert_light
+from fem_core.testing.runs import assert_solution
+from fem_core.testing.strategies import Case, many_elements
+from fem_core.testing.target import Target, methods, performed, watched
+from fem_core.types import Stage
 
 
 @check("providers")
@@ -78,9 +80,90 @@ def check_events(target: Target) -> None:
     assert steps and all(step % 50 == 0 for step in steps), f"solve progress at iterations {steps}, not every 50th"
 
 
+#: The name and the data of each report of progress.
+Heard: TypeAlias = list[tuple[str, dict[str, Any]]]
+
+
+@check("progress")
+def check_progress(target: Target) -> None:
+    """Every report of progress, not only those that observers hear, is in order and comes from the caller's thread."""
+    for case in (target.large_case(), many_elements(target.most(23_000))):
+        heard: Heard = []
+        threads: set[int] = set()
+
+        def hear(hook: str, data: dict[str, Any], heard: Heard = heard, threads: set[int] = threads) -> None:
+            heard.append((hook, data))
+            threads.add(threading.get_ident())
+
+        run = watched(target.session, hear)
+        stages_of(target.session, case, run=run)
+        for hook, stage in (("fem_assembly_progress", "assemble_system"), ("fem_derived_progress", "compute_derived")):
+            values = [(data["current"], data["total"]) for name, data in heard if name == hook]
+            _assert_rising(values, case.mesh.n_elements, stage)
+        if "solve_system" in target.stages:
+            for options in methods(target.session):
+                heard.clear()
+                options = replace(options, maxiter=30, monitor=10)
+                result = run.perform(
+                    SOLVE_SYSTEM, case.mesh, problem=case.problem, system=full_system(case), options=options
+                )
+                said = [(data["iteration"], data["residual"]) for name, data in heard if name == "fem_solve_progress"]
+                history = dict(run.to_host(result, SOLVE_SYSTEM, case.mesh).history)
+                steps = [iteration for iteration, _ in said]
+                assert steps == sorted(steps), f"{options.method} reports the iterations {steps}"
+                for iteration, residual in said:
+                    assert math.isfinite(residual) and residual > 0, f"a residual of {residual} at {iteration}"
+                    same = options.method != "cg" or residual == history.get(iteration, residual)
+                    assert same, f"the report at {iteration} isn't the history's"
+        count = len(heard)
+        assert threads <= {threading.get_ident()}, "progress came from another thread than the caller's"
+        time.sleep(0.02)
+        assert len(heard) == count, "progress was reported after the end of the stage"
+
+
+def _assert_rising(values: list[tuple[int, int]], total: int, stage: str) -> None:
+    currents = [current for current, _ in values]
+    assert currents and currents[-1] == total, f"{stage} does not report its last element"
+    assert currents == sorted(currents), f"the progress of {stage} goes back: {currents[:20]}"
+    assert currents[0] > 0 and currents.count(total) == 1, f"the progress of {stage} is {currents[:20]}"
+    assert {of for _, of in values} == {total}, f"{stage} reports a total of {sorted({of for _, of in values})}"
+
+
+class Stopper(CancelToken):
+    """Is cancelled from its n-th look on, and counts the looks."""
+
+    def __init__(self, at: float = math.inf) -> None:
+        super().__init__()
+        self.at, self.looks = at, 0
+
+    @property
+    def cancelled(self) -> bool:
+        self.looks += 1
+        return self.looks >= self.at
+
+
 @check("cancellation")
 def check_cancellation(target: Target) -> None:
-    """A cancelled run raises Cancelled in assembly, solving and post-processing; the next run works."""
+    """Each stage obeys when it is cancelled or interrupted, at any time; then the numbers of the next run are right."""
+    for case in (target.large_case(), many_elements(target.most(23_000))):
+        large = case.mesh.n_elements > 9_999
+        system, u = full_system(case), np.random.default_rng(0).normal(size=case.mesh.n_nodes)
+        given = SolveResult(u, "given", 0, StopReason.CONVERGED, 0.0, 0.0)
+        values: dict[Stage, dict[str, Any]] = {
+            "assemble_system": {"problem": case.problem, "sparsity": compute_sparsity(case.mesh)},
+            "compute_derived": {"problem": case.problem, "result": given},
+        }
+        for stage in ("assemble_system", "compute_derived"):
+            if stage in target.stages:
+                _check_stops(target, case, STAGES[stage], values[stage], must_look=True, brief=large)
+        for options in methods(target.session) if "solve_system" in target.stages and not large else ():
+            limited = replace(options, maxiter=60, monitor=7)
+            solve = {"problem": case.problem, "system": system, "options": limited}
+            before = performed(target.session, SOLVE_SYSTEM, case.mesh, **solve)
+            _check_stops(target, case, SOLVE_SYSTEM, solve, must_look=before.iterations > 0)
+            after = performed(target.session, SOLVE_SYSTEM, case.mesh, **solve)
+            close = 1e-9 * np.abs(before.u).max()
+            assert_close(after.u, before.u, close, f"u of {options.method} after a cancelled solve")
     mesh = target.large_case().mesh
     for moment in ("fem:assemblyProgress", "fem:solveProgress", "fem:derivedProgress"):
         token = CancelToken()
@@ -95,12 +178,48 @@ def check_cancellation(target: Target) -> None:
             target.session.solve(mesh, solver="cg", monitor=10, on_event=listen, cancel=token)
         except Cancelled:
             assert heard[-1] == "fem:error", "a cancelled run doesn't end with fem:error"
-            after = heard[heard.index(moment) :]
-            assert moment != "fem:solveProgress" or "fem:stageComplete" not in after, "the solve ran on to its end"
+            after_it = heard[heard.index(moment) :]
+            assert moment != "fem:solveProgress" or "fem:stageComplete" not in after_it, "the solve ran on to its end"
         else:
             # the last progress of the run comes when there is nothing left to cancel
             assert moment == "fem:derivedProgress", f"cancelling at {moment} has no effect"
-    assert target.session.solve(mesh, solver="cg").report.converged, "the session is of no use after cancelling"
+    assert_solution(target.session.solve(mesh, solver="cg", rtol=1e-10), rtol=1.1e-10)
+
+
+def _check_stops(
+    target: Target, case: Case, stage: ComputeStage[Any], values: dict[str, Any], must_look: bool, brief: bool = False
+) -> None:
+    """Stop a stage at its first, a middle and its last look at the token, and by Ctrl-C; or only in the middle."""
+    look = Stopper()
+    watched(target.session, cancel=look).perform(stage, case.mesh, **values)
+    inside = look.looks - 1  # the first look is the core's own
+    assert inside > 0 or not must_look, f"{stage.name} never looks whether it is cancelled"
+    middle = 2 + inside // 2 if inside > 1 else 2
+    for at in sorted({middle} if brief else {2, middle, 1 + inside}) if inside else ():
+        run = watched(target.session, cancel=Stopper(at))
+        try:
+            run.perform(stage, case.mesh, **values)
+        except Cancelled:
+            pass
+        else:
+            raise AssertionError(f"{stage.name}, cancelled at look {at - 1} of {inside}, runs on to its end")
+        assert_stages(target.session, case)
+    if brief:
+        return
+
+    def interrupt(hook: str, data: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    heard: list[str] = []
+    watched(target.session, lambda hook, data: heard.append(hook)).perform(stage, case.mesh, **values)
+    if heard:
+        try:
+            watched(target.session, interrupt).perform(stage, case.mesh, **values)
+        except KeyboardInterrupt:
+            pass
+        else:
+            raise AssertionError(f"{stage.name} swallows a KeyboardInterrupt")
+        assert_stages(target.session, case)
 
 
 @check("bad_input")
@@ -121,94 +240,6 @@ def check_bad_input(target: Target) -> None:
     assert target.session.solve(mesh, solver="cg").report.converged
 
 
-@check("input_unchanged")
-def check_input_unchanged(target: Target) -> None:
-    """The backend changes neither the mesh nor an array of the problem."""
-    mesh = target.large_case().mesh
-    rng = np.random.default_rng(0)
-    given = {name: rng.uniform(1, 2, mesh.n_nodes) for name in ("gamma", "p", "outlet", "source")}
-    given["conductivity"] = rng.uniform(1, 2, mesh.n_elements)
-    arrays: dict[str, Any] = {**given, "x": mesh.x, "y": mesh.y, "quad8": mesh.quad8}
-    before = {name: array.copy() for name, array in arrays.items()}
-    target.session.solve(mesh, Problem.potential_flow(mesh, **given), solver="cg")  # type: ignore[arg-type]
-    for name, array in arrays.items():
-        assert np.array_equal(array, before[name]), f"{name} was changed"
-
-
-@check("cleanup", deterministic=False)
-def check_cleanup(target: Target) -> None:
-    """After `close` (also after an error, or if called twice), no thread, process or shared memory is left."""
-    before = _resources()
-    for _, backend in target.unopened():
-        made = _lasting(before, 0.2)
-        assert not made, f"creating the backend already made {', '.join(sorted(made))}"
-        backend.close()  # also if it was never opened, and twice
-        backend.close()
-    for fail in (False, True):
-        session = target.open()
-        case = target.large_case()
-        session.solve(case.mesh, case.problem, solver="cg")
-        if fail:
-            token = CancelToken()
-            token.cancel()
-            try:
-                session.solve(case.mesh, case.problem, solver="cg", cancel=token)
-            except Cancelled:
-                session.close()
-        for _, backend in session.backends:
-            backend.close()
-        session.close()
-        session.close()
-        left = _lasting(before, _GRACE)
-        assert not left, f"left behind after close: {', '.join(sorted(left))}"
-
-
-def _lasting(before: set[str], seconds: float) -> set[str]:
-    """Resources that weren't there `before` and still are after `seconds`, without those of other programs."""
-    deadline = time.monotonic() + seconds
-    left = _resources() - before - _of_other_programs()
-    while left and time.monotonic() < deadline:
-        gc.collect()
-        time.sleep(0.05)
-        left &= _resources() - _of_other_programs()
-    return left
-
-
-def _resources() -> set[str]:
-    """The current threads, child processes and shared memory segments."""
-    found = {f"thread {thread.name} ({thread.ident})" for thread in threading.enumerate()}
-    found |= {f"process {child.name} ({child.pid})" for child in multiprocessing.active_children()}
-    for children in Path("/proc/self/task").glob("*/children"):
-        found |= {f"process {pid}" for pid in children.read_text().split()}
-    kept = getattr(resource_tracker._resource_tracker, "_pid", None)  # Python's own process
-    found -= {f"process {kept}"}
-    shared = Path("/dev/shm")
-    if sys.platform == "linux" and shared.is_dir():
-        for path in shared.iterdir():
-            with suppress(FileNotFoundError):  # a segment of another program that no longer exists
-                found |= {str(path)} if path.stat().st_uid == os.getuid() else set()
-    return found
-
-
-def _of_other_programs() -> set[str]:
-    """The segments in /dev/shm that other processes use, which are not descendants of this one."""
-    parents = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it has ended
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-    ours = {os.getpid()}
-    while more := {pid for pid, parent in parents.items() if parent in ours} - ours:
-        ours |= more
-    found = set()
-    for pid in parents.keys() - ours:
-        with suppress(OSError):  # it has ended, or belongs to another user
-            process = Path("/proc", str(pid))
-            held = [os.readlink(link) for link in (process / "fd").iterdir()]
-            held += [line.split(maxsplit=5)[-1] for line in (process / "maps").read_text().splitlines()]
-            found |= {path for path in held if path.startswith("/dev/shm/")}
-    return found
-
-
 @check("light_import")
 def check_light_import(target: Target) -> None:
     """Listing the backend imports only the core and the standard library, and not the backend's implementation."""
@@ -220,44 +251,45 @@ def check_light_import(target: Target) -> None:
         assert_light(point.value, names[point.name].factory)
 
 
-def assert_light(entry_point: str, factory: str) -> None:
-    """Load `entry_point` ("module:attribute") in a new interpreter, and check the modules that were imported."""
-    program = (
-        "import sys, fem_core; before = set(sys.modules)\n"
-        f"from importlib.metadata import EntryPoint; EntryPoint('', {entry_point!r}, '').load()\n"
-        "print(*(set(sys.modules) - before), sep='\\n')"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
-    loaded = done.stdout.split()
-    package = entry_point.split(":")[0].split(".")[0]
-    heavy = {name.split(".")[0] for name in loaded} - sys.stdlib_module_names - {package, "fem_core"}
-    assert not heavy, f"loading {entry_point} imports {', '.join(sorted(heavy))}"
-    module = factory.split(":")[0]
-    assert package == "fem_core" or module not in loaded, f"loading {entry_point} imports the implementation, {module}"
+@check("info")
+def check_info(target: Target) -> None:
+    """The backend's description is complete: texts, stages, options, and functions that return what they should."""
+    for info, backend in target.session.backends:
+        assert info.summary.strip() and "\n" not in info.summary, "the summary must be one line"
+        for name in ("available", "pending"):
+            found = getattr(info, name)()
+            assert found is None or (isinstance(found, str) and found), (
+                f"{name}() returns {found!r}, not None or a text"
+            )
+        for path in info.caches():
+            assert isinstance(path, Path), f"caches() gives {path!r}, not a pathlib.Path"
+        for option in info.options:
+            try:
+                parsed = option.parse(option.default)
+            except OptionError as error:
+                raise AssertionError(f"the default of option {option.name} is refused: {error}") from error
+            assert parsed == option.default, (
+                f"the default of option {option.name} is {option.default!r}, read as {parsed!r}"
+            )
+            assert option.help.strip(), f"option {option.name} has no help"
+        for stage in STAGES:
+            reason = backend.declines(stage, Problem(), SolverOptions())
+            assert reason is None or isinstance(reason, str), f"declines({stage!r}) returns {reason!r}"
 
 
-@check("threads", deterministic=False)
-def check_threads(target: Target) -> None:
-    """Threads that use one session at once, and two sessions side by side, all give the right result."""
-    mesh = generate.annulus(nodes=3 * target.most(670))
-    problems = [Problem.potential_flow(mesh, gamma=γ, conductivity=k) for γ, k in ((2.5, 1.0), (1.0, 2.0), (4.0, 0.5))]
-    wanted = [target.baseline.solve(mesh, problem, solver="direct").u for problem in problems]
-    found: dict[int, Any] = {}
+@check("executor")
+def check_executor(target: Target) -> None:
+    """If the backend uses an executor, the executor alone obeys its contract."""
+    batched = [n for n, (_, backend) in enumerate(target.session.backends) if isinstance(backend, BatchedBackend)]
+    if not batched:
+        raise NotApplicable("the backend isn't built on an executor")
+    for number in batched:
+        with ExitStack() as opened:
 
-    def solve(number: int, session: Session) -> None:
-        try:
-            found[number] = session.solve(mesh, problems[number], solver="cg", rtol=1e-10).u
-        except BaseException as error:
-            found[number] = error
+            def make(number: int = number, opened: ExitStack = opened) -> Executor:
+                fresh = opened.enter_context(target.open()).backends[number][1]
+                assert isinstance(fresh, BatchedBackend)
+                return fresh.executor
 
-    with target.open() as other:
-        sessions = (target.session, target.session, other)
-        jobs = [threading.Thread(target=solve, args=(n, session)) for n, session in enumerate(sessions)]
-        for job in jobs:
-            job.start()
-        for job in jobs:
-            job.join(timeout=120)
-    for number, u in enumerate(wanted):
-        mine = found.get(number, "no answer")
-        assert isinstance(mine, np.ndarray), f"thread {number} got {mine!r}"
-        assert np.abs(mine - u).max() <= 1e-6 * np.abs(u).max(), f"thread {number} got another solution"
+            for run in EXECUTOR_CHECKS.values():
+                run(make)

@@ -4,19 +4,24 @@
 `BatchedBackend` is checked as a part of the kit (check `executor`).
 """
 
+import os
+import threading
+import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import closing
 
 import numpy as np
 
 from fem_core.assembly.kernels import Inputs, Outputs
-from fem_core.backends.batched import BatchedBackend
-from fem_core.execution.executors import Executor, OutputSpec
-from fem_core.testing.checks import NotApplicable, check
-from fem_core.testing.target import Target
+from fem_core.errors import FemError
+from fem_core.execution.executors import Executor, OutputSpec, PlannedExecutor, SerialExecutor
+from fem_core.testing.deadline import within
 
 _SPEC: OutputSpec = {"square": ((), np.float64), "place": ((2,), np.int64)}
-_SIZES = (1, 31, 32, 33, 1000, 20_011)
+_SIZES = (1, 31, 32, 33, 64, 1000, 4096, 8192, 20_011, 32_768)
+
+#: Items that are worth a worker.
+_MANY = 20_011
 
 
 def square(start: int, stop: int, inputs: Inputs, outputs: Outputs) -> None:
@@ -37,6 +42,24 @@ def negative(item: int) -> int:
     if item == 13:
         raise ZeroDivisionError("item 13 can't be done")
     return -item
+
+
+def whereabouts(start: int, stop: int, inputs: Inputs, outputs: Outputs) -> None:
+    """A kernel: the process and the thread that compute each item."""
+    outputs["place"][:] = os.getpid(), threading.get_ident()
+
+
+def whereabouts_of(item: int) -> tuple[int, int]:
+    """A function for `map_items`: the process and the thread that compute it, after some time."""
+    time.sleep(0.002)
+    return os.getpid(), threading.get_ident()
+
+
+def dying(start: int, stop: int, inputs: Inputs, outputs: Outputs) -> None:
+    """A kernel that ends its process in the batch that holds item 700, unless it is the caller's."""
+    if start <= 700 < stop and os.getpid() != inputs["caller"][0]:
+        os._exit(9)
+    square(start, stop, inputs, outputs)
 
 
 def _ignore(current: int, total: int) -> None:
@@ -60,8 +83,6 @@ def check_map_ranges(make: Callable[[], Executor]) -> None:
 
 def check_progress(make: Callable[[], Executor]) -> None:
     """Progress rises to the number of items, in the calling thread; an exception from it stops the work."""
-    import threading
-
     seen: list[tuple[int, int, int]] = []
     with closing(make()) as executor:
         shared = executor.share({"a": np.ones(20_011)})
@@ -101,6 +122,50 @@ def check_map_items(make: Callable[[], Executor]) -> None:
         assert executor.map_items(negative, []) == []
 
 
+def check_hands_out(make: Callable[[], Executor]) -> None:
+    """Workers do the work, if there are any: it doesn't stay in the calling thread."""
+    with closing(make()) as executor:
+        if not _has_workers(executor):
+            return
+        caller = os.getpid(), threading.get_ident()
+        spec: OutputSpec = {"place": ((2,), np.int64)}
+        found = executor.map_ranges(whereabouts, _MANY, executor.share({"a": np.ones(_MANY)}), spec, _ignore)
+        places = set(map(tuple, found["place"].tolist()))
+        assert places - {caller}, f"nothing of {_MANY:,} items reached a worker"
+        places = set(executor.map_items(whereabouts_of, range(50)))
+        assert places - {caller}, "none of 50 items of `map_items` reached a worker"
+
+
+def check_lost_worker(make: Callable[[], Executor]) -> None:
+    """A worker process that dies in a task is noticed in time, and the executor works after it."""
+    with closing(make()) as executor:
+        if not _has_workers(executor):
+            return
+        spec: OutputSpec = {"place": ((2,), np.int64)}
+        shared = executor.share({"a": np.ones(2000), "caller": np.array([os.getpid()])})
+        found = executor.map_ranges(whereabouts, 2000, shared, spec, _ignore)
+        if set(found["place"][:, 0].tolist()) == {os.getpid()}:
+            return  # threads, or too little work for a worker
+        error: FemError | None = None
+        try:
+            within(60, "after a worker had died", lambda: executor.map_ranges(dying, 2000, shared, _SPEC, _ignore))
+        except FemError as noticed:
+            error = noticed
+        assert error is not None, "a worker died in its task, and nobody noticed it"
+        within(60, "in the run after a lost worker", lambda: _assert_squares(executor))
+
+
+def _has_workers(executor: Executor) -> bool:
+    if isinstance(executor, PlannedExecutor):
+        return executor.batching.plan(2000).workers > 1
+    return not isinstance(executor, SerialExecutor)
+
+
+def _assert_squares(executor: Executor) -> None:
+    found = executor.map_ranges(square, 2000, executor.share({"a": np.full(2000, 3.0)}), _SPEC, _ignore)
+    assert (found["square"] == 9).all(), "the executor is of no use after it has lost a worker"
+
+
 def check_close(make: Callable[[], Executor]) -> None:
     """`close` may be called again, and on an executor that never worked."""
     for works in (False, True):
@@ -113,7 +178,15 @@ def check_close(make: Callable[[], Executor]) -> None:
 
 EXECUTOR_CHECKS: dict[str, Callable[[Callable[[], Executor]], None]] = {
     run.__name__.removeprefix("check_"): run
-    for run in (check_map_ranges, check_progress, check_exceptions, check_map_items, check_close)
+    for run in (
+        check_map_ranges,
+        check_progress,
+        check_exceptions,
+        check_map_items,
+        check_hands_out,
+        check_lost_worker,
+        check_close,
+    )
 }
 
 
@@ -124,21 +197,3 @@ def _assert_raises(kind: type[Exception], text: str, action: Callable[[], object
         assert text in str(error), f"the exception's text was lost: {error}"
     else:
         raise AssertionError(f"{kind.__name__} did not reach the caller")
-
-
-@check("executor")
-def check_executor(target: Target) -> None:
-    """If the backend uses an executor, the executor alone obeys its contract."""
-    batched = [n for n, (_, backend) in enumerate(target.session.backends) if isinstance(backend, BatchedBackend)]
-    if not batched:
-        raise NotApplicable("the backend isn't built on an executor")
-    for number in batched:
-        with ExitStack() as opened:
-
-            def make(number: int = number, opened: ExitStack = opened) -> Executor:
-                fresh = opened.enter_context(target.open()).backends[number][1]
-                assert isinstance(fresh, BatchedBackend)
-                return fresh.executor
-
-            for run in EXECUTOR_CHECKS.values():
-                run(make)

@@ -26,7 +26,7 @@ from fem_core.mesh.geometry import validate_mesh
 from fem_core.problem import Problem
 from fem_core.solvers.base import scaled
 from fem_core.testing import strategies, tolerance
-from fem_core.testing.checks import assert_close
+from fem_core.testing.compare import assert_close
 from fem_core.types import Array, Floats, Ints
 
 #: Rounding errors that are allowed, in units of ε times the sum of absolute terms.

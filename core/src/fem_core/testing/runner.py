@@ -3,25 +3,30 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Literal, TypeAlias
 
 from fem_core.errors import OptionError
 from fem_core.plugins.backend import BackendInfo
-from fem_core.testing import contract, executors  # noqa: F401  # they add their checks
 from fem_core.testing.checks import CHECKS, Check, NotApplicable
 from fem_core.testing.target import Target
+
+# Each module adds its checks, so this is the order in which they run.
+for _module in ("stages", "solving", "runs", "sizes", "state", "contract", "life"):
+    import_module(f"fem_core.testing.{_module}")
 
 Outcome: TypeAlias = Literal["passed", "failed", "skipped", "expected failure"]
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """The outcome of a check; `detail` gives the reason if it didn't pass."""
+    """The outcome of a check; `detail` gives the reason if it didn't pass, `left_out` what it did not look at."""
 
     name: str
     outcome: Outcome
     detail: str
     seconds: float
+    left_out: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -33,7 +38,7 @@ def run_check(check: Check, target: Target, expected_failures: Mapping[str, str]
     start = time.perf_counter()
     reason = (expected_failures or {}).get(check.name)
     outcome: Outcome = "passed"
-    detail = ""
+    detail, known = "", len(target.left_out)
     try:
         if check.stage and check.stage not in target.stages:
             outcome, detail = "skipped", f"the backend doesn't provide {check.stage}"
@@ -47,7 +52,7 @@ def run_check(check: Check, target: Target, expected_failures: Mapping[str, str]
         outcome, detail = "expected failure", f"{reason} ({detail})"
     elif reason is not None and outcome == "passed" and check.deterministic:
         outcome, detail = "failed", f"it was expected to fail ({reason}) but passes: take it off the list"
-    return CheckResult(check.name, outcome, detail, time.perf_counter() - start)
+    return CheckResult(check.name, outcome, detail, time.perf_counter() - start, tuple(target.left_out[known:]))
 
 
 def verify(
@@ -57,6 +62,7 @@ def verify(
     checks: Sequence[str] | None = None,
     examples: int = 25,
     shrink: bool = True,
+    thorough: bool = False,
     expected_failures: Mapping[str, str] | None = None,
     on_result: Callable[[CheckResult], None] | None = None,
 ) -> list[CheckResult]:
@@ -73,6 +79,8 @@ def verify(
         Number of random meshes for each check.
     shrink : bool
         Whether a failing example is reduced to the smallest one.
+    thorough : bool
+        Whether to do what takes minutes: meshes of 600,000 elements, and many runs.
     expected_failures : mapping of check to reason
         Checks that are known to fail. A deterministic check that is named here must fail.
     on_result : function of a CheckResult
@@ -85,13 +93,23 @@ def verify(
     for name in expected_failures or {}:
         _named(name)
     results = []
-    with Target(backend, options, examples, shrink) as target:
+    with Target(backend, options, examples, shrink, thorough=thorough) as target:
         _ = target.session  # a backend that can't be opened is an error, not a failed check
         for one in chosen:
             results.append(run_check(one, target, expected_failures))
             if on_result:
                 on_result(results[-1])
     return results
+
+
+def not_looked_at(results: Sequence[CheckResult]) -> list[str]:
+    """What the checks that ended with these results did not look at, one line each."""
+    stages = sorted({stage for one in results if (stage := CHECKS[one.name].stage) and one.outcome == "skipped"})
+    found = [f"the stages {', '.join(stages)}, which the backend leaves to others"] if stages else []
+    others = [one for one in results if one.outcome == "skipped" and not CHECKS[one.name].stage]
+    found += [f"{one.name}: {one.detail}" for one in others]
+    found += dict.fromkeys(text for one in results for text in one.left_out)
+    return [*found, "speed, memory outside Python and NumPy, other computers, and other versions of the libraries"]
 
 
 def parametrize_with_checks(

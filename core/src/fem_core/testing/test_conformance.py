@@ -20,8 +20,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def target(request: pytest.FixtureRequest) -> Iterator[Target]:
     """The backend under test, opened once for all checks."""
     options = dict(option.split("=", 1) for option in request.config.getoption("--fem-option"))
-    examples, elements = (request.config.getoption(f"--fem-{name}") for name in ("examples", "elements"))
-    with Target(request.param, options, examples or 25, elements=elements) as opened:
+    examples, elements, thorough = (
+        request.config.getoption(f"--fem-{name}") for name in ("examples", "elements", "thorough")
+    )
+    with Target(request.param, options, examples or 25, elements=elements, thorough=thorough) as opened:
         yield opened
 
 

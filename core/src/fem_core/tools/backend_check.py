@@ -11,6 +11,8 @@ import subprocess
 import sys
 from contextlib import suppress
 
+from fem_core.support.launch import python
+
 #: The duct's solution is linear, so every node has the exact value up to the solver's tolerance.
 _LENGTH, _ERROR = 3.0, 1e-6
 _NX, _NY = 54, 20  # over 1000 elements: with fewer, backends with workers don't start them
@@ -27,7 +29,7 @@ def probe(name: str, timeout: float = 60.0) -> str | None:
         Seconds after which the process and its children are killed.
     """
     with subprocess.Popen(
-        [sys.executable, "-P", "-m", __name__, name],
+        python("-m", __name__, name),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

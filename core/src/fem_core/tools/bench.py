@@ -8,7 +8,6 @@ import json
 import math
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -28,6 +27,7 @@ from fem_core.results import Report
 from fem_core.run.opening import open_backend
 from fem_core.run.session import Session
 from fem_core.support.hardware import hardware, versions
+from fem_core.support.launch import python
 from fem_core.support.wording import count
 
 K = TypeVar("K")
@@ -103,7 +103,7 @@ def peak_memory(program: str, *arguments: str, env: Mapping[str, str] | None = N
         "unit = 1 if sys.platform == 'darwin' else 1024\n"
         "print('peak', int(lines[0][1]) * 1024 if lines else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)"
     )
-    command = [sys.executable, "-c", program + last, *arguments]
+    command = python("-c", program + last, *arguments)
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **(env or {})})
     return int(done.stdout.split()[-1]) / 1e6
 

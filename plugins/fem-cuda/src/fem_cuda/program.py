@@ -7,7 +7,6 @@ depends on the sources and on the versions of the compilers. Any problem with th
 import ctypes
 import hashlib
 import importlib
-import logging
 import re
 import sys
 import threading
@@ -28,8 +27,6 @@ from fem_cuda import INSTALL, folder
 from fem_cuda.jit import KERNELS, signature
 from fem_cuda.kernels.common import BLOCK, LANES, WARP
 from fem_cuda.memory import DeviceArray
-
-_log = logging.getLogger(__name__)
 
 #: The stages, as the modules of kernels are called.
 STAGES = ("sparsity", "assembly", "conditions", "solve", "derived", "multigrid")
@@ -98,12 +95,7 @@ def cubin(cc: tuple[int, int]) -> bytes:
         except Exception as error:
             text = " ".join(f"{type(error).__name__}: {error}".split())[:500]
             raise BackendError(f"the kernels can't be compiled for sm_{cc[0]}{cc[1]}: {text}; {INSTALL}") from error
-        try:
-            compiled.save(path, found, "sm_*.bin")
-        except OSError as error:
-            _log.warning(
-                "the compiled code can't be saved, so it will be compiled again in the next process: %s", error
-            )
+        compiled.save(path, found, "sm_*.bin")
         return found
 
 

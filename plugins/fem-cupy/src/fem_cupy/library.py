@@ -9,6 +9,7 @@ from typing import Any
 
 from fem_core import BackendError, BackendUnavailable
 from fem_core.device.errors import MEMORY, device_error, unavailable
+from fem_core.support import caches
 
 from fem_cupy import INSTALL, folder
 
@@ -27,12 +28,14 @@ def load() -> Any:
 
 
 def _keep_or_not() -> None:
-    """Let CuPy compile in memory if its folder isn't writable: otherwise its import, or compiling, would fail."""
+    """Let CuPy compile in memory if its folder isn't writable, or holds what may be of another user.
+
+    CuPy reads any file there, whoever wrote it, and its import fails where it can't write.
+    """
     kept = folder()
     try:
-        kept.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=kept):
-            return
+        caches.prepare(kept)
+        caches.check(kept)
     except OSError as error:
         _log.warning("compiled kernels can't be saved in %s (%s); set CUPY_CACHE_DIR to another folder", kept, error)
         os.environ["CUPY_CACHE_IN_MEMORY"] = "1"

@@ -6,6 +6,7 @@ result, because the others keep the shared pipe open. Here the pipe of a worker 
 and the pool notices it at once.
 """
 
+import os
 import pickle
 import signal
 import time
@@ -91,6 +92,12 @@ class Pool:
                     fresh = [self._start(started) for _ in missing]
                 for worker in fresh:
                     self._await(worker, begun + START)
+            except (OSError, EOFError, MemoryError) as error:
+                self.kill()
+                raise BackendUnavailable(
+                    f"worker processes can't start ({_trouble(error)}); any output of theirs is above. "
+                    "Use backend numpy, or fewer workers"
+                ) from error
             except BaseException:
                 self.kill()
                 raise
@@ -174,8 +181,8 @@ class Pool:
                 worker.connection.recv_bytes()
                 return
             reason = f"not ready within {START:.0f} s"
-        except (EOFError, OSError):
-            reason = _ending(worker)
+        except (EOFError, OSError) as error:
+            reason = _ending(worker, error)
         raise BackendUnavailable(
             f"a worker process did not start ({reason}); its output is above. Put the statements of the script "
             'under `if __name__ == "__main__":`, because each worker imports the script'
@@ -194,16 +201,16 @@ class Pool:
         worker.task, worker.doing = number, doing
         try:
             worker.connection.send_bytes(message)
-        except OSError:
-            raise self._lost(worker) from None
+        except OSError as error:
+            raise self._lost(worker, error) from None
         return True
 
     def _receive(self, worker: Worker) -> Any:
         try:
             good, *seconds = HEADER.unpack(worker.connection.recv_bytes())
             payload = worker.connection.recv_bytes()
-        except (EOFError, OSError):
-            raise self._lost(worker) from None
+        except (EOFError, OSError) as broken:
+            raise self._lost(worker, broken) from None
         worker.task = None
         begun = time.perf_counter()
         answer = pickle.loads(payload)
@@ -216,8 +223,8 @@ class Pool:
         error = pickle.loads(pickled) if pickled else BackendError(f"{text} (in a worker, {worker.doing})")
         raise error from RemoteTraceback(trace)
 
-    def _lost(self, worker: Worker) -> WorkerLost:
-        what = f"process {worker.process.pid} {_ending(worker)} in {worker.doing}"
+    def _lost(self, worker: Worker, error: Exception) -> WorkerLost:
+        what = f"process {worker.process.pid} {_ending(worker, error)} in {worker.doing}"
         return WorkerLost(f"{what}; the next run starts new workers")
 
     def _drain(self) -> None:
@@ -237,12 +244,22 @@ class Pool:
                 self.kill()
 
 
-def _ending(worker: Worker) -> str:
-    """How a worker's process ended."""
+def _trouble(error: Exception) -> str:
+    """Why a process can't start."""
+    if isinstance(error, EOFError):
+        return "the fork server ended"
+    if isinstance(error, MemoryError):
+        return "not enough memory"
+    return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+
+
+def _ending(worker: Worker, error: Exception | None = None) -> str:
+    """How a worker's process ended; `error` is that of its pipe."""
     worker.process.join(1.0)
     code = worker.process.exitcode
     if code is None:
-        return "closed its pipe"
+        reason = error.errno and os.strerror(error.errno) if isinstance(error, OSError) else None
+        return f"can't be reached through its pipe ({reason})" if reason else "closed its pipe"
     if code < 0:
         with suppress(ValueError):
             return f"was killed by {signal.Signals(-code).name}"

@@ -100,7 +100,7 @@ def sweep(dead: int | None = None) -> list[str]:
     for folder in (_SHM, Path(tempfile.gettempdir())):
         for path in folder.glob(f"fem-{_namespace()}-*-*-*-*") if folder.is_dir() else ():
             _, _, pid, started, *_ = path.name.split("-")
-            if not (pid.isdigit() and started.isdigit()):
+            if not (pid.isdecimal() and started.isdecimal()):
                 continue
             if int(pid) == dead or not _alive(int(pid), int(started)):
                 with suppress(OSError):

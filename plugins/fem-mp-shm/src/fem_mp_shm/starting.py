@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from fem_core.errors import BackendUnavailable
 from fem_core.execution import require_guarded_main
+from fem_core.support.launch import SAFE_PATH
 
 from fem_mp_shm.memory import KEPT
 
@@ -101,7 +102,7 @@ def quiet_start() -> Iterator[None]:
     A blocked signal isn't lost: this process receives it afterwards.
     """
     with _environment:
-        settings = {**ONE_THREAD, **KEEP_MEMORY}
+        settings = {**ONE_THREAD, **KEEP_MEMORY, **SAFE_PATH}
         before = {name: os.environ.get(name) for name in settings}
         os.environ.update(settings)
         if sys.platform != "win32":

@@ -6,7 +6,6 @@ import os
 import pickle
 import signal
 import struct
-import threading
 import time
 import traceback
 from contextlib import suppress
@@ -14,6 +13,8 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import fem_core.assembly.kernels  # noqa: F401  # a forkserver that has it starts workers that have it
+from fem_core.support.blas import reserve_buffers
+from fem_core.support.threads import start
 from threadpoolctl import threadpool_limits
 
 from fem_mp_shm.segments import sweep
@@ -26,7 +27,8 @@ def main(connection: Connection) -> None:
     """Run tasks (function, arguments) until an empty message or the end of the pipe."""
     gc.freeze()  # garbage collection skips existing objects, so their memory stays shared with the parent of the fork
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the parent decides
-    threading.Thread(target=_end_with_parent, name="fem-parent", daemon=True).start()
+    if not start(_end_with_parent, "fem-parent"):
+        raise SystemExit("fem: warning: a worker can't start a thread")
     threadpool_limits(1)
     with suppress(EOFError, OSError):  # the parent has closed its end
         connection.send_bytes(b"ready")
@@ -44,6 +46,7 @@ def answer(task: bytes) -> tuple[bytes, bytes]:
     try:
         function, arguments = pickle.loads(task)
         loaded = time.perf_counter()
+        reserve_buffers()
         result = function(*arguments)
         done = time.perf_counter()
         payload = pickle.dumps(result, pickle.HIGHEST_PROTOCOL)

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from fem_core.plugins.backend import BackendInfo, Option, halves
-from fem_core.support.caches import cache_folder
+from fem_core.support.caches import cache_folder, holds
 
 __version__ = "1.0.0"
 
@@ -34,7 +34,7 @@ def complete() -> Path:
 
 def pending() -> str | None:
     """Work still to be done before the first run, for which `auto` doesn't wait; None if there is none."""
-    return None if complete().exists() else "compile for some 40 s, once"
+    return None if holds(complete()) else "compile for some 40 s, once"
 
 
 INFO = BackendInfo(

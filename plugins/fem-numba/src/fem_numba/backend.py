@@ -10,7 +10,7 @@ from fem_core.solvers import LinearSolver
 from fem_core.solvers.prepared import LastPrepared
 from fem_core.support.last import Last
 
-from fem_numba import assembly, conditions, derived, jit, sparsity
+from fem_numba import assembly, conditions, derived, jit, sparsity, threads
 from fem_numba.cg import ConjugateGradients
 from fem_numba.memory import Recycled
 from fem_numba.mg import multigrid
@@ -45,6 +45,10 @@ class Numba(Backend):
                 f"threads={self._asked}, but Numba was started with {most}; set NUMBA_NUM_THREADS before Python starts"
             )
         self.threads = min(self.threads, most)
+        if (fewer := threads.able(self.threads)) < self.threads:
+            raise BackendUnavailable(
+                f"only {fewer} of {self.threads} threads can start; use --option threads={fewer}, or allow more threads"
+            )
         self._cg, self._mg = ConjugateGradients(self.threads), multigrid(self.threads)
 
     def compile(self) -> None:

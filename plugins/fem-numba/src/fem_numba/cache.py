@@ -1,8 +1,8 @@
 """Compiled functions kept on disk.
 
-Numba's own cache doesn't notice a change of a helper in another module, and fails where a file is truncated or no
-folder can be written to. Here an entry depends on the sources of the whole package, and any problem with an entry is
-only a warning.
+Numba's own cache doesn't notice a change of a helper in another module, runs what another user wrote, and fails where a
+file is truncated or no folder can be written to. Here an entry depends on the sources of the whole package, and any
+problem with an entry is only a warning.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fem_core.support import compiled
+from fem_core.support import caches, compiled
 from numba.core import caching
 from numba.core.compiler import CompileResult
 from numba.core.runtime import rtsys
@@ -52,20 +52,20 @@ class Cache(caching._Cache):  # type: ignore[misc]
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep a compiled function. A full or read-only disk is only a warning."""
+        global _lost
         try:
             code = caching.dumps(data._reduce())
-            compiled.save(self._path(sig, data.codegen), code, f"{self._name}-*.bin")
         except Exception as error:
-            global _lost
-            if not _lost:  # the folder is the same for all
-                _log.warning(
-                    "the compiled code can't be saved, so it will be compiled again in the next process: %s", error
-                )
+            _log.warning("the compiled %s can't be saved: %s", self._name, error)
+            _lost = True
+            return
+        if not compiled.save(self._path(sig, data.codegen), code, f"{self._name}-*.bin"):
             _lost = True
 
 
 def all_kept() -> None:
     """Mark the cache as complete, if every function is in it."""
     with suppress(OSError):
-        if not _lost and not complete().exists() and folder().is_dir():
-            complete().touch()
+        if not _lost and not caches.holds(complete()) and folder().is_dir():
+            with caches.writing(complete()):
+                pass  # that it is there says it

@@ -28,7 +28,7 @@ _turn = itertools.count()
 
 def empty(shape: int | tuple[int, ...], dtype: Any = np.float64) -> Array:
     """As `np.empty`, on large pages where the system has them."""
-    count = prod(shape) if isinstance(shape, tuple) else shape
+    count = prod(shape) if isinstance(shape, tuple) else int(shape)  # of a 32-bit count, the bytes may need 64
     if count * np.dtype(dtype).itemsize < _LARGE:
         return np.empty(shape, dtype=dtype)
     pages, start = _pages(count * np.dtype(dtype).itemsize)

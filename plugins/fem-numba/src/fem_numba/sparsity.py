@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 from fem_core import BackendError, Mesh, Sparsity
+from fem_core.assembly.sparsity import require_places
 from fem_core.plugins import Progress
 from fem_core.types import Array, Ints
 from numba import prange
@@ -113,8 +114,7 @@ def _require_room(mesh: Mesh, lengths: Ints) -> None:
             f"{mesh.source}: node {lengths.argmax()} shares elements with {longest:,} nodes; "
             f"the limit of numba is {FIRST:,}; use another backend"
         )
-    if lengths.sum(dtype=np.int64) > 2**31 - 1:
-        raise BackendError(f"{mesh.source}: the matrix has too many entries for 32-bit indices")
+    require_places(int(lengths.sum(dtype=np.int64)), "entries of the matrix", mesh.source)
 
 
 @compiled(In[i4, 2], Out[i4, 1], Out[i4, 1], i8, parallel=True)

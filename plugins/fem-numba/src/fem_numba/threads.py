@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import numba
 from fem_core import BackendError
+from fem_core.support.threads import Pool
 
 #: The workqueue layer ends the process when two threads call it at once; the others gain nothing from it.
 _alone = threading.RLock()
@@ -39,6 +40,14 @@ def start() -> None:
     finally:
         if mine:
             del os.environ["GOMP_SPINCOUNT"]
+
+
+def able(threads: int) -> int:
+    """How many of so many threads can start. libgomp ends the process if it gets fewer than it wants."""
+    if _started_in == os.getpid():  # they are running
+        return threads
+    with Pool("fem-numba") as pool:
+        return 1 + pool.ensure(threads - 1)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
+from concurrent.futures import Future, as_completed, wait
 from contextlib import AbstractContextManager
 from typing import Any, Literal, TypeVar
 
@@ -20,6 +20,7 @@ from fem_core.execution import (
     new_results,
     part_of,
 )
+from fem_core.support.threads import Pool
 from fem_core.types import Array, read_only
 from threadpoolctl import ThreadpoolController
 
@@ -28,12 +29,11 @@ R = TypeVar("R")
 
 
 class ThreadExecutor(PlannedExecutor):
-    """Tasks on the threads of `concurrent.futures`."""
+    """Tasks on a pool of threads."""
 
     def __init__(self, batching: Batching | None = None) -> None:
         super().__init__(batching)
-        self._pool: ThreadPoolExecutor | None = None
-        self._size = 0
+        self._pool = Pool("fem-threads")
         self._libraries: ThreadpoolController | None = None
 
     def scratch(self, n: int, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array] | None:
@@ -55,7 +55,8 @@ class ThreadExecutor(PlannedExecutor):
             return batches, time.perf_counter() - begun
 
         with self._one_thread_each():
-            jobs = [self._started(plan.workers).submit(compute, task) for task in plan.tasks]
+            self._start(plan.workers)
+            jobs = [self._pool.submit(compute, task) for task in plan.tasks]
             try:
                 done = 0
                 for job in as_completed(jobs):
@@ -70,23 +71,20 @@ class ThreadExecutor(PlannedExecutor):
 
     def run_items(self, function: Callable[[T], R], items: list[T], workers: int) -> list[R]:
         with self._one_thread_each():
-            jobs = [self._started(workers).submit(function, item) for item in items]
+            self._start(workers)
+            jobs = [self._pool.submit(function, item) for item in items]
             try:
                 return [job.result() for job in jobs]
             finally:
                 _finish(jobs)
 
     def close(self) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-        self._pool, self._size = None, 0
+        self._pool.close()
 
-    def _started(self, workers: int) -> ThreadPoolExecutor:
-        """The pool, with at least `workers` threads."""
-        if self._pool is None or self._size < workers:
-            self.close()
-            self._pool, self._size = ThreadPoolExecutor(workers, thread_name_prefix="fem-threads"), workers
-        return self._pool
+    def _start(self, workers: int) -> None:
+        """Have at least that many threads; fewer, with a warning, if no more can start."""
+        if (threads := self._pool.ensure(workers)) < workers:
+            self.remark(f"{threads} instead of {workers} threads: no more can start", warning=True)
 
     def _one_thread_each(self) -> AbstractContextManager[object]:
         """Limits BLAS and OpenMP to one thread each in a `with`: only the pool's threads compute."""

@@ -22,7 +22,7 @@ from fem_core.mesh.cells import Cells
 from fem_core.mesh.geometry import edges_among
 from fem_core.mesh.mesh import NO_NAME, Boundary, is_valid_name
 from fem_core.mesh.quad8 import EDGES
-from fem_core.support.wording import name_some
+from fem_core.support.wording import name_all, name_some
 from fem_core.types import Array, Ints
 
 _NEEDED = ("inlet", "outlet")  # needed by the default problem: if one of these is no boundary, this is always reported
@@ -160,7 +160,7 @@ class Boundaries:
                 at = of.area_numbering.find(numbers)
                 if (at < 0).any():
                     reason = reason or self._not_areas(block, surface, of, numbers[at < 0])
-                elif np.isin(numbers, np.concatenate([[], *of.reflected])).any():
+                elif (of.reflected_numbering.find(numbers) >= 0).any():
                     reason = reason or "the sides of elements of *ELCOPY, REFLECT aren't known; use a node set"
                 else:
                     found = self.sides[self.piece[of].cells[at], sides]
@@ -173,8 +173,7 @@ class Boundaries:
             into.edges += edges
 
     def _not_areas(self, block: Block, surface: Surface, scope: Scope, numbers: Array) -> str:
-        others = np.concatenate([scope.line_numbers, *scope.aside_numbers])
-        if len(unknown := numbers[~np.isin(numbers, others)]):
+        if len(unknown := numbers[~_has_other(scope, numbers)]):
             raise block.fail(
                 f"the surface {surface.name!r} refers to {name_some(unknown, 'element')}, not found in the file"
             )
@@ -196,8 +195,8 @@ class Boundaries:
     def _lines_among(self, scope: Scope, numbers: Array) -> tuple[list[Array], str]:
         """The edges that elements of these numbers are, if any are lines, and why they make no boundary."""
         begin, links = self.piece[scope].line, self.links[scope]
-        chosen = begin + np.flatnonzero(np.isin(scope.line_numbers, numbers))
-        linked = np.flatnonzero(np.isin(links.numbers, numbers))
+        chosen = begin + scope.line_numbering.every(numbers)
+        linked = links.numbering.every(numbers)
         sides = linked[links.is_side[linked]]
         bad = scope.line_numbers[chosen[~self.is_side[chosen]] - begin]
         if len(sides):
@@ -215,8 +214,7 @@ class Boundaries:
         return [], "" if is_area.any() else self._undefined(scope, numbers)
 
     def _undefined(self, scope: Scope, numbers: Array) -> str:
-        known = np.concatenate([scope.line_numbers, *scope.aside_numbers])
-        unknown = numbers[(scope.area_numbering.find(numbers) < 0) & ~np.isin(numbers, known)]
+        unknown = numbers[(scope.area_numbering.find(numbers) < 0) & ~_has_other(scope, numbers)]
         return f"{name_some(np.unique(unknown), 'element', 'are')} not defined" if len(unknown) else ""
 
     def _are_outer(self, ends: Array) -> bool:
@@ -289,7 +287,7 @@ class Boundaries:
                 self._give(one, name)
         for plain, names_of_it in shared.items():
             if plain not in self.named and plain not in self.lost:
-                listed = ", ".join(map(repr, names_of_it[:5])) + (", …" if len(names_of_it) > 5 else "")
+                listed = name_all(names_of_it)
                 self.lost[plain] = f"several instances have it: {listed}; take these, or join them in the assembly"
 
     def _give(self, one: _Named, name: str) -> None:
@@ -313,6 +311,12 @@ class Boundaries:
             kinds.append(f"{lines:,} with 3 nodes on a line")
         if kinds:
             self.notes.append(f"elements left aside, because no boundary needs them: {', '.join(kinds)}")
+
+
+def _has_other(scope: Scope, numbers: Array) -> Array:
+    """Whether each number is that of a line or of an element that is left aside."""
+    found: Array = (scope.line_numbering.find(numbers) >= 0) | (scope.aside_numbering.find(numbers) >= 0)
+    return found
 
 
 def _by_scope(members: Members) -> Iterator[tuple[Scope, Array]]:

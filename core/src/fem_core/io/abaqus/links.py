@@ -1,10 +1,11 @@
 """Lines of 2 nodes: they mark sides of elements that have no mid-side nodes."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from fem_core.io.checks import sides_between
+from fem_core.io.checks import Numbering, sides_between
 from fem_core.mesh.cells import Cells
 from fem_core.types import Array
 
@@ -32,6 +33,10 @@ class Links:
     joins_corners: Array
     is_side: Array
     is_needed: Array
+
+    @cached_property
+    def numbering(self) -> Numbering:
+        return Numbering(self.numbers)
 
     @classmethod
     def of(cls, given: list[tuple[str, Array]], ends: Array, cells: Cells) -> "Links":

@@ -14,6 +14,7 @@ from fem_core.io.abaqus.scopes import Entry, Kind, Names, Scope, Surface, spelli
 from fem_core.io.abaqus.sets import Budget, Lookup, members_of
 from fem_core.io.abaqus.text import Block
 from fem_core.io.checks import node_labels
+from fem_core.support.wording import name_all
 from fem_core.types import Array
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
@@ -212,9 +213,7 @@ class Model:
             return [(only, None), (self.top, None)], [
                 f"no instance uses the part {only.name!r}, which is taken as it is"
             ]
-        notes = [
-            f"no instance uses {'the part' if len(left) == 1 else 'the parts'} {', '.join(map(repr, left))}: left out"
-        ]
+        notes = [f"no instance uses {'the part' if len(left) == 1 else 'the parts'} {name_all(left)}: left out"]
         return [*found, (self.top, None)], notes if left else []
 
 

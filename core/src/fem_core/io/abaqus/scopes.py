@@ -205,6 +205,24 @@ class Scope:
     def line_numbers(self) -> Array:
         return _joined([rows[:, 0] for _, rows in self.lines])
 
+    @cached_property
+    def line_numbering(self) -> Numbering:
+        return Numbering(self.line_numbers)
+
+    @cached_property
+    def aside_numbering(self) -> Numbering:
+        """Of the elements that are left aside; their numbers may be repeated."""
+        return Numbering(_joined(self.aside_numbers))
+
+    @cached_property
+    def reflected_numbering(self) -> Numbering:
+        return Numbering(_joined(self.reflected))
+
+    @cached_property
+    def rows(self) -> dict[str, Array]:
+        """The elements of each kind: rows of a number and of their nodes."""
+        return {kind: _joined([rows for _, rows in found], WIDTHS[kind]) for kind, found in self.elements.items()}
+
     def placed(self, kind: str) -> Ints:
         """Where the nodes of the elements of a kind stand in this scope, in the order of the file."""
         elements = self.elements.get(kind, [])
@@ -216,14 +234,14 @@ class Scope:
 
     def nodes_of_lines(self, at: Array) -> Array:
         """The numbers of the nodes of the lines that stand there: each once."""
-        return np.unique(np.concatenate([rows for _, rows in self.lines])[at, 1:])
+        return np.unique(self.rows[LINE][at, 1:])
 
     def nodes_of_areas(self, at: Array) -> Array:
         """The numbers of the nodes of the cells that stand there: each once."""
         found, begin = [], 0
-        for kind, elements in self.areas.items():
-            end = begin + self.count(kind)
-            rows = np.concatenate([rows for _, rows in elements])
+        for kind in self.areas:
+            rows = self.rows[kind]
+            end = begin + len(rows)
             found.append(rows[at[(begin <= at) & (at < end)] - begin, 1:].ravel())
             begin = end
         return np.unique(np.concatenate(found))
@@ -259,7 +277,7 @@ class Table:
         before, listed = len(self.row), numbers.tolist()
         after = before + len(listed)
         new = set(listed)
-        if len(new) < len(listed) or not new.isdisjoint(self.row):
+        if len(new) < len(listed) or not self.row.keys().isdisjoint(new):  # which walks the smaller one
             counts = Counter([*listed, *(number for number in new if number in self.row)])
             repeated = np.array(sorted(number for number, times in counts.items() if times > 1))
             raise block.fail(f"{name_some(repeated, self.what, 'are')} defined twice")

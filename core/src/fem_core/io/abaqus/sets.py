@@ -8,7 +8,7 @@ import numpy as np
 
 from fem_core.io.abaqus.scopes import Kind, Names, Scope, Set, spelling
 from fem_core.io.abaqus.text import Block
-from fem_core.io.checks import SMALL, Numbering
+from fem_core.io.checks import SMALL
 from fem_core.support.wording import name_some, nearest
 from fem_core.types import Array
 
@@ -153,14 +153,14 @@ class Lookup:
         for _, scope, numbers in elements.parts:
             of_areas = scope.area_numbering.find(numbers)
             rest = numbers[of_areas < 0]
-            of_lines = Numbering(scope.line_numbers).find(rest)
+            of_lines = scope.line_numbering.find(rest)
             rest = rest[of_lines < 0]
             for at, nodes_of in ((of_areas, scope.nodes_of_areas), (of_lines, scope.nodes_of_lines)):
                 if (at >= 0).any():
                     nodes = nodes_of(at[at >= 0])
                     self.budget.spend(block, len(nodes))
                     found.parts.append((block, scope, nodes))
-            aside = np.isin(rest, np.concatenate([[], *scope.aside_numbers]))
+            aside = scope.aside_numbering.find(rest) >= 0
             if aside.any():
                 found.reason = f"{name_some(rest[aside], 'element', 'are')} left aside, so that its nodes aren't known"
             if not aside.all():

@@ -16,7 +16,7 @@ _MARK = b"\xef\xbb\xbf"  # a byte order mark; it has no meaning here
 _TO_NUMBERS = {float: bytes.maketrans(b",dD", b" ee"), int: bytes.maketrans(b",", b" ")}
 _PLAIN = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eEdD][-+]?\d+)?|[-+]?(?i:nan|inf)")
 _WHOLE = re.compile(r"[-+]?\d{1,18}")
-_FIELDS = re.compile(r'((?:[^,"]|"[^"]*"?)*)(?:,|$)')
+_FIELDS = re.compile(r'((?:[^,"]++|"[^"]*+"?+)*+)(?:,|$)')  # possessive: a field may have millions of characters
 _NOT_LISTED = re.compile(rb"[^0-9,\s]|[0-9][ \t]+[0-9]|[0-9]{19}")
 _PIECE = 1 << 18  # bytes of text that are converted to numbers at once
 _NO_SEPARATORS = bytes(set(range(256)) - set(b",\n"))
@@ -262,11 +262,13 @@ def _walk(source: Source, files: _Files, depth: int) -> Iterator[Block | Extent]
         number_of_keyword, number = number, number + 1
         if line.startswith(b"**"):
             continue
-        while line.endswith(b",") and end < len(raw):  # continues, also after comments
+        parts = [line]
+        while parts[-1].endswith(b",") and end < len(raw):  # continues, also after comments and blank lines
             more, end = _line(raw, end)
             number += 1
-            line += b"" if more.startswith(b"**") else more
-        block = _keyword(source.path, number_of_keyword, line)
+            if more and not more.startswith(b"**"):
+                parts.append(more)
+        block = _keyword(source.path, number_of_keyword, b"".join(parts))
         if block.key != "INCLUDE":
             yield block
         elif depth == _DEEPEST:

@@ -5,7 +5,6 @@ the cycle is the same on every level, in single precision too.
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -23,6 +22,7 @@ from fem_core.solvers.multigrid.lines import Lines, Links, strong_lines, strong_
 from fem_core.solvers.multigrid.mmatrix import m_matrix
 from fem_core.solvers.multigrid.smoother import Smoother, lanczos, largest_eigenvalue
 from fem_core.solvers.multigrid.transfer import to_corners
+from fem_core.support.threads import Pool
 from fem_core.types import Array, Bools, Floats, Ints
 
 #: Up to this number of corners, factorising the quad4 level is as fast as coarsening it further.
@@ -143,15 +143,13 @@ def build_hierarchy(
         By NumPy and SciPy, or a backend's.
     """
     direct = DIRECT if direct is None else direct
-    with ThreadPoolExecutor(1) as beside:
-
-        def begin(*arguments: Any) -> Callable[[], _Scaled]:
-            return beside.submit(_smoother, *arguments).result if threads > 1 else partial(_smoother, *arguments)
-
+    with Pool("fem-mg") as beside:
+        if threads > 1:
+            beside.ensure(1)
         P, number = kernels.to_corners(mesh, free)
         if not P.shape[1]:
             return None
-        smoothers = [begin(K, kernels, mesh, free, d)]
+        smoothers = [beside.submit(_smoother, K, kernels, mesh, free, d)]
         step()
         coarse = kernels.galerkin(K, P)
         step()
@@ -161,7 +159,7 @@ def build_hierarchy(
             if kernels.can_coarsen:
                 M = kernels.m_matrix(coarse, number[mesh.quad8[:, :4]])
                 for P, below in coarsen(M, kernels.interpolation, kernels.galerkin):
-                    smoothers.append(begin(coarse, kernels))
+                    smoothers.append(beside.submit(_smoother, coarse, kernels))
                     transfers.append(P)
                     coarse = below
                     step()
@@ -171,7 +169,7 @@ def build_hierarchy(
                     f"pyamg is not installed, so the quad4 matrix of {P.shape[1]:,} unknowns is factorised "
                     f"by {factoriser.library}; on large meshes, mg is faster with the extra fem-core[amg]"
                 )
-        made = [smoother() for smoother in smoothers]
+        made = [smoother.result() for smoother in smoothers]
     step()
     last = 1 / np.sqrt(coarse.diagonal())
     scales = pairwise([*(d for _, d in made), last])

@@ -44,9 +44,9 @@ def m_matrix(K: "sparse.csr_array", corners: Ints) -> "sparse.csr_array":
 
 def _entries(K: "sparse.csr_array", i: Ints, j: Ints) -> Floats:
     """K_ij, 0 where it isn't stored or a node isn't free."""
-    n = np.int64(K.shape[0])
-    rows = np.repeat(np.arange(n), np.diff(K.indptr))
-    keys, wanted = rows * n + K.indices, i * n + j
+    n = K.shape[0]
+    rows = np.repeat(np.arange(n, dtype=np.int64), np.diff(K.indptr))
+    keys, wanted = rows * n + K.indices, i.astype(np.int64) * n + j  # a 64-bit n alone is not enough before NumPy 2
     place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     return np.where((keys[place] == wanted) & (i < n) & (j < n), K.data[place], 0.0)
 

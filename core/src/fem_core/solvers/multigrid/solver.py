@@ -20,13 +20,14 @@ from fem_core.mesh.mesh import Mesh
 from fem_core.plugins.solver import Prepared
 from fem_core.problem import Problem
 from fem_core.results import SolveResult, SolverOptions, StopReason
-from fem_core.solvers.base import Equilibrated, History, dot, norm, refuse_extra
+from fem_core.solvers.base import Equilibrated, History, dot, norm, refuse_extra, target_of
 from fem_core.solvers.cg import RemainingTime
 from fem_core.solvers.direct import Direct
 from fem_core.solvers.factorisation import SUPERLU, Factoriser, best
 from fem_core.solvers.multigrid import Hierarchy, build_hierarchy
 from fem_core.solvers.multigrid.coarse import amg_available
 from fem_core.solvers.multigrid.hierarchy import DIRECT
+from fem_core.support.memory import lacks_memory
 from fem_core.support.progress import Progress
 from fem_core.support.wording import count
 from fem_core.types import Bools, Floats
@@ -181,9 +182,11 @@ class _PreparedMG:
         start = time.perf_counter()
         try:
             built = self.build(lambda: progress.solve(0, 1.0, None))
-        except (Cancelled, BackendError):
+        except (Cancelled, BackendError, MemoryError):  # a factorisation needs more memory still
             raise
         except Exception as error:
+            if lacks_memory(error):  # a factorisation needs still more
+                raise
             self._take_over(f"the hierarchy can't be built ({type(error).__name__}: {error})")
             return
         if built is None:
@@ -208,7 +211,7 @@ class _PreparedMG:
     ) -> SolveResult | None:  # fmt: skip
         """Conjugate gradients; None if a factorisation has taken over."""
         norm_b = norm_s = norm(self.equilibrated.d * rhs)
-        target = max(options.rtol * norm_b, options.atol)
+        target = target_of(norm_b, options, progress)
         remaining = RemainingTime(target / norm_b if norm_b else 1.0)
         history: History = []
         ρ, α = 1.0, 0.0

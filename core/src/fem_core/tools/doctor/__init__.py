@@ -1,13 +1,17 @@
 """The installation, the machine, the state of the backends, and advice: the functions behind `fem doctor`."""
 
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from fem_core.backends import pattern_cache
 from fem_core.plugins.registry import REGISTRY, Listing, State
+from fem_core.run import tuned_options
 from fem_core.run.opening import todo, tuning_of
+from fem_core.support import caches
 from fem_core.support.gpus import find_gpus
 from fem_core.tools.backend_check import probe as run_probe
 from fem_core.tools.doctor import installation, machine
@@ -78,8 +82,9 @@ def _backend(
 
 
 def _caches(listings: Iterable[Listing]) -> Iterator[dict[str, Any]]:
-    """The core's patterns and what backends keep, each with its files and bytes."""
+    """The core's patterns, tuned options, and what backends keep, each with its files, bytes and fault."""
     yield {"owner": "fem-core", "limit": pattern_cache.limit()} | _size("sparsity patterns", [pattern_cache.folder()])
+    yield {"owner": "fem tune", "limit": None} | _size("tuned options", [tuned_options.folder()])
     for one in listings:
         if one.info and one.state is State.READY:
             try:
@@ -88,10 +93,18 @@ def _caches(listings: Iterable[Listing]) -> Iterator[dict[str, Any]]:
                     yield {"owner": one.name, "limit": None} | _size("compiled code", paths)
             except Exception as error:
                 reason = f"caches() raised {type(error).__name__}: {error}"
-                yield {"owner": one.name, "limit": None, "what": reason, "path": "", "files": 0, "bytes": 0}
+                nothing = {"path": "", "files": 0, "bytes": 0, "fault": None}
+                yield {"owner": one.name, "limit": None, "what": reason} | nothing
 
 
 def _size(what: str, paths: list[Path]) -> dict[str, Any]:
-    files = [file for path in paths for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()]
-    folder = paths[0] if paths[0].is_dir() or len(paths) == 1 else paths[0].parent
-    return {"what": what, "path": str(folder), "files": len(files), "bytes": sum(file.stat().st_size for file in files)}
+    folders = [path for path in paths if path.is_dir()]
+    sizes = []
+    for file in (one for path in paths for one in (path.rglob("*") if path in folders else [path])):
+        with suppress(OSError):  # other processes may delete it
+            status = file.lstat()
+            if stat.S_ISREG(status.st_mode):
+                sizes.append(status.st_size)
+    folder = paths[0] if paths[0] in folders or len(paths) == 1 else paths[0].parent
+    fault = next((why for one in folders if (why := caches.fault(one))), None)
+    return {"what": what, "path": str(folder), "files": len(sizes), "bytes": sum(sizes), "fault": fault}

@@ -90,6 +90,7 @@ def _limits(found: Mapping[str, Any]) -> Iterator[str]:
     elif shared["free"] < _SMALL:
         left = byte_size(shared["free"])
         yield f"{shared['path']} has {left} left: for large meshes mp-shm uses shared files instead, which are slower"
+    yield from (one["fault"] for one in found["caches"] if one["fault"])
     patterns = found["caches"][0]
     if patterns["limit"] == 0 and patterns["bytes"]:
         yield f"FEM_CACHE_MB isn't set, so {patterns['path']} isn't used; you may delete it"

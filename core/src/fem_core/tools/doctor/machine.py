@@ -15,6 +15,7 @@ from typing import Any
 from fem_core.assembly.cost import Work
 from fem_core.backends.default import DefaultBackend
 from fem_core.plugins.registry import REGISTRY
+from fem_core.support import launch
 from fem_core.support.gpus import ask
 from fem_core.support.hardware import available_cores, available_memory, cgroup_quota, cpu_name, total_memory
 
@@ -118,6 +119,6 @@ def _numba_layers() -> dict[str, str] | None:
         "    except Exception as error:\n        found[layer] = str(error)\n"
         "print(json.dumps(found))"
     )
-    found = ask([sys.executable, "-c", program], json.loads) or {}
+    found = ask(launch.python("-c", program), json.loads) or {}
     names = {"tbbpool": "tbb", "omppool": "omp"}
     return {names.get(layer, layer): reason for layer, reason in found.items()}
