@@ -38,6 +38,19 @@ PROCESSOR = 300
 #: Bytes that a mutant may allocate beyond what the process has.
 ROOM = 4 << 30
 
+#: Checks of workers, of what is left behind and of files. Other programs on the machine can disturb them, and arithmetic
+#: can't: they are run on the backend with workers only, and `light_import` on none.
+_OF_WORKERS = {"executor", "cleanup", "growth", "reopening", "lost_workers", "threads"}
+
+#: Where it isn't known how long a check takes.
+PATIENCE_AT_FIRST = {False: 60.0, True: 600.0}  # of a mutant, of a module as it is
+
+#: Seconds of the processor that a mutant may take.
+PROCESSOR = 300
+
+#: Bytes that a mutant may allocate beyond what the process has.
+ROOM = 4 << 30
+
 #: Checks that mutants of arithmetic can't fail, but other programs can disturb; the other one looks at files.
 _ONLY_OF_WORKERS, _NOT_RUN = {"cleanup"}, {"light_import"}
 
@@ -131,8 +144,8 @@ def _order(module: str, seconds: Mapping[tuple[str, str], float]) -> list[tuple[
     """(variant, check), the quickest first."""
     from fem_core.testing import CHECKS
 
-    left_out = _NOT_RUN if module == "fem_threads.backend" else _NOT_RUN | _ONLY_OF_WORKERS
-    every = [(variant, check) for variant in VARIANTS[module] for check in CHECKS if check not in left_out]
+    every = [(variant, check) for variant in VARIANTS[module] for check in CHECKS if check != "light_import"]
+    every = [(variant, check) for variant, check in every if variant == "Threaded" or check not in _OF_WORKERS]
     return sorted(every, key=lambda one: (one[1] not in _QUICK, seconds.get(one, 0.0)))
 
 
