@@ -38,24 +38,12 @@ PROCESSOR = 300
 #: Bytes that a mutant may allocate beyond what the process has.
 ROOM = 4 << 30
 
-#: Checks of workers, of what is left behind and of files. Other programs on the machine can disturb them, and arithmetic
-#: can't: they are run on the backend with workers only, and `light_import` on none.
+#: Checks of workers and of what is left behind. Arithmetic can't fail them and other programs can disturb them, so they
+#: are run on the backend with workers only.
 _OF_WORKERS = {"executor", "cleanup", "growth", "reopening", "lost_workers", "threads"}
 
-#: Where it isn't known how long a check takes.
-PATIENCE_AT_FIRST = {False: 60.0, True: 600.0}  # of a mutant, of a module as it is
-
-#: Seconds of the processor that a mutant may take.
-PROCESSOR = 300
-
-#: Bytes that a mutant may allocate beyond what the process has.
-ROOM = 4 << 30
-
-#: Checks that mutants of arithmetic can't fail, but other programs can disturb; the other one looks at files.
-_ONLY_OF_WORKERS, _NOT_RUN = {"cleanup"}, {"light_import"}
-
 #: Where it isn't known how long checks take: the first ones, which are quick and notice most.
-_QUICK = ("providers", "geometry", "large_dirichlet_values", "reuse", "residuals", "stop_reasons")
+_QUICK = ("providers", "geometry", "large_dirichlet_values", "residuals", "stop_reasons")
 
 #: Fork where it is safe: it saves the imports.
 _CONTEXT: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
