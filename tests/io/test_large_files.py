@@ -72,6 +72,13 @@ def test_many_boundaries(tmp_path, suffix):
     assert len(check.boundaries) == len(read.boundaries) == 1003
 
 
+def test_boundaries_that_vtu_has_no_room_for_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("fem_core.io.vtu._LARGEST", 10_000)
+    with pytest.raises(MeshError, match=r"many.vtu: 23 boundaries would take \d+ kB.*; write .h5$"):
+        write_mesh(with_many_boundaries(20), tmp_path / "many.vtu")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("kind", [fem.Robin, fem.Dirichlet], ids=lambda kind: kind.__name__)
 def test_many_conditions(kind):
     mesh = with_many_boundaries(2000)

@@ -664,3 +664,15 @@ def test_a_plugin_s_format_has_its_own_unit(tmp_path):
         np.testing.assert_allclose(read_mesh(path, scale=1).x, MESH.x / 0.0254)
     finally:
         fem.plugins.unregister_plugin(plugin)
+
+
+def test_a_chart_sheet_that_cannot_be_read_is_named(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    path = tmp_path / "chart.xlsx"
+    fem.write_mesh(fem.generate.duct(nx=2, ny=2), path)
+    book = openpyxl.load_workbook(path)
+    book.remove(book["coord"])
+    book.create_chartsheet("coord")
+    book.save(path)
+    with pytest.raises(fem.MeshError, match=r"it has a chart sheet; delete it"):
+        fem.read_mesh(path)

@@ -82,4 +82,6 @@ def __getattr__(name: str) -> type:
 
 
 #: What the check of determinism varies.
-OPTIONS = {"Threaded": (Option("workers", int, 2), Option("batch_size", int))}
+OPTIONS = {
+    "Threaded": (Option("workers", int, 2, "number of threads"), Option("batch_size", int, None, "elements per batch"))
+}

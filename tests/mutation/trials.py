@@ -38,8 +38,12 @@ PROCESSOR = 300
 #: Bytes that a mutant may allocate beyond what the process has.
 ROOM = 4 << 30
 
-#: Checks that mutants of arithmetic can't fail, but other programs can disturb; the other one looks at files.
-_ONLY_OF_WORKERS, _NOT_RUN = {"cleanup"}, {"light_import"}
+#: Checks of workers and of what is left behind. Arithmetic can't fail them and other programs can disturb them, so they
+#: are run on the backend with workers only.
+_OF_WORKERS = {"executor", "cleanup", "growth", "reopening", "lost_workers", "threads"}
+
+#: Where it isn't known how long checks take: the first ones, which are quick and notice most.
+_QUICK = ("providers", "geometry", "large_dirichlet_values", "residuals", "stop_reasons")
 
 #: Fork where it is safe: it saves the imports.
 _CONTEXT: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
@@ -128,9 +132,9 @@ def _order(module: str, seconds: Mapping[tuple[str, str], float]) -> list[tuple[
     """(variant, check), the quickest first."""
     from fem_core.testing import CHECKS
 
-    left_out = _NOT_RUN if module == "fem_threads.backend" else _NOT_RUN | _ONLY_OF_WORKERS
-    every = [(variant, check) for variant in VARIANTS[module] for check in CHECKS if check not in left_out]
-    return sorted(every, key=lambda one: seconds.get(one, 0.0))
+    every = [(variant, check) for variant in VARIANTS[module] for check in CHECKS if check != "light_import"]
+    every = [(variant, check) for variant, check in every if variant == "Threaded" or check not in _OF_WORKERS]
+    return sorted(every, key=lambda one: (one[1] not in _QUICK, seconds.get(one, 0.0)))
 
 
 class _Running:

@@ -62,8 +62,9 @@ def test_what_a_backend_prints_goes_to_stderr_and_json_stays_json(shelf, mesh):
     assert json.loads(done.stdout)["backend"] == "printer"
     for text in ("printed", "written", "raw", "from a child", "assembling"):
         assert text in done.stderr
-    lines = shelf.run("-m", "fem_core", "solve", mesh, "--backend", "printer", "--events", "-").stdout.splitlines()
-    assert json.loads(lines[-1])["event"] == "fem:solveComplete"
+    for target in ("-", "/dev/stdout"):
+        done = shelf.run("-m", "fem_core", "solve", mesh, "--backend", "printer", "--events", target)
+        assert [json.loads(line)["event"] for line in done.stdout.splitlines()][-1] == "fem:solveComplete"
 
 
 def test_what_an_always_on_plugin_prints_goes_to_stderr(shelf):
@@ -144,3 +145,11 @@ def test_a_deleted_folder_is_no_fault_of_a_plugin(tmp_path, monkeypatch, caplog)
     with manners.watched("plugin 'good'", "good"):
         pass
     assert not caplog.messages
+
+
+def test_a_plugin_is_loaded_where_no_thread_can_start(monkeypatch):
+    monkeypatch.setattr(manners, "start", lambda work, name: None)
+    done = []
+    with manners.watched("plugin 'good'", "good"):
+        done.append("loaded")
+    assert done

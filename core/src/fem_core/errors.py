@@ -7,6 +7,7 @@ MOST_ECHOED = 200
 
 _LONGEST = 2_000  # characters of a message: what is longer has a list of inputs that nobody reads
 _WORD = re.compile(rf"\S{{{MOST_ECHOED + 1},}}")
+_PATH = re.compile(r"[/\\]|\.\w+$")  # in a path, which may have spaces
 _QUOTED = re.compile(r"""(?<!\w)(?:'(?:[^']|\b'\b)*+'|"[^"]*+")(?!\w)""")  # an apostrophe inside a word ends nothing
 
 
@@ -30,7 +31,7 @@ def brief(message: str) -> str:
         return message
     message = shortened(_WORD.sub(lambda word: shortened(word[0]), message), _LONGEST)
     place, colon, rest = message.partition(": ")
-    if "/" in place or "\\" in place:  # a path; it may have spaces
+    if _PATH.search(place):
         message = shortened(place) + colon + rest
     return _QUOTED.sub(lambda quoted: shortened(quoted[0]), message)
 

@@ -3,6 +3,7 @@
 The rows are those of the list of faults that the design starts from; each test has a deadline.
 """
 
+import errno
 import faulthandler
 import gc
 import json
@@ -28,7 +29,7 @@ from fem_core import BackendError, BackendUnavailable, Cancelled, CancelToken, o
 from fem_core.execution import Batching
 from fem_core.generate import duct
 from fem_core.plugins import WorkerLost
-from fem_mp_shm import memory, segments, starting
+from fem_mp_shm import fork_server, memory, names, patience, segments, starting
 from fem_mp_shm.mp import MPExecutor
 from fem_mp_shm.segments import Segment
 from fem_mp_shm.shm import ShmExecutor
@@ -393,14 +394,14 @@ def test_segments_of_dead_processes_are_swept_and_others_are_not(storage):
     left = done.stdout.strip()
     mine = Segment.create(1000, storage)
     reused = mine.name.replace(f"-{os.getpid()}-", "-1-")  # a living pid that began at another time
-    folder = Path("/dev/shm") if storage == "shm" else Path(segments.tempfile.gettempdir())
+    folder = Path("/dev/shm") if storage == "shm" else Path(names.tempfile.gettempdir())
     (folder / reused).touch()
     foreign = re.sub(r"fem-\d+-", "fem-1-", left)
     (folder / foreign).touch()
     odd = mine.name.replace(f"-{os.getpid()}-", "-²-")  # a digit, but no number
     (folder / odd).touch()
     try:
-        swept = segments.sweep()
+        swept = names.sweep()
         assert left in swept
         assert reused in swept
         assert mine.name not in swept
@@ -483,11 +484,14 @@ def test_a_guard_that_is_not_one_ends_in_a_clear_message(tmp_path):
 
 @backends
 @pytest.mark.parametrize(
-    ("error", "reason"),
-    [(BlockingIOError(11, "busy"), os.strerror(11)), (EOFError("unexpected EOF"), "the fork server ended"),
-     (MemoryError(), "not enough memory")],
-)  # fmt: skip
-def test_processes_that_cannot_start(monkeypatch, name, error, reason):
+    ("error", "kind", "reason"),
+    [
+        (BlockingIOError(11, "busy"), BackendUnavailable, f"worker processes can't start: {os.strerror(11)}"),
+        (EOFError("unexpected EOF"), WorkerLost, "the fork server ended while a worker started"),
+        (MemoryError(), BackendUnavailable, "worker processes can't start: not enough memory"),
+    ],
+)
+def test_processes_that_cannot_start(monkeypatch, name, error, kind, reason):
     def refuse(process):
         raise error
 
@@ -495,7 +499,7 @@ def test_processes_that_cannot_start(monkeypatch, name, error, reason):
     with open_backend(name, workers=2, min_size=0) as session:
         with monkeypatch.context() as patched:
             patched.setattr(multiprocessing.process.BaseProcess, "start", refuse)
-            with pytest.raises(BackendUnavailable, match=re.escape(f"worker processes can't start ({reason})")):
+            with pytest.raises(kind, match=re.escape(reason)):
                 session.solve(mesh)
         assert np.array_equal(session.solve(mesh, solver="direct").u, solve(mesh, solver="direct").u)
 
@@ -560,7 +564,7 @@ def test_no_room_in_shared_memory_is_an_error_or_a_file(monkeypatch):
 
     monkeypatch.setattr(os, "posix_fallocate", no_room)
     executor = make(ShmExecutor, storage="shm")
-    with pytest.raises(BackendError, match=r"no room for .* in /dev/shm .*storage=file"):
+    with pytest.raises(BackendError, match=r"no room for .* in /dev/shm: .*storage=file"):
         ones(executor)
     executor.close()
     executor = make(ShmExecutor, storage="auto")
@@ -650,7 +654,7 @@ def test_no_warnings_of_leaks_at_exit(tmp_path, method):
     done = subprocess.run([sys.executable, "-W", "error", script], capture_output=True, text=True, timeout=DEADLINE)
     assert done.returncode == 0, done.stderr
     assert (done.stdout, done.stderr) == ("True\n", "")
-    assert segments.sweep() == []
+    assert names.sweep() == []
 
 
 def test_results_stay_readable_after_close():
@@ -743,3 +747,292 @@ def test_a_script_keeps_the_modules_beside_it(tmp_path, method):
     )
     process = start_process(tmp_path / "script.py", cwd=tmp_path.parent)
     assert process.communicate(timeout=DEADLINE) == ("[0, 2, 4] [0, 3, 6]\n", "")
+
+
+# names that others put into shared folders
+
+
+@linux
+@pytest.mark.parametrize(
+    "name",
+    [
+        "fem-{ns}-99999999999999999999-1-a-1",
+        "fem-{ns}-99999999999999999999-1-abcdef12-1",
+        "fem-{ns}-²-1-abcdef12-1",
+        "fem-{ns}-0-1-abcdef12-1",
+        "fem-{ns}-4000000000-1-abcdef12-1",
+        "fem-{ns}-1-1-abcdef12-1-more",
+        "fem-{ns}-1-1-ABCDEF12-1",
+    ],
+)
+@pytest.mark.parametrize("folder", ["shm", "temporary"])
+def test_names_that_are_not_ours_are_not_looked_at(name, folder):
+    path = (names.SHM if folder == "shm" else names.temporary()) / name.format(ns=names._namespace())
+    path.touch()
+    try:
+        assert path.name not in names.sweep()
+        assert path.exists()
+    finally:
+        path.unlink()
+
+
+@linux
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="gives files to others")
+def test_files_of_others_are_left_alone():
+    dead = f"fem-{names._namespace()}-1-1-abcdef12-"  # pid 1 began at another time
+    theirs, link = names.SHM / f"{dead}7", names.SHM / f"{dead}8"
+    theirs.touch()
+    os.chown(theirs, 12345, 12345)
+    link.symlink_to(theirs)
+    try:
+        assert not {theirs.name, link.name} & set(names.sweep())
+        assert theirs.exists()
+    finally:
+        link.unlink()
+        theirs.unlink()
+
+
+# forks of the application, daemonic processes, observers
+
+
+FORK = """
+import os, sys, fem_core as fem
+if __name__ == "__main__":
+    mesh, options = fem.generate.duct(nx=40, ny=40), {"workers": 2, "min_size": 0}
+    session = fem.open_backend(sys.argv[1], **options)
+    session.solve(mesh)
+    child = os.fork()
+    if not child:
+        try:
+            session.solve(mesh)
+        except fem.BackendError as error:
+            print(error, flush=True)
+        with fem.open_backend(sys.argv[1], **options) as own:
+            print(own.solve(mesh).report.converged, flush=True)
+        session.close()
+        sys.exit()  # with all finalizers
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    report = session.solve(mesh).report
+    print(report.converged, report.warnings)
+"""
+
+
+@linux
+@backends
+def test_a_fork_of_the_application_leaves_the_session_to_its_parent(tmp_path, name):
+    (tmp_path / "script.py").write_text(FORK)
+    process = start_process(tmp_path / "script.py", name)
+    out, err = process.communicate(timeout=DEADLINE)
+    refused, *rest = out.splitlines()
+    assert re.fullmatch(rf"the session of {name} belongs to process {process.pid}, .* with open_backend", refused)
+    assert (rest, err) == (["True", "0", "True ()"], "")
+
+
+@methods
+def test_a_daemonic_process_is_told_that_it_may_not_have_workers(tmp_path, method):
+    (tmp_path / "script.py").write_text(
+        "import fem_core as fem, multiprocessing\n"
+        "def solve():\n    try:\n        fem.solve(fem.generate.duct(nx=40, ny=40), backend='mp', "
+        "backend_options={'workers': 2, 'min_size': 0})\n"
+        "    except fem.BackendUnavailable as error:\n        print(error, flush=True)\n"
+        "if __name__ == '__main__':\n"
+        f"    process = multiprocessing.get_context({method!r}).Process(target=solve, daemon=True)\n"
+        "    process.start()\n    process.join()\n"
+    )
+    out, _ = start_process(tmp_path / "script.py").communicate(timeout=DEADLINE)
+    assert re.fullmatch(r".*daemonic process of multiprocessing.*use backend numpy or threads.*\n", out)
+
+
+@backends
+def test_a_run_inside_an_observer_of_the_same_session_is_refused(name):
+    mesh = duct(nx=40, ny=40)
+    with open_backend(name, workers=2, batch_size=200, min_size=0) as session:
+
+        def listen(event):
+            if event.name == "fem:assemblyProgress":
+                session.solve(mesh)
+
+        report = session.solve(mesh, on_event=listen).report
+        assert report.converged
+        assert f"the session of {name} is busy with a run; an observer needs a session of its own" in report.warnings[0]
+        assert session.solve(mesh).report.warnings == ()
+
+
+# stopped processes
+
+
+@linux
+@both
+def test_a_stopped_worker_is_named_and_ctrl_c_works(kind, monkeypatch, caplog):
+    monkeypatch.setattr(patience, "SECONDS", 0.5)
+    executor = make(kind)
+    try:
+        assert_works(executor)
+        victim = executor.pool.pids[0]
+        os.kill(victim, signal.SIGSTOP)
+        interrupt = threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGINT))
+        interrupt.start()
+        with pytest.raises(KeyboardInterrupt):
+            ones(executor)
+        interrupt.join()
+        told = f"process {victim} (stopped; `kill -CONT {victim}` continues it) in batch 0…"
+        assert sum(told in record.getMessage() for record in caplog.records) == 1
+        until(lambda: not running({victim}))
+        assert_works(executor)
+    finally:
+        executor.close()
+
+
+@linux
+@both
+def test_a_stopped_worker_is_closed_too(kind):
+    executor = make(kind)
+    assert_works(executor)
+    victims = set(executor.pool.pids)
+    for victim in victims:
+        os.kill(victim, signal.SIGSTOP)
+    executor.close()
+    until(lambda: not running(victims))
+
+
+STOPPED = """
+import os, signal, sys, threading, time
+import faulty, numpy as np
+from fem_core import BackendUnavailable
+from fem_core.execution import Batching
+from fem_mp_shm import fork_server, names, pool
+from fem_mp_shm.mp import MPExecutor
+def works():
+    return executor.map_items(faulty.pid, range(4)) != []
+if __name__ == "__main__":
+    executor = MPExecutor(Batching(workers=2), start_method="forkserver")
+    works()
+    pool.LEAVE, number = 0.5, fork_server.pid()
+    if sys.argv[1] != "close":
+        executor.close()
+    os.kill(number, signal.SIGSTOP)
+    while not names.is_stopped(number):
+        time.sleep(0.01)
+    if sys.argv[1] == "start":
+        pool.START, before = 1.0, pool.START
+        try:
+            works()
+        except BackendUnavailable as error:
+            print(error)
+        pool.START = before
+    if sys.argv[1] == "interrupt":
+        threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+        try:
+            works()
+        except KeyboardInterrupt:
+            print("interrupted")
+    if sys.argv[1] in ("close", "start", "interrupt"):
+        executor.close()
+        print(works())
+        executor.close()
+    print(number)
+"""
+
+
+@linux
+@pytest.mark.parametrize(
+    ("when", "said"),
+    [
+        ("start", [r"the workers weren't ready within 1 s: the fork server, process \d+ \(stopped; .*", "True"]),
+        ("interrupt", ["interrupted", "True"]),
+        ("close", ["True"]),
+        ("exit", []),
+    ],
+)
+def test_a_stopped_fork_server_holds_nothing_up(tmp_path, when, said):
+    (tmp_path / "script.py").write_text(STOPPED)
+    process = start_process(tmp_path / "script.py", when, env={**os.environ, "PYTHONPATH": str(TESTS)})
+    out, _ = process.communicate(timeout=DEADLINE)
+    *lines, number = out.splitlines()
+    assert process.returncode == 0
+    assert len(lines) == len(said)
+    assert all(map(re.fullmatch, said, lines))
+    until(lambda: not running({int(number)}))
+
+
+def test_a_worker_killed_while_it_starts_is_lost(monkeypatch):
+    executor = make(MPExecutor, start_method="spawn")
+    began = executor.pool._start
+
+    def killed(started):
+        began(started)
+        executor.pool._workers[-1].process.kill()
+
+    monkeypatch.setattr(executor.pool, "_start", killed)
+    with pytest.raises(WorkerLost, match=r"process \d+ .* while it started; the next run starts new workers"):
+        ones(executor)
+    monkeypatch.undo()
+    assert_works(executor)
+    executor.close()
+
+
+# what is left, and where
+
+
+@linux
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_program_leaves_no_folder_of_its_fork_server(tmp_path, how):
+    (tmp_path / "script.py").write_text(
+        "import faulty, os, sys, time\nfrom fem_core.execution import Batching\nfrom fem_mp_shm.mp import MPExecutor\n"
+        "if __name__ == '__main__':\n    executor = MPExecutor(Batching(workers=2), start_method='forkserver')\n"
+        "    executor.map_items(faulty.pid, range(4))\n    executor.close()\n"
+        "    print('ready', flush=True)\n    time.sleep(60)\n"
+    )
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    settings = {"PYTHONPATH": str(TESTS), "TMPDIR": str(folder)}
+    process = start_process(tmp_path / "script.py", env={**os.environ, **settings})
+    assert process.stdout.readline() == "ready\n"
+    assert [*folder.iterdir(), *Path("/dev/shm").glob(f"fem-*-{process.pid}-*")] != []
+    process.send_signal(how)
+    process.communicate(timeout=DEADLINE)
+    until(lambda: not [*folder.iterdir(), *Path("/dev/shm").glob(f"fem-*-{process.pid}-*")])
+
+
+@linux
+def test_a_folder_that_is_too_long_for_a_socket_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(fork_server, "_folders", {})
+    monkeypatch.setattr(fork_server, "temporary", lambda: tmp_path / ("x" * 80))
+    monkeypatch.setattr(fork_server, "SHM", tmp_path / "absent")
+    with pytest.raises(BackendUnavailable, match=r"x{80} is too long for a socket; set TMPDIR"):
+        fork_server._folder()
+
+
+@linux
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EROFS, errno.EACCES])
+def test_shared_memory_that_is_absent_or_read_only_is_replaced_by_files(monkeypatch, number):
+    def refuse(name, size, create):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(segments, "_map_shm", refuse)
+    with pytest.raises(BackendError, match=r"no memory can be shared in /dev/shm: .*; use storage=file"):
+        Segment.create(1000, "shm")
+    executor = make(ShmExecutor, storage="auto")
+    said = []
+    executor.remark = lambda text, warning=False: said.append(text)
+    assert_works(executor)
+    executor.close()
+    assert "a file is mapped instead" in said[0]
+
+
+@linux
+@backends
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_few_descriptors_are_named(tmp_path, name, method):
+    (tmp_path / "script.py").write_text(
+        "import fem_core as fem, resource\nif __name__ == '__main__':\n"
+        "    mesh = fem.generate.duct(nx=40, ny=40)\n"
+        "    resource.setrlimit(resource.RLIMIT_NOFILE, (8, 8))\n"
+        f"    options = {{'workers': 4, 'min_size': 0, 'start_method': {method!r}}}\n"
+        "    try:\n"
+        f"        fem.solve(mesh, backend={name!r}, backend_options=options)\n"
+        "    except fem.BackendError as error:\n        print(error)\n"
+    )
+    out, _ = start_process(tmp_path / "script.py").communicate(timeout=DEADLINE)
+    assert "ulimit -n" in out
+    assert out.count("\n") == 1

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 _DEFAULT = SolverOptions()
 
+#: Names of stdout. Those of the system would lead to stderr, see `own_stdout`.
+_STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+
 
 @click.command(short_help="Solve the flow on a mesh.")
 @click.argument("mesh", type=PATH)
@@ -259,7 +262,7 @@ class EventLines:
 
     @property
     def on_stdout(self) -> bool:
-        return self._target == "-"
+        return self._target in _STDOUT
 
     def __enter__(self) -> "EventLines":
         if self.on_stdout:

@@ -21,12 +21,16 @@ from fem_core.mesh.geometry import find_edges
 from fem_core.mesh.mesh import Mesh
 from fem_core.mesh.quad8 import EDGES
 from fem_core.results import RESULT_VERSION, UNITS, Fields
+from fem_core.support.wording import byte_size, count
 from fem_core.types import Array
 
 #: The prefix of the names of the arrays of boundaries.
 BOUNDARY = "boundary:"
 #: The field data of a mesh with slits.
 SLITS = "slits"
+
+#: The most bytes of the arrays of boundaries: those of 100,000 boundaries of one edge each are 10 GB.
+_LARGEST = 1 << 31
 
 #: Attributes of sections: the arrays that a viewer shows first.
 _SHOWN = {"u": ' Scalars="u"', "velocity": ' Vectors="velocity"', "speed": ' Scalars="speed"'}
@@ -67,6 +71,12 @@ def slits(mesh: Mesh) -> dict[str, Array]:
 
 def nodes_of_boundaries(mesh: Mesh) -> dict[str, Array]:
     """The arrays of boundaries at points: uint8 (n_nodes,) each."""
+    lines = sum(len(boundary.edges) for boundary in mesh.boundaries.values())
+    if (size := len(mesh.boundaries) * (mesh.n_nodes + mesh.n_elements + lines)) > _LARGEST:
+        raise MeshError(
+            f"{count(len(mesh.boundaries), 'boundary')} would take {byte_size(size)}, because VTU has arrays of all "
+            "nodes and cells for each; write .h5"
+        )
     arrays = {BOUNDARY + name: np.zeros(mesh.n_nodes, dtype=np.uint8) for name in mesh.boundaries}
     for name, boundary in mesh.boundaries.items():
         arrays[BOUNDARY + name][boundary.nodes] = 1

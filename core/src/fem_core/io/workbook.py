@@ -8,7 +8,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
@@ -48,7 +48,16 @@ def opened(path: Path) -> Iterator["Workbook"]:
         if lacks_memory(error):
             raise
         text = " ".join(f"{type(error).__name__}: {error}".split())
+        if _has_charts(path):
+            text = "it has a chart sheet; delete it, or save only the sheets with the mesh"
         raise MeshError(f"{path}: not a readable workbook ({text})") from None
+
+
+def _has_charts(path: Path) -> bool:
+    """Whether a workbook has sheets that are charts: openpyxl fails over some of them."""
+    with suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
+        return any(name.startswith("xl/chartsheets/") for name in archive.namelist())
+    return False
 
 
 def _check_sizes(path: Path) -> None:

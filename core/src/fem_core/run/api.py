@@ -34,20 +34,13 @@ AnyBackend: TypeAlias = str | BackendInfo | Session
 
 
 @contextmanager
-def _session(
-    backend: AnyBackend, fallback: bool = False, options: Mapping[str, Any] | None = None
-) -> Iterator[Session]:
+def _session(backend: AnyBackend) -> Iterator[Session]:
     """`backend` itself if it is a session; otherwise a session that is closed after the call."""
-    _require_options(fallback, options)
     if isinstance(backend, Session):
-        if fallback or options:
-            raise OptionError(
-                "fallback and backend_options can't be given with an open session; pass them to open_backend"
-            )
-        with backend.lock:
+        with backend.exclusive():
             yield backend
     else:
-        with open_backend(backend, fallback=fallback, **(options or {})) as session:
+        with open_backend(backend) as session:
             yield session
 
 
@@ -101,10 +94,13 @@ def solve(
     >>> float(round(solution.u.max(), 6)), float(round(solution.speed.max(), 6))  # γ L and γ
     (7.5, 2.5)
     """
-    if isinstance(backend, Session):
-        with _session(backend, fallback, backend_options) as session:
-            return session.solve(mesh, problem, **options)
     _require_options(fallback, backend_options)
+    if isinstance(backend, Session):
+        if fallback or backend_options:
+            raise OptionError(
+                "fallback and backend_options can't be given with an open session; pass them to open_backend"
+            )
+        return backend.solve(mesh, problem, **options)
     try:
         opened = open_backend(backend, fallback=fallback, **(backend_options or {}))
     except BaseException as error:

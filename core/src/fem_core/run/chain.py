@@ -130,7 +130,7 @@ def named(provider: str, what: str) -> Iterator[None]:
         told = type(error)(f"backend {provider!r} failed in {what}: {error}")
         told.provider = provider
         raise told from error.__cause__
-    except (FemError, MemoryError):
+    except FemError:
         raise
     except (Exception, SystemExit) as error:
         if lacks_memory(error):

@@ -1,10 +1,12 @@
 """A session: backends that are opened, used for one run at a time, and always closed."""
 
 import logging
+import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -95,12 +97,14 @@ class Session:
         self.name, self.backends = self.chain.name, self.chain.backends
         self.notes, self.warnings, self.seconds = tuple(notes), tuple(warnings), dict[str, float]()
         self.opened = Opened(self.notes, self.warnings, tuple(distributions), self.seconds)
-        self.lock = threading.RLock()
-        self._open = self._closed = False
+        self._lock = threading.RLock()
+        self._open = self._closed = self._busy = False
+        self._process = 0
 
     def open(self) -> "Session":
         """Open every backend, in order. If one fails, close the others and raise BackendUnavailable."""
-        with self.lock:
+        self._refuse_fork()
+        with self._lock:
             if not self._open:
                 self.seconds.clear()
                 self.opened.announced = False
@@ -111,7 +115,7 @@ class Session:
                 except BaseException:
                     self._close_all()
                     raise
-                self._open, self._closed = True, False
+                self._open, self._closed, self._process = True, False, os.getpid()
         return self
 
     def ensure_open(self) -> None:
@@ -119,6 +123,35 @@ class Session:
         if self._closed:
             raise BackendError(f"the session of {self.name} is closed; open a new one with open_backend")
         self.open()
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Use the session for one run, and let other threads wait meanwhile.
+
+        Raises BackendError in an observer of a run, and in a process that was forked after the session was opened.
+        """
+        self._refuse_fork()
+        with self._lock:
+            if self._busy:
+                raise BackendError(
+                    f"the session of {self.name} is busy with a run; an observer needs a session of its own"
+                )
+            self._busy = True
+            try:
+                yield
+            finally:
+                self._busy = False
+
+    def _refuse_fork(self) -> None:
+        """Raise BackendError in a forked process, which has neither the threads nor the workers of the backends."""
+        if self._is_inherited():
+            raise BackendError(
+                f"the session of {self.name} belongs to process {self._process}, from which this one was forked; "
+                "open a new one here with open_backend"
+            )
+
+    def _is_inherited(self) -> bool:
+        return self._open and self._process != os.getpid()
 
     def _each(self, stage: Stage, method: str) -> None:
         """Open or compile all backends; this is a stage if a backend has something to do."""
@@ -138,8 +171,13 @@ class Session:
         self.seconds[stage] = time.perf_counter() - start
 
     def close(self) -> None:
-        """Close every backend, in reverse order; may be called more than once."""
-        with self.lock:
+        """Close every backend, in reverse order; may be called more than once.
+
+        In a process that was forked since, this does nothing: the backends belong to the process that opened them.
+        """
+        if self._is_inherited():
+            return
+        with self.exclusive():
             self._open, self._closed = False, True
             self.chain.patterns.clear()
             self._close_all()
@@ -162,7 +200,7 @@ class Session:
 
     def forget(self) -> None:
         """Delete what the session and its backends keep from earlier runs: patterns, prepared solvers."""
-        with self.lock:
+        with self.exclusive():
             self.chain.forget()
 
     def __enter__(self) -> "Session":
@@ -184,7 +222,7 @@ class Session:
             require(problem, Problem | None, "problem must be a fem_core.Problem", ProblemError)
             require(options.get("by_position", False), bool, "by_position must be True or False")
             outputs = _paths(options.get("outputs", ()))
-        with self.lock:
+        with self.exclusive():
             with run.told():
                 self.ensure_open()
                 run.announce(self.opened)

@@ -230,7 +230,7 @@ def check_threads(target: Target) -> None:
         try:
             barrier.wait(timeout=60)
             for _ in range(3):
-                with session.lock:  # as `solve` does
+                with session.exclusive():  # as `solve` does
                     assert_stages(session, Case(other, replace(problems[number], source=wave)))
             found[number] = session.solve(mesh, problems[number], solver="cg", rtol=1e-10).u
         except BaseException as error:

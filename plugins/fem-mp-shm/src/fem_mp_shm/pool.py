@@ -6,25 +6,43 @@ result, because the others keep the shared pipe open. Here the pipe of a worker 
 and the pool notices it at once.
 """
 
+import atexit
+import multiprocessing.process
 import os
 import pickle
 import signal
+import sys
+import threading
 import time
+import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, cast
 
 from fem_core.errors import BackendError, BackendUnavailable, WorkerLost
+from fem_core.support import threads
 
-from fem_mp_shm.segments import sweep
-from fem_mp_shm.starting import context, quiet_start
+from fem_mp_shm import fork_server, limits
+from fem_mp_shm.names import is_stopped, sweep
+from fem_mp_shm.patience import Patience
+from fem_mp_shm.starting import Start, context
 from fem_mp_shm.worker import HEADER, main
 
 #: Seconds that a worker has to start, to finish its task after the run has failed, and to leave.
 START, DRAIN, LEAVE = 120.0, 10.0, 2.0
+
+#: Seconds between two looks at the clock while nothing happens.
+STEP = 0.5
+
+#: Bytes from which a transfer may wait for the other end.
+LARGE = 1 << 16
+
+#: The exit code that `multiprocessing` reports if the fork server ended before the worker did.
+LOST = 255
 
 
 @dataclass(eq=False)
@@ -68,6 +86,7 @@ class Pool:
         self.traffic = Traffic()
         self.startup_seconds = 0.0
         self._workers: list[Worker] = []
+        _pools.add(self)
 
     @property
     def pids(self) -> list[int]:
@@ -77,7 +96,7 @@ class Pool:
     def ensure(self, workers: int) -> str | None:
         """Have at least that many workers. Returns what happened to the earlier ones, if they had ended.
 
-        Raises BackendUnavailable if they can't start.
+        Raises BackendUnavailable if they can't start, and WorkerLost if one is killed while it starts.
         """
         dead = [worker for worker in self._workers if not worker.process.is_alive()]
         news = f"a worker ended between two tasks ({_ending(dead[0])}); all workers were replaced" if dead else None
@@ -87,19 +106,20 @@ class Pool:
         if missing := range(workers - len(self._workers)):
             sweep()
             started = context(self.start_method)
+            start = Start([partial(self._start, started) for _ in missing], started.get_start_method())
+            patience = Patience(self._starting)
             try:
-                with quiet_start():
-                    fresh = [self._start(started) for _ in missing]
-                for worker in fresh:
-                    self._await(worker, begun + START)
-            except (OSError, EOFError, MemoryError) as error:
+                self._await(start, time.monotonic() + START, patience)
+            except BaseException as error:
+                start.give_up(LEAVE)
                 self.kill()
-                raise BackendUnavailable(
-                    f"worker processes can't start ({_trouble(error)}); any output of theirs is above. "
-                    "Use backend numpy, or fewer workers"
-                ) from error
-            except BaseException:
-                self.kill()
+                if isinstance(error, EOFError | ConnectionError):
+                    fork_server.end()
+                    what = f"the fork server ended while a worker started{limits.few_files()}"
+                    raise WorkerLost(f"{what}; the next run starts a new one") from None
+                if isinstance(error, OSError | MemoryError):
+                    why = limits.told(error, "use backend numpy or threads")
+                    raise BackendUnavailable(f"worker processes can't start: {why}") from error
                 raise
             self.startup_seconds = time.perf_counter() - begun
         return news
@@ -121,74 +141,107 @@ class Pool:
         turn = 0
         more = True
         crew = self._workers[:workers]
+        patience = Patience(lambda: _busy(crew))
+        process = os.getpid()
         try:
             while True:
+                if os.getpid() != process:
+                    raise BackendError("this process was forked during a run, whose workers belong to its parent")
                 for worker in crew:
                     if more and worker.task is None:
-                        more = self._hand_out(worker, function, tasks)
+                        more = self._hand_out(worker, function, tasks, patience)
                 while turn in answers:
                     yield answers.pop(turn)
                     turn += 1
                 if not (busy := {worker.connection: worker for worker in crew if worker.task is not None}):
                     return
-                for ready in wait(list(busy)):
+                for ready in wait(list(busy), STEP):
                     worker = busy[cast("Connection", ready)]
                     number = cast("int", worker.task)
-                    answers[number] = self._receive(worker)
+                    answers[number] = self._receive(worker, patience)
+                    patience.renew()
+                patience.tell()
         except (KeyboardInterrupt, SystemExit, WorkerLost):
             self.kill()
             raise
         finally:
+            patience.close()
             self._drain()
 
     def kill(self) -> None:
         """End all workers at once."""
-        workers, self._workers = self._workers, []
-        for worker in workers:
-            with suppress(OSError):
-                worker.process.kill()
-        for worker in workers:
-            _reap(worker)
+        workers = self._leave()
+        _kill_all(workers)
+        _reap(workers)
 
     def close(self) -> None:
         """Let all workers leave; may be called again."""
-        workers, self._workers = self._workers, []
+        workers = self._leave()
         for worker in workers:
             with suppress(OSError):
                 worker.connection.send_bytes(b"")
         deadline = time.monotonic() + LEAVE
         for worker in workers:
             worker.process.join(max(0.0, deadline - time.monotonic()))
-            with suppress(OSError):
-                worker.process.kill()
-            _reap(worker)
+            _kill(worker)
+        _reap(workers)
 
-    def _start(self, started: Any) -> Worker:
+    def abandon(self) -> None:
+        """In a process that the application forked: forget the workers, which are its parent's."""
+        for worker in self._workers:
+            worker.connection.close()
+            children: set[BaseProcess] = getattr(multiprocessing.process, "_children", set())
+            children.discard(worker.process)  # this process would end them when it ends itself
+        self._workers = []
+
+    def _leave(self) -> list[Worker]:
+        """The workers that were started, which are no longer the pool's."""
+        workers, self._workers = self._workers, []
+        for worker in workers:
+            if worker.process.pid is None:
+                worker.connection.close()
+        return [worker for worker in workers if worker.process.pid is not None]
+
+    def _start(self, started: Any) -> None:
         ours, theirs = started.Pipe()
         process = started.Process(target=main, args=(theirs,), name="fem-worker", daemon=True)
+        self._workers.append(Worker(process, ours))
         try:
             process.start()
         finally:
             theirs.close()
-        worker = Worker(process, ours)
-        self._workers.append(worker)
-        return worker
 
-    def _await(self, worker: Worker, deadline: float) -> None:
-        """Wait until the worker is ready."""
-        try:
-            if worker.connection.poll(max(0.0, deadline - time.perf_counter())):
-                worker.connection.recv_bytes()
-                return
-            reason = f"not ready within {START:.0f} s"
-        except (EOFError, OSError) as error:
-            reason = _ending(worker, error)
-        raise BackendUnavailable(
-            f"a worker process did not start ({reason}); its output is above. Put the statements of the script "
-            'under `if __name__ == "__main__":`, because each worker imports the script'
-        )
+    def _await(self, start: Start, deadline: float, patience: Patience) -> None:
+        """Wait until all workers are ready."""
 
-    def _hand_out(self, worker: Worker, function: Callable[..., Any], tasks: Iterator[tuple[int, str, Any]]) -> bool:
+        def wait_for(done: Callable[[float], bool]) -> bool:
+            while not done(STEP):  # in steps, because some systems don't hear Ctrl-C while they wait
+                if time.monotonic() > deadline:
+                    return False
+                patience.tell()
+            patience.renew()
+            return True
+
+        ready = start.run(wait_for)
+        for worker in self._workers if ready else ():
+            try:
+                if worker.process.pid and (ready := ready and wait_for(worker.connection.poll)):
+                    worker.connection.recv_bytes()
+            except (EOFError, OSError):
+                how = _ending(worker)
+                if how.startswith("ended"):
+                    raise BackendUnavailable(
+                        f"a worker process did not start ({how}); its output is above. Put the statements of the "
+                        'script under `if __name__ == "__main__":`, because each worker imports the script'
+                    ) from None
+                what = f"process {worker.process.pid} {how} while it started"
+                raise WorkerLost(f"{what}; the next run starts new workers") from None
+        if not ready:
+            raise BackendUnavailable(f"the workers weren't ready within {START:.0f} s: {self._starting()}")
+
+    def _hand_out(
+        self, worker: Worker, function: Callable[..., Any], tasks: Iterator[tuple[int, str, Any]], patience: Patience
+    ) -> bool:
         """Send the next task; False if there is none."""
         begun = time.perf_counter()
         number, doing, arguments = next(tasks, (None, "", ()))
@@ -199,15 +252,19 @@ class Pool:
         self.traffic.tasks += 1
         self.traffic.bytes_sent += len(message)
         worker.task, worker.doing = number, doing
+        if len(message) > LARGE:
+            patience.watch()
         try:
             worker.connection.send_bytes(message)
         except OSError as error:
             raise self._lost(worker, error) from None
         return True
 
-    def _receive(self, worker: Worker) -> Any:
+    def _receive(self, worker: Worker, patience: Patience) -> Any:
         try:
-            good, *seconds = HEADER.unpack(worker.connection.recv_bytes())
+            good, size, *seconds = HEADER.unpack(worker.connection.recv_bytes())
+            if size > LARGE or not worker.connection.poll(0.01):
+                patience.watch()
             payload = worker.connection.recv_bytes()
         except (EOFError, OSError) as broken:
             raise self._lost(worker, broken) from None
@@ -228,29 +285,46 @@ class Pool:
         return WorkerLost(f"{what}; the next run starts new workers")
 
     def _drain(self) -> None:
-        """Wait for the running tasks, and drop their results."""
-        deadline = time.monotonic() + DRAIN
-        while busy := {worker.connection: worker for worker in self._workers if worker.task is not None}:
-            ready = wait(list(busy), max(0.0, deadline - time.monotonic()))
-            try:
-                for connection in ready:
-                    worker = busy[cast("Connection", connection)]
-                    worker.connection.recv_bytes()
-                    worker.connection.recv_bytes()
-                    worker.task = None
-            except (EOFError, OSError):
-                ready = []
-            if not ready:
-                self.kill()
+        """Wait for the running tasks, and drop their results. A worker that takes too long is killed."""
+        if not (busy := [worker for worker in self._workers if worker.task is not None]):
+            return
+        done = threading.Event()
+
+        def limit() -> None:
+            if not done.wait(DRAIN):
+                _kill_all(busy)
+
+        watch = threads.start(limit, "fem-drain")
+        try:
+            for worker in busy:
+                worker.connection.recv_bytes()
+                worker.connection.recv_bytes()
+                worker.task = None
+        except (EOFError, OSError):
+            self.kill()
+        except BaseException:
+            self.kill()
+            raise
+        finally:
+            done.set()
+            if watch:
+                watch.join()
+
+    def _starting(self) -> str:
+        """What the start of the workers waits for."""
+        if (number := fork_server.pid()) and is_stopped(number):
+            return f"the fork server, {_process(number)}"
+        return ", ".join(_process(number) for number in self.pids if number) or "worker processes to start"
 
 
-def _trouble(error: Exception) -> str:
-    """Why a process can't start."""
-    if isinstance(error, EOFError):
-        return "the fork server ended"
-    if isinstance(error, MemoryError):
-        return "not enough memory"
-    return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+def _busy(crew: list[Worker]) -> str:
+    """The tasks that the run waits for."""
+    doing = [f"{_process(worker.process.pid or 0)} in {worker.doing}" for worker in crew if worker.task is not None]
+    return ", ".join(doing)
+
+
+def _process(number: int) -> str:
+    return f"process {number}" + (f" (stopped; `kill -CONT {number}` continues it)" if is_stopped(number) else "")
 
 
 def _ending(worker: Worker, error: Exception | None = None) -> str:
@@ -260,14 +334,64 @@ def _ending(worker: Worker, error: Exception | None = None) -> str:
     if code is None:
         reason = error.errno and os.strerror(error.errno) if isinstance(error, OSError) else None
         return f"can't be reached through its pipe ({reason})" if reason else "closed its pipe"
+    if code == LOST:
+        return "lost its fork server"
     if code < 0:
         with suppress(ValueError):
             return f"was killed by {signal.Signals(-code).name}"
     return f"ended with exit code {code}"
 
 
-def _reap(worker: Worker) -> None:
-    worker.process.join(LEAVE)
-    worker.connection.close()
-    with suppress(ValueError):  # it is still running
-        worker.process.close()
+def _kill(worker: Worker) -> None:
+    with suppress(OSError):
+        worker.process.kill()
+        if sys.platform != "win32" and worker.process.exitcode == LOST and not _hung_up(worker):
+            os.kill(cast("int", worker.process.pid), signal.SIGKILL)  # it may be stopped, and has no parent
+
+
+def _kill_all(workers: list[Worker]) -> None:
+    for worker in workers:
+        _kill(worker)
+
+
+def _hung_up(worker: Worker) -> bool:
+    """Whether the worker has ended, as its pipe tells. A fork server that is stopped doesn't tell."""
+    try:
+        while worker.connection.poll(0):
+            worker.connection.recv_bytes()
+    except (EOFError, OSError):
+        return True
+    return False
+
+
+def _reap(workers: list[Worker]) -> None:
+    """Wait until killed workers have ended."""
+    deadline = time.monotonic() + LEAVE
+    for worker in workers:
+        worker.process.join(max(0.0, deadline - time.monotonic()))
+    if any(worker.process.exitcode is None and _hung_up(worker) for worker in workers) and fork_server.end():
+        for worker in workers:
+            worker.process.join(LEAVE)
+    for worker in workers:
+        worker.connection.close()
+        with suppress(ValueError):  # it is still running
+            worker.process.close()
+
+
+def _close_all() -> None:
+    """At the end of the program, before `multiprocessing` waits for all children, also for those that are stopped."""
+    for pool in list(_pools):
+        pool.close()
+    if (number := fork_server.pid()) and is_stopped(number):
+        fork_server.end()
+
+
+def _forked() -> None:
+    for pool in list(_pools):
+        pool.abandon()
+
+
+_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
+atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

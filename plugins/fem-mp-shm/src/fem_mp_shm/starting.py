@@ -1,21 +1,23 @@
 """How worker processes start: the method, and the settings before."""
 
+import errno
 import multiprocessing
 import os
 import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.context import BaseContext
 from pathlib import Path
-from typing import Any, cast
 
 from fem_core.errors import BackendUnavailable
 from fem_core.execution import require_guarded_main
+from fem_core.support import threads
 from fem_core.support.launch import SAFE_PATH
 
+from fem_mp_shm import fork_server
 from fem_mp_shm.memory import KEPT
 
 #: One thread in each worker. The libraries read these variables when a worker imports them.
@@ -45,6 +47,11 @@ def context(method: str) -> BaseContext:
     would run the script again.
     """
     method = default_method() if method == "default" else method
+    if multiprocessing.current_process().daemon:
+        raise BackendUnavailable(
+            "this process is a daemonic process of multiprocessing, which may not start processes; "
+            "use backend numpy or threads here, or start this process with daemon=False"
+        )
     if method not in multiprocessing.get_all_start_methods():
         raise BackendUnavailable(f"processes can't start with {method} on {sys.platform}; use start_method=spawn")
     if method == "fork":
@@ -52,10 +59,7 @@ def context(method: str) -> BaseContext:
             raise BackendUnavailable(f"start_method=fork isn't safe: {reason}; use forkserver or spawn")
     else:
         require_guarded_main()
-    chosen = multiprocessing.get_context(method)
-    if method == "forkserver":
-        _preload(chosen)
-    return chosen
+    return multiprocessing.get_context(method)
 
 
 def default_method() -> str:
@@ -85,22 +89,71 @@ def _open_files() -> Iterator[str]:
             continue
 
 
-def _preload(chosen: BaseContext) -> None:
-    """Let the fork server import the worker's modules once, in addition to those of the application."""
-    from multiprocessing import forkserver
+class Start:
+    """The start of processes, which may wait: for a fork server that is stopped, or for a slow machine.
 
-    server: Any = getattr(forkserver, "_forkserver", None)
-    asked = [name for name in getattr(server, "_preload_modules", ()) if name != "__main__"]
-    if "fem_mp_shm.worker" not in asked:
-        cast("Any", chosen).set_forkserver_preload([*asked, "fem_mp_shm.worker"])
+    Ctrl-C must not reach the new processes, so a thread starts them in which it is blocked. The calling thread waits
+    for this thread, and hears Ctrl-C. A fork waits for nothing, and must be made by the calling thread.
+
+    Parameters
+    ----------
+    each : sequence of functions
+        Each starts one process.
+    method : str
+        How they do that.
+    """
+
+    def __init__(self, each: Sequence[Callable[[], object]], method: str) -> None:
+        self._each, self._method = each, method
+        self._begun = self._given_up = False
+        self._error: BaseException | None = None
+        self._done = (
+            threading.Event()
+        )  # after Ctrl-C in `join`, Python 3.11 takes a running thread for one that has ended
+
+    def run(self, wait: Callable[[Callable[[float], bool]], bool]) -> bool:
+        """Start them all. `wait` gets a function that waits for some seconds at most; False if `wait` gave up.
+
+        Raises what a start raised: OSError for limits of the system, EOFError if the fork server has ended.
+        """
+        if self._method == "fork":
+            self._start()
+        else:
+            thread = threads.start(self._start, "fem-start")
+            if thread is None:
+                raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            self._begun = True
+            if not wait(self._done.wait):
+                return False
+            thread.join()
+        if self._error:
+            raise self._error
+        return True
+
+    def give_up(self, seconds: float) -> None:
+        """End the start. A fork server that doesn't answer within these seconds is killed."""
+        self._given_up = True
+        if self._begun and not self._done.wait(seconds):
+            fork_server.end()
+            self._done.wait(seconds)
+
+    def _start(self) -> None:
+        try:
+            with quiet_start():
+                if self._method == "forkserver":
+                    fork_server.start()
+                for one in self._each:
+                    if not self._given_up:
+                        one()
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._done.set()
 
 
 @contextmanager
 def quiet_start() -> Iterator[None]:
-    """While processes start: set their variables, and block Ctrl-C until they ignore it.
-
-    A blocked signal isn't lost: this process receives it afterwards.
-    """
+    """While processes start: set their variables, and block Ctrl-C in this thread, because they inherit that."""
     with _environment:
         settings = {**ONE_THREAD, **KEEP_MEMORY, **SAFE_PATH}
         before = {name: os.environ.get(name) for name in settings}

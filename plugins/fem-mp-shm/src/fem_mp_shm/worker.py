@@ -12,15 +12,15 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
-import fem_core.assembly.kernels  # noqa: F401  # a forkserver that has it starts workers that have it
+import fem_core.assembly.kernels  # noqa: F401  # a fork server that has it starts workers that have it
 from fem_core.support.blas import reserve_buffers
 from fem_core.support.threads import start
 from threadpoolctl import threadpool_limits
 
-from fem_mp_shm.segments import sweep
+from fem_mp_shm.names import sweep, sweep_after
 
-#: In front of every answer: 1 for a result and 0 for an exception; seconds unpickling, computing and pickling.
-HEADER = struct.Struct("<?ddd")
+#: In front of every answer: 1 for a result and 0 for an exception; its bytes; seconds to unpickle, compute and pickle.
+HEADER = struct.Struct("<?Qddd")
 
 
 def main(connection: Connection) -> None:
@@ -38,6 +38,10 @@ def main(connection: Connection) -> None:
             connection.send_bytes(header)
             connection.send_bytes(payload)
             del payload
+        return
+    parent = multiprocessing.parent_process()
+    if parent is not None and parent.pid:  # a process that the parent forked may keep `_end_with_parent` waiting
+        sweep_after(parent.pid)
 
 
 def answer(task: bytes) -> tuple[bytes, bytes]:
@@ -53,7 +57,8 @@ def answer(task: bytes) -> tuple[bytes, bytes]:
         good = True
     except BaseException as error:
         payload, good = pickle.dumps(_portable(error), pickle.HIGHEST_PROTOCOL), False
-    return HEADER.pack(good, loaded - begun, done - loaded, time.perf_counter() - done), payload
+    seconds = loaded - begun, done - loaded, time.perf_counter() - done
+    return HEADER.pack(good, len(payload), *seconds), payload
 
 
 def _portable(error: BaseException) -> tuple[bytes | None, str, str]:
