@@ -151,7 +151,7 @@ def csr_positions(indptr: Ints, indices: Ints, rows: Ints, columns: Ints) -> Int
     Raises KeyError if an entry isn't in the pattern.
     """
     low, high = indptr[rows].astype(np.int64), indptr[rows + 1].astype(np.int64)
-    end = high.copy()
+    end = high
     while (open_ := low < high).any():
         middle = (low + high) // 2
         right = open_ & (indices[np.minimum(middle, len(indices) - 1)] < columns)
