@@ -122,13 +122,10 @@ def _hard(group: Any, name: str, path: Path) -> Any:
     """A member of `group` that is stored in this file."""
     import h5py
 
-    try:
-        kind = group.id.links.get_info(name.encode()).type  # much faster than the classes of links
-    except KeyError:
-        raise MeshError(
-            f"{path}: there is no {name!r} in {group.name!r}; found: {name_all(group) or 'nothing'}"
-        ) from None
-    if kind != h5py.h5l.TYPE_HARD:
+    links = group.id.links  # much faster than the classes of links
+    if not links.exists(name.encode()):
+        raise MeshError(f"{path}: there is no {name!r} in {group.name!r}; found: {name_all(group) or 'nothing'}")
+    if links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
         raise MeshError(f"{path}: {name!r} is a link, and links are not read; store the data in the file")
     return group[name]
 
