@@ -195,9 +195,10 @@ def test_a_backend_from_an_empty_folder(tmp_path):
     shelf.add(project["project"]["name"], files, project["project"]["entry-points"]["fem.backends"])
     listed = {one["name"]: one for one in json.loads(shelf.run("-m", "fem_core", "backends", "--json").stdout)}
     assert (listed["mine"]["state"], listed["mine"]["distribution"]) == ("ready", "fem-mine 1.0")
-    verify, some, _thorough, kit = re.findall(
+    verify, some, thorough, kit = re.findall(
         r"^(?:fem|pytest) (.*--(?:fem-)?backend mine.*)$", page.read_text("utf-8"), re.MULTILINE
     )
+    assert thorough == f"{verify} --thorough"  # takes minutes
     own = f"{tmp_path / 'tests'} -k matrix"
     for command, words, said in (
         ("fem_core", f"{verify} --examples 2", "mine conforms"),

@@ -40,7 +40,7 @@ def abaqus(tmp_path_factory):
 
 N = 20_000
 INPUTS = {
-    "continued lines": "*NSET, NSET=a,\n" + "UNSORTED,\n" * 300_000 + "INTERNAL\n1\n",
+    "continued lines": "*NSET, NSET=a,\n" + "UNSORTED,\n" * 1_000_000 + "INTERNAL\n1\n",
     "sets of nodes": "".join(f"*NSET, NSET=s{i}\n{i % 100 + 1}\n" for i in range(N // 4)),
     "elements left aside": "".join(f"*ELEMENT, TYPE=MASS, ELSET=m{i}\n{10**5 + i}, 1\n" for i in range(N)),
     "copies": "*NSET, NSET=one\n1\n"
@@ -56,7 +56,7 @@ INPUTS = {
 def test_abaqus(abaqus, tmp_path, text):
     path = tmp_path / "large.inp"
     path.write_text(abaqus + text)
-    with seconds_at_most(40), suppress(MeshError):
+    with seconds_at_most(15), suppress(MeshError):  # continued lines took 90 s, elements left aside 30 s
         read_unvalidated(path)
 
 
@@ -91,7 +91,7 @@ def test_many_conditions(kind):
 def test_many_conditions_on_unknown_names():
     mesh = with_many_boundaries(2000)
     problem = Problem(tuple(fem.Dirichlet(f"c{i}") for i in range(2000)))
-    with seconds_at_most(20), pytest.raises(fem.ProblemError, match=r"… \(2,000 in all\)") as refused:
+    with seconds_at_most(2), pytest.raises(fem.ProblemError, match=r"… \(2,000 in all\)") as refused:
         problem.on(mesh)
     assert len(str(refused.value)) < 1000
 

@@ -133,6 +133,13 @@ def test_fixed_values_that_swamp_the_flow_cause_a_warning(solver):
     assert not [text for text in swamped(1e8, solver="direct").warnings if "lost" in text]  # the way out
 
 
+def test_one_fixed_value_far_from_the_surroundings_is_told_with_its_distance():
+    leak = Robin("walls", 0.0, 1e-12)  # the surroundings are at 0
+    problem = Problem((Robin("inlet", 2.5), leak, Dirichlet("outlet", 1e8)))
+    (text,) = fem.solve(DUCT, problem, backend="numpy", solver="cg").report.warnings
+    assert text.startswith("the fixed values differ by up to 1e+08 m²/s from each other or from the surroundings")
+
+
 def test_the_share_that_is_lost_is_the_residual_in_every_region():
     # Where nothing but fixed values drives the flow, nothing can be lost.
     alone = Problem((Dirichlet("inlet", 1e8), Dirichlet("outlet", 0.0)))

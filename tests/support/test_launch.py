@@ -57,6 +57,28 @@ def test_nothing_is_imported_from_the_current_folder(folder, script, how, argume
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("named", [[], ["else"]])
+@pytest.mark.parametrize("how", ["script", "module"])
+def test_an_empty_entry_of_pythonpath_is_not_the_current_folder(folder, tmp_path, script, how, named):
+    # `export PYTHONPATH=$PYTHONPATH:folder` makes one. What Python itself imports before our code is its affair.
+    before = ask([sys.executable, "-c", "import sys; print(*sys.modules)"], tmp_path).stdout.split()
+    for name in (*before, "sitecustomize", "usercustomize"):
+        (folder / f"{name}.py").unlink(missing_ok=True)
+    assert {"signal.py", "numpy.py", "json.py"} <= set(os.listdir(folder))
+    command = script if how == "script" else [sys.executable, "-m", "fem_core"]
+    entries = ["", "", *(str(tmp_path / name) for name in named)]
+    done = ask([*command, "doctor", "--no-probe"], folder, PYTHONPATH=os.pathsep.join(entries))
+    assert not (folder / "imported").exists(), (folder / "imported").read_text()
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_folder_that_pythonpath_names_is_searched(tmp_path, script):
+    (tmp_path / "numpy.py").write_text("raise SystemExit('found')\n")
+    for named in (".", str(tmp_path)):
+        done = ask([*script, "doctor", "--no-probe"], tmp_path, PYTHONPATH=os.pathsep.join(["", named]))
+        assert done.stderr == "found\n"
+
+
 def test_a_program_may_import_from_the_folder_where_it_is(tmp_path):
     # Only the command line leaves the folder out. A script's own folder is the script's affair, also with `-m`.
     (tmp_path / "helper.py").write_text("value = 7\n")

@@ -33,6 +33,19 @@ def test_other_errors_keep_their_words():
     assert not any(map(lacks_memory, other))
 
 
+def test_reasons_that_lead_back_to_themselves_end():
+    first, second = ValueError("first"), ValueError("second")
+    first.__context__, second.__context__ = second, first
+    assert not lacks_memory(first)
+
+
+def test_the_reason_may_be_under_other_words():
+    error = ValueError("the file is broken")
+    error.__context__ = ImportError("no module")
+    error.__context__.__cause__ = MemoryError()
+    assert lacks_memory(error)
+
+
 def test_the_error_is_ours_and_pythons():
     # A caller may catch either.
     error = not_enough("the factors", MemoryError("a block"))

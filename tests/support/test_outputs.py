@@ -1,5 +1,6 @@
 """What an output name already is: a file keeps its mode, anything else is refused before any work."""
 
+import errno
 import os
 import socket
 import stat
@@ -11,7 +12,7 @@ import pytest
 from commands import run
 from fem_core.errors import OutputError
 from fem_core.support import outputs
-from fem_core.support.atomic import replacing
+from fem_core.support.atomic import _own_as, replacing
 
 posix = pytest.mark.skipif(os.name != "posix", reason="Windows has no such files")
 PATIENCE = 20.0  # seconds, for threads of a busy machine
@@ -146,6 +147,25 @@ def test_a_replaced_file_keeps_its_owner(tmp_path):
     assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (1234, 2345, 0o640)
 
 
+@posix
+@pytest.mark.parametrize("allowed", [{"group"}, {"owner"}, set()])
+def test_owner_and_group_are_kept_each_if_that_is_allowed(tmp_path, monkeypatch, allowed):
+    # A member of the file's group once gave the group's rights to the own group instead.
+    path = tmp_path / "result.txt"
+    path.touch(0o660)
+    old, kept = path.stat(), set()
+
+    def chown(file: object, user: int, group: int) -> None:
+        wanted = {name for name, number in (("owner", user), ("group", group)) if number != -1}
+        if not wanted <= allowed:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        kept.update(wanted)
+
+    monkeypatch.setattr(os, "chown", chown)
+    _own_as(path, os.stat_result([*old[:4], old.st_uid + 1, old.st_gid + 1, *old[6:]]))
+    assert kept == allowed
+
+
 def test_a_name_may_be_as_long_as_the_file_system_allows(mesh, tmp_path):
     # The temporary file once had a longer name than the result.
     path = tmp_path / ("n" * 200 + ".h5")
@@ -222,6 +242,25 @@ def test_events_reach_the_reader_of_a_pipe(mesh, tmp_path):
     assert not thread.is_alive()
     with open(reader) as stream:
         assert '"fem:solveComplete"' in stream.read().splitlines()[-1]
+
+
+@posix
+def test_a_reader_that_leaves_at_once_is_not_waited_for(tmp_path, monkeypatch):
+    # The pipe was once opened a second time, after its reader could have taken the first time for all.
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    connect = outputs._connect
+
+    def connect_and_leave(path: Path) -> int:
+        found = connect(path)
+        os.close(reader)
+        return found
+
+    monkeypatch.setattr(outputs, "_connect", connect_and_leave)
+    thread = threading.Thread(target=lambda: outputs.open_stream(tmp_path / "pipe").close(), daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
 
 
 @posix

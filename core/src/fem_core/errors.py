@@ -31,7 +31,7 @@ def brief(message: str) -> str:
         return message
     message = shortened(_WORD.sub(lambda word: shortened(word[0]), message), _LONGEST)
     place, colon, rest = message.partition(": ")
-    if _PATH.search(place):
+    if _PATH.search(place) and "; " not in place:  # a path, which may have spaces, and not a sentence
         message = shortened(place) + colon + rest
     return _QUOTED.sub(lambda quoted: shortened(quoted[0]), message)
 

@@ -710,9 +710,14 @@ def test_a_forgotten_executor_leaves_no_segment(kind):
 # code of the current folder
 
 
-@backends
-@pytest.mark.parametrize("method", ["spawn", "forkserver"])
-def test_nothing_is_imported_from_the_current_folder(tmp_path, name, method):
+@pytest.mark.parametrize(
+    ("name", "method", "flags"),
+    [
+        *((name, method, []) for name in ("mp", "mp-shm") for method in ("spawn", "forkserver")),
+        *(("mp", method, ["-E"]) for method in ("spawn", "forkserver")),  # environment variables are ignored
+    ],
+)
+def test_nothing_is_imported_from_the_current_folder(tmp_path, name, method, flags):
     # The processes that multiprocessing starts would search it first: the fork server, workers, the resource tracker.
     if method not in multiprocessing.get_all_start_methods():
         pytest.skip(f"no {method} here")
@@ -727,7 +732,7 @@ def test_nothing_is_imported_from_the_current_folder(tmp_path, name, method):
     script.write_text("from fem_core.cli import main\nif __name__ == '__main__':\n    main()\n")
     options = [f"start_method={method}", "workers=2", "min_size=0"]
     command = ["solve", mesh, "--backend", name, *(word for option in options for word in ("--option", option))]
-    process = start_process(script, *command, cwd=folder)
+    process = start_process(*flags, script, *command, cwd=folder)
     _, err = process.communicate(timeout=DEADLINE)
     assert not (folder / "imported").exists(), (folder / "imported").read_text()
     assert (process.returncode, err) == (0, "")

@@ -58,7 +58,7 @@ def balance_doubts(mesh: Mesh, problem: Problem, u: Floats) -> Iterator[str]:
     if (worst := float(share.max())) > _TOLERATED:
         part = "all" if worst >= 1 else f"{worst:.1%}"
         yield (
-            f"the fixed values differ by up to {np.ptp(g[fixed]):.3g} m²/s, and the flow that conditions and sources "
-            f"cause is small beside that: {part} of it is lost in the tolerance of the "
-            "solver; decrease rtol (--rtol) or use the solver direct"
+            f"the fixed values differ by up to {np.ptp(np.append(g[fixed], 0)):.3g} m²/s from each other or from the "
+            f"surroundings, and the flow that conditions and sources cause is small beside that: {part} of it is lost "
+            "in the tolerance of the solver; decrease rtol (--rtol) or use the solver direct"
         )

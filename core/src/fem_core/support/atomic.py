@@ -15,7 +15,7 @@ from fem_core.support.outputs import replaceable
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary file in the folder of `path`, which takes its place when the block succeeds.
 
-    The new file has the mode of the old one, and its owner where that is allowed.
+    The new file has the mode of the old one, and its owner and its group where that is allowed.
 
     Raises OSError, naming `path` and the reason, if either can't be written, or if `path` isn't a file.
 
@@ -48,9 +48,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _own_as(path: Path, old: os.stat_result) -> None:
-    """Give a file the owner and the mode of the `old` file."""
+    """Give a file the owner, the group and the mode of the `old` file, each if that is allowed."""
     chown = getattr(os, "chown", None)  # Windows has none
-    if chown and (old.st_uid, old.st_gid) != (path.stat().st_uid, path.stat().st_gid):
+    new = path.stat()
+    if chown and new.st_gid != old.st_gid:  # before the owner, who may be another one afterwards
+        with suppress(OSError):  # other users than root may only give a file to their own groups
+            chown(path, -1, old.st_gid)
+    if chown and new.st_uid != old.st_uid:
         with suppress(OSError):  # only root may give a file away
-            chown(path, old.st_uid, old.st_gid)
+            chown(path, old.st_uid, -1)
     path.chmod(stat.S_IMODE(old.st_mode))

@@ -55,6 +55,25 @@ def _forget_folder() -> None:
         del sys.path[0]
 
 
+def _forget_empty_entries() -> None:
+    """Remove the empty entries of PYTHONPATH, which mean the current folder: `PYTHONPATH=$PYTHONPATH:folder` has one.
+
+    An entry `.` is there on purpose, and stays.
+    """
+    given = os.environ.get("PYTHONPATH", "")
+    entries = [entry for entry in given.split(os.pathsep) if entry]
+    if sys.flags.ignore_environment or not given or given == os.pathsep.join(entries):
+        return
+    os.environ["PYTHONPATH"] = os.pathsep.join(entries)  # for the processes that this one starts
+    try:
+        here = os.getcwd()
+    except OSError:  # it was deleted
+        return
+    wanted = [*map(os.path.abspath, entries), os.path.abspath(os.path.join(__file__, *[os.pardir] * 3))]
+    if here not in wanted:
+        sys.path[:] = [entry for entry in sys.path if entry not in ("", here)]
+
+
 def _answer_ctrl_c() -> None:
     """Let Ctrl-C end this process with one line, from now on and until the commands can say it themselves."""
     import signal
@@ -80,4 +99,5 @@ _module = _is_module(sys.argv, sys.orig_argv)
 if _module:
     _forget_folder()
 if _module or _is_script(sys.argv):
+    _forget_empty_entries()
     _answer_ctrl_c()

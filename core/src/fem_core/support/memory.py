@@ -19,13 +19,22 @@ def lacks_memory(error: BaseException) -> bool:
     >>> lacks_memory(ImportError("libx.so: failed to map segment from shared object")), lacks_memory(ImportError("x"))
     (True, False)
     """
+    seen: list[BaseException] = []
+    one: BaseException | None = error
+    while one is not None and one not in seen:  # errors that are raised again may lead back to themselves
+        if _says_so(one):
+            return True
+        seen.append(one)
+        one = one.__cause__ or one.__context__  # libraries put other words over the reason
+    return False
+
+
+def _says_so(error: BaseException) -> bool:
+    """Whether the error itself, by its kind or in its words, says that memory is short."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
     text = str(error).casefold()
-    if isinstance(error, Exception) and any(words in text for words in _SAID):
-        return True
-    before = error.__cause__ or error.__context__  # libraries put other words over the reason
-    return before is not None and lacks_memory(before)
+    return isinstance(error, Exception) and any(words in text for words in _SAID)
 
 
 def not_enough(

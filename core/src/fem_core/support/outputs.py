@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -63,18 +64,23 @@ def open_stream(path: Path) -> IO[str]:
     """
     found = _status(path)
     if found and stat.S_ISFIFO(found.st_mode):
-        os.close(_connect(path))  # there is a reader, so the next line doesn't wait
-    elif not (found and stat.S_ISCHR(found.st_mode)):
-        check_output(path)
-    return open(path, "w", encoding="utf-8", errors="backslashreplace")  # a name may hold bytes that aren't UTF-8
+        where: Path | int = _connect(path)  # not closed in between: the reader would take that for the end
+    else:
+        where = path
+        if not (found and stat.S_ISCHR(found.st_mode)):
+            check_output(path)
+    return open(where, "w", encoding="utf-8", errors="backslashreplace")  # a name may hold bytes that aren't UTF-8
 
 
 def _connect(path: Path) -> int:
-    """A descriptor of a pipe that has a reader."""
+    """A descriptor of a pipe that has a reader; writing to it may wait, as to any other file."""
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
-            return os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
+            fd = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
+            if sys.platform != "win32":
+                os.set_blocking(fd, True)
+            return fd
         except OSError as error:
             if error.errno != errno.ENXIO:
                 raise

@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing import util
 from multiprocessing.context import BaseContext
 from pathlib import Path
 
@@ -162,7 +163,7 @@ def quiet_start() -> Iterator[None]:
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             # Python warns of a fork beside BLAS's threads, but BLAS is ready for it.
-            with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+            with _safe_path(), warnings.catch_warnings(action="ignore", category=DeprecationWarning):
                 yield
         finally:
             for name, value in before.items():
@@ -172,3 +173,20 @@ def quiet_start() -> Iterator[None]:
                     os.environ[name] = value
             if sys.platform != "win32":
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Give processes the option that SAFE_PATH stands for, if this one ignores such variables (`python -E`).
+
+    They get its options from a private function of `multiprocessing`.
+    """
+    options = getattr(util, "_args_from_interpreter_flags", None)
+    if options is None or sys.flags.safe_path or not sys.flags.ignore_environment:
+        yield
+        return
+    util._args_from_interpreter_flags = lambda: [*options(), "-P"]  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        util._args_from_interpreter_flags = options  # type: ignore[attr-defined]
