@@ -44,6 +44,17 @@ def test_a_path_with_spaces_is_short():
     assert message.endswith("mesh.h5: there is no 'x'; found: nothing")
 
 
+def test_a_sentence_that_begins_with_a_file_stays_whole():
+    path = f"/{'folder/' * 20}script.py"
+    for text in (
+        f"{path}, line 4, starts worker processes, and each worker imports it; put its statements under `if a:` first",
+        f"the flow is 3 m²/s, {'which is more than anything else in the whole mesh, ' * 4}and it is lost",
+        f"the flow of 3 m²/s {'is more than anything else in the whole mesh and ' * 4}it is lost",
+    ):
+        assert len(text) > 200
+        assert str(FemError(text)) == text
+
+
 def test_ordinary_messages_stay_whole():
     text = "it can't be read, and " + "many more words " * 40 + "isn't 'known'"
     assert brief(text) == text

@@ -285,7 +285,7 @@ def test_observers_may_be_equal_or_the_same(mesh):
 
 
 def test_a_run_within_a_run(mesh):
-    """An observer may solve another problem on the same session."""
+    """An observer may solve another problem, but on a session of its own: the run keeps its one busy."""
     inner = []
 
     class Watch:
@@ -293,7 +293,9 @@ def test_a_run_within_a_run(mesh):
         def fem_stage_complete(self, stage):
             if stage == "assemble_system" and not inner:
                 inner.append(None)
-                inner[0] = session.solve(fakes.mesh(5, 3))
+                with pytest.raises(fem.BackendError, match="an observer needs a session of its own"):
+                    session.solve(fakes.mesh(5, 3))
+                inner[0] = fem.solve(fakes.mesh(5, 3), backend="numpy")
 
     with fem.open_backend("numpy") as session:
         outer = session.solve(mesh, observers=[Watch()])

@@ -8,6 +8,7 @@ MOST_ECHOED = 200
 _LONGEST = 2_000  # characters of a message: what is longer has a list of inputs that nobody reads
 _WORD = re.compile(rf"\S{{{MOST_ECHOED + 1},}}")
 _PATH = re.compile(r"[/\\]|\.\w+$")  # in a path, which may have spaces
+_END = re.compile("[:,] ")  # of the file at the beginning; without one, the message begins with no file
 _QUOTED = re.compile(r"""(?<!\w)(?:'(?:[^']|\b'\b)*+'|"[^"]*+")(?!\w)""")  # an apostrophe inside a word ends nothing
 
 
@@ -30,9 +31,8 @@ def brief(message: str) -> str:
     if len(message) <= MOST_ECHOED:
         return message
     message = shortened(_WORD.sub(lambda word: shortened(word[0]), message), _LONGEST)
-    place, colon, rest = message.partition(": ")
-    if _PATH.search(place) and "; " not in place:  # a path, which may have spaces, and not a sentence
-        message = shortened(place) + colon + rest
+    if (end := _END.search(message)) and _PATH.search(place := message[: end.start()]):
+        message = shortened(place) + message[end.start() :]
     return _QUOTED.sub(lambda quoted: shortened(quoted[0]), message)
 
 
