@@ -133,6 +133,17 @@ def test_fixed_values_that_swamp_the_flow_cause_a_warning(solver):
     assert not [text for text in swamped(1e8, solver="direct").warnings if "lost" in text]  # the way out
 
 
+@pytest.mark.parametrize("solver", ["cg", "direct"])
+def test_a_condition_that_nearly_fixes_u_swamps_the_flow_too(solver):
+    # γ = 1e-5 is the load, but only γ/p = 1e-15 drives the flow.
+    for p, lost in ((1.0, False), (1e10, solver == "cg"), (1e14, solver == "cg")):
+        problem = Problem((Robin("inlet", 1e-5, p), Dirichlet("outlet")), dirichlet="eliminate")
+        solution = fem.solve(DUCT, problem, backend="numpy", solver=solver, rtol=1e-6)
+        assert any("γ is up to 1e-05 m/s where p > 0" in text for text in solution.report.warnings) == lost
+        u = 1e-5 / (p + 1 / np.ptp(DUCT.x))
+        assert lost or np.allclose(solution.speed, u / np.ptp(DUCT.x), rtol=1e-2)
+
+
 def test_the_share_that_is_lost_is_the_residual_in_every_region():
     # Where nothing but fixed values drives the flow, nothing can be lost.
     alone = Problem((Dirichlet("inlet", 1e8), Dirichlet("outlet", 0.0)))
