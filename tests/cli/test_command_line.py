@@ -515,6 +515,37 @@ def test_a_reader_of_events_who_leaves_ends_a_run_that_writes_nothing_else(mesh,
     assert ("converged" in err) is keeps
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs a terminal")
+def test_bars_on_a_terminal_that_goes_away_change_no_result(mesh, tmp_path):
+    terminal, stderr = os.openpty()
+    arguments = ("--solver", "cg", "--rtol", 1e-300, "--maxiter", 20_000, "--output", tmp_path / "u.h5")
+    with fem_process("solve", mesh, *arguments, "--plot", tmp_path / "u.png", stderr=stderr) as process:
+        os.close(stderr)
+        os.read(terminal, 1)  # the first bar
+        os.close(terminal)
+        process.communicate(timeout=60)
+    assert process.returncode == 4
+    assert {file.name for file in tmp_path.iterdir()} >= {"u.h5", "u.png"}
+
+
+@pytest.mark.parametrize("kind", ["full", "gone"])
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_messages_that_cannot_be_written_change_no_result(mesh, tmp_path, kind):
+    output = tmp_path / "u.h5"
+    for arguments, status in ((["solve", mesh, "-vv", "--output", output], 0), (["solve", "none.h5"], 2), (["-x"], 2)):
+        if kind == "full":
+            write = os.open("/dev/full", os.O_WRONLY)
+        else:
+            read, write = os.pipe()
+            os.close(read)
+        with fem_process(*arguments, stderr=write) as process:
+            os.close(write)
+            out, _ = process.communicate(timeout=60)
+        assert process.returncode == status
+        assert bool(out) == (status == 0)
+    assert fem.read_solution(output).report.converged
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_events_that_cannot_be_written_are_an_error(mesh):
     result = run("solve", mesh, "--events", "/dev/full")

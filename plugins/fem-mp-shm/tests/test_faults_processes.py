@@ -351,6 +351,32 @@ def test_ctrl_c_in_cg_ends_idle_workers_too(tmp_path, name):
     assert not list(Path("/dev/shm").glob(f"fem-*-{process.pid}-*"))
 
 
+@linux
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+def test_ctrl_c_does_not_reach_a_process_that_still_imports(tmp_path, method):
+    # Python's resource tracker, which starts first, lets Ctrl-C into the thread again.
+    script = (
+        f"{ALARM}\n"
+        "import multiprocessing, pathlib, signal\n"
+        "from fem_mp_shm import fork_server\n"
+        "from fem_mp_shm.starting import quiet_start\n"
+        "def work(): assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())\n"
+        "if __name__ == '__main__':\n"
+        f"    with quiet_start({method!r}):\n"
+        f"        fork_server.start() if {method == 'forkserver'} else None\n"
+        "        assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())\n"
+        f"        process = multiprocessing.get_context({method!r}).Process(target=work)\n"
+        "        process.start()\n"
+        "    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())\n"
+        "    process.join(60)\n"
+        "    assert process.exitcode == 0\n"
+    )
+    (tmp_path / "script.py").write_text(script)
+    process = start_process(tmp_path / "script.py")
+    out, err = process.communicate(timeout=DEADLINE)
+    assert (process.returncode, out, err) == (0, "", "")
+
+
 @backends
 def test_cancelling_leaves_the_pool_usable(name):
     token = CancelToken()

@@ -100,11 +100,35 @@ def lent_stdout() -> Iterator[None]:
         _STDOUT.take()
 
 
+class _Lasting:
+    """stderr for bars: a terminal that has gone ends no run."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError:
+            let_go(self._stream)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            let_go(self._stream)
+
+
 def console(*, err: bool = False) -> "Console":
     """A console on stdout or stderr: colour on a terminal, plain text of 80 columns elsewhere."""
     from rich.console import Console
 
-    return Console(file=sys.stderr if err else stdout(), highlight=False, markup=False, emoji=False)
+    file: Any = _Lasting(sys.stderr) if err and sys.stderr else sys.stderr if err else stdout()
+    return Console(file=file, highlight=False, markup=False, emoji=False)
 
 
 def cell(*lines: str, style: str = "") -> "Text":
@@ -168,7 +192,21 @@ def say_help(context: click.Context) -> None:
 
 
 def _print(text: str, err: bool) -> None:
-    click.echo(text, file=None if err else stdout(), err=err)
+    if not err:
+        click.echo(text, file=stdout())
+        return
+    try:
+        click.echo(text, err=True)
+    except OSError:  # a full disk, or a reader that has gone: a message that is lost changes no result
+        let_go(sys.stderr)
+
+
+def let_go(stream: TextIO) -> None:
+    """Let what is still in a stream, and what follows, go nowhere; otherwise Python's last flush would fail, too."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 class _Handler(logging.Handler):

@@ -4,12 +4,12 @@ import logging
 import os
 import sys
 import traceback
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from typing import Any
 
 import click
 
-from fem_core.cli.console import Settings, lent_stdout, logging_to_stderr, own_stdout, say, stdout
+from fem_core.cli.console import Settings, lent_stdout, let_go, logging_to_stderr, own_stdout, say, stdout
 from fem_core.cli.errors import Status, judge
 from fem_core.errors import Cancelled
 from fem_core.plugins.registry import REGISTRY
@@ -125,9 +125,8 @@ def _tell(error: BaseException, settings: Settings) -> int:
     try:
         if stdout() is not None:
             stdout().flush()
-    except OSError:  # the reader has gone; redirect stdout, or the interpreter fails in its last flush too
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stdout().fileno())
+    except OSError:  # the reader has gone, or the disk is full
+        let_go(stdout())
     if isinstance(error, BrokenPipeError):
         return Status.FAILED
     if settings.debug:

@@ -9,7 +9,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing import util
+from multiprocessing import resource_tracker, util
 from multiprocessing.context import BaseContext
 from pathlib import Path
 
@@ -140,7 +140,7 @@ class Start:
 
     def _start(self) -> None:
         try:
-            with quiet_start():
+            with quiet_start(self._method):
                 if self._method == "forkserver":
                     fork_server.start()
                 for one in self._each:
@@ -153,17 +153,20 @@ class Start:
 
 
 @contextmanager
-def quiet_start() -> Iterator[None]:
+def quiet_start(method: str) -> Iterator[None]:
     """While processes start: set their variables, and block Ctrl-C in this thread, because they inherit that."""
     with _environment:
         settings = {**ONE_THREAD, **KEEP_MEMORY, **SAFE_PATH}
         before = {name: os.environ.get(name) for name in settings}
         os.environ.update(settings)
-        if sys.platform != "win32":
-            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ()) if sys.platform != "win32" else set()
         try:
             # Python warns of a fork beside BLAS's threads, but BLAS is ready for it.
             with _safe_path(), warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+                if sys.platform != "win32":
+                    if method != "fork":
+                        resource_tracker.ensure_running()  # first, because its start lets Ctrl-C into this thread again
+                    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
                 yield
         finally:
             for name, value in before.items():
