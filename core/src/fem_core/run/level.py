@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fem_core.mesh.geometry import edge_lengths
 from fem_core.mesh.mesh import Mesh
 from fem_core.problem import Dirichlet, Problem, Robin, boundary_nodes, nodal_values
 from fem_core.types import Floats, Ints
@@ -18,22 +19,29 @@ from fem_core.types import Floats, Ints
 def level_of(mesh: Mesh, problem: Problem) -> Floats | None:
     """c at each node, (n_nodes,), the same in each connected part; None if it is 0 everywhere.
 
-    It is the value nearest to 0 among the fixed ones and the levels γ/p of the surroundings; 0 where a part has values
-    of both signs.
+    It is the value nearest to 0 among those that hold u, and 0 where a part has values of both signs: the fixed values,
+    and the levels γ/p of surroundings with p h >= k, since p c would be a larger load than K c there (h: length of an
+    edge). A part without any goes by the levels of its other surroundings.
     """
     fixed, g = problem.fixed_on(mesh)
-    places, values = [fixed], [g[fixed]]
+    places, values, hold = [fixed], [g[fixed]], [np.ones(len(fixed), dtype=bool)]
     for condition in problem.robin:
         nodes = boundary_nodes(mesh, condition)
         p, γ = (nodal_values(value, mesh, nodes, "")[nodes] for value in (condition.p, condition.gamma))
-        places.append(nodes[p > 0])
-        with np.errstate(over="ignore"):
-            values.append(γ[p > 0] / p[p > 0])
+        if (p > 0).any():
+            h = edge_lengths(mesh, mesh.boundaries[condition.boundary].edges).max()
+            places.append(nodes[p > 0])
+            hold.append(p[p > 0] * h >= problem.conductivity_on(mesh).min())
+            with np.errstate(over="ignore"):
+                values.append(γ[p > 0] / p[p > 0])
     if not any(map(np.any, values)):
         return None
     number, part = parts_of_nodes(mesh)
-    at, level = part[np.concatenate(places)], np.concatenate(values)
-    at, level = at[np.isfinite(level)], level[np.isfinite(level)]
+    at, level, holds = part[np.concatenate(places)], np.concatenate(values), np.concatenate(hold)
+    is_held = np.zeros(number, dtype=bool)
+    is_held[at[holds]] = True
+    counts = np.isfinite(level) & (holds | ~is_held[at])
+    at, level = at[counts], level[counts]
     low, high = np.zeros(number), np.zeros(number)
     low[at] = high[at] = level  # one of them, to begin with
     np.minimum.at(low, at, level)
