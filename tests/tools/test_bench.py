@@ -5,7 +5,8 @@ import json
 import fem_core as fem
 import pytest
 from click.testing import CliRunner
-from fakes import planted_faults as faults
+from fakes import planted
+from fakes.planted_faults import DroppedGaussPoint
 from fem_core.cli import fem as command
 from fem_core.tools import bench
 
@@ -26,7 +27,7 @@ def test_backends_are_timed_by_stage_and_iteration():
 
 
 def test_a_backend_with_another_matrix_is_not_timed(monkeypatch):
-    wrong = faults.info(faults.DroppedGaussPoint)
+    wrong = planted.info(DroppedGaussPoint)
     monkeypatch.setitem(fem.plugins.REGISTRY._registered, wrong.name, wrong)
     with pytest.raises(fem.BackendError, match="builds a different matrix"):
         bench.compare_backends(["numpy", wrong.name], fem.generate.duct(nx=3, ny=2))
