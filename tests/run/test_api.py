@@ -176,7 +176,7 @@ def test_an_unknown_solver_is_answered_with_the_nearest(mesh):
 @pytest.mark.parametrize("one", [PARDISO, CHOLMOD], ids=lambda one: one.name)
 def test_a_solver_whose_library_is_missing_is_answered_with_its_extra(mesh, one, monkeypatch):
     monkeypatch.setattr(type(one), "available", property(lambda _: False))
-    extra = rf"no solver '{one.name}' without .*: .*fem-core\[{one.name}\].*; solvers: cg"
+    extra = rf"no solver '{one.name}' without {one.library}, the extra `{one.name}`: .*{one.package}.*; solvers: cg"
     with pytest.raises(fem.OptionError, match=extra):
         fem.Session([]).solve(mesh, solver=one.name)
 

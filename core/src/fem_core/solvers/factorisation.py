@@ -39,6 +39,8 @@ class Factoriser:
         The solve of a matrix with unit diagonal. Raises SolveError if it isn't positive definite.
     time, memory : float
         Relative to SuperLU.
+    package : str
+        What pip installs for it; its extra of fem-core has the same name as the solver.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Factoriser:
     factorise: Callable[["sparse.csr_array"], Solve]
     time: float = 1.0
     memory: float = 1.0
+    package: str = "scipy"
 
     @property
     def available(self) -> bool:
@@ -111,8 +114,8 @@ class _Pardiso:
 
 
 SUPERLU = Factoriser("direct", "SuperLU", "scipy.sparse.linalg", superlu)
-CHOLMOD = Factoriser("cholmod", "CHOLMOD", "sksparse.cholmod", cholmod, 0.25, 0.6)
-PARDISO = Factoriser("pardiso", "PARDISO", "pypardiso", _Pardiso, 0.25, 0.6)
+CHOLMOD = Factoriser("cholmod", "CHOLMOD", "sksparse.cholmod", cholmod, 0.25, 0.6, "scikit-sparse<0.5")
+PARDISO = Factoriser("pardiso", "PARDISO", "pypardiso", _Pardiso, 0.25, 0.6, "pypardiso")
 
 
 def best() -> Factoriser:
@@ -124,5 +127,5 @@ def how_to_install(name: str) -> str:
     """A hint to follow the name of a solver whose library isn't installed, or nothing."""
     for one in (PARDISO, CHOLMOD):
         if one.name == name and not one.available:
-            return f" without {one.module.partition('.')[0]}: {pip_install(f'fem-core[{name}]')}"
+            return f" without {one.library}, the extra `{name}`: {pip_install(one.package)}"
     return ""
