@@ -116,7 +116,7 @@ class Pool:
                 if isinstance(error, EOFError | ConnectionError):
                     fork_server.end()
                     what = f"the fork server ended while a worker started{limits.few_files()}"
-                    raise WorkerLost(f"{what}; the next run starts a new one") from None
+                    raise WorkerLost(f"{what}; its output, if any, is above; the next run starts a new one") from None
                 if isinstance(error, OSError | MemoryError):
                     why = limits.told(error, "use backend numpy or threads")
                     raise BackendUnavailable(f"worker processes can't start: {why}") from error
