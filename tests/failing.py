@@ -307,7 +307,8 @@ class Driver:
             yield f"status {ended.status}"
         errors = [line for line in lines if line.startswith("fem: error: ")]
         foreign = [line for line in lines if line not in errors and not line.startswith(EXPECTED)]
-        if foreign and not ("is above" in errors[0] if errors else ended.in_child):  # of a process that did not start
+        unstarted = re.search("is above|processes can't start", errors[0]) if errors else ended.in_child
+        if foreign and not unstarted:  # Python tells what a process that did not start has met
             yield f"foreign lines: {foreign[0]}"
         if ended.status and "/stderr" not in ended.failed:
             if len(errors) != 1:

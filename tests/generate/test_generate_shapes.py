@@ -337,7 +337,7 @@ def test_any_shape_is_valid_and_conforming(name, shape, data):
     parameters = data.draw(shape.some)
     nodes, grading = data.draw(st.integers(8, 3_000)), data.draw(st.floats(0.1, 10))
     mesh = generate.SHAPES[name](**parameters, nodes=nodes, grading=grading)
-    assert validate_mesh(mesh) is mesh
+    assert validate_mesh(mesh).quad8 is mesh.quad8  # extreme shapes may get a warning
     assert len(mesh.orphan_nodes) == 0
     assert mesh.components[0] == 1
     hole = "cylinder" in mesh.boundaries
