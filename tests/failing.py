@@ -40,7 +40,7 @@ KINDS = {
     "map": "[Nn]ot enough memory|Cannot allocate memory|no room|MemoryError|SystemError",
     "allocate": "[Nn]ot enough memory|Cannot allocate memory",
     "start": "Resource temporarily unavailable|can't start new thread|threads can start",
-    "pipe": "Too many open files|Broken pipe|Input/output error|Connection re|fork server ended",
+    "pipe": "Too many open files|Broken pipe|Input/output error|Connection re|fork server ended|closed its pipe",
 }
 
 #: Seconds that a run may take on a busy machine.

@@ -159,7 +159,8 @@ def quiet_start(method: str) -> Iterator[None]:
         settings = {**ONE_THREAD, **KEEP_MEMORY, **SAFE_PATH}
         before = {name: os.environ.get(name) for name in settings}
         os.environ.update(settings)
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ()) if sys.platform != "win32" else set()
+        if sys.platform != "win32":
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         try:
             # Python warns of a fork beside BLAS's threads, but BLAS is ready for it.
             with _safe_path(), warnings.catch_warnings(action="ignore", category=DeprecationWarning):
