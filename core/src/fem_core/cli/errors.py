@@ -56,6 +56,7 @@ def _usage(error: click.UsageError) -> str:
     if error.ctx is None:
         return text
     if isinstance(error, click.NoSuchOption):
+        text = text.replace(error.option_name, shortened(error.option_name))  # not in quotes, in click before 8.2
         names = [max(p.opts, key=len) for p in error.ctx.command.get_params(error.ctx) if isinstance(p, click.Option)]
         text += f"; options: {', '.join(names)}"
     return f"{text}; see {error.ctx.command_path} --help"
