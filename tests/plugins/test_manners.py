@@ -15,7 +15,7 @@ from fem_core.plugins import manners
 PRINTER = """
     import os, sys
     print("printed", flush=True)
-    sys.__stdout__.write("written")
+    sys.__stdout__.write("scribbled")
     os.write(1, b"raw")
     os.system("echo from a child")
 """
@@ -60,7 +60,7 @@ def test_what_a_backend_prints_goes_to_stderr_and_json_stays_json(shelf, mesh):
     assert "printer" in [one["name"] for one in json.loads(listed.stdout)]
     done = shelf.run("-m", "fem_core", "solve", mesh, "--backend", "printer", "--json")
     assert json.loads(done.stdout)["backend"] == "printer"
-    for text in ("printed", "written", "raw", "from a child", "assembling"):
+    for text in ("printed", "scribbled", "raw", "from a child", "assembling"):
         assert text in done.stderr
     for target in ("-", "/dev/stdout"):
         done = shelf.run("-m", "fem_core", "solve", mesh, "--backend", "printer", "--events", target)
@@ -72,7 +72,7 @@ def test_what_an_always_on_plugin_prints_goes_to_stderr(shelf):
     for command in (["--help"], ["mesh", "duct", "--help"], ["--version"]):
         done = shelf.run("-m", "fem_core", *command)
         assert done.returncode == 0
-        assert not {"printed", "written", "raw", "from a child"} & set(done.stdout.split())
+        assert not {"printed", "scribbled", "raw", "from a child"} & set(done.stdout.split())
 
 
 def test_the_command_of_a_plugin_has_stdout(shelf):
