@@ -66,6 +66,8 @@ class _Stdout:
         sys.stdout, self._given, self._own = given, None, None
         if own is not given:
             with suppress(OSError, ValueError):
+                given.flush()  # what others left in its buffer isn't the command's
+            with suppress(OSError, ValueError):
                 KEPT.discard(own.fileno())
                 os.dup2(own.fileno(), 1)
             with suppress(OSError):  # a reader that has gone, or a full disk: the command has told this
